@@ -1,5 +1,6 @@
 """Every optimizer takes the steps that PyTorch takes, and can be interrupted, reset and computed in float32."""
 
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from recorded import arrays, assert_close, cases
 
-from mlp.nn import Optimizer
+from mlp.nn import Optimizer, optimizers
 from mlp.nn.naming import by_name, options
 from mlp.nn.types import Array
 
@@ -140,3 +141,34 @@ def test_steps_lead_downhill_on_a_bowl(rule: Callable[..., Optimizer]) -> None:
     for _ in range(300):
         optimizer.step(theta, 2 * curvature * theta, NUM_WEIGHTS)
     assert float(curvature @ theta**2) < 0.05 * start
+
+
+def train_with_rare_gradients(optimizer: Optimizer, steps: int) -> np.ndarray:
+    """Parameters after `steps` float32 steps; the gradient of each half falls silent for good after a few."""
+    rng = np.random.default_rng(5)
+    theta, grad = rng.normal(size=200).astype(np.float32), np.zeros(200, np.float32)
+    for t in range(steps):
+        grad[:100] = rng.normal(size=100) if t < 3 else 0
+        grad[100:] = rng.normal(size=100) * 1e-6 if 200 < t < 205 else 0
+        optimizer.step(theta, grad, 150)
+    return theta
+
+
+def subnormal(a: np.ndarray) -> np.ndarray:
+    return (a != 0) & (np.abs(a) < np.finfo(a.dtype).tiny)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in options(Optimizer) if kind.slots], ids=lambda kind: kind.name)
+def test_running_means_do_not_decay_into_subnormal_numbers(
+    kind: type[Optimizer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fast = {name: 0.85 for name in ("beta", "beta2") if name in inspect.signature(kind).parameters}
+    optimizer = kind(**fast)  # type: ignore[arg-type]
+    swept = train_with_rare_gradients(optimizer, 1400)
+    assert not any(subnormal(getattr(optimizer, name)).any() for name in kind.slots)
+
+    monkeypatch.setattr(optimizers, "SWEEP_EVERY", 10**9)
+    unswept = kind(**fast)  # type: ignore[arg-type]
+    expected = train_with_rare_gradients(unswept, 1400)
+    assert any(subnormal(getattr(unswept, name)).any() for name in kind.slots), "the case does not show it"
+    np.testing.assert_array_equal(swept, expected)

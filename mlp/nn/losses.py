@@ -53,17 +53,16 @@ class CrossEntropy(Loss):
     def value_and_gradient(self, logits: Array, targets: Array, gradient: Array) -> float:
         P, total = self._buffers(logits)
         S = gradient
-        np.max(logits, axis=1, keepdims=True, out=total)
+        np.maximum.reduce(logits, axis=1, keepdims=True, out=total)
         np.subtract(logits, total, out=S)
         np.exp(S, out=P)
-        np.sum(P, axis=1, keepdims=True, out=total)
-        S *= targets
-        log_likelihood = float(S.sum())
-        np.divide(P, total, out=P)
+        np.add.reduce(P, axis=1, keepdims=True, out=total)
+        log_likelihood = float(np.vdot(targets, S))
+        P /= total
         np.subtract(P, targets, out=gradient)
         gradient /= len(logits)
         np.log(total, out=total)
-        return (float(total.sum()) - log_likelihood) / len(logits)
+        return (float(np.add.reduce(total, axis=None)) - log_likelihood) / len(logits)
 
 
 class MeanSquaredError(Loss):

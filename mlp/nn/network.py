@@ -56,6 +56,7 @@ class Buffers:
     A: list[Array]  # outputs (n, width); the same array as Z where the activation allows it
     D: list[Array]  # gradients of the loss with respect to Z (n, width)
     scratch: list[tuple[Array, Array]]
+    ones: Array  # (n,)
 
 
 class MLP:
@@ -78,7 +79,7 @@ class MLP:
     Raises ValueError for arguments out of range.
     """
 
-    _NOT_COPIED = frozenset({"layers", "_capacity", "_views", "_X", "_A", "_D", "_Z", "_scratch"})
+    _NOT_COPIED = frozenset({"layers", "_capacity", "_views", "_X", "_A", "_D", "_Z", "_scratch", "_ones"})
 
     def __init__(
         self,
@@ -163,6 +164,7 @@ class MLP:
             for width, layer, A in zip(self.sizes[1:], self.layers, self._A, strict=True)
         ]
         self._scratch = flat(max(self.sizes[1:])), flat(max(self.sizes[1:]))
+        self._ones = np.ones(capacity, self.dtype)
 
     def _slice(self, n: int) -> Buffers:
         def view(flat: Array, width: int) -> Array:
@@ -175,6 +177,7 @@ class MLP:
             A=[view(flat, width) for flat, width in zip(self._A, widths, strict=True)],
             D=[view(flat, width) for flat, width in zip(self._D, widths, strict=True)],
             scratch=[(view(first, width), view(second, width)) for width in widths],
+            ones=self._ones[:n],
         )
 
     def forward(self, X: Array) -> Array:
@@ -195,10 +198,10 @@ class MLP:
         for i in range(len(self.layers) - 1, 0, -1):
             below = self.layers[i - 1].activation
             assert below is not None  # only the output layer has none
-            self.layers[i].backward(buffers.D[i], buffers.A[i - 1], buffers.D[i - 1])
+            self.layers[i].backward(buffers.D[i], buffers.A[i - 1], buffers.D[i - 1], buffers.ones)
             below.backward(buffers.D[i - 1], buffers.Z[i - 1], buffers.A[i - 1], buffers.scratch[i - 1])
         assert self._X is not None
-        self.layers[0].backward(buffers.D[0], self._X, None)
+        self.layers[0].backward(buffers.D[0], self._X, None, buffers.ones)
 
     def loss_and_gradients(self, X: Array, targets: Array) -> float:
         """Mean loss over the batch X (n, d_in), targets (n, c); `grad` <- its gradient (no weight decay)."""

@@ -13,6 +13,9 @@ import numpy as np
 from mlp.nn import checks
 from mlp.nn.types import Array
 
+#: Steps between two sweeps that clear what has decayed to almost nothing.
+SWEEP_EVERY = 128
+
 
 class Optimizer(ABC):
     """Weight decay acts on the weights, the first `num_weights` entries of θ, never on the biases:
@@ -21,6 +24,10 @@ class Optimizer(ABC):
     decoupled           θ <- θ - η λ θ          before the rule's own step (Loshchilov & Hutter 2019)
 
     `learning_rate` may be changed between steps (schedules do). The gradient given to `step` is left as it is.
+
+    A running mean decays geometrically where its gradient stays zero, as at a pixel that is always black. Before it
+    reaches the subnormal numbers, which some processors divide ten times more slowly, it is set to zero: in float32
+    below 1e-26, far too small to move a parameter.
     """
 
     name: ClassVar[str]
@@ -43,6 +50,8 @@ class Optimizer(ABC):
         if self._spare.shape[1] != theta.size or self._spare.dtype != theta.dtype:
             self._allocate(theta)
         self.t += 1
+        if self.t % SWEEP_EVERY == 0:
+            self._sweep(self._spare[0])
         if self.weight_decay:
             weights = theta[:num_weights]
             if self.decoupled:
@@ -58,6 +67,15 @@ class Optimizer(ABC):
     @abstractmethod
     def update(self, theta: Array, g: Array, spare: Array) -> None:
         """The rule itself. `spare` (p,) has undefined content and may be overwritten; g may not."""
+
+    def _sweep(self, spare: Array) -> None:
+        """Set to zero what would be subnormal before the next sweep, at a decay of 0.81 per step or slower."""
+        almost_nothing = float(np.finfo(spare.dtype).tiny) * 2.0**40
+        for name in self.slots:
+            mean = getattr(self, name)
+            np.abs(mean, out=spare)
+            np.greater(spare, almost_nothing, out=spare)
+            mean *= spare
 
     def state(self) -> dict[str, Array]:
         """Everything that a later `load_state` needs to go on as if there had been no interruption."""
