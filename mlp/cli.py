@@ -65,12 +65,12 @@ Hydra's switches work too: --multirun (-m), --cfg, --info, --config-dir, --shell
 """
 
 
-def parser(prog: str) -> argparse.ArgumentParser:
-    """The flags that train.py and inference.py share."""
+def parser(prog: str, examples: str = EXAMPLES) -> argparse.ArgumentParser:
+    """The flags that train.py and the other programs share."""
     result = argparse.ArgumentParser(
         prog=prog,
         usage=f"python {prog} [flags] [group=option ...] [key=value ...]",
-        epilog=_groups_text() + "\n" + EXAMPLES,
+        epilog=_groups_text() + "\n" + examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,
         allow_abbrev=False,

@@ -20,11 +20,21 @@ def describe() -> dict[str, Any]:
         "python": platform.python_version(),
         "numpy": np.__version__,
         "blas": f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip(),
+        **_blas_at_work(),
         "platform": platform.platform(),
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "git": git_commit(),
     }
+
+
+def _blas_at_work() -> dict[str, Any]:
+    """The processor whose kernels BLAS has chosen, and its threads: both decide the speed and the last bits."""
+    from threadpoolctl import threadpool_info
+
+    libraries: list[dict[str, Any]] = threadpool_info()
+    found = next((library for library in libraries if library["user_api"] == "blas"), {})
+    return {"blas_kernels": found.get("architecture"), "blas_threads": found.get("num_threads")}
 
 
 def _processor() -> str:

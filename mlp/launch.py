@@ -111,9 +111,13 @@ def _keys(overrides: Sequence[str]) -> list[str]:
         group = override.key_or_group.partition("@")[0]
         if (CONF / group).is_dir() and not override.is_sweep_override() and "hydra" not in group:
             choices.append(override.input_line or "")
+    return _leaves(OmegaConf.to_container(compose(choices)), "")  # type: ignore[arg-type]
+
+
+def compose(overrides: Sequence[str]) -> DictConfig:
+    """The configuration that a run with these overrides gets, without a run."""
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        cfg = hydra.compose("config", overrides=choices)
-    return _leaves(OmegaConf.to_container(cfg), "")  # type: ignore[arg-type]
+        return hydra.compose("config", overrides=list(overrides))
 
 
 def _leaves(node: dict[str, object], prefix: str) -> list[str]:

@@ -26,10 +26,18 @@ CHANGEABLE = ("training.epochs", "training.patience", "training.checkpoint_every
 
 
 def settle(cfg: DictConfig, directory: Path) -> dict[str, Any]:
-    """The configuration of this run as a plain dictionary: coefficients handed to the optimizer, resumed values
-    taken from the run that is resumed. Raises UserError for keys that do not exist."""
+    """`plain`, with resumed values taken from the run that is resumed, and a search's name handed to the tracker."""
     if cfg.get("resume") is not None:
         cfg = _resumed(cfg, directory)
+    config = plain(cfg)
+    if "group" in config["tracker"] and HydraConfig.get().mode == RunMode.MULTIRUN:
+        config["tracker"]["group"] = config["tracker"]["group"] or directory.parent.name
+    return config
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """The configuration as a plain dictionary, coefficients handed to the optimizer. Raises UserError for keys that
+    do not exist."""
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     known = [str(key) for key in OmegaConf.load(CONF / "config.yaml") if key not in ("defaults", "hydra")]
     known += groups()
@@ -46,8 +54,6 @@ def settle(cfg: DictConfig, directory: Path) -> dict[str, Any]:
             optimizer = config["optimizer"]["_target_"].rpartition(".")[2]
             log.info("Note: %s has no coefficient %s; the value %s is ignored.", optimizer, name, value)
         config["coefficients"][name] = None
-    if "group" in config["tracker"] and HydraConfig.get().mode == RunMode.MULTIRUN:
-        config["tracker"]["group"] = config["tracker"]["group"] or directory.parent.name
     return config
 
 

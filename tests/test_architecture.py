@@ -20,6 +20,17 @@ MAY_IMPORT = {
     "mlp.model_file": ("mlp.nn", "mlp.files", "mlp.errors"),
     "mlp.tracking": ("mlp.nn", "mlp.files", "mlp.errors"),
     "mlp.training": ("mlp.nn", "mlp.data", "mlp.files", "mlp.errors"),
+    # It measures what an experiment builds, and leaves nothing behind.
+    "mlp.profile": (
+        "mlp.cli",
+        "mlp.blas",
+        "mlp.launch",
+        "mlp.settings",
+        "mlp.experiment",
+        "mlp.environment",
+        "mlp.training",
+        "mlp.errors",
+    ),
     # Reports read run directories: files, never the objects of a run.
     "mlp.report": ("mlp.nn.metrics", "mlp.nn.naming", "mlp.data", "mlp.files", "mlp.errors"),
 }

@@ -1,0 +1,193 @@
+"""`python -m mlp.profile`: its numbers add up, it measures the training that train.py does, and it leaves nothing."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, Command
+
+from mlp import profile
+from mlp.conf_files import options
+from mlp.data import Digits
+from mlp.nn import MLP, Adam, Constant
+from mlp.training import Run, Trainer, random_streams, stopwatch
+from mlp.training.stopwatch import Breakdown, Stopwatch
+
+ROW = re.compile(r"^(\S.*?) +(-?[\d.]+) +(-?[\d.]+)%(?: +#*)?$", re.MULTILINE)
+
+
+def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "mlp.profile", *arguments],
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def rows_of(text: str) -> dict[str, float]:
+    """Microseconds by part; the last row is the step. Everything printed adds up, within what rounding hides."""
+    found = ROW.findall(text)
+    rows = {name: float(microseconds) for name, microseconds, _ in found}
+    assert len(rows) == len(found)
+    *parts, step = rows.values()
+    assert list(rows)[-1] == "step"
+    assert min(parts) >= 0
+    assert sum(parts) == pytest.approx(step, abs=0.05 * len(rows))
+    assert sum(float(share) for *_, share in found[:-1]) == pytest.approx(100, abs=0.05 * len(rows))
+    return rows
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profile, "SECONDS", 0.1)
+    monkeypatch.setattr(profile, "WARM_UP", 0.0)
+
+
+def test_the_command_prints_a_table_that_adds_up_and_writes_nothing(tmp_path: Path) -> None:
+    result = command("-d", "digits", "-sz", "16", "8", "-a", "tanh", "-b", "32", "optimizer=sgd", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert not list(tmp_path.iterdir())
+    rows = rows_of(result.stdout)
+    assert list(rows) == [
+        "batch: gather and scale",
+        "layer 1 forward: product X W", "layer 1 forward: bias", "layer 1 forward: tanh",
+        "layer 2 forward: product X W", "layer 2 forward: bias", "layer 2 forward: tanh",
+        "layer 3 forward: product X W", "layer 3 forward: bias",
+        "loss: cross_entropy",
+        "layer 3 backward: weight gradient Xᵀ D", "layer 3 backward: input gradient D Wᵀ",
+        "layer 3 backward: bias gradient",
+        "layer 2 backward: tanh derivative", "layer 2 backward: weight gradient Xᵀ D",
+        "layer 2 backward: input gradient D Wᵀ", "layer 2 backward: bias gradient",
+        "layer 1 backward: tanh derivative", "layer 1 backward: weight gradient Xᵀ D",
+        "layer 1 backward: bias gradient",
+        "training metrics", "optimizer: sgd", "Python between the parts", "step",
+    ]  # fmt: skip
+    assert "digits, network 64-16-8-10, float32, batch 32" in result.stdout
+    products = [value for name, value in rows.items() if "product" in name or "Xᵀ D" in name or "D Wᵀ" in name]
+    alone = re.search(r"matrix products alone: ([\d.]+) µs", result.stdout)
+    assert alone
+    assert float(alone[1]) == pytest.approx(sum(products), abs=0.05 * (len(products) + 1))
+    assert 0 < sum(products) < rows["step"]
+    assert f"NumPy {np.__version__} with " in result.stdout
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(f"-o {name} -wd 1e-4" for name in options("optimizer")),
+        "-nhl 0",
+        "model.activations=[gelu,relu,identity] -l mse",
+        "-b 1 schedule=cosine",
+        "-b 100000 -e 1",
+        "-b 1000 -e 1 model.dtype=float64",
+        "dataset.validation_fraction=0",
+    ],
+)
+def test_every_configuration_is_measured(arguments: str, capsys: pytest.CaptureFixture[str]) -> None:
+    profile.main(["-d", "digits", *arguments.split()])
+    rows = rows_of(capsys.readouterr().out)
+    assert all(rows[name] > 0 for name in rows if name.startswith(("batch", "loss", "optimizer", "training")))
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_forced_choice_of_kernels_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for value in ("Haswell", None):
+        if value:
+            monkeypatch.setenv("OPENBLAS_CORETYPE", value)
+        else:
+            monkeypatch.delenv("OPENBLAS_CORETYPE")
+        profile.main(["-d", "digits"])
+        assert ("OPENBLAS_CORETYPE=Haswell is set" in capsys.readouterr().out) == bool(value)
+
+
+def test_a_wrong_option_gets_the_message_of_train(train: Command, tmp_path: Path) -> None:
+    result = command("-o", "adm", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "did you mean 'adam'?" in result.stderr
+    assert result.stderr == train("-o", "adm").stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--bach 3", "unknown flag --bach; did you mean"),
+        ("-b 0", "batch_size must be an integer >= 1. Got 0"),
+        ("optimizer.lr=1", "did you mean 'optimizer.learning_rate'?"),
+        ("-m optimizer=adam,sgd", "--multirun is for train.py"),
+        ("--cfg job", "--cfg is for train.py"),
+        ("resume=outputs/x", "resume=outputs/x is for train.py"),
+        ("-o adam,sgd", "optimizer=adam,sgd is a sweep"),
+        ("-lr interval(1e-3,1e-1)", "is a sweep"),
+    ],
+)
+def test_mistakes_and_what_is_no_single_run_are_refused(
+    arguments: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        profile.main(arguments.split())
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_help_imports_neither_hydra_nor_numpy() -> None:
+    program = (
+        "import sys; from mlp import profile; profile.main(['-h']); print({'hydra', 'numpy'} & set(sys.modules))"
+    )
+    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "usage: python -m mlp.profile" in result.stdout
+    assert result.stdout.endswith("set()\n")
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu"])  # one array for Z and A, and two
+def test_a_measured_training_ends_with_the_weights_of_any_other(
+    activation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stopwatch, "TURN", 0.0)  # every kind of step, again and again
+    ends = []
+    for measured in (False, True):
+        random = random_streams(0)
+        train, validation = Digits().split(random["split"])
+        network = MLP(64, 10, [16, 8], activations=[activation] * 2, rng=random["init"])
+        optimizer, schedule = Adam(), Constant()
+        watch = Stopwatch(network, optimizer, schedule)
+        run = Run(Path(), {}, network, optimizer, schedule, random, [watch] if measured else [])
+        Trainer(epochs=2, batch_size=50).fit(run, train, validation)
+        ends.append(network.theta.copy())
+        assert all(len(steps) > 5 for steps in watch.steps.values()) == measured
+    assert np.array_equal(*ends)
+
+
+def test_the_stopwatch_subtracts_its_own_time() -> None:
+    # A step of 10 s: f takes 6, of which 4 are a product, g takes 3, and 1 lies between them. With the clock being
+    # read it takes 4 µs longer, 1 µs for each interval. Far outliers come and go.
+    u = 1e-6
+    parts = {"f": 6 + u, "g": 3 + u, "rest": 1 + 2 * u}
+    found = Breakdown.of(
+        {
+            "plain": [{"step": 10.0}, {"step": 10.0}, {"step": 99.0}],
+            "parts": [parts, dict.fromkeys(parts, 50.0), parts],
+            "products": [{"product": 4.0}, {"product": 4.0}, {"product": 0.0}],
+        },
+        intervals={"f": 1, "g": 1, "rest": 2},
+        products_in={"f": ["product"]},
+    )
+    assert found.step == 10
+    assert found.products == pytest.approx(4, abs=1e-9)
+    assert found.parts == pytest.approx({"f": 2, "product": 4, "g": 3, "rest": 1}, abs=1e-9)
+
+
+def test_a_product_never_takes_longer_than_the_method_it_is_part_of() -> None:
+    steps = {"plain": [{"step": 3.0}], "parts": [{"f": 2.0, "rest": 1.0}], "products": [{"XW": 3.0, "DW": 1.0}]}
+    found = Breakdown.of(steps, {"f": 1, "rest": 1}, {"f": ["XW", "DW"]})
+    assert found.parts == pytest.approx({"f": 0, "XW": 1.5, "DW": 0.5, "rest": 1})
