@@ -45,7 +45,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")  # to stderr
     overrides = arguments
-    overrides = arguments
     try:
         overrides = _overrides(arguments)
         parts = Parts.build(settings.plain(launch.compose(overrides)))
@@ -116,7 +115,7 @@ def report(parts: Parts, found: Breakdown, num_steps: int, num_train: int) -> st
             *(row.rstrip() for row in rows),
             f"{'step':{width}}  {1e6 * found.step:8.1f}  {1:6.1%}",
             "",
-            f"The matrix products alone: {1e6 * found.products:.1f} µs; no NumPy program can be faster than this.",
+            f"The matrix products alone: {1e6 * found.products:.1f} µs; the least that a step takes on this BLAS.",
             f"{per_second:,.0f} samples/s; an epoch of {num_train:,}: {epoch:{'.1f' if epoch >= 1 else '.2g'}} s "
             "without validation and callbacks",
             "",
