@@ -106,8 +106,9 @@ class Parts:
 def _run(directory: Path, config: dict[str, Any], parts: Parts) -> float | None:
     started, started_at = time.perf_counter(), datetime.now(UTC)
     network, trainer, random = parts.network, parts.trainer, random_streams(parts.seed)
-    train, validation = parts.dataset.split(random["split"])
     state = Run(directory, config, network, parts.optimizer, parts.schedule, random)
+    with state.timed("data"):
+        train, validation = parts.dataset.split(random["split"])
     state.callbacks = callbacks(parts)
     if config["resume"]:
         resume(state)
@@ -122,7 +123,8 @@ def _run(directory: Path, config: dict[str, Any], parts: Parts) -> float | None:
     try:
         with _sigterm_interrupts():
             trainer.fit(state, train, validation)
-            _evaluate_best(state, parts, train, validation)
+            with state.timed("evaluation"):
+                _evaluate_best(state, parts, train, validation)
         state.status = "completed"
     except BaseException as error:
         failure = error
@@ -231,6 +233,7 @@ def _conclude(state: Run, parts: Parts, started_at: datetime, seconds: float) ->
         "started": started_at.isoformat(timespec="seconds"),
         "total_seconds": round(seconds, 3),
         "training_seconds": round(training_seconds, 3),
+        "timing": {part: round(seconds, 3) for part, seconds in state.timing.items()},
         "environment": environment.describe(),
     }
     try:
