@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -108,16 +107,6 @@ def test_closing_it_in_the_middle_of_a_picture_leaves_no_half_of_a_file(finished
     painter.close()
     time.sleep(0.5)  # for the half that draws in a fork
     assert list((finished / "plots").glob(".*")) == []
-
-
-def test_a_long_run_has_its_plots_without_loading_matplotlib(tmp_path: Path) -> None:
-    program = str(runs.ROOT / "train.py")
-    command = [sys.executable, "-X", "importtime", program, *MNIST]
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True)
-    loaded = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines() if line.startswith("import time")}
-    assert "numpy" in loaded  # so that the list is read at all
-    assert not {"matplotlib", "wandb", "sklearn", "rich"} & loaded
-    assert {path.name for path in (tmp_path / "run/plots").iterdir()} == PLOTS
 
 
 def test_a_killed_run_leaves_no_process_behind(tmp_path: Path) -> None:
