@@ -58,7 +58,7 @@ class Run:
     status: str = "running"  # then completed, interrupted, diverged or failed
     exit_code: int = 0
     summary: dict[str, Any] = field(default_factory=dict)
-    timing: dict[str, float] = field(default_factory=dict)  # seconds of this process, by part
+    timing: dict[str, float] = field(default_factory=dict)  # seconds by part, without those before a resume
 
     @contextmanager
     def timed(self, part: str) -> Iterator[None]:
