@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -23,6 +24,7 @@ from mlp.data import Dataset, Samples
 from mlp.errors import Diverged, UserError
 from mlp.files import write_json
 from mlp.nn import MLP, Activation, Initializer, Loss, Optimizer, Schedule
+from mlp.report.painter import Painter
 from mlp.settings import claim, discard_if_empty, save_config, settle, shown
 from mlp.training import Callback, Run, Trainer, evaluate, random_streams
 from mlp.training.callbacks import EarlyStopping, GradientNorms, MetricsFile, OnBestEpoch, Progress
@@ -53,6 +55,25 @@ def run(cfg: DictConfig) -> float | None:
     except (UserError, OmegaConfBaseException):
         discard_if_empty(directory)
         raise
+
+
+class Painting(Callback):
+    """Starts the painter after the first epoch, if those to come leave it the time to load; ends it with the run.
+
+    It comes after the callback that writes metrics.csv.
+    """
+
+    LOADING = 0.5  # seconds
+
+    def __init__(self, painter: Painter) -> None:
+        self.painter = painter
+
+    def on_epoch_end(self, run: Run) -> None:
+        if (run.epochs - run.epoch) * run.metrics["seconds"] > self.LOADING:
+            self.painter.start(run.directory)
+
+    def on_run_end(self, run: Run) -> None:
+        self.painter.close()
 
 
 @dataclass(frozen=True)
@@ -106,9 +127,13 @@ class Parts:
 def _run(directory: Path, config: dict[str, Any], parts: Parts) -> float | None:
     started, started_at = time.perf_counter(), datetime.now(UTC)
     network, trainer, random = parts.network, parts.trainer, random_streams(parts.seed)
-    train, validation = parts.dataset.split(random["split"])
     state = Run(directory, config, network, parts.optimizer, parts.schedule, random)
+    with state.timed("data"):
+        train, validation = parts.dataset.split(random["split"])
+    painter = Painter()
     state.callbacks = callbacks(parts)
+    if HydraConfig.get().mode == RunMode.RUN:  # in a multirun the other cores are not idle
+        state.callbacks = [*state.callbacks, Painting(painter)]
     if config["resume"]:
         resume(state)
         if trainer.epochs < state.epoch:
@@ -122,13 +147,14 @@ def _run(directory: Path, config: dict[str, Any], parts: Parts) -> float | None:
     try:
         with _sigterm_interrupts():
             trainer.fit(state, train, validation)
-            _evaluate_best(state, parts, train, validation)
+            with state.timed("evaluation"):
+                _evaluate_best(state, parts, train, validation)
         state.status = "completed"
     except BaseException as error:
         failure = error
         state.status, state.exit_code = _outcome(error)
         state.stop_reason = str(error) or type(error).__name__
-    _conclude(state, parts, started_at, time.perf_counter() - started)
+    _conclude(state, parts, painter, started_at, time.perf_counter() - started)
     if failure is not None:
         _explain(failure, state)
     scores = (100 * state.summary[f"test_{name}"] for name in ("accuracy", "precision", "recall", "f1"))
@@ -215,7 +241,7 @@ def _evaluate_best(state: Run, parts: Parts, train: Samples, validation: Samples
     copy_model(state.directory, state.config["save"])
 
 
-def _conclude(state: Run, parts: Parts, started_at: datetime, seconds: float) -> None:
+def _conclude(state: Run, parts: Parts, painter: Painter, started_at: datetime, seconds: float) -> None:
     """Write summary.json and the plots, and tell the callbacks. Nothing here may hide how the run ended."""
     training_seconds = sum(row["seconds"] for row in state.history)
     state.summary |= {
@@ -231,6 +257,7 @@ def _conclude(state: Run, parts: Parts, started_at: datetime, seconds: float) ->
         "started": started_at.isoformat(timespec="seconds"),
         "total_seconds": round(seconds, 3),
         "training_seconds": round(training_seconds, 3),
+        "timing": {part: round(seconds, 3) for part, seconds in state.timing.items()},
         "environment": environment.describe(),
     }
     try:
@@ -239,7 +266,7 @@ def _conclude(state: Run, parts: Parts, started_at: datetime, seconds: float) ->
         log.error("summary.json could not be written: %s", error)
     try:
         if state.history and state.status in ("completed", "diverged"):
-            _draw(state.directory)
+            _draw(state.directory, painter)
     finally:  # also after Ctrl-C in the middle of a picture
         for callback in state.callbacks:
             try:
@@ -248,11 +275,12 @@ def _conclude(state: Run, parts: Parts, started_at: datetime, seconds: float) ->
                 log.exception("%s failed at the end of the run.", type(callback).__name__)
 
 
-def _draw(directory: Path) -> None:
-    from mlp.report.run_plots import draw_run
-
+def _draw(directory: Path, painter: Painter) -> None:
     try:
-        draw_run(directory)
+        if not painter.draw():
+            from mlp.report.run_plots import draw_run
+
+            draw_run(directory)
     except Exception:  # a picture is no reason to lose a run; `python -m mlp.report run DIR` draws it again
         log.exception("The plots could not be drawn.")
 

@@ -133,7 +133,7 @@ def assert_same_run(actual: Path, expected: Path) -> None:
     assert metrics(actual) == metrics(expected)
     scores = [
         {key: value for key, value in summary(run).items() if "seconds" not in key}
-        | dict.fromkeys(("started", "environment"))
+        | dict.fromkeys(("started", "environment", "timing"))
         for run in (actual, expected)
     ]
     assert scores[0] == scores[1]

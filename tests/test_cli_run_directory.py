@@ -97,6 +97,8 @@ def test_summary_is_strict_json_and_says_how_it_went(directory: Path, rows: list
     summary = strict_json(directory / "summary.json")
     assert (summary["status"], summary["epochs"], summary["dataset"]) == ("completed", 3, "digits")
     assert 0 < summary["training_seconds"] <= summary["total_seconds"]
+    assert set(summary["timing"]) == {"data", "start", "training", "validation", "callbacks", "evaluation"}
+    assert 0 < sum(summary["timing"].values()) <= summary["total_seconds"] + 0.01
     assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", summary["started"])
     environment = summary["environment"]
     assert environment["numpy"] == np.__version__

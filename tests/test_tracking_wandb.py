@@ -488,6 +488,30 @@ def test_a_closed_stdin_does_not_matter(tmp_path: Path) -> None:
     assert Finished(tmp_path, "", done.stderr).content.rows("train_loss") == EPOCHS
 
 
+@pytest.mark.parametrize(
+    "release",
+    [
+        "",
+        "del service_port_file._SLEEP",
+        "sys.modules[service_port_file.__name__] = None; del sys.modules['wandb.sdk.lib.service'].service_port_file",
+    ],
+    ids=["known", "no such function", "no such module"],
+)
+def test_waiting_for_the_service_is_shortened_where_that_is_known_and_left_alone_elsewhere(release: str) -> None:
+    code = f"""
+import sys
+from wandb.sdk.lib.service import service_port_file
+from mlp.tracking.wandb import _service_asked_often
+{release}
+before = dict(vars(service_port_file))
+with _service_asked_often():
+    assert (vars(service_port_file) == before) is bool({release!r})
+assert vars(service_port_file) == before
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_disabled_leaves_no_trace_and_imports_nothing(tmp_path: Path) -> None:
     check = '\nassert "wandb" not in sys.modules'
     run = execute(tmp_path, TRAIN + check, WANDB_MODE="disabled")

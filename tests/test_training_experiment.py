@@ -37,7 +37,7 @@ def run_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Experi
         return experiment.run(cfg)
 
     OmegaConf.register_new_resolver("run_id", lambda: "000000", replace=True)
-    monkeypatch.setattr(experiment, "_draw", lambda _: None)
+    monkeypatch.setattr(experiment, "_draw", lambda *_: None)
     yield run_experiment
     HydraConfig.instance().cfg = None
 
@@ -179,7 +179,7 @@ def test_a_failure_at_the_end_of_one_callback_is_no_failure_of_the_run(
 def test_everybody_is_told_of_the_end_when_ctrl_c_comes_during_the_plots(
     run_here: Experiment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def interrupted(_: Path) -> None:
+    def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(experiment, "_draw", interrupted)

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -283,42 +283,63 @@ def sample_wall(predictions: Mapping[str, Array]) -> Figure:
 # Figures -> files
 
 
-def draw_predictions(predictions: Mapping[str, Array], out: Path) -> list[Path]:
-    """Draw the confusion matrices, the bars per class and, where there are pictures, samples into `out`."""
-    _check(predictions)
-    names = predictions["class_names"]
-    counts = confusion_counts(predictions["y_true"], predictions["y_pred"], len(names))
-    out.mkdir(parents=True, exist_ok=True)
-    paths = [
-        style.save(confusion_matrix(counts, names), out / "confusion_counts.png"),
-        style.save(confusion_matrix(counts, names, normalised=True), out / "confusion_normalised.png"),
-        style.save(per_class(counts, names), out / "per_class.png"),
-    ]
-    images = predictions.get("images", np.empty(0))
-    if len(images) and (images.ndim == 3 or (images.ndim == 4 and images.shape[-1] in (1, 3))):
-        paths.append(style.save(sample_wall(predictions), out / "samples.png"))
-    return paths
+Plot = tuple[Path, Callable[[], Figure]]  # a file and what draws its figure
 
 
-def draw_run(run_dir: Path) -> list[Path]:
-    """Draw all plots that the files of a run directory allow into its `plots` folder; return their paths.
+def plots(run_dir: Path) -> list[Plot]:
+    """All plots that the files of a run directory allow, for its `plots` folder.
 
     Raises UserError when `run_dir` is no run directory, or has nothing to draw yet.
     """
     if not run_dir.is_dir():
         raise UserError(f"'{run_dir}' is not a directory; give the directory of a run")
-    out, paths = run_dir / "plots", []
+    found: list[Plot] = []
     if (table := run_dir / "metrics.csv").exists():
         metrics = read_metrics(table)
         if len(metrics["epoch"]):
-            out.mkdir(exist_ok=True)
-            paths.append(style.save(curves(metrics, read_facts(run_dir)), out / "curves.png"))
+            facts = read_facts(run_dir)
+            found.append((run_dir / "plots" / "curves.png", lambda: curves(metrics, facts)))
     if (arrays := run_dir / "predictions.npz").exists():
-        paths += draw_predictions(read_predictions(arrays), out)
-    if not paths:
+        found += prediction_plots(read_predictions(arrays), run_dir / "plots")
+    if not found:
         why = "no finished epoch in metrics.csv, and no predictions.npz"
         raise UserError(f"'{run_dir}' has nothing to draw: {why}")
+    return found
+
+
+def prediction_plots(predictions: Mapping[str, Array], out: Path) -> list[Plot]:
+    """The confusion matrices, the bars per class and, where there are pictures, samples."""
+    _check(predictions)
+    names = predictions["class_names"]
+    counts = confusion_counts(predictions["y_true"], predictions["y_pred"], len(names))
+    found: list[Plot] = [
+        (out / "confusion_counts.png", lambda: confusion_matrix(counts, names)),
+        (out / "confusion_normalised.png", lambda: confusion_matrix(counts, names, normalised=True)),
+        (out / "per_class.png", lambda: per_class(counts, names)),
+    ]
+    images = predictions.get("images", np.empty(0))
+    if len(images) and (images.ndim == 3 or (images.ndim == 4 and images.shape[-1] in (1, 3))):
+        found.append((out / "samples.png", lambda: sample_wall(predictions)))
+    return found
+
+
+def save_all(plots: Sequence[Plot]) -> list[Path]:
+    """Draw them and write their files; return the paths."""
+    paths = []
+    for path, draw in plots:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        paths.append(style.save(draw(), path))
     return paths
+
+
+def draw_predictions(predictions: Mapping[str, Array], out: Path) -> list[Path]:
+    """Draw everything that predictions allow into the folder `out`; return the paths."""
+    return save_all(prediction_plots(predictions, out))
+
+
+def draw_run(run_dir: Path) -> list[Path]:
+    """Draw all plots of a run directory; return their paths. Raises UserError as `plots` does."""
+    return save_all(plots(run_dir))
 
 
 def _check(predictions: Mapping[str, Array]) -> None:

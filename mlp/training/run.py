@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +58,16 @@ class Run:
     status: str = "running"  # then completed, interrupted, diverged or failed
     exit_code: int = 0
     summary: dict[str, Any] = field(default_factory=dict)
+    timing: dict[str, float] = field(default_factory=dict)  # seconds by part, without those before a resume
+
+    @contextmanager
+    def timed(self, part: str) -> Iterator[None]:
+        """Add the seconds that the block takes to `timing[part]`, also when it fails."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.timing[part] = self.timing.get(part, 0.0) + time.perf_counter() - started
 
     def emit(self, event: str) -> None:
         """Call `event` of every callback, in order."""

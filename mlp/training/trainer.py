@@ -58,21 +58,25 @@ class Trainer:
         network = run.network
         batches = Batches(train, network.sizes[-1], self.batch_size, run.random["shuffle"], network.dtype)
         run.epochs, run.steps_per_epoch = self.epochs, len(batches)
-        run.emit("on_run_start")
+        with run.timed("start"):
+            run.emit("on_run_start")
         # A diverging network overflows before its loss shows it; the loss is what we report.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             while run.epoch < self.epochs and not run.stop:
                 started = time.perf_counter()
-                run.metrics = {"epoch": run.epoch + 1, **self._train_epoch(run, batches)}
+                with run.timed("training"):
+                    run.metrics = {"epoch": run.epoch + 1, **self._train_epoch(run, batches)}
                 trained = time.perf_counter()
-                if len(validation):
-                    measured = evaluate(network, validation).scores("val_")
-                    run.metrics |= {name: measured[name] for name in ("val_loss", "val_accuracy", "val_f1")}
+                with run.timed("validation"):
+                    if len(validation):
+                        measured = evaluate(network, validation).scores("val_")
+                        run.metrics |= {name: measured[name] for name in ("val_loss", "val_accuracy", "val_f1")}
                 run.metrics["seconds"] = time.perf_counter() - started
                 run.metrics["samples_per_second"] = len(train) / (trained - started)
                 run.epoch += 1
-                self._keep_best(run)
-                run.emit("on_epoch_end")
+                with run.timed("callbacks"):
+                    self._keep_best(run)
+                    run.emit("on_epoch_end")
 
     def _train_epoch(self, run: Run, batches: Batches) -> dict[str, float]:
         """One pass over the data. The training metrics are those seen on the way, before each update."""
