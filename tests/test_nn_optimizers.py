@@ -158,7 +158,7 @@ def subnormal(a: np.ndarray) -> np.ndarray:
     return (a != 0) & (np.abs(a) < np.finfo(a.dtype).tiny)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in options(Optimizer) if kind.slots], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [kind for kind in options(Optimizer) if kind.decays], ids=lambda kind: kind.name)
 def test_running_means_do_not_decay_into_subnormal_numbers(
     kind: type[Optimizer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,7 +175,7 @@ def test_running_means_do_not_decay_into_subnormal_numbers(
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("kind", [kind for kind in options(Optimizer) if kind.slots], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [kind for kind in options(Optimizer) if kind.decays], ids=lambda kind: kind.name)
 def test_a_tiny_gradient_that_stays_counts_as_without_sweeps(
     kind: type[Optimizer], dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

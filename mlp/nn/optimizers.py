@@ -33,8 +33,10 @@ class Optimizer(ABC):
     name: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()
 
-    #: Names of the attributes that hold one number per parameter and start at zero, and of their decays per step.
-    slots: ClassVar[Mapping[str, str]] = {}
+    #: Names of the attributes that hold one number per parameter and start at zero.
+    slots: ClassVar[tuple[str, ...]] = ()
+    #: Those of them that decay, and the attribute that says by which factor per step.
+    decays: ClassVar[Mapping[str, str]] = {}
     #: Names of the further attributes that change from step to step.
     counters: ClassVar[tuple[str, ...]] = ("t",)
 
@@ -71,7 +73,7 @@ class Optimizer(ABC):
     def _sweep(self, spare: Array) -> None:
         """Set to zero what would decay into a subnormal number before the next sweep."""
         smallest = float(np.finfo(spare.dtype).tiny)
-        for name, decay in self.slots.items():
+        for name, decay in self.decays.items():
             mean = getattr(self, name)
             np.abs(mean, out=spare)
             # A mean that decays faster than by 2^-40 between two sweeps is better slow than wrong.
@@ -80,7 +82,7 @@ class Optimizer(ABC):
 
     def state(self) -> dict[str, Array]:
         """Everything that a later `load_state` needs to go on as if there had been no interruption."""
-        return {name: np.array(getattr(self, name)) for name in (*self.counters, *(self.slots if self.t else ()))}
+        return {name: np.array(getattr(self, name)) for name in self.counters + (self.slots if self.t else ())}
 
     def load_state(self, state: dict[str, Array]) -> None:
         """Take over what `state` returned. Raises KeyError where something is missing."""
@@ -128,7 +130,8 @@ class Momentum(Optimizer):
     """
 
     name = "momentum"
-    slots: ClassVar[Mapping[str, str]] = {"v": "momentum"}
+    slots = ("v",)
+    decays: ClassVar[Mapping[str, str]] = {"v": "momentum"}
     v: Array
 
     def __init__(
@@ -177,7 +180,8 @@ class RMSprop(Optimizer):
     """
 
     name = "rmsprop"
-    slots: ClassVar[Mapping[str, str]] = {"V": "beta"}
+    slots = ("V",)
+    decays: ClassVar[Mapping[str, str]] = {"V": "beta"}
     V: Array
 
     def __init__(
@@ -217,7 +221,8 @@ class Adam(Optimizer):
     """
 
     name = "adam"
-    slots: ClassVar[Mapping[str, str]] = {"M": "beta1", "V": "beta2"}
+    slots = ("M", "V")
+    decays: ClassVar[Mapping[str, str]] = {"M": "beta1", "V": "beta2"}
     M: Array
     V: Array
 
