@@ -229,8 +229,8 @@ def _evaluate_best(state: Run, parts: Parts, train: Samples, validation: Samples
     This is the only place where the test set is read.
     """
     network, dataset = parts.network, parts.dataset
-    if state.best_theta is not None:
-        network.theta[...] = state.best_theta
+    if state.best_state is not None:
+        network.state[...] = state.best_state
     test_samples = dataset.test()
     test = evaluate(network, test_samples)
     state.summary |= test.scores("test_") | evaluate(network, train).scores("train_")

@@ -99,7 +99,7 @@ def test_a_disk_that_fills_up_while_a_run_is_going_on(tmp_path: Path, small_disk
         fill(small_disk / "filler")
         one_message(finish(process), "No space left on device")
     assert 0 < len(metrics(small_disk / "run")) < 200
-    assert checkpoint(small_disk / "run").keys() > {"theta", "best_theta", "optimizer.t"}
+    assert checkpoint(small_disk / "run").keys() > {"state", "best_state", "optimizer.t"}
     assert not list((small_disk / "run").glob(".*"))
 
     one_message(finish(start(small_disk, "resume=run")), "No space left on device")

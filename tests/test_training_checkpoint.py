@@ -65,9 +65,9 @@ def test_training_from_a_checkpoint_ends_in_the_same_bits(tmp_path: Path, kind: 
     assert (resumed.epoch, resumed.step) == (epochs, epochs * 5)
     trainer.fit(resumed, TRAIN, VALIDATION)
     assert resumed.network.theta.tobytes() == whole.network.theta.tobytes()
-    assert resumed.best_theta is not None
-    assert whole.best_theta is not None
-    assert resumed.best_theta.tobytes() == whole.best_theta.tobytes()
+    assert resumed.best_state is not None
+    assert whole.best_state is not None
+    assert resumed.best_state.tobytes() == whole.best_state.tobytes()
     assert (resumed.best_epoch, resumed.best_value) == (whole.best_epoch, whole.best_value)
     for name, array in whole.optimizer.state().items():
         assert resumed.optimizer.state()[name].tobytes() == array.tobytes()

@@ -41,9 +41,9 @@ def test_initial_weights_and_split_depend_on_the_seed_alone(tmp_path: Path, chan
     one, other = tmp_path / "one", tmp_path / "other"
     run(tmp_path, *command, "hydra.run.dir=one", strike=second_epoch, code=-signal.SIGKILL)
     run(tmp_path, *command, *change, "hydra.run.dir=other", strike=second_epoch, code=-signal.SIGKILL)
-    initial = checkpoint(one)["theta"]
+    initial = checkpoint(one)["state"]
     assert np.abs(initial).max() > 0.1
-    assert checkpoint(other)["theta"].tobytes() == initial.tobytes()
+    assert checkpoint(other)["state"].tobytes() == initial.tobytes()
     if change[0] in ("-b", "-e", "-o"):  # then the held-out samples, and only those, decide on the loss
         assert metrics(one)[0]["val_loss"] == metrics(other)[0]["val_loss"]
 

@@ -222,8 +222,8 @@ def test_the_weights_of_the_best_epoch_are_kept(
     state = new_run(Path(), thetas, OnBestEpoch(lambda run: saved.append(run.epoch)))
     Trainer(epochs=3, monitor=monitor).fit(state, TRAIN, VALIDATION)
     assert (state.best_epoch, state.best_value) == (best, values[best - 1])
-    assert state.best_theta is not None
-    np.testing.assert_array_equal(state.best_theta, thetas.taken[best - 1])
+    assert state.best_state is not None
+    np.testing.assert_array_equal(state.best_state, thetas.taken[best - 1])
     assert saved[-1] == best
 
 
@@ -233,7 +233,7 @@ def test_without_validation_the_last_epoch_is_kept_and_no_val_columns_exist() ->
     Trainer(epochs=3).fit(state, TRAIN, NOTHING)
     assert state.best_epoch == 3
     assert state.best_value is None
-    np.testing.assert_array_equal(state.best_theta, state.network.theta)
+    np.testing.assert_array_equal(state.best_state, state.network.theta)
     assert not [name for name in recorder.rows[0] if name.startswith("val_")]
 
 

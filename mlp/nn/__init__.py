@@ -6,12 +6,13 @@ from mlp.nn.layers import Dense
 from mlp.nn.losses import CrossEntropy, Loss, MeanSquaredError, softmax
 from mlp.nn.network import MLP, expand_hidden_sizes
 from mlp.nn.neural_network import NeuralNetwork
+from mlp.nn.normalization import BatchNorm, NoNormalization, Normalization
 from mlp.nn.optimizers import NAG, SGD, Adam, Momentum, Nadam, Optimizer, RMSprop
-from mlp.nn.schedules import Constant, Cosine, Schedule
+from mlp.nn.schedules import Constant, Cosine, Exponential, OneCycle, Schedule, Step
 
 __all__ = [
-    "ELU", "GELU", "MLP", "NAG", "SGD", "Activation", "Adam", "Constant", "Cosine", "CrossEntropy", "Dense", "He",
-    "Identity", "Initializer", "LeakyReLU", "Loss", "MeanSquaredError", "Momentum", "Nadam", "NeuralNetwork",
-    "Optimizer", "RMSprop", "Random", "ReLU", "Schedule", "Sigmoid", "Swish", "Tanh", "Xavier", "Zeros",
-    "expand_hidden_sizes", "softmax",
+    "ELU", "GELU", "MLP", "NAG", "SGD", "Activation", "Adam", "BatchNorm", "Constant", "Cosine", "CrossEntropy",
+    "Dense", "Exponential", "He", "Identity", "Initializer", "LeakyReLU", "Loss", "MeanSquaredError", "Momentum",
+    "Nadam", "NeuralNetwork", "NoNormalization", "Normalization", "OneCycle", "Optimizer", "RMSprop", "Random",
+    "ReLU", "Schedule", "Sigmoid", "Step", "Swish", "Tanh", "Xavier", "Zeros", "expand_hidden_sizes", "softmax",
 ]  # fmt: skip

@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import DTypeLike
 
+from mlp.nn import checks
 from mlp.nn.types import Array, Labels
 
 
@@ -45,10 +46,16 @@ class CrossEntropy(Loss):
 
     With S = Z - max Z, which leaves P as it is and keeps exp from overflowing, log P = S - log Σ exp S, and for
     rows of T that sum to one  dL/dZ = (P - T) / b:  d(log Σ exp S)/dZ = P, and d(Σ T S)/dZ = T.
+
+    With label smoothing ε (Szegedy et al. 2016) T is replaced by (1 - ε) T + ε / c.
     """
 
     name = "cross_entropy"
     aliases = ("nll", "categorical_cross_entropy")
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.label_smoothing = checks.number("label_smoothing", label_smoothing, least=0, below=1)
 
     def value_and_gradient(self, logits: Array, targets: Array, gradient: Array) -> float:
         P, total = self._buffers(logits)
@@ -59,7 +66,14 @@ class CrossEntropy(Loss):
         np.add.reduce(P, axis=1, keepdims=True, out=total)
         log_likelihood = float(np.vdot(targets, S))
         P /= total
-        np.subtract(P, targets, out=gradient)
+        if self.label_smoothing:
+            share = self.label_smoothing / logits.shape[1]
+            log_likelihood = (1 - self.label_smoothing) * log_likelihood + share * float(np.add.reduce(S, axis=None))
+            np.multiply(targets, self.label_smoothing - 1, out=gradient)
+            gradient += P
+            gradient -= share
+        else:
+            np.subtract(P, targets, out=gradient)
         gradient /= len(logits)
         np.log(total, out=total)
         return (float(np.add.reduce(total, axis=None)) - log_likelihood) / len(logits)

@@ -23,8 +23,12 @@ class Schedule(ABC):
         """The factor for step `step` (counted from 0) of `total_steps`."""
         warmup_steps = round(self.warmup * total_steps)
         if step < warmup_steps:
-            return (step + 1) / (warmup_steps + 1)
+            return self.rise((step + 1) / (warmup_steps + 1))
         return self.shape((step - warmup_steps) / max(1, total_steps - warmup_steps))
+
+    def rise(self, progress: float) -> float:
+        """The factor during the warm-up, as a function of progress in (0, 1)."""
+        return progress
 
     @abstractmethod
     def shape(self, progress: float) -> float:
@@ -40,6 +44,33 @@ class Constant(Schedule):
         return 1.0
 
 
+class Step(Schedule):
+    """factor = gamma ^ k after k of `drops` drops, at equal distances."""
+
+    name = "step"
+
+    def __init__(self, warmup: float = 0.0, gamma: float = 0.1, drops: int = 2) -> None:
+        super().__init__(warmup)
+        self.gamma = checks.number("gamma", gamma, above=0, most=1)
+        self.drops = checks.integer("drops", drops, least=1)
+
+    def shape(self, progress: float) -> float:
+        return float(self.gamma) ** math.floor(progress * (self.drops + 1))
+
+
+class Exponential(Schedule):
+    """factor = final ^ progress."""
+
+    name = "exponential"
+
+    def __init__(self, warmup: float = 0.0, final: float = 0.01) -> None:
+        super().__init__(warmup)
+        self.final = checks.number("final", final, above=0, most=1)
+
+    def shape(self, progress: float) -> float:
+        return float(self.final**progress)
+
+
 class Cosine(Schedule):
     """factor = final + (1 - final) (1 + cos(π progress)) / 2 (Loshchilov & Hutter 2017)."""
 
@@ -48,6 +79,23 @@ class Cosine(Schedule):
     def __init__(self, warmup: float = 0.0, final: float = 0.0) -> None:
         super().__init__(warmup)
         self.final = checks.number("final", final, least=0, most=1)
+
+    def shape(self, progress: float) -> float:
+        return self.final + (1 - self.final) * (1 + math.cos(math.pi * progress)) / 2
+
+
+class OneCycle(Schedule):
+    """From `initial` to 1 and down to `final`, both along a cosine (Smith & Topin 2018)."""
+
+    name = "one_cycle"
+
+    def __init__(self, warmup: float = 0.3, initial: float = 0.04, final: float = 4e-6) -> None:
+        super().__init__(warmup)
+        self.initial = checks.number("initial", initial, above=0, most=1)
+        self.final = checks.number("final", final, least=0, most=1)
+
+    def rise(self, progress: float) -> float:
+        return self.initial + (1 - self.initial) * (1 - math.cos(math.pi * progress)) / 2
 
     def shape(self, progress: float) -> float:
         return self.final + (1 - self.final) * (1 + math.cos(math.pi * progress)) / 2

@@ -29,9 +29,9 @@ def save_checkpoint(run: Run) -> None:
         "history": run.history,
         "random": {name: generator.bit_generator.state for name, generator in run.random.items()},
     }
-    arrays = {"theta": run.network.theta, "progress": np.array(json.dumps(progress))}
-    if run.best_theta is not None:
-        arrays["best_theta"] = run.best_theta
+    arrays = {"state": run.network.state, "progress": np.array(json.dumps(progress))}
+    if run.best_state is not None:
+        arrays["best_state"] = run.best_state
     arrays |= {f"optimizer.{name}": value for name, value in run.optimizer.state().items()}
     with atomic_write(run.directory / FILE) as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
@@ -55,14 +55,14 @@ def load_checkpoint(run: Run) -> None:
     arrays = _read(path)
     try:
         progress: dict[str, Any] = json.loads(arrays["progress"].item())
-        theta, network = arrays["theta"], run.network
-        if (theta.shape, theta.dtype) != (network.theta.shape, network.dtype):
+        state, network = arrays["state"], run.network
+        if (state.shape, state.dtype) != (network.state.shape, network.dtype):
             raise UserError(
-                f"{path} belongs to another network: {theta.size} parameters of {theta.dtype}, "
-                f"not {network.theta.size} of {network.dtype}"
+                f"{path} belongs to another network: {state.size} numbers of {state.dtype}, "
+                f"not {network.state.size} of {network.dtype}"
             )
-        network.theta[...] = theta
-        run.best_theta = arrays.get("best_theta")
+        network.state[...] = state
+        run.best_state = arrays.get("best_state")
         prefix = "optimizer."
         run.optimizer.load_state({k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)})
         for name, generator in run.random.items():

@@ -51,7 +51,7 @@ class Run:
 
     best_epoch: int = 0
     best_value: float | None = None
-    best_theta: Array | None = None
+    best_state: Array | None = None  # of the network
 
     stop: bool = False  # a callback sets it to end the run after this epoch
     stop_reason: str = ""

@@ -119,4 +119,4 @@ class Trainer:
         better = value is None or run.best_value is None or sign * value > sign * run.best_value
         if better and (value is None or math.isfinite(value)):
             run.best_value, run.best_epoch = value, run.epoch
-            run.best_theta = run.network.theta.copy()
+            run.best_state = run.network.state.copy()
