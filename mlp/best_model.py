@@ -56,7 +56,9 @@ def model_config(state: Run, parts: Parts) -> dict[str, Any]:
 
 def save_model(state: Run, parts: Parts) -> None:
     """Write best_model.npy and best_config.json for the best weights so far."""
-    model_file.save_weights(state.directory / MODEL, parts.network.get_weights())
+    best = parts.network.state if state.best_state is None else state.best_state
+    with parts.network.having(best):
+        model_file.save_weights(state.directory / MODEL, parts.network.get_weights())
     model_file.save_config(state.directory / CONFIG, model_config(state, parts))
 
 

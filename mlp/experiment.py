@@ -20,10 +20,10 @@ from omegaconf.errors import OmegaConfBaseException
 from mlp import environment
 from mlp.best_model import copy_model, make_room, save_model
 from mlp.config import build, check_type
-from mlp.data import Dataset, Samples
+from mlp.data import Augmentation, Dataset, Samples
 from mlp.errors import Diverged, UserError
 from mlp.files import write_json
-from mlp.nn import MLP, Activation, Initializer, Loss, Optimizer, Schedule
+from mlp.nn import MLP, Activation, Initializer, Loss, Normalization, Optimizer, Schedule
 from mlp.report.painter import Painter
 from mlp.settings import claim, discard_if_empty, save_config, settle, shown
 from mlp.training import Callback, Run, Trainer, evaluate, random_streams
@@ -81,9 +81,11 @@ class Parts:
     """The objects of an experiment that need no data. Building them checks the whole configuration."""
 
     dataset: Dataset
+    augment: Augmentation
     activation: Activation
     init: Initializer
     loss: Loss
+    normalization: Normalization
     network: MLP
     optimizer: Optimizer
     schedule: Schedule
@@ -99,9 +101,11 @@ class Parts:
             raise UserError(f"seed must be an integer >= 0. Got {config['seed']}")
         kinds = {
             "dataset": Dataset,
+            "augment": Augmentation,
             "activation": Activation,
             "init": Initializer,
             "loss": Loss,
+            "normalization": Normalization,
             "optimizer": Optimizer,
             "schedule": Schedule,
             "tracker": object,  # a callback by its methods: tracking does not know training
@@ -113,10 +117,15 @@ class Parts:
             MLP,
             input_size=objects["dataset"].num_features,
             output_size=objects["dataset"].num_classes,
-            **{group: objects[group] for group in ("activation", "init", "loss")},
+            **{group: objects[group] for group in ("activation", "init", "loss", "normalization")},
             rng=random_streams(config["seed"])["init"],
         )
         trainer = build(config["training"], "training", Trainer)
+        augment, shape = objects["augment"], objects["dataset"].image_shape
+        if (augment.moves or augment.erase) and len(shape) < 2:
+            raise UserError(
+                f"augment changes images, but samples of {objects['dataset'].name} are none: choose augment=none"
+            )
         callbacks = {f"training.callbacks.{name}": callback for name, callback in trainer.callbacks.items()}
         for path, callback in {"tracker": objects["tracker"], **callbacks}.items():
             if not hasattr(callback, "on_run_end"):
@@ -146,7 +155,7 @@ def _run(directory: Path, config: dict[str, Any], parts: Parts) -> float | None:
     failure: BaseException | None = None
     try:
         with _sigterm_interrupts():
-            trainer.fit(state, train, validation)
+            trainer.fit(state, train, validation, parts.augment, parts.dataset.image_shape)
             with state.timed("evaluation"):
                 _evaluate_best(state, parts, train, validation)
         state.status = "completed"

@@ -89,7 +89,7 @@ def measure(parts: Parts) -> tuple[Breakdown, int, int]:
             network.theta[...] = initial
             parts.optimizer.reset()
             run = Run(Path(), {}, network, parts.optimizer, parts.schedule, random_streams(parts.seed), [stopwatch])
-            trainer.fit(run, train, no_validation)
+            trainer.fit(run, train, no_validation, parts.augment, parts.dataset.image_shape)
     except TimeIsUp:
         return stopwatch.breakdown(), sum(map(len, stopwatch.steps.values())), len(train)
 

@@ -1,7 +1,8 @@
 """The multi-layer perceptron: all parameters in one flat vector, all buffers allocated once."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -290,6 +291,19 @@ class MLP:
         loss = self.loss.value_and_gradient(logits, targets, self.buffers(len(X)).D[-1])
         self.backpropagate(len(X))
         return loss
+
+    @contextmanager
+    def having(self, state: Array) -> Iterator[None]:
+        """Within the block the network's state is `state`; afterwards it is what it was."""
+        if state is self.state:
+            yield
+            return
+        before = self.state.copy()
+        self.state[...] = state
+        try:
+            yield
+        finally:
+            self.state[...] = before
 
     def predict_proba(self, X: Array) -> Array:
         """Class probabilities (n, c) of X (n, d_in), in an array of the caller's own."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from mlp.errors import UserError
 from mlp.files import atomic_write
+from mlp.training.average import WeightAverage
 from mlp.training.callbacks import Callback
 from mlp.training.run import Run
 
@@ -32,6 +33,8 @@ def save_checkpoint(run: Run) -> None:
     arrays = {"state": run.network.state, "progress": np.array(json.dumps(progress))}
     if run.best_state is not None:
         arrays["best_state"] = run.best_state
+    if run.average is not None:
+        arrays |= {"average": run.average.state, "average.t": np.array(run.average.t)}
     arrays |= {f"optimizer.{name}": value for name, value in run.optimizer.state().items()}
     with atomic_write(run.directory / FILE) as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
@@ -63,6 +66,9 @@ def load_checkpoint(run: Run) -> None:
             )
         network.state[...] = state
         run.best_state = arrays.get("best_state")
+        if "average" in arrays:
+            run.average = WeightAverage(network, run.config["training"]["average"])
+            run.average.state[...], run.average.t = arrays["average"], arrays["average.t"].item()
         prefix = "optimizer."
         run.optimizer.load_state({k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)})
         for name, generator in run.random.items():

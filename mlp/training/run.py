@@ -15,6 +15,7 @@ from mlp.nn.network import MLP
 from mlp.nn.optimizers import Optimizer
 from mlp.nn.schedules import Schedule
 from mlp.nn.types import Array
+from mlp.training.average import WeightAverage
 
 if TYPE_CHECKING:
     from mlp.training.callbacks import Callback
@@ -48,6 +49,8 @@ class Run:
     batch_loss: float = float("nan")  # of the latest batch
     metrics: dict[str, float] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
+
+    average: WeightAverage | None = None
 
     best_epoch: int = 0
     best_value: float | None = None

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mlp.data import Samples
+from mlp.data import Augmentation, Samples
 from mlp.data.batches import Batches
 from mlp.errors import Diverged
 from mlp.nn import checks
 from mlp.nn.metrics import confusion_matrix, scores
+from mlp.nn.types import Array
+from mlp.training.average import WeightAverage
 from mlp.training.callbacks import Callback
 from mlp.training.evaluate import evaluate
 from mlp.training.run import Run
@@ -29,6 +31,10 @@ class Trainer:
         patience: stop after so many epochs without improvement of `monitor`; None: never.
         checkpoint_every: epochs between two checkpoints; the last epoch always leaves one.
         gradient_norm_every: steps between two measurements of the gradient norms; 0: none.
+        clip_norm: longest gradient of all parameters together that a step uses; longer ones are scaled down to it
+            (Pascanu, Mikolov & Bengio 2013). None: as they are.
+        average: decay of the average of the weights that is validated and kept, see `WeightAverage`; None: the
+            weights themselves.
         callbacks: further callbacks, by a name of the user's choice.
     """
 
@@ -40,6 +46,8 @@ class Trainer:
         patience: int | None = None,
         checkpoint_every: int = 1,
         gradient_norm_every: int = 20,
+        clip_norm: float | None = None,
+        average: float | None = None,
         callbacks: Mapping[str, Callback] | None = None,
     ) -> None:
         self.epochs = checks.integer("epochs", epochs, least=1)
@@ -48,15 +56,30 @@ class Trainer:
         self.patience = None if patience is None else checks.integer("patience", patience, least=1)
         self.checkpoint_every = checks.integer("checkpoint_every", checkpoint_every, least=1)
         self.gradient_norm_every = checks.integer("gradient_norm_every", gradient_norm_every, least=0)
+        self.clip_norm = None if clip_norm is None else checks.number("clip_norm", clip_norm, above=0)
+        self.average = None if average is None else checks.number("average", average, above=0, below=1)
         self.callbacks = dict(callbacks or {})
 
-    def fit(self, run: Run, train: Samples, validation: Samples) -> None:
+    def fit(
+        self,
+        run: Run,
+        train: Samples,
+        validation: Samples,
+        augmentation: Augmentation | None = None,
+        image_shape: tuple[int, ...] = (),
+    ) -> None:
         """Train from `run.epoch` (0, or where a checkpoint left off) to the end.
 
         Raises Diverged when the loss of a batch is NaN or infinite.
         """
         network = run.network
-        batches = Batches(train, network.sizes[-1], self.batch_size, run.random["shuffle"], network.dtype)
+        batches = Batches(
+            train, network.sizes[-1], self.batch_size, run.random["shuffle"], network.dtype,
+            augmentation, run.random["augment"], image_shape,
+        )  # fmt: skip
+        network.dropout_rng = run.random["dropout"]
+        if self.average is not None and run.average is None:
+            run.average = WeightAverage(network, self.average)
         run.epochs, run.steps_per_epoch = self.epochs, len(batches)
         with run.timed("start"):
             run.emit("on_run_start")
@@ -67,7 +90,7 @@ class Trainer:
                 with run.timed("training"):
                     run.metrics = {"epoch": run.epoch + 1, **self._train_epoch(run, batches)}
                 trained = time.perf_counter()
-                with run.timed("validation"):
+                with run.timed("validation"), network.having(run.average.state if run.average else network.state):
                     if len(validation):
                         measured = evaluate(network, validation).scores("val_")
                         run.metrics |= {name: measured[name] for name in ("val_loss", "val_accuracy", "val_f1")}
@@ -94,8 +117,12 @@ class Trainer:
                 )
             logits = network.buffers(len(X)).A[-1]
             counts += confusion_matrix(labels, logits.argmax(axis=1), len(counts))
+            if self.clip_norm is not None:
+                clip(network.grad, self.clip_norm)
             optimizer.learning_rate = base_rate * run.schedule.factor(run.step, total_steps)
             optimizer.step(network.theta, network.grad, network.num_weights)
+            if run.average is not None:
+                run.average.update(network)
             run.step += 1
             run.batch_loss = loss
             total_loss += loss * len(X)
@@ -119,4 +146,11 @@ class Trainer:
         better = value is None or run.best_value is None or sign * value > sign * run.best_value
         if better and (value is None or math.isfinite(value)):
             run.best_value, run.best_epoch = value, run.epoch
-            run.best_state = run.network.state.copy()
+            run.best_state = (run.average or run.network).state.copy()
+
+
+def clip(grad: Array, most: float) -> None:
+    """Scale `grad` down to the Euclidean norm `most` if it is longer."""
+    norm = math.sqrt(float(np.vdot(grad, grad)))
+    if norm > most:
+        grad *= most / norm
