@@ -2,9 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
+from recorded import arrays
 
-from mlp.nn import Constant, Cosine, Schedule
+from mlp.nn import Constant, Cosine, Exponential, OneCycle, Schedule, Step
 from mlp.nn.naming import options
 
 every_schedule = pytest.mark.parametrize("kind", options(Schedule), ids=lambda kind: kind.name)
@@ -35,7 +37,7 @@ def test_cosine_ends_next_to_its_final_factor() -> None:
     assert Cosine(final=0.1).factor(999, 1000) == pytest.approx(0.1, abs=1e-5)
 
 
-@every_schedule
+@pytest.mark.parametrize("kind", [kind for kind in options(Schedule) if kind is not OneCycle], ids=lambda k: k.name)
 def test_warmup_rises_linearly_to_one(kind: type[Schedule]) -> None:
     schedule = kind(warmup=0.04)
     assert [schedule.factor(step, 100) for step in range(5)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0], rel=1e-12)
@@ -49,3 +51,24 @@ def test_factors_of_short_runs_stay_above_zero_and_at_most_one(
 ) -> None:
     factors = [kind(warmup=warmup).factor(step, total) for step in range(total)]
     assert all(0 < factor <= 1 for factor in factors)
+
+
+def test_one_cycle_has_the_curves_of_pytorch() -> None:
+    """PyTorch's reach from the first step, 0, to the top, 11, and on to the last one, 39."""
+    cycle, recorded = OneCycle(), arrays("schedules")["one_cycle"]
+    curves = [cycle.rise(step / 11) if step < 11 else cycle.shape((step - 11) / 28) for step in range(40)]
+    np.testing.assert_allclose(curves, recorded, rtol=1e-12)
+
+
+def test_steps_and_exponential_fall_as_worked_by_hand() -> None:
+    assert [Step(gamma=0.5, drops=3).factor(step, 8) for step in range(8)] == [
+        1,
+        1,
+        0.5,
+        0.5,
+        0.25,
+        0.25,
+        0.125,
+        0.125,
+    ]
+    assert [Exponential(final=0.0001).factor(step, 4) for step in range(4)] == pytest.approx([1, 0.1, 0.01, 0.001])

@@ -311,6 +311,60 @@ def record_training() -> tuple[Arrays, list[Case]]:
     return arrays, cases
 
 
+def record_normalization() -> tuple[Arrays, list[Case]]:
+    """15 steps of SGD with batch normalisation and smoothed labels on batches of two sizes, then inference."""
+    steps, d_in, hidden_sizes, d_out = 15, 8, [6, 5], 3
+    rng = np.random.default_rng(5)
+    x, labels = rng.normal(1, 2, (steps, 16, d_in)), rng.integers(0, d_out, (steps, 16))
+    layers = random_layers(rng, [d_in, *hidden_sizes, d_out])
+    arrays: Arrays = {"x": x, "labels": labels}
+    for i, (weight, bias) in enumerate(zip(*layers, strict=True)):
+        arrays[f"W{i}"], arrays[f"b{i}"] = weight, bias
+    weights, biases = parameters(layers[0]), parameters(layers[1])
+    norms = [torch.nn.BatchNorm1d(size) for size in hidden_sizes]
+    for norm, bias in zip(norms, biases, strict=False):
+        norm.bias = torch.nn.Parameter(bias.detach().clone())
+    trained = [*weights, biases[-1], *(p for norm in norms for p in (norm.weight, norm.bias))]
+    optimizer = torch.optim.SGD(trained, lr=0.1)
+
+    def logits(rows: Tensor) -> Tensor:
+        for weight, norm in zip(weights, norms, strict=False):
+            rows = torch.tanh(norm(rows @ weight))
+        return rows @ weights[-1] + biases[-1]
+
+    losses = np.empty(steps)
+    for step in range(steps):
+        n = 16 if step % 3 else 7
+        optimizer.zero_grad()
+        output = logits(torch.tensor(x[step, :n]))
+        loss = F.cross_entropy(output, torch.tensor(labels[step, :n]), label_smoothing=0.1)
+        loss.backward()
+        losses[step] = loss.item()
+        optimizer.step()
+    for norm in norms:
+        norm.eval()
+    arrays |= {"losses": losses, "logits": logits(torch.tensor(x[0])).detach().numpy()}
+    for i, norm in enumerate(norms):
+        arrays[f"mean{i}"], arrays[f"variance{i}"] = norm.running_mean.numpy(), norm.running_var.numpy()
+        arrays[f"gamma{i}"] = norm.weight.detach().numpy()
+    return arrays, [{"key": "batch_norm", "hidden_sizes": hidden_sizes, "label_smoothing": 0.1, "learning_rate": 0.1}]
+
+
+def record_schedules() -> tuple[Arrays, list[Case]]:
+    """The learning rates of 40 steps, over the highest one."""
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 1.0, total_steps=40, pct_start=0.3, div_factor=25, final_div_factor=1e4, cycle_momentum=False
+    )
+    rates = []
+    for _ in range(40):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step() if len(rates) < 40 else None
+    return {"one_cycle": np.array(rates)}, [{"key": "one_cycle"}]
+
+
 def main() -> None:
     """Write one .npz per subject, and cases.json, which lists what is in each."""
     recordings = {
@@ -319,6 +373,8 @@ def main() -> None:
         "losses": record_losses,
         "network": record_network,
         "training": record_training,
+        "normalization": record_normalization,
+        "schedules": record_schedules,
     }
     cases: dict[str, list[Case]] = {}
     for subject, record in recordings.items():

@@ -1,0 +1,180 @@
+"""Augmentation moves pixels as its parameters say, repeats itself for a seed, and leaves everything else alone."""
+
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+
+from mlp.conf_files import CONF, options
+from mlp.data import Augmentation, Samples
+from mlp.data.augmentation import interpolate
+from mlp.data.batches import Batches
+from mlp.nn.types import Array
+
+SHAPE = (28, 28)
+
+
+def pictures(n: int = 40, shape: tuple[int, ...] = SHAPE) -> Array:
+    """Smooth random pictures (n, d), uint8, dark at the border."""
+    rng, (height, width, *channels) = np.random.default_rng(0), shape
+    rows, columns = np.mgrid[:height, :width]
+    bumps = rng.uniform(0.3, 0.7, (n, 2, *(channels or [1])))
+    distance = ((rows / height)[None, :, :, None] - bumps[:, 0, None, None]) ** 2 + (
+        (columns / width)[None, :, :, None] - bumps[:, 1, None, None]
+    ) ** 2
+    return (255 * np.exp(-distance / 0.02)).astype(np.uint8).reshape(n, -1)
+
+
+def applied(augmentation: Augmentation, images: Array, shape: tuple[int, ...] = SHAPE, seed: int = 1) -> Array:
+    out = np.empty(images.shape, np.float32)
+    targets = np.eye(10, dtype=np.float32)[np.arange(len(images)) % 10]
+    augmentation.apply(images, targets, shape, np.random.default_rng(seed), out)
+    return out
+
+
+def slow_interpolation(picture: Array, x: float, y: float) -> float:
+    """The definition, a pixel at a time: neighbours weighted by their distance, 0 outside."""
+    total = 0.0
+    for row in range(picture.shape[0]):
+        for column in range(picture.shape[1]):
+            total += picture[row, column] * max(0.0, 1 - abs(x - column)) * max(0.0, 1 - abs(y - row))
+    return total
+
+
+def test_interpolation_is_bilinear_and_zero_outside() -> None:
+    rng = np.random.default_rng(2)
+    picture = rng.random((1, 5, 7, 1))
+    x, y = rng.uniform(-3, 9, (1, 35)), rng.uniform(-3, 7, (1, 35))
+    expected = [slow_interpolation(picture[0, :, :, 0], a, b) for a, b in zip(x[0], y[0], strict=True)]
+    out = np.empty((1, 5, 7, 1))
+    interpolate(picture, x, y, out)
+    np.testing.assert_allclose(out.ravel(), expected, atol=1e-12)
+    assert min(expected) == 0 < max(expected)
+
+
+def test_nothing_asked_for_changes_nothing() -> None:
+    augmentation = Augmentation()
+    assert not augmentation.active
+    np.testing.assert_array_equal(applied(augmentation, pictures()), pictures())
+
+
+def test_kept_images_stay_as_they_are() -> None:
+    images = pictures()
+    np.testing.assert_allclose(
+        applied(Augmentation(shift=3, rotation=0.5, elastic=2, keep=1.0), images), images, atol=1e-2
+    )
+
+
+def centre(images: Array) -> Array:
+    """Centres of mass (n, 2), as (row, column)."""
+    grid = images.reshape(-1, 28, 28).astype(float)
+    mass = grid.sum((1, 2))
+    rows, columns = np.mgrid[:28, :28]
+    return np.stack([(grid * rows).sum((1, 2)) / mass, (grid * columns).sum((1, 2)) / mass], 1)
+
+
+def test_shifts_move_the_centre_by_at_most_that_far_in_each_direction() -> None:
+    images = pictures(400)
+    moved = centre(applied(Augmentation(shift=2.0), images)) - centre(images)
+    assert np.abs(moved).max() < 2.1
+    assert (moved.min(axis=0) < -1.8).all()
+    assert (moved.max(axis=0) > 1.8).all()
+
+
+def second_moments(images: Array) -> Array:
+    """Width and height of the pictures' masses squared, (n, 2) as (vertical, horizontal)."""
+    grid, middle = images.reshape(-1, 28, 28).astype(float), centre(images)
+    rows, columns = np.mgrid[:28, :28]
+    mass = grid.sum((1, 2))
+    vertical = (grid * (rows - middle[:, 0, None, None]) ** 2).sum((1, 2)) / mass
+    horizontal = (grid * (columns - middle[:, 1, None, None]) ** 2).sum((1, 2)) / mass
+    return np.stack([vertical, horizontal], 1)
+
+
+def test_scaling_changes_the_size_within_its_limits() -> None:
+    images = pictures(400)
+    ratio = np.sqrt(second_moments(applied(Augmentation(scale=0.15), images)) / second_moments(images))
+    assert 0.82 < ratio.min() < 0.89
+    assert 1.11 < ratio.max() < 1.18
+
+
+def test_rotation_keeps_the_distance_to_the_middle() -> None:
+    images = pictures(400)
+    before, after = centre(images) - 13.5, centre(applied(Augmentation(rotation=0.4), images)) - 13.5
+    np.testing.assert_allclose(np.hypot(*after.T), np.hypot(*before.T), atol=0.15)
+    angle = np.arctan2(*after.T) - np.arctan2(*before.T)
+    far = np.hypot(*before.T) > 2
+    angle = (angle[far] + np.pi) % (2 * np.pi) - np.pi
+    assert np.abs(angle).max() < 0.42
+    assert angle.min() < -0.3
+    assert angle.max() > 0.3
+
+
+def test_a_certain_flip_is_the_mirror_image() -> None:
+    images = pictures()
+    mirrored = images.reshape(-1, 28, 28)[:, :, ::-1].reshape(-1, 784)
+    np.testing.assert_allclose(applied(Augmentation(flip=1.0), images), mirrored, atol=1e-2)
+
+
+def test_erased_rectangles_have_the_share_and_the_size_asked_for() -> None:
+    images = np.full((2000, 784), 200, np.uint8)
+    changed = applied(Augmentation(erase=0.5, erase_size=6), images).reshape(-1, 28, 28)
+    black = changed == 0
+    touched = black.any((1, 2))
+    assert touched.mean() == pytest.approx(0.5, abs=0.05)
+    heights, widths = black.any(2).sum(1)[touched], black.any(1).sum(1)[touched]
+    assert set(heights) == set(widths) == set(range(1, 7))
+    np.testing.assert_array_equal(black.sum((1, 2))[touched], heights * widths)  # each one a rectangle
+
+
+def test_mixup_mixes_images_and_targets_with_the_same_weights() -> None:
+    images, targets = np.eye(30, 784, dtype=np.uint8) * 255, np.eye(30, dtype=np.float32)
+    out = np.empty(images.shape, np.float32)
+    Augmentation(mixup=0.5).apply(images, targets, SHAPE, np.random.default_rng(0), out)
+    np.testing.assert_allclose(targets.sum(axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(out[:, :30] / 255, targets, atol=1e-6)
+    assert ((targets > 0).sum(axis=1) == 2).any()
+
+
+def test_colours_move_together() -> None:
+    images = pictures(6, (16, 20, 3))
+    grey = np.repeat(images.reshape(6, 320, 3)[:, :, :1], 3, axis=2).reshape(6, -1)
+    out = applied(Augmentation(shift=2, rotation=0.3, elastic=1, flip=0.5), grey, (16, 20, 3)).reshape(6, 320, 3)
+    np.testing.assert_array_equal(out[..., 0], out[..., 1])
+    np.testing.assert_array_equal(out[..., 0], out[..., 2])
+
+
+@pytest.mark.parametrize("name", options("augment"))
+def test_every_recipe_repeats_itself_for_a_seed_and_changes_with_it(name: str) -> None:
+    node = {str(k): v for k, v in OmegaConf.load(CONF / "augment" / f"{name}.yaml").items() if k != "_target_"}
+    augmentation, images = Augmentation(**node), pictures()
+    once = applied(augmentation, images)
+    np.testing.assert_array_equal(applied(augmentation, images), once)
+    assert np.isfinite(once).all()
+    assert once.min() >= 0
+    assert once.max() <= 255
+    assert (applied(augmentation, images, seed=2) != once).any() == augmentation.active
+
+
+@pytest.mark.parametrize("strength", ["shift", "rotation", "scale", "shear", "elastic", "flip", "erase", "mixup"])
+def test_a_negative_strength_is_refused(strength: str) -> None:
+    with pytest.raises(ValueError, match=f"{strength} must be"):
+        Augmentation(**{strength: -0.1})
+
+
+def test_batches_prepared_beside_the_training_are_those_prepared_one_by_one() -> None:
+    images = pictures(50)
+    samples = Samples(images, np.arange(50) % 10, np.arange(50), 255.0)
+    augmentation = Augmentation(shift=1, elastic=1, erase=0.5, mixup=0.3)
+
+    def batches() -> Batches:
+        streams = (np.random.default_rng(seed) for seed in (1, 2))
+        return Batches(samples, 10, 16, next(streams), np.dtype(np.float32), augmentation, next(streams), SHAPE)
+
+    threaded = [(X.copy(), T.copy(), labels) for X, T, labels in batches().epoch()]
+    serial = batches()
+    order = serial.rng.permutation(samples.rows)
+    for i, (X, T, labels) in enumerate(threaded):
+        expected = serial._prepare(order[16 * i : 16 * i + 16], 0)
+        for got, wanted in zip((X, T, labels), expected, strict=True):
+            np.testing.assert_array_equal(got, wanted)
+    assert [len(X) for X, _, _ in threaded] == [16, 16, 16, 2]

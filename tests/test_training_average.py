@@ -1,0 +1,79 @@
+"""The average of the weights and clipped gradients are exact, and checkpoints keep all that a run draws."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import runs
+
+from mlp.nn import MLP, BatchNorm
+from mlp.training.average import WeightAverage
+from mlp.training.trainer import clip
+
+
+def test_the_average_is_the_weighted_sum_of_all_states() -> None:
+    """By hand: S after three steps, with decays min(0.15, 1/10), min(0.15, 2/11) and min(0.15, 3/12)."""
+    network = MLP(2, 2, [3], normalization=BatchNorm(), dtype="float64", rng=np.random.default_rng(0))
+    initial = network.state.copy()
+    average, states = WeightAverage(network, 0.15), []
+    for step in range(3):
+        network.state += step + 1.0
+        states.append(network.state.copy())
+        average.update(network)
+    first = 0.1 * initial + 0.9 * states[0]
+    second = 0.15 * first + 0.85 * states[1]
+    np.testing.assert_allclose(average.state, 0.15 * second + 0.85 * states[2], rtol=1e-14)
+
+
+def test_long_gradients_are_shortened_and_others_left() -> None:
+    grad = np.array([3.0, 4.0])
+    clip(grad, 5.0)
+    np.testing.assert_array_equal(grad, [3, 4])
+    clip(grad, 2.0)
+    np.testing.assert_allclose(grad, [1.2, 1.6], rtol=1e-15)
+
+
+EVERYTHING = [
+    "-d",
+    "digits",
+    "-sz",
+    "16",
+    "16",
+    "--no_wandb",
+    "normalization=batch_norm",
+    "model.dropout=0.2",
+    "augment=mnist",
+    "augment.mixup=0.2",
+    "augment.erase=0.3",
+    "training.average=0.99",
+    "training.clip_norm=1",
+    "loss.label_smoothing=0.1",
+]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("average")
+
+
+def test_a_resumed_run_ends_with_the_same_bits(place: Path) -> None:
+    runs.run(place, *EVERYTHING, "-e", "5", "hydra.run.dir=whole")
+    runs.run(place, *EVERYTHING, "-e", "2", "hydra.run.dir=parts")
+    runs.run(place, "resume=parts", "-e", "5")
+    assert (place / "parts" / "best_model.npy").read_bytes() == (place / "whole" / "best_model.npy").read_bytes()
+    with np.load(place / "whole" / "checkpoint.npz") as whole, np.load(place / "parts" / "checkpoint.npz") as parts:
+        assert {"state", "best_state", "average", "average.t"} < set(whole.files) == set(parts.files)
+        for name in set(whole.files) - {"progress"}:
+            assert whole[name].tobytes() == parts[name].tobytes(), name
+
+
+def test_the_model_that_is_kept_is_the_average_not_the_last_step(place: Path) -> None:
+    runs.run(place, *EVERYTHING, "-e", "3", "hydra.run.dir=kept", "training.average=0.999")
+    with np.load(place / "kept" / "checkpoint.npz") as saved:
+        assert saved["average"].tobytes() != saved["state"].tobytes()
+        assert saved["best_state"].shape == saved["state"].shape
+    told = runs.summary(place / "kept")
+    model = np.load(place / "kept" / "best_model.npy", allow_pickle=True).item()
+    with np.load(place / "kept" / "predictions.npz") as predictions:
+        assert np.mean(predictions["y_true"] == predictions["y_pred"]) == pytest.approx(told["test_accuracy"])
+    assert set(model) == {"W0", "b0", "W1", "b1", "W2", "b2"}
