@@ -94,6 +94,8 @@ def parser(prog: str, examples: str = EXAMPLES) -> argparse.ArgumentParser:
                        help="inference.py: its configuration (default: best_config.json beside it)")  # fmt: skip
     if prog == "inference.py":
         flags.add_argument("--plots", metavar="DIR", help="write confusion matrices, bars and samples to DIR")
+        flags.add_argument("--robustness", action="store_true",
+                           help="also measure it on shifted, turned, resized, noisy and inverted images")  # fmt: skip
     flags.add_argument("-m", action="store_true", dest="multirun", help="run every combination of the values given "
                        "as comma lists; -m followed by a number is the momentum")  # fmt: skip
     flags.add_argument("-h", "--help", action="store_true", help="this text")
