@@ -77,3 +77,10 @@ def test_the_model_that_is_kept_is_the_average_not_the_last_step(place: Path) ->
     with np.load(place / "kept" / "predictions.npz") as predictions:
         assert np.mean(predictions["y_true"] == predictions["y_pred"]) == pytest.approx(told["test_accuracy"])
     assert set(model) == {"W0", "b0", "W1", "b1", "W2", "b2"}
+
+
+def test_a_run_without_gradient_norms_and_validation_data_has_its_plots(place: Path) -> None:
+    words = "-d digits -e 2 -sz 8 --no_wandb training.gradient_norm_every=0 dataset.validation_fraction=0".split()
+    ended = runs.run(place, *words, "hydra.run.dir=bare")
+    assert "could not be drawn" not in ended.out + ended.err
+    assert (place / "bare" / "plots" / "curves.png").stat().st_size > 10_000

@@ -35,7 +35,7 @@ def read_metrics(path: Path) -> dict[str, Array]:
 
     A last line without its newline was cut off by a kill in the middle of the write, and is left out.
     """
-    needed = ["epoch", "learning_rate", "grad_norm"]
+    needed = ["epoch", "learning_rate"]  # gradient norms are a choice
     needed += [f"train_{what}" for what in ("loss", "accuracy", "f1")]
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
     header, *rows = lines or [",".join(needed)]  # the header itself cut off: no epoch yet
