@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import math
 import os
 import re
 import secrets
@@ -15,7 +14,6 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -62,11 +60,6 @@ def _hydra_main(cfg: DictConfig) -> float | None:
     try:
         return experiment.run(cfg)
     except EXPECTED as error:
-        if HydraConfig.get().mode == RunMode.MULTIRUN:
-            if isinstance(error, Diverged):  # its summary.json says so; the other points go on
-                print(f"Error: {error}", file=sys.stderr)
-                return math.nan
-            raise
         fail(error, HydraConfig.get().overrides.task)
 
 

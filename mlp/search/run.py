@@ -1,0 +1,150 @@
+"""A search from its beginning, or from wherever it was left, to its end."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.plugins import Plugins
+from hydra.core.utils import configure_log
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from mlp import settings
+from mlp.errors import UserError
+from mlp.experiment import Parts
+from mlp.files import atomic_write
+from mlp.search import results
+from mlp.search.definition import Definition
+from mlp.search.estimate import estimate
+from mlp.search.progress import Progress
+from mlp.search.study import Search, counts
+from mlp.search.worker import Worker
+
+log = logging.getLogger(__name__)
+
+
+def run(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> Any:
+    """Run the search that the configuration and the command line describe; returns the best value, or values.
+
+    Raises UserError for a mistake, before anything runs.
+    """
+    configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+    definition = Definition.of(config, arguments, context.config_loader)
+    directory = _directory(config, definition)
+    check_first_point(context, config, definition)
+    if definition.dry_run:
+        print(estimate(context, config, definition, directory))
+        return None
+    search = Search.begin(directory, definition)
+    search.recover(definition.retries)
+    with atomic_write(directory / "multirun.yaml", "w") as file:
+        file.write(OmegaConf.to_yaml(config))
+    left = counts(search.study.get_trials(deepcopy=False))
+    if left["waiting"]:
+        print(f"Search {definition.name} in {settings.shown(directory)}: {_plan(definition, left)}", flush=True)
+        try:
+            _work(context, config, definition, search)
+        finally:
+            results.write(search)
+    else:
+        print(f"Search {definition.name} in {settings.shown(directory)} is complete: nothing is left to run.")
+        results.write(search)
+    print(results.show(search))
+    return results.best_values(search)
+
+
+def _directory(config: DictConfig, definition: Definition) -> Path:
+    """Where the search is kept; the configuration learns it too."""
+    with open_dict(config):
+        config.search.name = definition.name
+        directory = Path(str(config.hydra.sweep.dir)).resolve()
+        config.hydra.sweep.dir = str(directory)
+    return directory
+
+
+def _plan(definition: Definition, left: dict[str, int]) -> str:
+    done = left["done"] + left["pruned"] + left["failed"]
+    seeds = f", each on {definition.seeds} seeds" if definition.seeds > 1 else ""
+    return (
+        f"{left['waiting'] + left['running']} trials to run{seeds}, {done} done before; "
+        f"{definition.workers} at a time"
+    )
+
+
+def check_first_point(context: HydraContext, config: DictConfig, definition: Definition) -> None:
+    """Compose and check the configuration of one trial, so that a mistake shows before the search begins."""
+    import optuna
+
+    if definition.sampler == "grid":
+        trial = optuna.trial.FixedTrial(definition.space.grid()[0])  # type: ignore[arg-type]
+        overrides = definition.space.suggest(trial)
+    else:
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        overrides = definition.space.suggest(study.ask())
+    composed = compose(context, config, [*definition.fixed, *overrides])
+    parts = Parts.build(settings.plain(composed))
+    if parts.trainer.epochs < 1:
+        raise UserError("training.epochs must be >= 1")
+
+
+def compose(context: HydraContext, config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """The configuration of a trial, without Hydra's own part."""
+    composed = context.config_loader.load_sweep_config(config, list(overrides))
+    with open_dict(composed):
+        del composed["hydra"]
+    return composed
+
+
+def _work(context: HydraContext, config: DictConfig, definition: Definition, search: Search) -> None:
+    """Start the workers through Hydra's launcher, show how far they are, and wait for them."""
+    worker = Worker(str(search.directory), definition, context, config)
+    launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=worker, config=config)
+    waiting = counts(search.study.get_trials(deepcopy=False))["waiting"]
+    jobs = [
+        ["hydra/job_logging=quiet", f"hydra.sweep.subdir=workers/{number}"]
+        for number in range(min(definition.workers, waiting))
+    ]
+    progress = Progress(search, definition)
+    try:
+        if hasattr(launcher, "meanwhile"):  # ours; it forks, which does not go together with threads
+            launcher.meanwhile = progress.refresh
+            returned = launcher.launch(jobs, initial_job_idx=0)
+        else:
+            with _in_a_thread(progress):
+                returned = launcher.launch(jobs, initial_job_idx=0)
+    except KeyboardInterrupt:
+        progress.close()
+        done = counts(search.study.get_trials(deepcopy=False))
+        finished = done["done"] + done["pruned"] + done["failed"]
+        print(f"\nStopped: {finished} of {sum(done.values())} trials are done. The same command goes on.", flush=True)
+        raise
+    finally:
+        progress.close()
+    for result in returned:
+        _ = result.return_value  # raises what ended a worker
+
+
+class _in_a_thread:
+    """Refreshes a progress display while a launcher that knows nothing of it runs."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self._end = progress, threading.Event()
+        self._thread = threading.Thread(target=self._refresh, daemon=True)
+
+    def _refresh(self) -> None:
+        while not self._end.wait(0.5):
+            self._progress.refresh()
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+        self._progress.refresh()
+        sys.stdout.flush()
