@@ -22,5 +22,7 @@ class SearchSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         from mlp.search.run import run
 
+        assert self.hydra_context is not None
+        assert self.config is not None
         further = [f"{key}={value}" for key, value in self.params.items()]
         return run(self.hydra_context, self.config, [*further, *arguments])

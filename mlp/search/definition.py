@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -116,7 +116,7 @@ class Definition:
         }
 
     @property
-    def directions(self) -> list[str]:
+    def directions(self) -> list[Literal["minimize", "maximize"]]:
         """minimize or maximize, for each objective."""
         return ["minimize" if minimised(name) else "maximize" for name in self.objectives]
 
@@ -158,7 +158,7 @@ def _about_searching(word: str) -> bool:
 def _space_of_file(
     given: Mapping[str, Any], arguments: Sequence[str], varied: Sequence[Parameter], fixed: Sequence[str]
 ) -> list[Parameter]:
-    """The parameters of `search/space`. A sweep on the command line replaces a space that nobody asked for by name."""
+    """The parameters of `search/space`. A sweep on the command line replaces a space that was not asked for."""
     chosen = any(word.startswith("search/space") for word in arguments)
     if varied and not chosen:
         return []

@@ -31,12 +31,13 @@ def estimate(context: HydraContext, config: DictConfig, definition: Definition, 
         done = found["done"] + found["pruned"] + found["failed"]
     left = max(0, planned - done)
     seconds = _seconds_per_run(context, config, definition) * definition.seeds * AROUND
+    aims = zip(definition.directions, definition.objectives, strict=True)
     lines = [
         f"Search {definition.name}: {planned} trials by {definition.sampler}"
         + (f", each on {definition.seeds} seeds" if definition.seeds > 1 else "")
         + (f"; pruner {definition.pruner}" if definition.pruner != "none" else ""),
         f"Directory: {settings.shown(directory)}",
-        f"Objectives: {', '.join(f'{d} {name}' for d, name in zip(definition.directions, definition.objectives, strict=True))}",
+        f"Objectives: {', '.join(f'{direction} {name}' for direction, name in aims)}",
         "Space:" if len(definition.space) else "Space: a single point",
         *(f"  {key}: {line}" for key, line in definition.space.describe().items()),
         *([f"Fixed: {' '.join(definition.fixed)}"] if definition.fixed else []),

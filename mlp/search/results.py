@@ -157,22 +157,25 @@ def show(search: Search, most: int = SHOWN) -> str:
             for rank, trial in enumerate(top, 1)
         ]
         widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head) - 1)]
-        for row in [head, *rows]:
-            lines.append("  ".join([*(cell.rjust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]))
+        lines += [
+            "  ".join([*(cell.rjust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
+            for row in [head, *rows]
+        ]
         if len(search.objectives) > 1:
             done = ranked(search, trials)
             lines.append(f"Pareto front: the first {len(pareto(search, done))} of {len(done)}")
-    for trial in trials:
-        if trial.state == TrialState.RUNNING:
-            lines.append(f"running: trial {trial.number}  {point(search, trial)}")
-    for trial in trials:
-        if trial.state == TrialState.FAIL and not trial.user_attrs.get(LOST):
-            lines.append(f"failed: trial {trial.number}: {trial.user_attrs.get(REASON, '')}  {point(search, trial)}")
+    lines += [f"running: trial {t.number}  {point(search, t)}" for t in trials if t.state == TrialState.RUNNING]
+    lines += [
+        f"failed: trial {t.number}: {t.user_attrs.get(REASON, '')}  {point(search, t)}"
+        for t in trials
+        if t.state == TrialState.FAIL and not t.user_attrs.get(LOST)
+    ]
     lines.append(f"Leaderboard: {search.directory / LEADERBOARD}")
     return "\n".join(lines)
 
 
-def _point(search: Search, trial: FrozenTrial) -> str:
+def point(search: Search, trial: FrozenTrial) -> str:
+    """What was varied, as text."""
     return " ".join(f"{key}={_short(value)}" for key, value in varied(search, trial).items())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ def _directory(config: DictConfig, definition: Definition) -> Path:
     return directory
 
 
-def _plan(definition: Definition, left: dict[str, int]) -> str:
+def _plan(definition: Definition, left: Mapping[str, int]) -> str:
     done = left["done"] + left["pruned"] + left["failed"]
     seeds = f", each on {definition.seeds} seeds" if definition.seeds > 1 else ""
     return (
@@ -81,7 +81,7 @@ def check_first_point(context: HydraContext, config: DictConfig, definition: Def
     import optuna
 
     if definition.sampler == "grid":
-        trial = optuna.trial.FixedTrial(definition.space.grid()[0])  # type: ignore[arg-type]
+        trial = optuna.trial.FixedTrial(definition.space.grid()[0])
         overrides = definition.space.suggest(trial)
     else:
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
@@ -115,7 +115,7 @@ def _work(context: HydraContext, config: DictConfig, definition: Definition, sea
             launcher.meanwhile = progress.refresh
             returned = launcher.launch(jobs, initial_job_idx=0)
         else:
-            with _in_a_thread(progress):
+            with _InAThread(progress):
                 returned = launcher.launch(jobs, initial_job_idx=0)
     except KeyboardInterrupt:
         progress.close()
@@ -129,7 +129,7 @@ def _work(context: HydraContext, config: DictConfig, definition: Definition, sea
         _ = result.return_value  # raises what ended a worker
 
 
-class _in_a_thread:
+class _InAThread:
     """Refreshes a progress display while a launcher that knows nothing of it runs."""
 
     def __init__(self, progress: Progress) -> None:

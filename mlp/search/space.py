@@ -113,8 +113,8 @@ class Space:
             for name, distribution in ((parameter.key, parameter.distribution), (parameter.key, parameter.length)):
                 if isinstance(distribution, FloatDistribution) and distribution.step is None:
                     raise UserError(
-                        f"search=grid cannot enumerate {name}={describe(distribution)}: give single values, or choose "
-                        f"search=tpe or search=random"
+                        f"search=grid cannot enumerate {name}={describe(distribution)}: give single values, or "
+                        f"choose search=tpe or search=random"
                     )
         return [dict(point) for point in self._extend({}, 0)]
 
@@ -137,7 +137,7 @@ class Space:
 
     def describe(self) -> dict[str, str]:
         """One line for each parameter, as people read it; also what tells one space from another."""
-        lines = {}
+        lines: dict[str, str] = {}
         for parameter in self.parameters:
             line = describe(parameter.distribution)
             if parameter.length is not None:

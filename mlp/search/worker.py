@@ -61,7 +61,7 @@ class Report(Callback):
 
 @dataclass
 class Worker:
-    """What a launcher runs, once for each worker: a Hydra task, which can be pickled for other processes and machines.
+    """What a launcher runs, once for each worker: a Hydra task, which can be pickled for other machines.
 
     Calls return how many trials were finished.
     """
