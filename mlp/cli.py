@@ -57,7 +57,8 @@ EXAMPLES = """\
 examples:
   python train.py -d fashion_mnist -e 20 -o nadam -a tanh -sz 128 64
   python train.py optimizer=adam optimizer.beta1=0.95 model.hidden_sizes=[128,64] dataset=fashion_mnist
-  python train.py -m optimizer=sgd,adam optimizer.learning_rate=1e-3,1e-2    every combination
+  python train.py -m optimizer=sgd,adam optimizer.learning_rate=1e-3,1e-2    every combination, in parallel
+  python train.py -m search=tpe search.trials=100 search.name=mnist          a search; the same command continues it
   python train.py resume=outputs/2026-01-31/12-00-00-1a2b3c                  continue an interrupted run
   python train.py --cfg job                                                  show the configuration, run nothing
 
@@ -101,7 +102,7 @@ def parser(prog: str, examples: str = EXAMPLES) -> argparse.ArgumentParser:
 
 def _groups_text() -> str:
     lines = ["groups and their options (conf/GROUP/OPTION.yaml):"]
-    lines += [f"  {group:12} {', '.join(options(group))}" for group in groups() if options(group)]
+    lines += [f"  {group:12} {', '.join(options(group))}" for group in [*groups(), "search/space"] if options(group)]
     return "\n".join(lines) + "\n"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,6 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mlp import settings
-from mlp.errors import UserError
 from mlp.experiment import Parts
 from mlp.files import atomic_write
 from mlp.search import results
@@ -25,7 +23,7 @@ from mlp.search.progress import Progress
 from mlp.search.study import Search, counts
 from mlp.search.worker import Worker
 
-log = logging.getLogger(__name__)
+MOST_CHECKED = 24  # points before the start; composing one takes 0.05 s
 
 
 def run(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> Any:
@@ -36,7 +34,7 @@ def run(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> 
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     definition = Definition.of(config, arguments, context.config_loader)
     directory = _directory(config, definition)
-    check_first_point(context, config, definition)
+    check_values(context, config, definition)
     if definition.dry_run:
         print(estimate(context, config, definition, directory))
         return None
@@ -55,6 +53,9 @@ def run(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> 
         print(f"Search {definition.name} in {settings.shown(directory)} is complete: nothing is left to run.")
         results.write(search)
     print(results.show(search))
+    found = counts(search.study.get_trials(deepcopy=False))
+    if not found["done"] + found["pruned"]:
+        raise SystemExit(1)
     return results.best_values(search)
 
 
@@ -76,20 +77,10 @@ def _plan(definition: Definition, left: Mapping[str, int]) -> str:
     )
 
 
-def check_first_point(context: HydraContext, config: DictConfig, definition: Definition) -> None:
-    """Compose and check the configuration of one trial, so that a mistake shows before the search begins."""
-    import optuna
-
-    if definition.sampler == "grid":
-        trial = optuna.trial.FixedTrial(definition.space.grid()[0])
-        overrides = definition.space.suggest(trial)
-    else:
-        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-        overrides = definition.space.suggest(study.ask())
-    composed = compose(context, config, [*definition.fixed, *overrides])
-    parts = Parts.build(settings.plain(composed))
-    if parts.trainer.epochs < 1:
-        raise UserError("training.epochs must be >= 1")
+def check_values(context: HydraContext, config: DictConfig, definition: Definition) -> None:
+    """Compose and check points that show every value, so that a mistake is seen before the search begins."""
+    for overrides in definition.space.cover(MOST_CHECKED):
+        Parts.build(settings.plain(compose(context, config, [*definition.fixed, *overrides])))
 
 
 def compose(context: HydraContext, config: DictConfig, overrides: Sequence[str]) -> DictConfig:

@@ -12,7 +12,7 @@ Written as sweeps in Hydra's own grammar, on the command line or in a file of `c
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -98,12 +98,23 @@ class Space:
 
     def suggest(self, trial: optuna.trial.BaseTrial) -> list[str]:
         """Draw a point with the study's sampler; return its overrides."""
+        return self._walk(lambda name, distribution: draw(trial, name, distribution))
+
+    def cover(self, most: int) -> Iterator[list[str]]:
+        """The overrides of up to `most` points that together show every value of every parameter, or the two ends of
+        those that have too many: enough to see whether all are allowed."""
+        shown = [edges(d) for p in self.parameters for d in (p.distribution, p.length) if d is not None]
+        for turn in range(min(most, max(map(len, shown), default=1))):
+            yield self._walk(lambda _, distribution, turn=turn: edges(distribution)[turn % len(edges(distribution))])  # type: ignore[misc]
+
+    def _walk(self, choose: Callable[[str, BaseDistribution], Value]) -> list[str]:
+        """The overrides of the point that `choose` chooses, value by value."""
         chosen: dict[str, Value] = dict(self.given)
         overrides = []
         for parameter in self.parameters:
             if parameter.applies(chosen):
                 for name, distribution in parameter.parts(chosen):
-                    chosen[name] = draw(trial, name, distribution)
+                    chosen[name] = choose(name, distribution)
                 overrides.append(parameter.override(chosen))
         return overrides
 
@@ -178,6 +189,14 @@ def values(distribution: BaseDistribution) -> list[Value]:
     assert distribution.step is not None
     count = round((distribution.high - distribution.low) / distribution.step) + 1
     return [distribution.low + i * distribution.step for i in range(count)]
+
+
+def edges(distribution: BaseDistribution) -> list[Value]:
+    """All values of a choice; the smallest and the largest of numbers."""
+    if isinstance(distribution, CategoricalDistribution):
+        return values(distribution)
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    return [distribution.low, distribution.high]
 
 
 def describe(distribution: BaseDistribution) -> str:
