@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,10 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import optuna
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
+from optuna.exceptions import ExperimentalWarning
 
 from mlp.errors import UserError
 from mlp.nn import checks
 from mlp.search.space import Parameter, Space, Value, from_config, sweeps
+from mlp.training.trainer import MONITORS
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
@@ -49,6 +52,13 @@ class Definition:
     @classmethod
     def of(cls, config: DictConfig, arguments: Sequence[str], loader: ConfigLoader | None = None) -> Definition:
         """From the composed configuration and the overrides of the command line. Raises UserError."""
+        try:
+            return cls._of(config, arguments, loader)
+        except ValueError as error:  # from the checks
+            raise UserError(str(error)) from error
+
+    @classmethod
+    def _of(cls, config: DictConfig, arguments: Sequence[str], loader: ConfigLoader | None) -> Definition:
         given: dict[str, Any] = OmegaConf.to_container(config.search, resolve=True)  # type: ignore[assignment]
         own = [word for word in arguments if not _about_searching(word)]
         varied, fixed = sweeps(own, loader)
@@ -71,6 +81,11 @@ class Definition:
         if not objectives or not all(isinstance(name, str) for name in objectives):
             raise UserError(f"search.objectives must name numbers of summary.json. Got {given['objectives']}")
         pruner = checks.choice("search.pruner", given["pruner"], PRUNERS)
+        if pruner != "none" and objectives[0] not in MONITORS:
+            raise UserError(
+                f"search.pruner={pruner} needs an objective that is known after each epoch: one of "
+                f"{', '.join(MONITORS)}. Got {objectives[0]}"
+            )
         if pruner != "none" and len(objectives) > 1:
             if any(word.startswith("search.pruner=") for word in arguments):
                 raise UserError("search.pruner must be none where there are several objectives")
@@ -124,12 +139,15 @@ class Definition:
         """The sampler for the next trial after `asked` others: workers and restarts never draw the same again."""
         seed = self.sampler_seed * 1_000_003 + asked
         if self.sampler == "tpe":
-            # Trials that run count as bad ones, so that parallel workers spread out.
-            return optuna.samplers.TPESampler(
-                seed=seed, multivariate=True, group=True, constant_liar=True, n_startup_trials=10
-            )
+            with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
+                # group: conditional parameters are drawn with those they appear beside. constant_liar: trials that
+                # run count as bad ones, so that parallel workers spread out.
+                return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
         if self.sampler == "quasi_random":
-            return optuna.samplers.QMCSampler(seed=self.sampler_seed, scramble=True, warn_independent_sampling=False)
+            with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
+                return optuna.samplers.QMCSampler(
+                    seed=self.sampler_seed, scramble=True, warn_independent_sampling=False
+                )
         return optuna.samplers.RandomSampler(seed=seed)
 
     def make_pruner(self) -> optuna.pruners.BasePruner:
