@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import re
 import secrets
@@ -55,8 +54,6 @@ def launch(arguments: Sequence[str]) -> float | None:
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def _hydra_main(cfg: DictConfig) -> float | None:
     """Hydra's task. In a single run errors end the program here, before Hydra adds its own report."""
-    gc.freeze()
-    gc.enable()  # see cli.main
     try:
         return experiment.run(cfg)
     except EXPECTED as error:

@@ -1,6 +1,7 @@
 """Where the time of a training step goes: python -m mlp.profile [the flags and overrides of train.py]; see --help.
 
-Trains the configured network as train.py would, for a few seconds, and writes a table instead of a run directory.
+Trains the configured network for a few seconds with the trainer of train.py, though without a run's callbacks, and
+writes a table instead of a run directory.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from mlp.training.stopwatch import Breakdown
 
 PROGRAM = "-m mlp.profile"
-DESCRIPTION = "Show where the time of a training step goes, on this machine. Nothing is written to disk."
+DESCRIPTION = "Show where the time of a training step goes, on this machine. Leaves no run directory."
 EXAMPLES = """\
 examples:
   python -m mlp.profile -b 32 -o sgd
@@ -117,7 +118,7 @@ def report(parts: Parts, found: Breakdown, num_steps: int, num_train: int) -> st
             "",
             f"The matrix products alone: {1e6 * found.products:.1f} µs; the least that a step takes on this BLAS.",
             f"{per_second:,.0f} samples/s; an epoch of {num_train:,}: {epoch:{'.1f' if epoch >= 1 else '.2g'}} s "
-            "without validation and callbacks",
+            "without validation and callbacks (gradient norms are one)",
             "",
             f"{machine['processor']}, {machine['cores']} cores; NumPy {machine['numpy']} with {machine['blas']}, "
             f"{machine['blas_kernels'] or 'unknown'} kernels, {machine['blas_threads'] or '?'} thread(s)",

@@ -62,3 +62,14 @@ def test_zero_is_no_special_case_of_the_derivative(kind: type[Activation]) -> No
     beside, at = np.array([-1e-9, 1e-9]), np.array([0.0])
     slopes = value_and_derivative(kind(), beside, np.ones(2))[1]
     assert np.isclose(value_and_derivative(kind(), at, np.ones(1))[1], slopes, rtol=0, atol=1e-8).any()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_relu_keeps_the_largest_numbers_infinities_and_nan(dtype: str) -> None:
+    largest = np.finfo(dtype).max
+    x = np.array([-np.inf, -largest, 0, largest, np.inf], dtype)
+    value, slope = value_and_derivative(by_name(Activation, "relu")(), x, np.ones_like(x))
+    np.testing.assert_array_equal(value, [0, 0, 0, largest, np.inf])
+    np.testing.assert_array_equal(slope, [0, 0, 0, 1, 1])
+    value, _ = value_and_derivative(by_name(Activation, "relu")(), np.array([np.nan], dtype), np.ones(1, dtype))
+    assert np.isnan(value).all()

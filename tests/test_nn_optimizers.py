@@ -158,7 +158,7 @@ def subnormal(a: np.ndarray) -> np.ndarray:
     return (a != 0) & (np.abs(a) < np.finfo(a.dtype).tiny)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in options(Optimizer) if kind.slots], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [kind for kind in options(Optimizer) if kind.decays], ids=lambda kind: kind.name)
 def test_running_means_do_not_decay_into_subnormal_numbers(
     kind: type[Optimizer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,3 +172,22 @@ def test_running_means_do_not_decay_into_subnormal_numbers(
     expected = train_with_rare_gradients(unswept, 1400)
     assert any(subnormal(getattr(unswept, name)).any() for name in kind.slots), "the case does not show it"
     np.testing.assert_array_equal(swept, expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", [kind for kind in options(Optimizer) if kind.decays], ids=lambda kind: kind.name)
+def test_a_tiny_gradient_that_stays_counts_as_without_sweeps(
+    kind: type[Optimizer], dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = {"epsilon": 1e-20} if "epsilon" in inspect.signature(kind).parameters else {}
+    gradients = np.array([1e-14, -1e-16, 1e-12, 1.0], dtype)
+
+    def end() -> np.ndarray:
+        optimizer, theta = kind(**small), np.zeros(4, dtype)  # type: ignore[arg-type]
+        for _ in range(300):
+            optimizer.step(theta, gradients, 4)
+        return theta
+
+    swept = end()
+    monkeypatch.setattr(optimizers, "SWEEP_EVERY", 10**9)
+    np.testing.assert_array_equal(swept, end())

@@ -69,6 +69,20 @@ def test_a_process_that_fails_leaves_the_drawing_to_the_caller(
     painter.close()
 
 
+def test_a_process_that_does_not_answer_is_given_up_and_ended(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(painter_module, "PATIENCE", 0.2)
+    painter = Painter()
+    painter.start(finished)
+    process = painter._process
+    assert process is not None
+    process.send_signal(signal.SIGSTOP)
+    assert not painter.draw()
+    painter.close()
+    assert process.returncode == -signal.SIGKILL
+
+
 def test_without_an_interpreter_to_start_the_drawing_is_left_to_the_caller(
     finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

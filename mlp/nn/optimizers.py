@@ -6,6 +6,7 @@ step. Add a rule: a class here and a file in `conf/optimizer/`.
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -25,9 +26,8 @@ class Optimizer(ABC):
 
     `learning_rate` may be changed between steps (schedules do). The gradient given to `step` is left as it is.
 
-    A running mean decays geometrically where its gradient stays zero, as at a pixel that is always black. Before it
-    reaches the subnormal numbers, which some processors divide ten times more slowly, it is set to zero: in float32
-    below 1e-26, far too small to move a parameter.
+    A running mean decays geometrically where its gradient stays zero, as at a pixel that is black in all images but
+    one. Shortly before it reaches the subnormal numbers, which take a processor many times as long, it becomes zero.
     """
 
     name: ClassVar[str]
@@ -35,6 +35,8 @@ class Optimizer(ABC):
 
     #: Names of the attributes that hold one number per parameter and start at zero.
     slots: ClassVar[tuple[str, ...]] = ()
+    #: Those of them that decay, and the attribute that says by which factor per step.
+    decays: ClassVar[Mapping[str, str]] = {}
     #: Names of the further attributes that change from step to step.
     counters: ClassVar[tuple[str, ...]] = ("t",)
 
@@ -69,12 +71,13 @@ class Optimizer(ABC):
         """The rule itself. `spare` (p,) has undefined content and may be overwritten; g may not."""
 
     def _sweep(self, spare: Array) -> None:
-        """Set to zero what would be subnormal before the next sweep, at a decay of 0.81 per step or slower."""
-        almost_nothing = float(np.finfo(spare.dtype).tiny) * 2.0**40
-        for name in self.slots:
+        """Set to zero what would decay into a subnormal number before the next sweep."""
+        smallest = float(np.finfo(spare.dtype).tiny)
+        for name, decay in self.decays.items():
             mean = getattr(self, name)
             np.abs(mean, out=spare)
-            np.greater(spare, almost_nothing, out=spare)
+            # A mean that decays faster than by 2^-40 between two sweeps is better slow than wrong.
+            np.greater(spare, smallest / max(getattr(self, decay) ** SWEEP_EVERY, 2.0**-40), out=spare)
             mean *= spare
 
     def state(self) -> dict[str, Array]:
@@ -128,6 +131,7 @@ class Momentum(Optimizer):
 
     name = "momentum"
     slots = ("v",)
+    decays: ClassVar[Mapping[str, str]] = {"v": "momentum"}
     v: Array
 
     def __init__(
@@ -177,6 +181,7 @@ class RMSprop(Optimizer):
 
     name = "rmsprop"
     slots = ("V",)
+    decays: ClassVar[Mapping[str, str]] = {"V": "beta"}
     V: Array
 
     def __init__(
@@ -217,6 +222,7 @@ class Adam(Optimizer):
 
     name = "adam"
     slots = ("M", "V")
+    decays: ClassVar[Mapping[str, str]] = {"M": "beta1", "V": "beta2"}
     M: Array
     V: Array
 

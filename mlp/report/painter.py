@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 20.0  # seconds for five pictures; then the run draws them itself
 PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from mlp.report.painter import work; work(sys.argv[2])"
 
 
@@ -44,16 +46,21 @@ class Painter:
         try:
             self._process.stdin.write("draw\n")
             self._process.stdin.flush()
-            return self._process.stdout.readline() == "drawn\n"
+            ready, _, _ = select.select([self._process.stdout], [], [], PATIENCE)
+            return bool(ready) and self._process.stdout.readline() == "drawn\n"
         except OSError:
             return False
 
     def close(self) -> None:
         """End the process, in the middle of a picture too."""
         if self._process is not None:
-            with suppress(OSError):
-                os.killpg(self._process.pid, signal.SIGTERM)
-            with suppress(OSError), self._process:  # closes the pipes, and waits
+            for ending in (signal.SIGTERM, signal.SIGKILL):  # the second for one that is stopped, or stuck
+                with suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, ending)
+                with suppress(subprocess.TimeoutExpired):
+                    self._process.wait(timeout=1)
+                    break
+            with suppress(OSError), self._process:  # closes the pipes
                 pass
             self._process = None
 

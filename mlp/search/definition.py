@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SAMPLERS = ("grid", "tpe", "random", "quasi_random")
 PRUNERS = ("none", "median", "hyperband", "successive_halving")
-WARM_UP_TRIALS, WARM_UP_EPOCHS = 5, 1
+WARM_UP_TRIALS, WARM_UP_EPOCHS = 5, 2  # the last epoch that is never pruned is one less
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ class Progress(Callback):
         self._batches = 0
 
     def on_run_start(self, run: Run) -> None:
-        self._live = sys.stdout.isatty()
+        self._live = sys.stdout is not None and sys.stdout.isatty()  # None: closed by the caller
         self._started = time.perf_counter()
         self._first_step = run.step
 
