@@ -473,7 +473,7 @@ def slices(search: Search, trials: Sequence[FrozenTrial], index: int) -> list[tu
                 "tickvals": list(range(len(axis.choices))),
                 "ticktext": [clean(results.cut(choice, 18)) for choice in axis.choices],
                 "range": [-0.6, len(axis.choices) - 0.4],
-                "tickangle": 0 if sum(map(len, axis.choices)) <= 34 else -35,
+                "tickangle": 0 if len(axis.choices) * max(map(len, axis.choices)) <= 38 else -35,
                 "ticklabeloverflow": "allow",
             }
         elif axis.log:
