@@ -48,3 +48,14 @@ def train(tmp_path: Path) -> Command:
 def infer(tmp_path: Path) -> Command:
     """Run inference.py in an empty folder."""
     return _command("inference.py", tmp_path)
+
+
+@pytest.fixture(scope="session")
+def digits_search(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a real search on digits, for reading: two trials of three that reach something, on two seeds
+    each, and one that diverges. Tests that change something copy it."""
+    cwd = tmp_path_factory.mktemp("search")
+    words = ["-m", "dataset=digits", "tracker=none", "training.epochs=1", "training.batch_size=128", "optimizer=sgd"]
+    words += ["optimizer.learning_rate=0.001,0.1,1e30", "search.seeds=2", "search.name=small", "search.workers=2"]
+    _command("train.py", cwd)(*words, check=True)
+    return cwd / "multirun_outputs" / "small"

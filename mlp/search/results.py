@@ -6,10 +6,17 @@ import csv
 import io
 import logging
 import math
+import re
+import shlex
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from optuna.trial import FrozenTrial, TrialState
+from yaml import YAMLError
 
 from mlp.best_model import CONFIG, MODEL
 from mlp.errors import UserError
@@ -83,25 +90,21 @@ def directory(search: Search, trial: FrozenTrial) -> Path | None:
     return path if (path / "config.yaml").exists() else next(iter(sorted(path.glob("seed_*"))), path)
 
 
-def table(search: Search) -> list[dict[str, Any]]:
-    """A row for each trial that was begun, best first, then pruned, failed and running ones."""
-    trials = search.study.get_trials(deepcopy=False)
-    order = [
-        *ranked(search, trials),
-        *(
-            t
-            for state in (TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING)
-            for t in trials
-            if t.state == state
-        ),
-    ]
+def table(search: Search, trials: list[FrozenTrial] | None = None) -> list[dict[str, Any]]:
+    """A row for each trial that was begun: completed ones, best first, then pruned, failed and running ones."""
+    trials = search.study.get_trials(deepcopy=False) if trials is None else trials
+    placed = ranked(search, trials)
+    places = {trial.number: rank for rank, trial in enumerate(placed, 1)}
+    # A completed trial has no place where its objective is infinite.
+    states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING)
+    others = [t for state in states for t in trials if t.state == state and t.number not in places]
     rows = []
-    for rank, trial in enumerate(order, 1):
+    for trial in [*placed, *others]:
         attributes, done = trial.user_attrs, trial.state == TrialState.COMPLETE
         path = directory(search, trial)
         rows.append(
             {
-                "rank": rank if done else "",
+                "rank": places.get(trial.number, ""),
                 "trial": trial.number,
                 "state": "lost" if attributes.get(LOST) else STATES[trial.state],
                 **{name: trial.values[i] if done else "" for i, name in enumerate(search.objectives)},
@@ -120,80 +123,162 @@ def table(search: Search) -> list[dict[str, Any]]:
     return rows
 
 
-def write(search: Search) -> None:
-    """Write leaderboard.csv and search.html into the search's directory. A failure of the page is only logged."""
+def write_leaderboard(search: Search) -> Path:
+    """Write `table` as leaderboard.csv into the search's directory; return its path."""
     rows = table(search)
     columns = list(dict.fromkeys(key for row in rows for key in row))
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, fieldnames=columns, restval="")
     writer.writeheader()
     writer.writerows(rows)
-    with atomic_write(search.directory / LEADERBOARD, "w") as file:
+    path = search.directory / LEADERBOARD
+    with atomic_write(path, "w") as file:
         file.write(text.getvalue())
+    return path
+
+
+def write(search: Search) -> None:
+    """Write leaderboard.csv and search.html into the search's directory. A failure of the page is only logged."""
+    write_leaderboard(search)
     try:
         from mlp.search.page import write_page
 
         write_page(search)
     except Exception as error:  # `python -m mlp.search report` draws it again
-        log.error("search.html could not be written: %s", error)
+        log.error("search.html could not be written: %s: %s", type(error).__name__, error)
 
 
 def show(search: Search, most: int = SHOWN) -> str:
-    """The leaderboard's first rows, the counts, and why trials failed, as text."""
+    """The counts, the leaderboard's first rows, what runs since when, and what was pruned or failed and why."""
     trials = search.study.get_trials(deepcopy=False)
-    found = counts(trials)
-    lines = [f"{search.name}: " + ", ".join(f"{number} {name}" for name, number in found.items() if number)]
-    top = ranked(search, trials)[:most]
-    if top:
-        names = list(dict.fromkeys([*search.objectives, "test_accuracy", "training_seconds"]))
-        head = ["rank", "trial", *names, "what was varied"]
-        rows = [
-            [
-                str(rank),
-                str(trial.number),
-                *(_number(search, trial, name) for name in names),
-                point(search, trial),
-            ]
-            for rank, trial in enumerate(top, 1)
-        ]
-        widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head) - 1)]
-        lines += [
-            "  ".join([*(cell.rjust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
-            for row in [head, *rows]
-        ]
-        if len(search.objectives) > 1:
-            done = ranked(search, trials)
-            lines.append(f"Pareto front: the first {len(pareto(search, done))} of {len(done)}")
-    lines += [f"running: trial {t.number}  {point(search, t)}" for t in trials if t.state == TrialState.RUNNING]
-    lines += [
-        f"failed: trial {t.number}: {t.user_attrs.get(REASON, '')}  {point(search, t)}"
-        for t in trials
-        if t.state == TrialState.FAIL and not t.user_attrs.get(LOST)
-    ]
-    lines.append(f"Leaderboard: {search.directory / LEADERBOARD}")
+    found = ", ".join(f"{number} {name}" for name, number in counts(trials).items() if number)
+    lines = [f"{search.name}: {found or 'no trials'}"]
+    done = ranked(search, trials)
+    lines += _board(search, done[:most])
+    if len(done) > most:
+        lines.append(f"and {len(done) - most} more (--top {len(done)})")
+    if len(search.objectives) > 1 and done:
+        lines.append(f"Pareto front: the first {len(pareto(search, done))} of {len(done)}")
+    for trial in trials:
+        if trial.state == TrialState.RUNNING:
+            since = f" since {trial.datetime_start:%Y-%m-%d %H:%M:%S}" if trial.datetime_start else ""
+            lines.append(f"running: trial {trial.number}{since}{_last_epoch(trial)}  {point(search, trial)}")
+    if pruned := [trial for trial in trials if trial.state == TrialState.PRUNED]:
+        after = Counter(trial.last_step or 0 for trial in pruned)
+        when = ", ".join(f"{number} after epoch {epoch}" for epoch, number in sorted(after.items()))
+        lines.append(f"pruned, as worse than others had been then: {when}")
+    for word in ("failed", "lost"):
+        reasons: dict[str, list[FrozenTrial]] = {}
+        for trial in trials:
+            if trial.state == TrialState.FAIL and bool(trial.user_attrs.get(LOST)) == (word == "lost"):
+                reasons.setdefault(re.sub(r"[\d.]+", "", _reason(trial)), []).append(trial)
+        for members in reasons.values():
+            again = " (run again under another number)" if word == "lost" else ""
+            first = "" if len({_reason(trial) for trial in members}) == 1 else "the first: "
+            lines.append(
+                f"{word}: {_numbers(members)}: {first}{_reason(members[0])}{again}  {point(search, members[0])}"
+            )
+    for name in (LEADERBOARD, "search.html"):
+        if (search.directory / name).exists():
+            lines.append(f"{'Leaderboard' if name == LEADERBOARD else 'Page'}: {search.directory / name}")
     return "\n".join(lines)
+
+
+def _board(search: Search, top: list[FrozenTrial]) -> list[str]:
+    """Lines of a table of the trials `top`."""
+    if not top:
+        return []
+    names = list(dict.fromkeys([*search.objectives, "test_accuracy", "training_seconds"]))
+    table = [["rank", "trial", *names, "what was varied"]]
+    for rank, trial in enumerate(top, 1):
+        scores = (score(search, trial, name) for name in names)
+        table.append([str(rank), str(trial.number), *scores, point(search, trial)])
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)][:-1]
+    return [
+        "  ".join([*(cell.rjust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]) for row in table
+    ]
+
+
+def _last_epoch(trial: FrozenTrial) -> str:
+    if trial.last_step is None:
+        return ""
+    return f", epoch {trial.last_step}: {trial.intermediate_values[trial.last_step]:.4g}"
+
+
+def _reason(trial: FrozenTrial) -> str:
+    return str(trial.user_attrs.get(REASON) or "no reason recorded")
+
+
+def _numbers(trials: Sequence[FrozenTrial], most: int = 20) -> str:
+    numbers = ", ".join(str(trial.number) for trial in trials[:most])
+    more = f" and {len(trials) - most} more" if len(trials) > most else ""
+    return f"trial{'s' if len(trials) > 1 else ''} {numbers}{more}"
 
 
 def point(search: Search, trial: FrozenTrial) -> str:
     """What was varied, as text."""
-    return " ".join(f"{key}={_short(value)}" for key, value in varied(search, trial).items())
+    return " ".join(f"{key}={short(value)}" for key, value in varied(search, trial).items())
 
 
-def _number(search: Search, trial: FrozenTrial, name: str) -> str:
-    value = (
-        trial.values[search.objectives.index(name)]
-        if name in search.objectives
-        else trial.user_attrs.get(name, math.nan)
-    )
+def score(search: Search, trial: FrozenTrial, name: str) -> str:
+    """A number of a completed trial as text, with its spread over the seeds; `-` where it has none."""
+    value = trial.values[search.objectives.index(name)] if name in search.objectives else trial.user_attrs.get(name)
+    if not isinstance(value, int | float):
+        return "-"
     std = trial.user_attrs.get(f"{name}_std")
-    return f"{value:.4f}" + (f" ± {std:.4f}" if std is not None else "")
+    return shown(name, value) + (f" ± {shown(name, std)}" if std is not None else "")
 
 
-def _short(value: str) -> str:
+def shown(name: str, value: Any) -> str:
+    """A cell as people read it: four digits after the point, or four that count."""
+    number = numeric(value)
+    if number is None or isinstance(value, int):
+        return str(value)
+    return f"{number:.4f}" if name.endswith(("accuracy", "f1", "loss", "precision", "recall")) else f"{number:.4g}"
+
+
+def numeric(value: Any) -> float | None:
+    """The finite number that a cell holds, None if it holds another thing."""
     try:
-        return f"{float(value):.4g}"
-    except ValueError:
-        return value
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def short(value: str) -> str:
+    number = numeric(value)
+    return value if number is None else f"{number:.4g}"
+
+
+def cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def seconds(trial: FrozenTrial) -> float | None:
+    """How long a trial took; None where nobody knows, as for one that was lost or that runs."""
+    own = trial.user_attrs.get("seconds")
+    return float(own) if isinstance(own, int | float) else None
+
+
+def command(search: Search) -> str | None:
+    """The command that began the search and continues it; None where it is not known."""
+    try:
+        config = OmegaConf.load(search.directory / "multirun.yaml")
+        given = [OmegaConf.select(config, f"hydra.overrides.{kind}") for kind in ("hydra", "task")]
+        words = [str(word) for kind in given for word in kind]
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException, TypeError):
+        return None
+    return shlex.join(["python", "train.py", "-m", *(word for word in words if word != "hydra.mode=MULTIRUN")])
+
+
+def repeat(search: Search, trial: FrozenTrial) -> str:
+    """The command that trains the network of a trial again, on its first seed."""
+    words = list(trial.user_attrs.get("overrides", ()))
+    path = directory(search, trial)
+    if path is not None and path.name.startswith("seed_"):
+        words.append(f"seed={path.name.removeprefix('seed_')}")
+    return shlex.join(["python", "train.py", *words])
 
 
 def install(search: Search, root: Path) -> tuple[FrozenTrial, list[Path]]:
