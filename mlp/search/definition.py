@@ -121,7 +121,7 @@ class Definition:
         return ["minimize" if minimised(name) else "maximize" for name in self.objectives]
 
     def make_sampler(self, asked: int) -> optuna.samplers.BaseSampler:
-        """The sampler for the next trial, when `asked` were asked for before: workers and restarts never repeat it."""
+        """The sampler for the next trial, when `asked` were asked for before; never the same one twice."""
         seed = self.sampler_seed * 1_000_003 + asked
         if self.sampler == "tpe":
             # Trials that run count as bad ones, so that parallel workers spread out.
@@ -129,7 +129,12 @@ class Definition:
                 seed=seed, multivariate=True, group=True, constant_liar=True, n_startup_trials=10
             )
         if self.sampler == "quasi_random":
-            return optuna.samplers.QMCSampler(seed=self.sampler_seed, scramble=True, warn_independent_sampling=False)
+            return optuna.samplers.QMCSampler(
+                seed=self.sampler_seed,
+                scramble=True,
+                independent_sampler=optuna.samplers.RandomSampler(seed=seed),
+                warn_independent_sampling=False,
+            )
         return optuna.samplers.RandomSampler(seed=seed)
 
     def make_pruner(self) -> optuna.pruners.BasePruner:
