@@ -46,9 +46,9 @@ def launch(arguments: Sequence[str]) -> float | None:
         if full_report:
             raise
         fail(error, hydra_arguments)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         print("Interrupted.", file=sys.stderr)
-        raise SystemExit(130) from None
+        raise SystemExit(143 if isinstance(interrupt, experiment.Terminated) else 130) from None
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")

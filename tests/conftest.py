@@ -1,9 +1,10 @@
 """Shared by all tests: one BLAS thread, no network, and `train` / `infer`, which run the real programs."""
 
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,24 @@ def digits_search(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words += ["optimizer.learning_rate=0.001,0.1,1e30", "search.seeds=2", "search.name=small", "search.workers=2"]
     _command("train.py", cwd)(*words, check=True)
     return cwd / "multirun_outputs" / "small"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = (
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={4 * 2**20}", "tmpfs", disk],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if shutil.which("mount")
+        else None
+    )
+    if mounted is None or mounted.returncode:
+        pytest.skip(f"a file system cannot be mounted here: {mounted.stderr.strip() if mounted else 'no mount'}")
+    yield disk
+    subprocess.run(["umount", "--lazy", disk], check=True)

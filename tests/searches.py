@@ -1,63 +1,105 @@
-"""Searches made by hand for tests: a record with trials that nobody ran."""
+"""Real searches for the tests: their record, read by Optuna itself, and what must hold for it at the end."""
 
-import json
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+import csv
+import os
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
+from runs import finish, start, summary
 
-from mlp.search.definition import minimised
-from mlp.search.journal import open_storage
-from mlp.search.study import Search
-
-RATE = FloatDistribution(1e-4, 1.0, log=True)
-OPTIMIZER = CategoricalDistribution(["sgd", "adam"])
-
-
-def trial(
-    params: Mapping[str, Any],
-    values: Sequence[float] | float | None = None,
-    state: TrialState | None = None,
-    told: Mapping[int, float] | None = None,
-    distributions: Mapping[str, BaseDistribution] | None = None,
-    **attributes: Any,
-) -> FrozenTrial:
-    """A trial with these parameters; completed where it has values, failed where it has none."""
-    known = {"lr": RATE, "optimizer": OPTIMIZER, "beta": FloatDistribution(0.8, 1.0), **(distributions or {})}
-    values = [values] if isinstance(values, float) else values
-    outcome = TrialState.FAIL if values is None else TrialState.COMPLETE
-    given = outcome if state is None else state
-    made = optuna.trial.create_trial(
-        state=given,
-        values=values,
-        params=dict(params),
-        distributions={name: known[name] for name in params},
-        user_attrs={"overrides": [f"{key}={value}" for key, value in params.items()], **attributes},
-        intermediate_values=dict(told or {}),
-    )
-    if given == TrialState.RUNNING:
-        made.datetime_start = datetime(2026, 1, 2, 3, 4, 5)
-    return made
+SMALL = ("-m", "-d", "digits", "-e", "2", "-sz", "8", "tracker=none", "search.name=s", "search.workers=2")
+DIRECTORY = Path("multirun_outputs/s")
+FILES = (
+    *("config.yaml", "overrides.yaml", "metrics.csv", "best_model.npy", "best_config.json", "checkpoint.npz"),
+    *("predictions.npz", "summary.json", "train.log"),
+    *(f"plots/{name}.png" for name in ("curves", "confusion_counts", "confusion_normalised", "per_class", "samples")),
+)
 
 
-def search(
-    directory: Path, trials: Sequence[FrozenTrial], objectives: Sequence[str] = ("val_accuracy",), **described: Any
-) -> Search:
-    """A search with these trials."""
-    directory.mkdir(parents=True, exist_ok=True)
-    described = {
-        "name": "made", "storage": None, "sampler": "random", "pruner": "none", "seeds": 1, "fixed": ["seed=1"],
-        "space": {"optimizer": "sgd or adam", "lr": "0.0001 to 1 (log)", "beta": "0.8 to 1, when optimizer is adam"},
-        "objectives": list(objectives), "sampler_seed": 0, **described,
-    }  # fmt: skip
-    (directory / "search.json").write_text(json.dumps(described))
-    storage = open_storage(directory, None)
-    directions = ["minimize" if minimised(name) else "maximize" for name in objectives]
-    study = optuna.create_study(storage=storage, study_name=described["name"], directions=directions)
-    for one in trials:
-        study.add_trial(one)
-    return Search(directory)
+def trials(directory: Path, name: str = "s") -> list[FrozenTrial]:
+    """All trials of a search, those that are lost too."""
+    storage = JournalStorage(JournalFileBackend(str(directory / "journal.log")))
+    return optuna.load_study(study_name=name, storage=storage).trials
+
+
+def finished(directory: Path) -> list[FrozenTrial]:
+    return [trial for trial in trials(directory) if trial.state.is_finished() and not trial.user_attrs.get("lost")]
+
+
+def assert_whole(directory: Path, points: int) -> list[FrozenTrial]:
+    """Every point of the plan has exactly one trial that counts, nothing runs or waits, nothing is locked.
+
+    Returns the trials that count, by their point. What is complete or pruned has a complete directory.
+    """
+    found = trials(directory)
+    assert [trial.number for trial in found] == list(range(len(found)))
+    assert all(trial.state.is_finished() for trial in found), [(t.number, t.state) for t in found]
+    counting = [trial for trial in found if not trial.user_attrs.get("lost")]
+    assert Counter(trial.user_attrs["point"] for trial in counting) == dict.fromkeys(range(points), 1)
+    assert os.listdir(directory / "running") == ["search"]
+    for trial in found:
+        if trial.state == TrialState.FAIL:
+            assert trial.user_attrs["reason"]
+        else:
+            status = "pruned" if trial.state == TrialState.PRUNED else "completed"
+            assert_complete(directory / str(trial.number), status)
+    with (directory / "leaderboard.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert sorted(int(row["trial"]) for row in rows) == list(range(len(found)))
+    return sorted(counting, key=lambda trial: trial.user_attrs["point"])
+
+
+def assert_complete(run: Path, status: str) -> None:
+    assert [name for name in FILES if not (run / name).exists()] == [], run
+    assert summary(run)["status"] == status
+
+
+def states(found: Sequence[FrozenTrial]) -> list[str]:
+    return [trial.state.name for trial in found]
+
+
+def begin(cwd: Path, *arguments: str, **further: Any) -> subprocess.Popen[str]:
+    """Start a search in a session of its own, so that all of its processes can be counted and struck."""
+    return start(cwd, *SMALL, *arguments, start_new_session=True, preexec_fn=heed_ctrl_c, **further)
+
+
+def heed_ctrl_c() -> None:
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # the tests may run in the background, where it is ignored
+
+
+def processes(session: int) -> list[int]:
+    """The living processes of a session."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == session and fields[0] not in "ZX":
+            found.append(int(stat.parent.name))
+    return found
+
+
+def strike(process: subprocess.Popen[str], number: signal.Signals = signal.SIGKILL) -> None:
+    """A signal to the whole group, and wait for the end of the leader."""
+    os.killpg(process.pid, number)
+    finish(process)
+
+
+def wait_for_quiet(session: int, seconds: float = 20) -> None:
+    """Wait until no process of the session is left."""
+    deadline = time.monotonic() + seconds
+    while processes(session):
+        assert time.monotonic() < deadline, "processes are left over"
+        time.sleep(0.02)

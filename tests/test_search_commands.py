@@ -11,12 +11,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import made_searches
 import pytest
 import runs
-import searches
 from conftest import ROOT, Command
+from made_searches import trial
 from optuna.trial import TrialState
-from searches import trial
 
 from mlp.search.__main__ import main
 
@@ -109,7 +109,7 @@ def test_report_writes_the_page_and_the_table_again(digits_search: Path, tmp_pat
 
 def test_a_search_that_runs_is_read_without_waiting_and_without_a_change(tmp_path: Path) -> None:
     told = {1: 0.25, 2: 0.5}
-    searches.search(
+    made_searches.search(
         tmp_path,
         [
             trial({"lr": 0.1}, 0.75),
@@ -159,7 +159,7 @@ def test_a_directory_without_a_search_is_refused(name: str, tmp_path: Path) -> N
      ("journal.log", b""), ("journal.log", b'{"op_code": 99}\n{}\n')],
 )  # fmt: skip
 def test_a_damaged_record_is_one_message(name: str, damage: bytes, tmp_path: Path) -> None:
-    searches.search(tmp_path, [trial({"lr": 0.1}, 0.5)])
+    made_searches.search(tmp_path, [trial({"lr": 0.1}, 0.5)])
     (tmp_path / name).write_bytes(damage)
     message = mistake(tmp_path, "show", ".")
     assert message.count("\n") == 1
@@ -168,13 +168,13 @@ def test_a_damaged_record_is_one_message(name: str, damage: bytes, tmp_path: Pat
 
 @pytest.mark.parametrize("words", [[], ["--install"]])
 def test_without_a_completed_trial_there_is_no_best_one(words: list[str], tmp_path: Path) -> None:
-    searches.search(tmp_path, [trial({"lr": 0.1}, reason="no")])
+    made_searches.search(tmp_path, [trial({"lr": 0.1}, reason="no")])
     assert mistake(tmp_path, "best", ".", *words) == "error: . has no completed trial yet\n"
     assert "1 failed" in command(tmp_path, "show", ".").out
 
 
 def test_a_winner_whose_model_is_gone_is_not_installed(tmp_path: Path) -> None:
-    searches.search(tmp_path, [trial({"lr": 0.1}, 0.5)])
+    made_searches.search(tmp_path, [trial({"lr": 0.1}, 0.5)])
     assert "has no best_model.npy" in mistake(tmp_path, "best", ".", "--install")
     assert not (tmp_path / "best_model.npy").exists()
 

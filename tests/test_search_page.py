@@ -12,12 +12,12 @@ from typing import Any
 from urllib.parse import unquote
 
 import browser
+import made_searches
 import optuna
 import pytest
-import searches
+from made_searches import trial
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
-from searches import trial
 
 from mlp.search import figures, results
 from mlp.search import page as page_module
@@ -92,7 +92,7 @@ def real(digits_search: Path) -> Page:
 
 
 def made(tmp_path: Path, *trials: Any, **described: Any) -> Page:
-    return Page(write_page(searches.search(tmp_path, trials, **described)).read_text())
+    return Page(write_page(made_searches.search(tmp_path, trials, **described)).read_text())
 
 
 def test_every_trial_has_a_row_and_a_point_in_the_history(real: Page) -> None:
@@ -222,7 +222,7 @@ def test_overfitted_means_more_than_two_points_above_the_test_accuracy(tmp_path:
     ("objective", "expected"), [("val_accuracy", [0.3, 0.5, 0.5]), ("val_loss", [0.3, 0.3, 0.1])]
 )
 def test_the_best_so_far_follows_the_direction(objective: str, expected: list[float], tmp_path: Path) -> None:
-    search = searches.search(
+    search = made_searches.search(
         tmp_path, [trial({}, 0.3), trial({}), trial({}, 0.5), trial({}, 0.1)], objectives=[objective]
     )
     lines = [trace for trace in figures.history(search, search.study.trials, 0)["data"] if trace["mode"] == "lines"]
@@ -231,7 +231,7 @@ def test_the_best_so_far_follows_the_direction(objective: str, expected: list[fl
 
 def test_a_list_of_numbers_is_drawn_as_its_length_and_sum(tmp_path: Path) -> None:
     kinds = {"h.length": IntDistribution(1, 2), **dict.fromkeys(("h[0]", "h[1]"), CategoricalDistribution([32, 64]))}
-    search = searches.search(
+    search = made_searches.search(
         tmp_path,
         [
             trial({"h.length": 1, "h[0]": 64}, 0.5, distributions=kinds),
@@ -249,7 +249,7 @@ def test_a_logarithmic_axis_has_its_decades_at_equal_distances() -> None:
 
 
 def test_a_trial_that_lacks_a_parameter_keeps_its_line(tmp_path: Path) -> None:
-    search = searches.search(tmp_path, CASES["conditional"][0])
+    search = made_searches.search(tmp_path, CASES["conditional"][0])
     figure = figures.parallel_coordinates(search, search.study.trials)
     assert figure is not None
     lines = {trace["customdata"][0]: trace["y"] for trace in figure["data"][: figure["brush"]]}
@@ -285,7 +285,7 @@ def test_reading_and_writing_the_page_leaves_the_record_alone(digits_search: Pat
 
 def test_the_page_of_a_running_search_says_so(tmp_path: Path) -> None:
     states = (TrialState.RUNNING, TrialState.WAITING, TrialState.WAITING)
-    search = searches.search(tmp_path, [trial({}, 0.5), *(trial({}, state=state) for state in states)])
+    search = made_searches.search(tmp_path, [trial({}, 0.5), *(trial({}, state=state) for state in states)])
     (tmp_path / "multirun.yaml").write_text(
         "hydra: {overrides: {hydra: [hydra.mode=MULTIRUN], task: ['a=1,2', 'b=c d']}}"
     )
@@ -330,7 +330,7 @@ def test_a_browser_draws_the_page_without_a_network_and_sorts_its_table(digits_s
 def test_a_browser_runs_nothing_of_hostile_data(tmp_path: Path) -> None:
     choices = CategoricalDistribution(["sgd", HOSTILE])
     own = {"distributions": {"optimizer": choices}, "train_accuracy": 0.9, "test_accuracy": 0.5, "reason": HOSTILE}
-    search = searches.search(
+    search = made_searches.search(
         tmp_path / "search", [trial({"optimizer": HOSTILE}, 0.5, **own), trial({"optimizer": "sgd"}, **own)],
         name=HOSTILE, space={"optimizer": HOSTILE},
     )  # fmt: skip

@@ -146,7 +146,10 @@ class Definition:
         if self.sampler == "quasi_random":
             with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
                 return optuna.samplers.QMCSampler(
-                    seed=self.sampler_seed, scramble=True, warn_independent_sampling=False
+                    seed=self.sampler_seed,
+                    scramble=True,
+                    independent_sampler=optuna.samplers.RandomSampler(seed=seed),
+                    warn_independent_sampling=False,
                 )
         return optuna.samplers.RandomSampler(seed=seed)
 

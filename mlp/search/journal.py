@@ -3,60 +3,80 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
+from typing import Any
 
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal._storage import JournalOperation
 
 JOURNAL = "journal.log"
 
 
-class HealingLock(JournalFileOpenLock):
-    """The lock of a journal, which the system releases when its holder dies, and which then mends the file.
+class Journal(JournalFileBackend):
+    """Optuna's journal file, under a lock that the system releases when its holder dies.
 
-    Whoever is killed while it writes, or finds the disk full, may leave half a line, which no reader would get past.
-    The next one to write cuts it off.
+    Whoever is killed while it writes, or finds the disk full, may leave half a line, which no reader would get past;
+    the next one to write replaces it. A line that begins or ends a trial is on the disk, with all before it, when
+    `append_logs` returns; the others are in the hands of the system, which a kill does not touch.
     """
 
-    def __init__(self, journal: Path) -> None:
-        super().__init__(str(journal))
-        self._journal, self._path = journal, journal.with_name(f"{journal.name}.lock")
-        self._held: int | None = None
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._path, self._lock_path = path, path.with_name(f"{path.name}.lock")
 
-    def acquire(self) -> bool:
-        self._held = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o666)
-        fcntl.flock(self._held, fcntl.LOCK_EX)
-        cut_torn_line(self._journal)
-        return True
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
+        with locked(self._lock_path), FileIO(self._path, "r+") as file:
+            end = end_of_lines(file)
+            file.truncate(end)
+            file.seek(end)
+            try:
+                write_all(file, lines)
+                if any(log["op_code"] == JournalOperation.SET_TRIAL_STATE_VALUES for log in logs):
+                    os.fsync(file.fileno())
+            except OSError as error:
+                with suppress(OSError):
+                    file.truncate(end)
+                raise OSError(error.errno, error.strerror, str(self._path)) from error
 
-    def release(self) -> None:
-        if self._held is not None:
-            os.close(self._held)
-            self._held = None
+
+def write_all(file: FileIO, content: bytes) -> None:
+    """Write everything; a file without a buffer may take only a part at a time."""
+    left = memoryview(content)
+    while left:
+        left = left[file.write(left) :]
 
 
-def cut_torn_line(journal: Path) -> None:
-    """Remove what follows the last complete line."""
-    with journal.open("rb+") as file:
-        size = file.seek(0, os.SEEK_END)
-        if not size:
-            return
-        file.seek(size - 1)
-        if file.read(1) == b"\n":
-            return
-        start, tail = size, b""
-        while start and b"\n" not in tail:
-            step = min(start, 65536)
-            start -= step
-            file.seek(start)
-            tail = file.read(step)
-        file.truncate(start + tail.rfind(b"\n") + 1)
+def end_of_lines(file: FileIO) -> int:
+    """The position after the last complete line."""
+    end = file.seek(0, os.SEEK_END)
+    while end:
+        start = max(0, end - 65536)
+        file.seek(start)
+        newline = file.read(end - start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of `path`, which is created if it is not there."""
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def open_storage(directory: Path, url: str | None) -> BaseStorage:
     """The record of the search in `directory`: its journal, or the database at `url`."""
-    if url is not None:
-        return RDBStorage(url)
-    journal = directory / JOURNAL
-    return JournalStorage(JournalFileBackend(str(journal), HealingLock(journal)))
+    return JournalStorage(Journal(directory / JOURNAL)) if url is None else RDBStorage(url)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.plugins import Plugins
-from hydra.core.utils import configure_log
+from hydra.core.utils import JobStatus, configure_log
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -43,7 +43,7 @@ def run(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> 
     with atomic_write(directory / "multirun.yaml", "w") as file:
         file.write(OmegaConf.to_yaml(config))
     left = counts(search.study.get_trials(deepcopy=False))
-    if left["waiting"]:
+    if left["waiting"] or left["running"]:
         print(f"Search {definition.name} in {settings.shown(directory)}: {_plan(definition, left)}", flush=True)
         try:
             _work(context, config, definition, search)
@@ -95,10 +95,10 @@ def _work(context: HydraContext, config: DictConfig, definition: Definition, sea
     """Start the workers through Hydra's launcher, show how far they are, and wait for them."""
     worker = Worker(str(search.directory), definition, context, config)
     launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=worker, config=config)
-    waiting = counts(search.study.get_trials(deepcopy=False))["waiting"]
+    found = counts(search.study.get_trials(deepcopy=False))
     jobs = [
         ["hydra/job_logging=quiet", f"hydra.sweep.subdir=workers/{number}"]
-        for number in range(min(definition.workers, waiting))
+        for number in range(min(definition.workers, found["waiting"] + found["running"]))
     ]
     progress = Progress(search, definition)
     try:
@@ -117,7 +117,8 @@ def _work(context: HydraContext, config: DictConfig, definition: Definition, sea
     finally:
         progress.close()
     for result in returned:
-        _ = result.return_value  # raises what ended a worker
+        if result.status == JobStatus.FAILED:
+            raise result._return_value  # what ended a worker; .return_value would also print
 
 
 class _InAThread:

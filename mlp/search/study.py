@@ -3,7 +3,8 @@
 Every trial of the plan is put into the study as a waiting one at the start. A worker takes the first that waits, and
 holds the lock of its file in `running/` while it is at work; the system lets go of the lock when the worker dies,
 however it dies. A running trial whose lock is free has lost its worker: it is closed as lost, and its point waits
-again under a new number. All of that happens under one lock, so that two workers never see half of it.
+again under a new number. All of that happens under one lock, so that two workers never see half of it, and signals
+wait meanwhile.
 """
 
 from __future__ import annotations
@@ -11,21 +12,23 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution, check_distribution_compatibility
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from mlp.errors import UserError
 from mlp.files import write_json
 from mlp.search.definition import Definition, difference
-from mlp.search.journal import JOURNAL, open_storage
+from mlp.search.journal import JOURNAL, locked, open_storage
 
 DEFINITION, RUNNING = "search.json", "running"
 optuna.logging.set_verbosity(optuna.logging.ERROR)  # it announces every study and trial on stderr
@@ -42,13 +45,7 @@ class Search:
     """
 
     def __init__(self, directory: Path, storage: BaseStorage | None = None) -> None:
-        path = directory / DEFINITION
-        try:
-            self.description: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise UserError(f"{directory} holds no search: it has no {DEFINITION}") from None
-        except ValueError as error:
-            raise UserError(f"{path} is damaged: {error}") from error
+        self.description = _description(directory)
         self.directory, self.name = directory, str(self.description["name"])
         self.objectives: list[str] = self.description["objectives"]
         self._held: dict[int, int] = {}
@@ -56,45 +53,54 @@ class Search:
         url = self.description["storage"]
         if url is None and storage is None and not (directory / JOURNAL).exists():
             raise UserError(f"{directory} has lost its {JOURNAL}")
-        self.study = optuna.load_study(study_name=self.name, storage=storage or open_storage(directory, url))
+        try:
+            self.study = optuna.load_study(study_name=self.name, storage=storage or open_storage(directory, url))
+        except KeyError:
+            raise UserError(f"{url or directory / JOURNAL} holds no search {self.name}") from None
 
     @classmethod
     def begin(cls, directory: Path, definition: Definition) -> Search:
         """Create the search, or open it again and add what is missing. Raises UserError where it is another one."""
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / RUNNING).mkdir(exist_ok=True)
-        with _locked(directory / RUNNING / "search"):
-            _check_same(directory, definition)
+        (directory / RUNNING).mkdir(parents=True, exist_ok=True)
+        with locked(directory / RUNNING / "search"):
+            described = {"name": definition.name, "storage": definition.storage, **definition.described()}
+            if (directory / DEFINITION).exists():
+                before = _description(directory)
+                described["name"] = before["name"]
+                _check_same(directory, before, described, definition.accept_changes)
             storage = open_storage(directory, definition.storage)
             study = optuna.create_study(
-                storage=storage,
-                study_name=definition.name,
-                directions=definition.directions,
-                load_if_exists=True,
+                storage=storage, study_name=described["name"], directions=definition.directions, load_if_exists=True
             )
-            described = {"name": definition.name, "storage": definition.storage, **definition.described()}
+            _check_possible(study, definition)
             write_json(directory / DEFINITION, described)
             search = cls(directory, storage)
-            search._enqueue(study, definition)
+            search._enqueue(definition)
         return search
 
-    def _enqueue(self, study: optuna.Study, definition: Definition) -> None:
-        """Let the points of the plan wait that are not in the study yet."""
-        points: list[dict[str, Any]]
-        if definition.sampler == "grid":
-            points = definition.space.grid()
-        else:
+    def _enqueue(self, definition: Definition) -> None:
+        """Let the points of the plan wait that are not in the study yet; those that it lost wait no more."""
+        trials = self.study.get_trials(deepcopy=False)
+        there = {trial.user_attrs[POINT] for trial in trials}
+        if definition.sampler != "grid":
             assert definition.trials is not None
-            points = [{} for _ in range(definition.trials)]
-        there = {trial.user_attrs.get(POINT) for trial in study.get_trials(deepcopy=False)}
-        for number, point in enumerate(points):
-            if number not in there:
-                study.enqueue_trial(point, user_attrs={POINT: number})
+            for number in range(definition.trials):
+                if number not in there:
+                    self.study.enqueue_trial({}, user_attrs={POINT: number})
+            return
+        points = {_content(point): point for point in definition.space.grid()}
+        known = {_content(_fixed(trial)) for trial in trials}
+        new = [point for content, point in points.items() if content not in known]
+        for number, point in enumerate(new, 1 + max(there, default=-1)):
+            self.study.enqueue_trial(point, user_attrs={POINT: number})
+        for trial in trials:
+            if trial.state == TrialState.WAITING and _content(_fixed(trial)) not in points:
+                self._close(trial, "no longer part of the search", lost=True)
 
     # Trials, for workers
 
     def take(self, definition: Definition) -> optuna.Trial | None:
-        """The next trial that waits, now running and locked by this process; None if there is none left."""
+        """The next trial that waits, now running and locked by this process; None if there is none."""
         with self._alone():
             self._recover(definition.retries)
             trials = self.study.get_trials(deepcopy=False)
@@ -112,6 +118,11 @@ class Search:
             self.beat(trial)
             return trial
 
+    def busy(self) -> bool:
+        """Whether trials are waiting or running, here or elsewhere."""
+        states = (TrialState.WAITING, TrialState.RUNNING)
+        return bool(self.study.get_trials(deepcopy=False, states=states))
+
     def beat(self, trial: optuna.Trial) -> None:
         """Tell other machines, which cannot see the lock, that the trial's worker is alive."""
         now = time.time()
@@ -120,17 +131,22 @@ class Search:
 
     def finish(self, trial: optuna.Trial, state: TrialState, values: list[float] | None, **facts: Any) -> None:
         """Record how a trial ended, and let go of it."""
-        for name, value in facts.items():
-            trial.set_user_attr(name, value)
         with self._alone():
+            for name, value in facts.items():
+                trial.set_user_attr(name, value)
             self.study.tell(trial, values, state=state)
             self._unlock(trial.number)
 
-    def give_back(self, trial: optuna.Trial) -> None:
-        """Let somebody else run the trial from its start, as after Ctrl-C: its point waits again."""
+    def give_back(self) -> None:
+        """Let others run, from the start, what this process has begun and not finished: its points wait again."""
         with self._alone():
-            self._requeue(self.study.get_trials(deepcopy=False)[trial.number], "interrupted", 0, 0)
-            self._unlock(trial.number)
+            for number in list(self._held):
+                try:
+                    trial = self.study.get_trials(deepcopy=False)[number]
+                    if trial.state == TrialState.RUNNING:
+                        self._requeue(trial, "interrupted", 0, 0)
+                finally:
+                    self._unlock(number)
 
     def recover(self, retries: int) -> None:
         """Close the trials whose workers are gone; their points wait again, unless they went too often."""
@@ -140,30 +156,38 @@ class Search:
     def _recover(self, retries: int) -> None:
         here, now = socket.gethostname(), time.time()
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            path = self._running(trial.number)
             if trial.user_attrs.get(HOST, here) == here:
-                gone = trial.number not in self._held and not _is_locked(self._running(trial.number))
+                gone = trial.number not in self._held and not _is_locked(path)
             else:
                 gone = now - trial.user_attrs.get(ALIVE, now) > SILENCE
-            if gone:
+            if gone and path.exists():
                 self._requeue(trial, "its worker was killed, perhaps for want of memory", 1, retries)
-                self._running(trial.number).unlink(missing_ok=True)
+                path.unlink()
+            elif gone:  # its worker has let go of it, but could not say so, as when the disk is full
+                self._requeue(trial, "interrupted", 0, 0)
 
     def _requeue(self, trial: FrozenTrial, reason: str, count: int, retries: int) -> None:
         """Close a running trial; unless it was given up `retries` times before, its point waits again."""
         times = int(trial.user_attrs.get(RETRIES, 0)) + count
-        again = count == 0 or times <= retries
-        storage, point = self.study._storage, trial.user_attrs.get(POINT)
-        storage.set_trial_user_attr(trial._trial_id, REASON, reason)
-        storage.set_trial_user_attr(trial._trial_id, LOST, again)
+        again, point = count == 0 or times <= retries, trial.user_attrs[POINT]
         # First the new one: a kill between the two must not take a point out of the plan, nor put it in twice.
         later = self.study.get_trials(deepcopy=False)[trial.number + 1 :]
-        if again and not any(other.user_attrs.get(POINT) == point for other in later):
-            fixed = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+        if again and not any(other.user_attrs[POINT] == point for other in later):
+            fixed = {**_fixed(trial), **trial.params}
             self.study.enqueue_trial(fixed, user_attrs={POINT: point, RETRIES: times})
+        self._close(trial, reason, lost=again)
+
+    def _close(self, trial: FrozenTrial, reason: str, lost: bool) -> None:
+        storage = self.study._storage
+        storage.set_trial_user_attr(trial._trial_id, REASON, reason)
+        storage.set_trial_user_attr(trial._trial_id, LOST, lost)
         storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
 
-    def _alone(self) -> AbstractContextManager[None]:
-        return _locked(self._running("search"))
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with locked(self._running("search")), signals_deferred():
+            yield
 
     def _running(self, number: int | str) -> Path:
         return self.directory / RUNNING / str(number)
@@ -179,27 +203,78 @@ class Search:
         os.close(descriptor)
 
 
-def _check_same(directory: Path, definition: Definition) -> None:
+def _description(directory: Path) -> dict[str, Any]:
     path = directory / DEFINITION
-    if not path.exists():
-        return
-    before = Search(directory).description
-    changed = difference(before, {**definition.described(), "storage": definition.storage})
-    if changed and not definition.accept_changes:
+    try:
+        described: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{directory} holds no search: it has no {DEFINITION}") from None
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: {error}") from error
+    return described
+
+
+def _check_same(directory: Path, before: Mapping[str, Any], now: Mapping[str, Any], accept: bool) -> None:
+    changed = difference(before, now)
+    if changed and not accept:
         raise UserError(
             f"{directory} holds a search with another definition ({changed}). Choose another search.name, or "
             f"search.changed=accept to go on with the new one"
         )
 
 
+def _check_possible(study: optuna.Study, definition: Definition) -> None:
+    """Refuse the changes that make the new trials and those that are there no study, accepted or not."""
+    if [direction.name.lower() for direction in study.directions] != definition.directions:
+        raise UserError(
+            f"search.objectives={list(definition.objectives)} are not as many as before, or not of the same "
+            f"direction: choose another search.name"
+        )
+    there: dict[str, BaseDistribution] = {}
+    for trial in study.get_trials(deepcopy=False):
+        there = {**trial.distributions, **there}
+    for parameter in definition.space.parameters:
+        for name, distribution in there.items():
+            if name == parameter.key or name.startswith(f"{parameter.key}["):
+                try:
+                    check_distribution_compatibility(distribution, parameter.distribution)
+                except ValueError:
+                    raise UserError(
+                        f"{parameter.key}: trials with other choices are in the search already, and only the bounds "
+                        f"of intervals and ranges can change: choose another search.name"
+                    ) from None
+
+
+def _fixed(trial: FrozenTrial) -> dict[str, Any]:
+    """The values that were enqueued for a trial."""
+    fixed: dict[str, Any] = trial.system_attrs.get("fixed_params", {})
+    return fixed
+
+
+def _content(point: Mapping[str, Any]) -> str:
+    return json.dumps(point, sort_keys=True)
+
+
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
+def signals_deferred() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait until the block is left."""
+    came: list[int] = []
+
+    def defer(number: int, _: object) -> None:
+        came.append(number)
+
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        before = {number: signal.signal(number, defer) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not in the main thread: signals are the main thread's business
+        yield
+        return
+    try:
         yield
     finally:
-        os.close(descriptor)
+        for which, handler in before.items():
+            signal.signal(which, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def _is_locked(path: Path) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import gc
 import json
 import logging
 import math
@@ -15,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from hydra.core.utils import run_job
+from hydra.core.utils import JobStatus, run_job
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 from optuna.trial import TrialState
@@ -33,6 +35,11 @@ KEPT = ("val_accuracy", "val_f1", "val_loss", "train_accuracy", "test_accuracy",
         "training_seconds", "total_seconds", "best_epoch", "epochs", "num_parameters")  # fmt: skip
 
 
+#: Where the disk fails, so would every further trial: the search stops and nothing is counted as a failed trial.
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+IDLE = 0.5  # seconds between two looks for a trial that comes back, when none waits but others run
+
+
 class Orphaned(KeyboardInterrupt):
     """The program that started this worker is gone."""
 
@@ -40,12 +47,11 @@ class Orphaned(KeyboardInterrupt):
 class Report(Callback):
     """Tells the study of each epoch, and ends the run when the pruner says that it is hopeless."""
 
-    def __init__(self, search: Search, trial: optuna.Trial, metric: str | None, parent: int) -> None:
-        self.search, self.trial, self.metric, self.parent = search, trial, metric, parent
+    def __init__(self, worker: Worker, search: Search, trial: optuna.Trial, metric: str | None) -> None:
+        self.worker, self.search, self.trial, self.metric = worker, search, trial, metric
 
     def on_epoch_end(self, run: Run) -> None:
-        if os.getppid() != self.parent:
-            raise Orphaned
+        self.worker.check_parent()
         self.search.beat(self.trial)
         value = run.metrics.get(self.metric or "")
         if value is None or not math.isfinite(value):
@@ -70,18 +76,34 @@ class Worker:
     definition: Definition
     hydra_context: HydraContext
     config: DictConfig
+    parent: int | None = None  # the process without which the worker ends; set by a launcher that forks
 
     def __call__(self, _: DictConfig) -> int:
+        gc.freeze()
+        gc.enable()  # see mlp.cli.main
         search = Search(Path(self.directory))
         finished = 0
-        while (trial := search.take(self.definition)) is not None:
-            try:
+        try:
+            while (trial := self._next(search)) is not None:
                 self._run(search, trial)
-            except (KeyboardInterrupt, SystemExit):
-                search.give_back(trial)
-                raise
-            finished += 1
+                finished += 1
+        except BaseException:
+            search.give_back()
+            raise
         return finished
+
+    def _next(self, search: Search) -> optuna.Trial | None:
+        """The next trial; None when all are done. One that runs elsewhere may come back, so the end is waited for."""
+        while True:
+            self.check_parent()
+            trial = search.take(self.definition)
+            if trial is not None or not search.busy():
+                return trial
+            time.sleep(IDLE)
+
+    def check_parent(self) -> None:
+        if self.parent is not None and os.getppid() != self.parent:
+            raise Orphaned
 
     def _run(self, search: Search, trial: optuna.Trial) -> None:
         """Run one trial, on each of its seeds, and record it. What goes wrong is recorded too."""
@@ -102,6 +124,8 @@ class Worker:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
+            if isinstance(error, OSError) and error.errno in DISK:
+                raise
             state, facts[REASON] = TrialState.FAIL, reason(error)
             if not isinstance(error, Diverged | UserError):
                 log.error("Trial %d failed:\n%s", trial.number, traceback.format_exc())
@@ -126,7 +150,7 @@ class Worker:
             config.hydra.job.id, config.hydra.job.num = f"{trial.number}", trial.number
             config.hydra.sweep.dir = self.directory
         reports = place == 0 and len(self.definition.objectives) == 1
-        report = Report(search, trial, self.definition.objectives[0] if reports else None, os.getppid())
+        report = Report(self, search, trial, self.definition.objectives[0] if reports else None)
         result = run_job(
             task_function=lambda cfg: experiment.run(cfg, [report]),
             config=config,
@@ -134,8 +158,13 @@ class Worker:
             job_subdir_key="hydra.sweep.subdir",
             hydra_context=self.hydra_context,
         )
-        _ = result.return_value  # raises what the run raised
-        summary = json.loads((Path(self.directory) / subdir / "summary.json").read_text(encoding="utf-8"))
+        if result.status == JobStatus.FAILED:
+            raise result._return_value  # .return_value would also print
+        path = Path(self.directory) / subdir / "summary.json"
+        try:
+            summary = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:  # a run ends well without it only if it could not be written
+            raise OSError(errno.EIO, "The summary of a run could not be written", str(path)) from None
         return summary["status"] == "pruned", summary
 
     def _mean(self, summaries: Sequence[dict[str, Any]], name: str) -> float:
