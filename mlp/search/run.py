@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +25,12 @@ from mlp.search import results
 from mlp.search.definition import Definition
 from mlp.search.estimate import estimate
 from mlp.search.progress import Progress
-from mlp.search.study import Search, counts
+from mlp.search.study import RUNNING, Search, counts
 from mlp.search.worker import Worker
 
 log = logging.getLogger(__name__)
+
+ROOT = Path(__file__).resolve().parents[2]  # of this program
 
 
 def run(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> Any:
@@ -102,31 +107,52 @@ def compose(context: HydraContext, config: DictConfig, overrides: Sequence[str])
 
 def _work(context: HydraContext, config: DictConfig, definition: Definition, search: Search) -> None:
     """Start the workers through Hydra's launcher, show how far they are, and wait for them."""
-    worker = Worker(str(search.directory), definition, context, config)
-    launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=worker, config=config)
     waiting = counts(search.study.get_trials(deepcopy=False))["waiting"]
     jobs = [
         ["hydra/job_logging=quiet", f"hydra.sweep.subdir=workers/{number}"]
         for number in range(min(definition.workers, waiting))
     ]
+    if config.hydra.launcher.get("n_jobs") == -1:  # joblib: by itself as many as there are cores
+        config.hydra.launcher.n_jobs = len(jobs)
+    # An engine that starts Python anew must find this program there, not another copy of it that may be installed.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     progress = Progress(search, definition)
-    try:
-        if hasattr(launcher, "meanwhile"):  # ours; it forks, which does not go together with threads
-            launcher.meanwhile = progress.refresh
-            returned = launcher.launch(jobs, initial_job_idx=0)
-        else:
-            with _InAThread(progress):
+    with _presence(search) as present:
+        worker = Worker(str(search.directory), definition, context, config, str(present))
+        launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=worker, config=config)
+        try:
+            if hasattr(launcher, "meanwhile"):  # ours; it forks, which does not go together with threads
+                launcher.meanwhile = progress.refresh
                 returned = launcher.launch(jobs, initial_job_idx=0)
-    except KeyboardInterrupt:
-        progress.close()
-        done = counts(search.study.get_trials(deepcopy=False))
-        finished = done["done"] + done["pruned"] + done["failed"]
-        print(f"\nStopped: {finished} of {sum(done.values())} trials are done. The same command goes on.", flush=True)
-        raise
-    finally:
-        progress.close()
+            else:
+                with _InAThread(progress):
+                    returned = launcher.launch(jobs, initial_job_idx=0)
+        except KeyboardInterrupt:
+            progress.close()
+            search.recover(definition.retries, interrupted=True)
+            done = counts(search.study.get_trials(deepcopy=False))
+            finished = done["done"] + done["pruned"] + done["failed"]
+            print(
+                f"\nStopped: {finished} of {sum(done.values())} trials are done. The same command goes on.",
+                flush=True,
+            )
+            raise
+        finally:
+            progress.close()
     for result in returned:
         _ = result.return_value  # raises what ended a worker
+
+
+@contextmanager
+def _presence(search: Search) -> Iterator[Path]:
+    """A file that exists while this command wants its workers, wherever they run: there is no other way to reach
+    them on all engines."""
+    path = search.directory / RUNNING / f"command-{socket.gethostname()}-{os.getpid()}"
+    path.touch()
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
 
 
 class _InAThread:

@@ -132,12 +132,15 @@ class Search:
             self._requeue(self.study.get_trials(deepcopy=False)[trial.number], "interrupted", 0, 0)
             self._unlock(trial.number)
 
-    def recover(self, retries: int) -> None:
-        """Close the trials whose workers are gone; their points wait again, unless they went too often."""
-        with self._alone():
-            self._recover(retries)
+    def recover(self, retries: int, interrupted: bool = False) -> None:
+        """Close the trials whose workers are gone; their points wait again, unless they went too often.
 
-    def _recover(self, retries: int) -> None:
+        That the user has `interrupted` the search counts against none.
+        """
+        with self._alone():
+            self._recover(retries, interrupted)
+
+    def _recover(self, retries: int, interrupted: bool = False) -> None:
         here, now = socket.gethostname(), time.time()
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if trial.user_attrs.get(HOST, here) == here:
@@ -145,7 +148,8 @@ class Search:
             else:
                 gone = now - trial.user_attrs.get(ALIVE, now) > SILENCE
             if gone:
-                self._requeue(trial, "its worker was killed, perhaps for want of memory", 1, retries)
+                reason = "interrupted" if interrupted else "its worker was killed, perhaps for want of memory"
+                self._requeue(trial, reason, 0 if interrupted else 1, retries)
                 self._running(trial.number).unlink(missing_ok=True)
 
     def _requeue(self, trial: FrozenTrial, reason: str, count: int, retries: int) -> None:

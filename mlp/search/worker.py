@@ -9,7 +9,7 @@ import os
 import statistics
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,17 +34,17 @@ KEPT = ("val_accuracy", "val_f1", "val_loss", "train_accuracy", "test_accuracy",
 
 
 class Orphaned(KeyboardInterrupt):
-    """The program that started this worker is gone."""
+    """The program that started this worker is gone, or wants it no longer."""
 
 
 class Report(Callback):
     """Tells the study of each epoch, and ends the run when the pruner says that it is hopeless."""
 
-    def __init__(self, search: Search, trial: optuna.Trial, metric: str | None, parent: int) -> None:
-        self.search, self.trial, self.metric, self.parent = search, trial, metric, parent
+    def __init__(self, search: Search, trial: optuna.Trial, metric: str | None, wanted: Callable[[], bool]) -> None:
+        self.search, self.trial, self.metric, self.wanted = search, trial, metric, wanted
 
     def on_epoch_end(self, run: Run) -> None:
-        if os.getppid() != self.parent:
+        if not self.wanted():
             raise Orphaned
         self.search.beat(self.trial)
         value = run.metrics.get(self.metric or "")
@@ -63,23 +63,33 @@ class Report(Callback):
 class Worker:
     """What a launcher runs, once for each worker: a Hydra task, which can be pickled for other machines.
 
-    Calls return how many trials were finished.
+    Calls return how many trials were finished. `present` is a file that the program which wants the worker removes
+    when it ends.
     """
 
     directory: str
     definition: Definition
     hydra_context: HydraContext
     config: DictConfig
+    present: str | None = None
 
     def __call__(self, _: DictConfig) -> int:
-        search = Search(Path(self.directory))
+        directory, parent = Path(self.directory), os.getppid()
+        search = Search(directory)
+
+        def wanted() -> bool:
+            return os.getppid() == parent and (self.present is None or Path(self.present).exists())
+
+        self._wanted = wanted
         finished = 0
-        while (trial := search.take(self.definition)) is not None:
+        while wanted() and (trial := search.take(self.definition)) is not None:
             try:
                 self._run(search, trial)
             except (KeyboardInterrupt, SystemExit):
                 search.give_back(trial)
-                raise
+                if wanted():
+                    raise
+                break  # nobody is there to be told
             finished += 1
         return finished
 
@@ -126,7 +136,7 @@ class Worker:
             config.hydra.job.id, config.hydra.job.num = f"{trial.number}", trial.number
             config.hydra.sweep.dir = self.directory
         reports = place == 0 and len(self.definition.objectives) == 1
-        report = Report(search, trial, self.definition.objectives[0] if reports else None, os.getppid())
+        report = Report(search, trial, self.definition.objectives[0] if reports else None, self._wanted)
         result = run_job(
             task_function=lambda cfg: experiment.run(cfg, [report]),
             config=config,
