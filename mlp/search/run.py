@@ -18,6 +18,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mlp import settings
+from mlp.cli import quoted
 from mlp.errors import UserError
 from mlp.experiment import Parts
 from mlp.files import atomic_write
@@ -108,8 +109,9 @@ def compose(context: HydraContext, config: DictConfig, overrides: Sequence[str])
 def _work(context: HydraContext, config: DictConfig, definition: Definition, search: Search) -> None:
     """Start the workers through Hydra's launcher, show how far they are, and wait for them."""
     waiting = counts(search.study.get_trials(deepcopy=False))["waiting"]
+    place = f"hydra.sweep.dir={quoted(str(search.directory))}"  # composed anew, it would forget search.name
     jobs = [
-        ["hydra/job_logging=quiet", f"hydra.sweep.subdir=workers/{number}"]
+        ["hydra/job_logging=quiet", place, f"hydra.sweep.subdir=workers/{number}"]
         for number in range(min(definition.workers, waiting))
     ]
     if config.hydra.launcher.get("n_jobs") == -1:  # joblib: by itself as many as there are cores
