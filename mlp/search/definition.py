@@ -121,7 +121,7 @@ class Definition:
         return ["minimize" if minimised(name) else "maximize" for name in self.objectives]
 
     def make_sampler(self, asked: int) -> optuna.samplers.BaseSampler:
-        """The sampler for the next trial, when `asked` were asked for before: workers and restarts never repeat it."""
+        """The sampler for the next trial, when `asked` were asked for before: workers, restarts never repeat it."""
         seed = self.sampler_seed * 1_000_003 + asked
         if self.sampler == "tpe":
             # Trials that run count as bad ones, so that parallel workers spread out.

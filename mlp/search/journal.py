@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+from mlp.environment import without_password
+from mlp.errors import UserError
 
 JOURNAL = "journal.log"
 
@@ -55,8 +59,28 @@ def cut_torn_line(journal: Path) -> None:
 
 
 def open_storage(directory: Path, url: str | None) -> BaseStorage:
-    """The record of the search in `directory`: its journal, or the database at `url`."""
+    """The record of the search in `directory`: its journal, or the database at `url`.
+
+    Raises UserError for a database that cannot be reached.
+    """
     if url is not None:
-        return RDBStorage(url)
+        return _database(url)
     journal = directory / JOURNAL
     return JournalStorage(JournalFileBackend(str(journal), HealingLock(journal)))
+
+
+def _database(url: str, tries: int = 3) -> BaseStorage:
+    """Machines that open a new database at the same moment all create its tables; the slower one looks again."""
+    from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
+
+    while True:
+        tries -= 1
+        try:
+            return RDBStorage(url)
+        except (SQLAlchemyError, ImportError, ValueError) as error:
+            if tries and isinstance(error, IntegrityError | ProgrammingError):
+                time.sleep(0.5)
+                continue
+            cause = error.__cause__ if isinstance(error.__cause__, ImportError) else error
+            reason = " ".join(without_password(str(getattr(cause, "orig", None) or cause)).split())
+            raise UserError(f"search.storage={without_password(url)} cannot be opened: {reason}") from error

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mlp import settings
 from mlp.cli import quoted
+from mlp.environment import without_password
 from mlp.errors import UserError
 from mlp.experiment import Parts
 from mlp.files import atomic_write
@@ -49,7 +50,7 @@ def run(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> 
     search = Search.begin(directory, definition)
     search.recover(definition.retries)
     with atomic_write(directory / "multirun.yaml", "w") as file:
-        file.write(OmegaConf.to_yaml(config))
+        file.write(without_password(OmegaConf.to_yaml(config)))
     left = counts(search.study.get_trials(deepcopy=False))
     if left["waiting"]:
         print(f"Search {definition.name} in {settings.shown(directory)}: {_plan(definition, left)}", flush=True)

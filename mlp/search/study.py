@@ -22,6 +22,7 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from mlp.environment import without_password
 from mlp.errors import UserError
 from mlp.files import write_json
 from mlp.search.definition import Definition, difference
@@ -52,6 +53,7 @@ class Search:
         self.directory, self.name = directory, str(self.description["name"])
         self.objectives: list[str] = self.description["objectives"]
         self._held: dict[int, int] = {}
+        self._here = f"{socket.gethostname()}:{directory.resolve()}"  # who can see each other's locks
 
         url = self.description["storage"]
         if url is None and storage is None and not (directory / JOURNAL).exists():
@@ -72,7 +74,7 @@ class Search:
                 directions=definition.directions,
                 load_if_exists=True,
             )
-            described = {"name": definition.name, "storage": definition.storage, **definition.described()}
+            described = {"name": definition.name, "storage": _public(definition), **definition.described()}
             write_json(directory / DEFINITION, described)
             search = cls(directory, storage)
             search._enqueue(study, definition)
@@ -90,6 +92,22 @@ class Search:
         for number, point in enumerate(points):
             if number not in there:
                 study.enqueue_trial(point, user_attrs={POINT: number})
+        if definition.storage is not None:
+            self._drop_doubles()
+
+    def _drop_doubles(self) -> None:
+        """Two machines that begin at the same moment both enqueue the plan: each point keeps one trial."""
+        kept: set[int] = set()
+        trials = [t for t in self.study.get_trials(deepcopy=False) if not t.user_attrs.get(LOST)]
+        for trial in sorted(trials, key=lambda t: (t.state == TrialState.WAITING, t.number)):
+            point = trial.user_attrs.get(POINT)
+            if point in kept and trial.state == TrialState.WAITING:
+                storage = self.study._storage
+                storage.set_trial_user_attr(trial._trial_id, REASON, "enqueued by two machines")
+                storage.set_trial_user_attr(trial._trial_id, LOST, True)
+                storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+            elif point is not None:
+                kept.add(point)
 
     # Trials, for workers
 
@@ -108,7 +126,7 @@ class Search:
             if trial.number != waiting[0].number:  # another machine was faster, which the lock does not reach
                 self._unlock(waiting[0].number)
                 self._lock(trial.number)
-            trial.set_user_attr(HOST, socket.gethostname())
+            trial.set_user_attr(HOST, self._here)
             self.beat(trial)
             return trial
 
@@ -141,9 +159,9 @@ class Search:
             self._recover(retries, interrupted)
 
     def _recover(self, retries: int, interrupted: bool = False) -> None:
-        here, now = socket.gethostname(), time.time()
+        now = time.time()
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if trial.user_attrs.get(HOST, here) == here:
+            if trial.user_attrs.get(HOST, self._here) == self._here:
                 gone = trial.number not in self._held and not _is_locked(self._running(trial.number))
             else:
                 gone = now - trial.user_attrs.get(ALIVE, now) > SILENCE
@@ -187,13 +205,18 @@ def _check_same(directory: Path, definition: Definition) -> None:
     path = directory / DEFINITION
     if not path.exists():
         return
-    before = Search(directory).description
-    changed = difference(before, {**definition.described(), "storage": definition.storage})
+    before = Search(directory, open_storage(directory, definition.storage)).description
+    changed = difference(before, {**definition.described(), "storage": _public(definition)})
     if changed and not definition.accept_changes:
         raise UserError(
             f"{directory} holds a search with another definition ({changed}). Choose another search.name, or "
             f"search.changed=accept to go on with the new one"
         )
+
+
+def _public(definition: Definition) -> str | None:
+    """The storage as search.json names it. Who reads it later gives the password by the database's own means."""
+    return None if definition.storage is None else without_password(definition.storage)
 
 
 @contextmanager

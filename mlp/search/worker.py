@@ -23,6 +23,7 @@ from optuna.trial import TrialState
 from mlp import experiment
 from mlp.errors import Diverged, UserError
 from mlp.search.definition import Definition
+from mlp.search.journal import open_storage
 from mlp.search.study import REASON, Search
 from mlp.training import Callback, Run
 
@@ -75,7 +76,7 @@ class Worker:
 
     def __call__(self, _: DictConfig) -> int:
         directory, parent = Path(self.directory), os.getppid()
-        search = Search(directory)
+        search = Search(directory, open_storage(directory, self.definition.storage))
 
         def wanted() -> bool:
             return os.getppid() == parent and (self.present is None or Path(self.present).exists())
