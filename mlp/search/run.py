@@ -115,8 +115,7 @@ def _work(context: HydraContext, config: DictConfig, definition: Definition, sea
         ["hydra/job_logging=quiet", place, f"hydra.sweep.subdir=workers/{number}"]
         for number in range(min(definition.workers, waiting))
     ]
-    if config.hydra.launcher.get("n_jobs") == -1:  # joblib: by itself as many as there are cores
-        config.hydra.launcher.n_jobs = len(jobs)
+    _fit(config.hydra.launcher, len(jobs))
     # An engine that starts Python anew must find this program there, not another copy of it that may be installed.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     progress = Progress(search, definition)
@@ -144,6 +143,16 @@ def _work(context: HydraContext, config: DictConfig, definition: Definition, sea
             progress.close()
     for result in returned:
         _ = result.return_value  # raises what ended a worker
+
+
+def _fit(engine: DictConfig, workers: int) -> None:
+    """What launchers choose by themselves and a search wants otherwise; what the user has chosen stays."""
+    if engine.get("n_jobs") == -1:  # joblib: as many workers as there are cores
+        engine.n_jobs = workers
+    init = OmegaConf.select(engine, "ray.init")
+    if init is not None and (init.get("address") or os.environ.get("RAY_ADDRESS")):
+        with open_dict(init):  # the launcher gives it a value, which Ray refuses for a cluster that is there
+            init.setdefault("object_store_memory", None)
 
 
 @contextmanager
