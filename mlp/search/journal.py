@@ -69,16 +69,16 @@ def open_storage(directory: Path, url: str | None) -> BaseStorage:
     return JournalStorage(JournalFileBackend(str(journal), HealingLock(journal)))
 
 
-def _database(url: str, tries: int = 3) -> BaseStorage:
+def _database(url: str, tries: int = 4) -> BaseStorage:
     """Machines that open a new database at the same moment all create its tables; the slower one looks again."""
-    from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
+    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
     while True:
         tries -= 1
         try:
             return RDBStorage(url)
         except (SQLAlchemyError, ImportError, ValueError) as error:
-            if tries and isinstance(error, IntegrityError | ProgrammingError):
+            if tries and isinstance(error, DBAPIError):
                 time.sleep(0.5)
                 continue
             cause = error.__cause__ if isinstance(error.__cause__, ImportError) else error
