@@ -194,7 +194,7 @@ def to_hydra(arguments: Sequence[str]) -> list[str]:
     for _, key, _, _ in VALUE_FLAGS:
         value = getattr(flags, key)
         if value is not None:
-            overrides.append(f"{key}={_quoted(value) if key.startswith('save.') else value}")
+            overrides.append(f"{key}={quoted(value) if key.startswith('save.') else value}")
     overrides += _activation(flags.activation, multirun) + _sizes(flags.sizes, multirun)
     if flags.no_wandb or (flags.project or "").lower() == "disabled":
         overrides.append("tracker=none")
@@ -202,7 +202,7 @@ def to_hydra(arguments: Sequence[str]) -> list[str]:
         for key in ("project", "entity"):
             value = getattr(flags, key)
             if value is not None:
-                overrides.append(f"tracker.{key}={_quoted(value)}")
+                overrides.append(f"tracker.{key}={quoted(value)}")
     for name in ("model_path", "config_path"):
         if getattr(flags, name) is not None:
             print(f"Note: --{name} is read by inference.py; training ignores it.", file=sys.stderr)
@@ -214,7 +214,7 @@ def to_hydra(arguments: Sequence[str]) -> list[str]:
         directory = Path(resume.strip("'\""))
         if not (directory / "config.yaml").is_file():
             raise UserError(f"resume={directory}: no run to continue, {directory / 'config.yaml'} does not exist")
-        given.append(f"hydra.run.dir={_quoted(str(directory.resolve()))}")
+        given.append(f"hydra.run.dir={quoted(str(directory.resolve()))}")
     return [*switches, *overrides, *given]
 
 
@@ -261,7 +261,7 @@ def _sizes(words: list[str] | None, multirun: bool) -> list[str]:
     return [f"model.hidden_sizes={sizes[0] if single else '[' + ','.join(sizes) + ']'}"]
 
 
-def _quoted(value: str) -> str:
+def quoted(value: str) -> str:
     """`value` as a text in Hydra's override grammar: a backslash only counts before a quote."""
     escaped = re.sub(r"(\\*)(?=')", r"\1\1\\", value)
     return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"

@@ -20,6 +20,7 @@ from mlp import cli, experiment
 from mlp.conf_files import CONF
 from mlp.errors import Diverged, UserError, unknown
 
+ENGINES = {"joblib": "joblib", "ray": "ray", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # their extras
 EXPECTED = (UserError, Diverged, OSError, HydraException, OmegaConfBaseException)
 
 
@@ -77,6 +78,10 @@ def explain(error: BaseException, overrides: Sequence[str]) -> str:
             return _unknown_key(key[1], keys)
         cause = re.search(r"full_key: (\S+)", str(error.__cause__))
         return f"{cause[1] if cause else key[1]} is new: write ++{key[1]}=... to add it"
+    engine = re.search(r"Could not find 'hydra/launcher/(\w+)'", text)
+    if engine and engine[1] in ENGINES:
+        extra = ENGINES[engine[1]]
+        return f"hydra/launcher={engine[1]} is not installed: pip install -c requirements.lock -e '.[{extra}]'"
     if isinstance(error, OverrideParseException):
         return f"{error.override}: {text}"
     if isinstance(error, OSError) and not isinstance(error, UserError):

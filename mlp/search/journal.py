@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
@@ -14,6 +15,9 @@ from typing import Any
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._storage import JournalOperation
+
+from mlp.environment import without_password
+from mlp.errors import UserError
 
 JOURNAL = "journal.log"
 
@@ -78,5 +82,25 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def open_storage(directory: Path, url: str | None) -> BaseStorage:
-    """The record of the search in `directory`: its journal, or the database at `url`."""
-    return JournalStorage(Journal(directory / JOURNAL)) if url is None else RDBStorage(url)
+    """The record of the search in `directory`: its journal, or the database at `url`.
+
+    Raises UserError for a database that cannot be reached.
+    """
+    return JournalStorage(Journal(directory / JOURNAL)) if url is None else _database(url)
+
+
+def _database(url: str, tries: int = 4) -> BaseStorage:
+    """Machines that open a new database at the same moment all create its tables; the slower one looks again."""
+    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+    while True:
+        tries -= 1
+        try:
+            return RDBStorage(url)
+        except (SQLAlchemyError, ImportError, ValueError) as error:
+            if tries and isinstance(error, DBAPIError):
+                time.sleep(0.5)
+                continue
+            cause = error.__cause__ if isinstance(error.__cause__, ImportError) else error
+            reason = " ".join(without_password(str(getattr(cause, "orig", None) or cause)).split())
+            raise UserError(f"search.storage={without_password(url)} cannot be opened: {reason}") from error

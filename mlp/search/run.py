@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +17,20 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mlp import settings
+from mlp.cli import quoted
+from mlp.environment import without_password
 from mlp.experiment import Parts
 from mlp.files import atomic_write
 from mlp.search import results
 from mlp.search.definition import Definition
 from mlp.search.estimate import estimate
 from mlp.search.progress import Progress
-from mlp.search.study import Search, counts
+from mlp.search.study import RUNNING, Search, counts
 from mlp.search.worker import Worker
 
 MOST_CHECKED = 24  # points before the start; composing one takes 0.05 s
+
+ROOT = Path(__file__).resolve().parents[2]  # of this program
 
 
 def run(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> Any:
@@ -41,7 +48,7 @@ def run(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> 
     search = Search.begin(directory, definition)
     search.recover(definition.retries)
     with atomic_write(directory / "multirun.yaml", "w") as file:
-        file.write(OmegaConf.to_yaml(config))
+        file.write(without_password(OmegaConf.to_yaml(config)))
     left = counts(search.study.get_trials(deepcopy=False))
     if left["waiting"] or left["running"]:
         print(f"Search {definition.name} in {settings.shown(directory)}: {_plan(definition, left)}", flush=True)
@@ -93,32 +100,63 @@ def compose(context: HydraContext, config: DictConfig, overrides: Sequence[str])
 
 def _work(context: HydraContext, config: DictConfig, definition: Definition, search: Search) -> None:
     """Start the workers through Hydra's launcher, show how far they are, and wait for them."""
-    worker = Worker(str(search.directory), definition, context, config)
-    launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=worker, config=config)
     found = counts(search.study.get_trials(deepcopy=False))
+    place = f"hydra.sweep.dir={quoted(str(search.directory))}"  # composed anew, it would forget search.name
     jobs = [
-        ["hydra/job_logging=quiet", f"hydra.sweep.subdir=workers/{number}"]
+        ["hydra/job_logging=quiet", place, f"hydra.sweep.subdir=workers/{number}"]
         for number in range(min(definition.workers, found["waiting"] + found["running"]))
     ]
+    _fit(config.hydra.launcher, len(jobs))
+    # An engine that starts Python anew must find this program there, not another copy of it that may be installed.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     progress = Progress(search, definition)
-    try:
-        if hasattr(launcher, "meanwhile"):  # ours; it forks, which does not go together with threads
-            launcher.meanwhile = progress.refresh
-            returned = launcher.launch(jobs, initial_job_idx=0)
-        else:
-            with _InAThread(progress):
+    with _presence(search) as present:
+        worker = Worker(str(search.directory), definition, context, config, str(present))
+        launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=worker, config=config)
+        try:
+            if hasattr(launcher, "meanwhile"):  # ours; it forks, which does not go together with threads
+                launcher.meanwhile = progress.refresh
                 returned = launcher.launch(jobs, initial_job_idx=0)
-    except KeyboardInterrupt:
-        progress.close()
-        done = counts(search.study.get_trials(deepcopy=False))
-        finished = done["done"] + done["pruned"] + done["failed"]
-        print(f"\nStopped: {finished} of {sum(done.values())} trials are done. The same command goes on.", flush=True)
-        raise
-    finally:
-        progress.close()
+            else:
+                with _InAThread(progress):
+                    returned = launcher.launch(jobs, initial_job_idx=0)
+        except KeyboardInterrupt:
+            progress.close()
+            search.recover(definition.retries, interrupted=True)
+            done = counts(search.study.get_trials(deepcopy=False))
+            finished = done["done"] + done["pruned"] + done["failed"]
+            print(
+                f"\nStopped: {finished} of {sum(done.values())} trials are done. The same command goes on.",
+                flush=True,
+            )
+            raise
+        finally:
+            progress.close()
     for result in returned:
         if result.status == JobStatus.FAILED:
             raise result._return_value  # what ended a worker; .return_value would also print
+
+
+def _fit(engine: DictConfig, workers: int) -> None:
+    """What launchers choose by themselves and a search wants otherwise; what the user has chosen stays."""
+    if engine.get("n_jobs") == -1:  # joblib: as many workers as there are cores
+        engine.n_jobs = workers
+    init = OmegaConf.select(engine, "ray.init")
+    if init is not None and (init.get("address") or os.environ.get("RAY_ADDRESS")):
+        with open_dict(init):  # the launcher gives it a value, which Ray refuses for a cluster that is there
+            init.setdefault("object_store_memory", None)
+
+
+@contextmanager
+def _presence(search: Search) -> Iterator[Path]:
+    """A file that exists while this command wants its workers, wherever they run: there is no other way to reach
+    them on all engines."""
+    path = search.directory / RUNNING / f"command-{socket.gethostname()}-{os.getpid()}"
+    path.touch()
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
 
 
 class _InAThread:

@@ -25,6 +25,7 @@ from optuna.distributions import BaseDistribution, check_distribution_compatibil
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from mlp.environment import without_password
 from mlp.errors import UserError
 from mlp.files import write_json
 from mlp.search.definition import Definition, difference
@@ -49,6 +50,7 @@ class Search:
         self.directory, self.name = directory, str(self.description["name"])
         self.objectives: list[str] = self.description["objectives"]
         self._held: dict[int, int] = {}
+        self._here = f"{socket.gethostname()}:{directory.resolve()}"  # who can see each other's locks
 
         url = self.description["storage"]
         if url is None and storage is None and not (directory / JOURNAL).exists():
@@ -63,7 +65,7 @@ class Search:
         """Create the search, or open it again and add what is missing. Raises UserError where it is another one."""
         (directory / RUNNING).mkdir(parents=True, exist_ok=True)
         with locked(directory / RUNNING / "search"):
-            described = {"name": definition.name, "storage": definition.storage, **definition.described()}
+            described = {"name": definition.name, "storage": _public(definition), **definition.described()}
             if (directory / DEFINITION).exists():
                 before = _description(directory)
                 described["name"] = before["name"]
@@ -87,15 +89,26 @@ class Search:
             for number in range(definition.trials):
                 if number not in there:
                     self.study.enqueue_trial({}, user_attrs={POINT: number})
-            return
-        points = {_content(point): point for point in definition.space.grid()}
-        known = {_content(_fixed(trial)) for trial in trials}
-        new = [point for content, point in points.items() if content not in known]
-        for number, point in enumerate(new, 1 + max(there, default=-1)):
-            self.study.enqueue_trial(point, user_attrs={POINT: number})
-        for trial in trials:
-            if trial.state == TrialState.WAITING and _content(_fixed(trial)) not in points:
-                self._close(trial, "no longer part of the search", lost=True)
+        else:
+            points = {_content(point): point for point in definition.space.grid()}
+            known = {_content(_fixed(trial)) for trial in trials}
+            new = [point for content, point in points.items() if content not in known]
+            for number, point in enumerate(new, 1 + max(there, default=-1)):
+                self.study.enqueue_trial(point, user_attrs={POINT: number})
+            for trial in trials:
+                if trial.state == TrialState.WAITING and _content(_fixed(trial)) not in points:
+                    self._close(trial, "no longer part of the search", lost=True)
+        if definition.storage is not None:
+            self._drop_doubles()
+
+    def _drop_doubles(self) -> None:
+        """Two machines that begin at the same moment both enqueue the plan: each point keeps one trial."""
+        kept: set[int] = set()
+        trials = [t for t in self.study.get_trials(deepcopy=False) if not t.user_attrs.get(LOST)]
+        for trial in sorted(trials, key=lambda t: (t.state == TrialState.WAITING, t.number)):
+            if trial.user_attrs[POINT] in kept and trial.state == TrialState.WAITING:
+                self._close(trial, "enqueued by two machines", lost=True)
+            kept.add(trial.user_attrs[POINT])
 
     # Trials, for workers
 
@@ -114,7 +127,7 @@ class Search:
             if trial.number != waiting[0].number:  # another machine was faster, which the lock does not reach
                 self._unlock(waiting[0].number)
                 self._lock(trial.number)
-            trial.set_user_attr(HOST, socket.gethostname())
+            trial.set_user_attr(HOST, self._here)
             self.beat(trial)
             return trial
 
@@ -148,24 +161,29 @@ class Search:
                 finally:
                     self._unlock(number)
 
-    def recover(self, retries: int) -> None:
-        """Close the trials whose workers are gone; their points wait again, unless they went too often."""
-        with self._alone():
-            self._recover(retries)
+    def recover(self, retries: int, interrupted: bool = False) -> None:
+        """Close the trials whose workers are gone; their points wait again, unless they went too often.
 
-    def _recover(self, retries: int) -> None:
-        here, now = socket.gethostname(), time.time()
+        That the user has `interrupted` the search counts against none.
+        """
+        with self._alone():
+            self._recover(retries, interrupted)
+
+    def _recover(self, retries: int, interrupted: bool = False) -> None:
+        now = time.time()
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             path = self._running(trial.number)
-            if trial.user_attrs.get(HOST, here) == here:
+            if trial.user_attrs.get(HOST, self._here) == self._here:
                 gone = trial.number not in self._held and not _is_locked(path)
+                killed = path.exists() and not interrupted
             else:
-                gone = now - trial.user_attrs.get(ALIVE, now) > SILENCE
-            if gone and path.exists():
+                gone, killed = now - trial.user_attrs.get(ALIVE, now) > SILENCE, True
+            if gone and killed:
                 self._requeue(trial, "its worker was killed, perhaps for want of memory", 1, retries)
-                path.unlink()
-            elif gone:  # its worker has let go of it, but could not say so, as when the disk is full
+            elif gone:  # interrupted; or its worker let go of it, but could not say so, as when the disk is full
                 self._requeue(trial, "interrupted", 0, 0)
+            if gone:
+                path.unlink(missing_ok=True)
 
     def _requeue(self, trial: FrozenTrial, reason: str, count: int, retries: int) -> None:
         """Close a running trial; unless it was given up `retries` times before, its point waits again."""
@@ -221,6 +239,11 @@ def _check_same(directory: Path, before: Mapping[str, Any], now: Mapping[str, An
             f"{directory} holds a search with another definition ({changed}). Choose another search.name, or "
             f"search.changed=accept to go on with the new one"
         )
+
+
+def _public(definition: Definition) -> str | None:
+    """The storage as search.json names it. Who reads it later gives the password by the database's own means."""
+    return None if definition.storage is None else without_password(definition.storage)
 
 
 def _check_possible(study: optuna.Study, definition: Definition) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import gc
 import json
 import logging
 import math
@@ -25,6 +24,7 @@ from optuna.trial import TrialState
 from mlp import experiment
 from mlp.errors import Diverged, UserError
 from mlp.search.definition import Definition
+from mlp.search.journal import open_storage
 from mlp.search.study import REASON, Search
 from mlp.training import Callback, Run
 
@@ -41,7 +41,7 @@ IDLE = 0.5  # seconds between two looks for a trial that comes back, when none w
 
 
 class Orphaned(KeyboardInterrupt):
-    """The program that started this worker is gone."""
+    """The program that started this worker is gone, or wants it no longer."""
 
 
 class Report(Callback):
@@ -51,7 +51,7 @@ class Report(Callback):
         self.worker, self.search, self.trial, self.metric = worker, search, trial, metric
 
     def on_epoch_end(self, run: Run) -> None:
-        self.worker.check_parent()
+        self.worker.check_wanted()
         self.search.beat(self.trial)
         value = run.metrics.get(self.metric or "")
         if value is None or not math.isfinite(value):
@@ -69,40 +69,46 @@ class Report(Callback):
 class Worker:
     """What a launcher runs, once for each worker: a Hydra task, which can be pickled for other machines.
 
-    Calls return how many trials were finished.
+    Calls return how many trials were finished. `present` is a file that the program which wants the worker removes
+    when it ends.
     """
 
     directory: str
     definition: Definition
     hydra_context: HydraContext
     config: DictConfig
+    present: str | None = None  # a file that exists while the command that started the search wants its workers
     parent: int | None = None  # the process without which the worker ends; set by a launcher that forks
 
     def __call__(self, _: DictConfig) -> int:
-        gc.freeze()
-        gc.enable()  # see mlp.cli.main
-        search = Search(Path(self.directory))
-        finished = 0
+        directory, finished = Path(self.directory), 0
+        search = Search(directory, open_storage(directory, self.definition.storage))
         try:
             while (trial := self._next(search)) is not None:
                 self._run(search, trial)
                 finished += 1
         except BaseException:
             search.give_back()
-            raise
+            if self.wanted():
+                raise  # otherwise nobody is there to be told
         return finished
 
     def _next(self, search: Search) -> optuna.Trial | None:
         """The next trial; None when all are done. One that runs elsewhere may come back, so the end is waited for."""
         while True:
-            self.check_parent()
+            self.check_wanted()
             trial = search.take(self.definition)
             if trial is not None or not search.busy():
                 return trial
             time.sleep(IDLE)
 
-    def check_parent(self) -> None:
-        if self.parent is not None and os.getppid() != self.parent:
+    def wanted(self) -> bool:
+        """Whether the program that started the worker is still there, and was not interrupted."""
+        orphaned = self.parent is not None and os.getppid() != self.parent
+        return not orphaned and (self.present is None or Path(self.present).exists())
+
+    def check_wanted(self) -> None:
+        if not self.wanted():
             raise Orphaned
 
     def _run(self, search: Search, trial: optuna.Trial) -> None:
