@@ -16,7 +16,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from runs import finish, start, summary
 
-SMALL = ("-m", "-d", "digits", "-e", "2", "-sz", "8", "tracker=none", "search.name=s", "search.workers=2")
+SMALL = ("-m", "-d", "digits", "-e", "2", "model.hidden_sizes=8", "tracker=none", "search.name=s", "search.workers=2")
 DIRECTORY = Path("multirun_outputs/s")
 FILES = (
     *("config.yaml", "overrides.yaml", "metrics.csv", "best_model.npy", "best_config.json", "checkpoint.npz"),

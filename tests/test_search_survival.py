@@ -262,7 +262,8 @@ def test_chaos(tmp_path: Path, seed: int) -> None:
             before = now
         if len(before) == points:
             break
-    run(tmp_path, *SMALL, *command, timeout=300)
+    last = finish(start(tmp_path, *SMALL, *command), timeout=300)
+    assert last.code == 0, last
     for session in sessions:
         wait_for_quiet(session)
     assert states(assert_whole(directory, points)) == ["COMPLETE"] * points
