@@ -151,12 +151,27 @@ def _fit(engine: DictConfig, workers: int) -> None:
 def _presence(search: Search) -> Iterator[Path]:
     """A file that exists while this command wants its workers, wherever they run: there is no other way to reach
     them on all engines."""
-    path = search.directory / RUNNING / f"command-{socket.gethostname()}-{os.getpid()}"
+    prefix = f"command-{socket.gethostname()}-"
+    for left in (search.directory / RUNNING).glob(f"{prefix}*"):  # by one that was killed
+        if not _exists(left.name.removeprefix(prefix)):
+            left.unlink(missing_ok=True)
+    path = search.directory / RUNNING / f"{prefix}{os.getpid()}"
     path.touch()
     try:
         yield path
     finally:
         path.unlink(missing_ok=True)
+
+
+def _exists(pid: str) -> bool:
+    """Whether a process of this machine has the number `pid`."""
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, ValueError):
+        pass
+    return True
 
 
 class _InAThread:

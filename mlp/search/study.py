@@ -58,7 +58,8 @@ class Search:
         try:
             self.study = optuna.load_study(study_name=self.name, storage=storage or open_storage(directory, url))
         except KeyError:
-            raise UserError(f"{url or directory / JOURNAL} holds no search {self.name}") from None
+            record = without_password(url) if url else directory / JOURNAL
+            raise UserError(f"{record} is damaged, or of another search: it holds no search {self.name}") from None
 
     @classmethod
     def begin(cls, directory: Path, definition: Definition) -> Search:
