@@ -144,11 +144,12 @@ class Search:
             trial.set_user_attr(ALIVE, now)
 
     def finish(self, trial: optuna.Trial, state: TrialState, values: list[float] | None, **facts: Any) -> None:
-        """Record how a trial ended, and let go of it."""
+        """Record how a trial ended, and let go of it. One that another machine has taken over is no longer ours."""
         with self._alone():
-            for name, value in facts.items():
-                trial.set_user_attr(name, value)
-            self.study.tell(trial, values, state=state)
+            if self.study.get_trials(deepcopy=False)[trial.number].state == TrialState.RUNNING:
+                for name, value in facts.items():
+                    trial.set_user_attr(name, value)
+                self.study.tell(trial, values, state=state)
             self._unlock(trial.number)
 
     def give_back(self) -> None:
@@ -178,7 +179,9 @@ class Search:
                 gone = trial.number not in self._held and not _is_locked(path)
                 killed = path.exists() and not interrupted
             else:
-                gone, killed = now - trial.user_attrs.get(ALIVE, now) > SILENCE, True
+                assert trial.datetime_start is not None
+                gone = now - trial.user_attrs.get(ALIVE, trial.datetime_start.timestamp()) > SILENCE
+                killed = True
             if gone and killed:
                 self._requeue(trial, "its worker was killed, perhaps for want of memory", 1, retries)
             elif gone:  # interrupted; or its worker let go of it, but could not say so, as when the disk is full
