@@ -6,7 +6,6 @@ import os
 import statistics
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 from optuna.trial import FrozenTrial, TrialState
@@ -59,17 +58,13 @@ def test_an_objective_that_a_run_does_not_have_is_named_with_those_it_has(tmp_pa
     assert "val_accuracy" in found[0].user_attrs["reason"]
 
 
-def test_data_that_cannot_be_used_fails_its_trial_only(tmp_path: Path) -> None:
-    data = {"x_train": np.ones((40, 4)), "y_train": np.arange(40) % 2}
-    np.savez(tmp_path / "good.npz", x_test=data["x_train"], y_test=data["y_train"], **data)
-    data["x_train"] = np.full((40, 4), np.nan)
-    np.savez(tmp_path / "bad.npz", x_test=data["x_train"], y_test=data["y_train"], **data)
-    line = ("-m", "-d", "npz", "-e", "1", "-sz", "4", "tracker=none", "search.name=s")
-    ended = run(tmp_path, *line, "dataset.path=good.npz,bad.npz")
+def test_what_nobody_expected_fails_one_trial_and_the_others_run(tmp_path: Path) -> None:
+    ended = run(tmp_path, *SMALL, "save.model_path=kept.npy,/dev/null/kept.npy")
     found = sorted(finished(tmp_path / DIRECTORY), key=lambda trial: trial.number)
     assert states(found) == ["COMPLETE", "FAIL"]
-    assert "NaN" in found[1].user_attrs["reason"]
+    assert "NotADirectoryError" in found[1].user_attrs["reason"]
     assert ended.err == ""
+    assert (tmp_path / "kept.npy").exists()
 
 
 # What is run
