@@ -62,7 +62,7 @@ def test_what_nobody_expected_fails_one_trial_and_the_others_run(tmp_path: Path)
     ended = run(tmp_path, *SMALL, "save.model_path=kept.npy,/dev/null/kept.npy")
     found = sorted(finished(tmp_path / DIRECTORY), key=lambda trial: trial.number)
     assert states(found) == ["COMPLETE", "FAIL"]
-    assert "NotADirectoryError" in found[1].user_attrs["reason"]
+    assert "FileExistsError" in found[1].user_attrs["reason"]
     assert ended.err == ""
     assert (tmp_path / "kept.npy").exists()
 
