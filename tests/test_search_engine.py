@@ -86,14 +86,14 @@ def test_seeds_are_runs_of_their_own_and_the_objective_is_their_mean(tmp_path: P
 
 @pytest.mark.parametrize("pruner", [name for name in PRUNERS if name != "none"])
 def test_pruning_ends_hopeless_trials_early_with_a_complete_directory(tmp_path: Path, pruner: str) -> None:
-    line = (*SMALL, *RATES, "search.trials=16", f"search.pruner={pruner}", "-e", "9", "-b", "256")
+    line = (*SMALL, *RATES, "search.trials=12", f"search.pruner={pruner}", "-e", "9", "-b", "256")
     ended = run(tmp_path, *line)
-    found = assert_whole(tmp_path / DIRECTORY, 16)
+    found = assert_whole(tmp_path / DIRECTORY, 12)
     pruned = [trial for trial in found if trial.state == TrialState.PRUNED]
     complete = [trial for trial in found if trial.state == TrialState.COMPLETE]
     assert pruned
     assert complete
-    assert len(pruned) + len(complete) == 16
+    assert len(pruned) + len(complete) == 12
     for trial in pruned:
         facts = summary(tmp_path / DIRECTORY / str(trial.number))
         assert facts["epochs"] == max(trial.intermediate_values) < 9
@@ -114,7 +114,8 @@ def test_several_objectives_give_a_front(tmp_path: Path) -> None:
     assert "Pareto front" in ended.out
 
 
-def test_the_space_of_the_assignment_gives_each_optimizer_its_own_coefficients(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [8, pytest.param(30, marks=pytest.mark.slow)])
+def test_the_space_of_the_assignment_gives_each_optimizer_its_own_coefficients(tmp_path: Path, number: int) -> None:
     own = {
         "momentum": {"momentum", "nag"},
         "beta": {"rmsprop"},
@@ -122,15 +123,17 @@ def test_the_space_of_the_assignment_gives_each_optimizer_its_own_coefficients(t
         "beta2": {"adam", "nadam"},
     }
     rates = {"sgd": (1e-2, 0.5), "momentum": (1e-3, 0.2), "nag": (1e-3, 0.2)}
-    run(tmp_path, *SMALL[:3], "tracker=none", "search.name=s", "search=random", "search.trials=30")
-    found = assert_whole(tmp_path / DIRECTORY, 30)
+    run(tmp_path, *SMALL[:3], "tracker=none", "search.name=s", "search=random", f"search.trials={number}")
+    found = assert_whole(tmp_path / DIRECTORY, number)
     assert {trial.state for trial in found} <= {TrialState.COMPLETE, TrialState.FAIL}
     assert all("the training loss became" in t.user_attrs["reason"] for t in found if t.state == TrialState.FAIL)
     chosen = [overrides(trial) for trial in found]
-    assert {point["optimizer"] for point in chosen} == {"sgd", "momentum", "nag", "rmsprop", "adam", "nadam"}
+    optimizers = {point["optimizer"] for point in chosen}
+    assert optimizers <= {"sgd", "momentum", "nag", "rmsprop", "adam", "nadam"}
+    assert len(optimizers) >= min(6, number // 3)
     for trial, point in zip(found, chosen, strict=True):
-        for coefficient, optimizers in own.items():
-            assert (f"optimizer.{coefficient}" in point) == (point["optimizer"] in optimizers)
+        for coefficient, owners in own.items():
+            assert (f"optimizer.{coefficient}" in point) == (point["optimizer"] in owners)
         low, high = rates.get(point["optimizer"], (1e-4, 1e-2))
         assert low <= float(point["optimizer.learning_rate"]) <= high
         sizes = json.loads(point["model.hidden_sizes"])
@@ -139,15 +142,15 @@ def test_the_space_of_the_assignment_gives_each_optimizer_its_own_coefficients(t
         config = yaml.safe_load((tmp_path / DIRECTORY / str(trial.number) / "config.yaml").read_text())
         assert config["model"]["hidden_sizes"] == sizes
         assert config["optimizer"]["learning_rate"] == float(point["optimizer.learning_rate"])
-    assert len({json.dumps(point) for point in chosen}) == 30
+    assert len({json.dumps(point) for point in chosen}) == number
 
 
 def test_quasi_random_points_vary_in_all_that_they_may(tmp_path: Path) -> None:
-    line = ("search=quasi_random", "search/space=none", "search.trials=8", "-e", "1")
+    line = ("search=quasi_random", "search/space=none", "search.trials=6", "-e", "1")
     run(tmp_path, *SMALL, *line, "activation=relu,tanh,sigmoid", "optimizer.learning_rate=interval(0.001,0.1)")
-    chosen = [overrides(trial) for trial in assert_whole(tmp_path / DIRECTORY, 8)]
+    chosen = [overrides(trial) for trial in assert_whole(tmp_path / DIRECTORY, 6)]
     assert len({point["activation"] for point in chosen}) > 1
-    assert len({point["optimizer.learning_rate"] for point in chosen}) == 8
+    assert len({point["optimizer.learning_rate"] for point in chosen}) == 6
 
 
 def test_workers_have_one_blas_thread_and_share_the_cache(tmp_path: Path) -> None:

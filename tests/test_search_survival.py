@@ -230,7 +230,7 @@ def test_a_disk_that_fills_up_while_a_search_is_going_on(small_disk: Path) -> No
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("seed", [0])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_chaos(tmp_path: Path, seed: int) -> None:
     """Kills of workers, parents and whole searches at random moments, until 30 have struck; then to the end."""
     chance, directory, points, wanted = random.Random(seed), tmp_path / DIRECTORY, 40, 30
