@@ -58,7 +58,8 @@ EXAMPLES = """\
 examples:
   python train.py -d fashion_mnist -e 20 -o nadam -a tanh -sz 128 64
   python train.py optimizer=adam optimizer.beta1=0.95 model.hidden_sizes=[128,64] dataset=fashion_mnist
-  python train.py -m optimizer=sgd,adam optimizer.learning_rate=1e-3,1e-2    every combination
+  python train.py -m optimizer=sgd,adam optimizer.learning_rate=1e-3,1e-2    every combination, in parallel
+  python train.py -m search=tpe search.trials=100 search.name=mnist          a search; the same command continues it
   python train.py resume=outputs/2026-01-31/12-00-00-1a2b3c                  continue an interrupted run
   python train.py --cfg job                                                  show the configuration, run nothing
 
@@ -104,7 +105,7 @@ def parser(prog: str, examples: str = EXAMPLES) -> argparse.ArgumentParser:
 
 def _groups_text() -> str:
     lines = ["groups and their options (conf/GROUP/OPTION.yaml):"]
-    lines += [f"  {group:12} {', '.join(options(group))}" for group in groups() if options(group)]
+    lines += [f"  {group:12} {', '.join(options(group))}" for group in [*groups(), "search/space"] if options(group)]
     return "\n".join(lines) + "\n"
 
 
@@ -195,7 +196,7 @@ def to_hydra(arguments: Sequence[str]) -> list[str]:
     for _, key, _, _ in VALUE_FLAGS:
         value = getattr(flags, key)
         if value is not None:
-            overrides.append(f"{key}={_quoted(value) if key.startswith('save.') else value}")
+            overrides.append(f"{key}={quoted(value) if key.startswith('save.') else value}")
     overrides += _activation(flags.activation, multirun) + _sizes(flags.sizes, multirun)
     if flags.no_wandb or (flags.project or "").lower() == "disabled":
         overrides.append("tracker=none")
@@ -203,7 +204,7 @@ def to_hydra(arguments: Sequence[str]) -> list[str]:
         for key in ("project", "entity"):
             value = getattr(flags, key)
             if value is not None:
-                overrides.append(f"tracker.{key}={_quoted(value)}")
+                overrides.append(f"tracker.{key}={quoted(value)}")
     for name in ("model_path", "config_path"):
         if getattr(flags, name) is not None:
             print(f"Note: --{name} is read by inference.py; training ignores it.", file=sys.stderr)
@@ -215,7 +216,7 @@ def to_hydra(arguments: Sequence[str]) -> list[str]:
         directory = Path(resume.strip("'\""))
         if not (directory / "config.yaml").is_file():
             raise UserError(f"resume={directory}: no run to continue, {directory / 'config.yaml'} does not exist")
-        given.append(f"hydra.run.dir={_quoted(str(directory.resolve()))}")
+        given.append(f"hydra.run.dir={quoted(str(directory.resolve()))}")
     return [*switches, *overrides, *given]
 
 
@@ -262,7 +263,7 @@ def _sizes(words: list[str] | None, multirun: bool) -> list[str]:
     return [f"model.hidden_sizes={sizes[0] if single else '[' + ','.join(sizes) + ']'}"]
 
 
-def _quoted(value: str) -> str:
+def quoted(value: str) -> str:
     """`value` as a text in Hydra's override grammar: a backslash only counts before a quote."""
     escaped = re.sub(r"(\\*)(?=')", r"\1\1\\", value)
     return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"

@@ -11,5 +11,5 @@ def groups() -> list[str]:
 
 
 def options(group: str) -> list[str]:
-    """The options of a group: the YAML files of its folder."""
-    return sorted(p.stem for p in (CONF / group).glob("*.yaml"))
+    """The options of a group: the YAML files of its folder. One that begins with _ is a part of the others."""
+    return sorted(p.stem for p in (CONF / group).glob("*.yaml") if not p.stem.startswith("_"))

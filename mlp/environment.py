@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ def describe() -> dict[str, Any]:
     """Versions, machine, command line and git commit, as plain JSON values."""
     blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
     return {
-        "command": " ".join(sys.argv),
+        "command": without_password(" ".join(sys.argv)),
         "python": platform.python_version(),
         "numpy": np.__version__,
         "blas": f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip(),
@@ -26,6 +27,11 @@ def describe() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "git": git_commit(),
     }
+
+
+def without_password(text: str) -> str:
+    """`text` as it may be written down and shown: URLs in it keep the user's name and lose the password."""
+    return re.sub(r"(://[^\s:/@]*):[^\s@]*@", r"\1@", text)
 
 
 def _blas_at_work() -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -40,8 +40,10 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, as schedulers send it: ends a run as Ctrl-C does."""
 
 
-def run(cfg: DictConfig) -> float | None:
+def run(cfg: DictConfig, further: Sequence[Callback] = ()) -> float | None:
     """Run the experiment that Hydra composed. Returns the best value of the monitored metric.
+
+    `further` callbacks come before all others: what they decide at the end of an epoch, the others write down.
 
     Raises UserError for a mistake in the configuration, Diverged when the loss becomes NaN or infinite, OSError
     when a file cannot be written. What was finished before stays in the run directory.
@@ -51,7 +53,7 @@ def run(cfg: DictConfig) -> float | None:
         config = settle(cfg, directory)
         parts = Parts.build(config)
         with claim(directory, config):
-            return _run(directory, config, parts)
+            return _run(directory, config, parts, further)
     except (UserError, OmegaConfBaseException):
         discard_if_empty(directory)
         raise
@@ -133,14 +135,14 @@ class Parts:
         return cls(network=network, trainer=trainer, seed=config["seed"], **objects)
 
 
-def _run(directory: Path, config: dict[str, Any], parts: Parts) -> float | None:
+def _run(directory: Path, config: dict[str, Any], parts: Parts, further: Sequence[Callback]) -> float | None:
     started, started_at = time.perf_counter(), datetime.now(UTC)
     network, trainer, random = parts.network, parts.trainer, random_streams(parts.seed)
     state = Run(directory, config, network, parts.optimizer, parts.schedule, random)
     with state.timed("data"):
         train, validation = parts.dataset.split(random["split"])
     painter = Painter()
-    state.callbacks = callbacks(parts)
+    state.callbacks = [*further, *callbacks(parts)]
     if HydraConfig.get().mode == RunMode.RUN:  # in a multirun the other cores are not idle
         state.callbacks = [*state.callbacks, Painting(painter)]
     if config["resume"]:
@@ -158,7 +160,7 @@ def _run(directory: Path, config: dict[str, Any], parts: Parts) -> float | None:
             trainer.fit(state, train, validation, parts.augment, parts.dataset.image_shape)
             with state.timed("evaluation"):
                 _evaluate_best(state, parts, train, validation)
-        state.status = "completed"
+        state.status = "pruned" if state.pruned else "completed"
     except BaseException as error:
         failure = error
         state.status, state.exit_code = _outcome(error)
@@ -274,7 +276,7 @@ def _conclude(state: Run, parts: Parts, painter: Painter, started_at: datetime, 
     except OSError as error:
         log.error("summary.json could not be written: %s", error)
     try:
-        if state.history and state.status in ("completed", "diverged"):
+        if state.history and state.status in ("completed", "pruned", "diverged"):
             _draw(state.directory, painter)
     finally:  # also after Ctrl-C in the middle of a picture
         for callback in state.callbacks:

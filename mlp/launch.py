@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import secrets
@@ -14,7 +13,6 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -22,6 +20,7 @@ from mlp import cli, experiment
 from mlp.conf_files import CONF
 from mlp.errors import Diverged, UserError, unknown
 
+ENGINES = {"joblib": "joblib", "ray": "ray", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # their extras
 EXPECTED = (UserError, Diverged, OSError, HydraException, OmegaConfBaseException)
 
 
@@ -48,9 +47,9 @@ def launch(arguments: Sequence[str]) -> float | None:
         if full_report:
             raise
         fail(error, hydra_arguments)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         print("Interrupted.", file=sys.stderr)
-        raise SystemExit(130) from None
+        raise SystemExit(143 if isinstance(interrupt, experiment.Terminated) else 130) from None
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
@@ -59,11 +58,6 @@ def _hydra_main(cfg: DictConfig) -> float | None:
     try:
         return experiment.run(cfg)
     except EXPECTED as error:
-        if HydraConfig.get().mode == RunMode.MULTIRUN:
-            if isinstance(error, Diverged):  # its summary.json says so; the other points go on
-                print(f"Error: {error}", file=sys.stderr)
-                return math.nan
-            raise
         fail(error, HydraConfig.get().overrides.task)
 
 
@@ -84,6 +78,10 @@ def explain(error: BaseException, overrides: Sequence[str]) -> str:
             return _unknown_key(key[1], keys)
         cause = re.search(r"full_key: (\S+)", str(error.__cause__))
         return f"{cause[1] if cause else key[1]} is new: write ++{key[1]}=... to add it"
+    engine = re.search(r"Could not find 'hydra/launcher/(\w+)'", text)
+    if engine and engine[1] in ENGINES:
+        extra = ENGINES[engine[1]]
+        return f"hydra/launcher={engine[1]} is not installed: pip install -c requirements.lock -e '.[{extra}]'"
     if isinstance(error, OverrideParseException):
         return f"{error.override}: {text}"
     if isinstance(error, OSError) and not isinstance(error, UserError):

@@ -31,7 +31,7 @@ def settle(cfg: DictConfig, directory: Path) -> dict[str, Any]:
         cfg = _resumed(cfg, directory)
     config = plain(cfg)
     if "group" in config["tracker"] and HydraConfig.get().mode == RunMode.MULTIRUN:
-        config["tracker"]["group"] = config["tracker"]["group"] or directory.parent.name
+        config["tracker"]["group"] = config["tracker"]["group"] or Path(str(HydraConfig.get().sweep.dir)).name
     return config
 
 
@@ -39,6 +39,7 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     """The configuration as a plain dictionary, coefficients handed to the optimizer. Raises UserError for keys that
     do not exist."""
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    config.pop("search", None)  # a trial is the same run whoever asked for it
     known = [str(key) for key in OmegaConf.load(CONF / "config.yaml") if key not in ("defaults", "hydra")]
     known += groups()
     for key in config:
@@ -63,7 +64,7 @@ def _check_presence(config: Mapping[str, Any]) -> None:
         if key not in config or (key in ("coefficients", "save") and not isinstance(config[key], dict)):
             raise UserError(f"{key} is missing: it may be changed, not removed (see conf/config.yaml)")
     for group in groups():
-        if group != "experiment" and not isinstance(config.get(group), dict):
+        if group not in ("experiment", "search") and not isinstance(config.get(group), dict):
             raise UserError(f"{group} is missing: choose one of {', '.join(options(group))}")
 
 

@@ -1,9 +1,10 @@
 """Shared by all tests: one BLAS thread, no network, and `train` / `infer`, which run the real programs."""
 
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,35 @@ def train(tmp_path: Path) -> Command:
 def infer(tmp_path: Path) -> Command:
     """Run inference.py in an empty folder."""
     return _command("inference.py", tmp_path)
+
+
+@pytest.fixture(scope="session")
+def digits_search(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a real search on digits, for reading: two trials of three that reach something, on two seeds
+    each, and one that diverges. Tests that change something copy it."""
+    cwd = tmp_path_factory.mktemp("search")
+    words = ["-m", "dataset=digits", "tracker=none", "training.epochs=1", "training.batch_size=128", "optimizer=sgd"]
+    words += ["optimizer.learning_rate=0.001,0.1,1e30", "search.seeds=2", "search.name=small", "search.workers=2"]
+    _command("train.py", cwd)(*words, check=True)
+    return cwd / "multirun_outputs" / "small"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = (
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={4 * 2**20}", "tmpfs", disk],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if shutil.which("mount")
+        else None
+    )
+    if mounted is None or mounted.returncode:
+        pytest.skip(f"a file system cannot be mounted here: {mounted.stderr.strip() if mounted else 'no mount'}")
+    yield disk
+    subprocess.run(["umount", "--lazy", disk], check=True)

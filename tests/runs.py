@@ -20,7 +20,7 @@ TIMES = ("seconds", "samples_per_second")  # the columns that no two runs share
 SABOTEUR = """
 import os, pkgutil, resource, runpy, signal, sys
 
-function, count, signal_name, script, *arguments = sys.argv[1:]
+function, count, signal_name, once, script, *arguments = sys.argv[1:]
 sys.argv = [script, *arguments]
 sys.path[0] = os.path.dirname(script)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests may run in the background, where it is ignored
@@ -31,6 +31,11 @@ original = getattr(owner, name)
 def sabotaged(*args, **kwargs):
     global left
     left -= 1
+    if left == 0 and once:  # of all processes that come here, forked ones too, the first
+        try:
+            os.close(os.open(once, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            left = -1
     if left == 0 and signal_name == "SIGXFSZ":
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -46,11 +51,12 @@ runpy.run_path(script, run_name="__main__")
 
 @dataclass(frozen=True)
 class Strike:
-    """A signal to itself at the `count`-th call of `function`."""
+    """A signal to itself at the `count`-th call of `function`; with `once`, a file, only if that is not there yet."""
 
     function: str
     count: int = 1
     signal: str = "SIGKILL"
+    once: str = ""
 
     def __str__(self) -> str:
         return f"{self.signal}-{self.function}-{self.count}"
@@ -69,7 +75,7 @@ def start(
     cwd: Path, *arguments: str, strike: Strike | None = None, root: Path = ROOT, **popen: Any
 ) -> subprocess.Popen[str]:
     """Start train.py in `cwd`, with its output in pipes unless `popen` says otherwise."""
-    program = ["-c", SABOTEUR, strike.function, str(strike.count), strike.signal] if strike else []
+    program = ["-c", SABOTEUR, strike.function, str(strike.count), strike.signal, strike.once] if strike else []
     popen = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL, "text": True} | popen
     return subprocess.Popen([sys.executable, *program, str(root / "train.py"), *arguments], cwd=cwd, **popen)
 

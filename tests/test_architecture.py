@@ -31,6 +31,19 @@ MAY_IMPORT = {
         "mlp.training",
         "mlp.errors",
     ),
+    # It runs experiments, many of them.
+    "mlp.search": (
+        "mlp.cli",
+        "mlp.nn",
+        "mlp.data",
+        "mlp.training",
+        "mlp.best_model",
+        "mlp.experiment",
+        "mlp.environment",
+        "mlp.settings",
+        "mlp.files",
+        "mlp.errors",
+    ),
     # Reports read run directories: files, never the objects of a run.
     "mlp.report": ("mlp.nn.metrics", "mlp.nn.naming", "mlp.data", "mlp.files", "mlp.errors"),
 }

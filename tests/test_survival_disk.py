@@ -2,9 +2,6 @@
 
 import os
 import resource
-import shutil
-import subprocess
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,7 +9,6 @@ import pytest
 from runs import Ended, Strike, assert_same_run, checkpoint, finish, metrics, run, start, summary, wait_until
 
 COMMAND = ("-d", "digits", "-e", "3", "--no_wandb", "schedule=cosine")  # checkpoints of 175, then 695 kB
-MiB = 2**20
 
 
 def limited(cwd: Path, size: int, *arguments: str) -> Ended:
@@ -61,27 +57,6 @@ def test_no_room_for_a_later_checkpoint_keeps_the_earlier_one(tmp_path: Path) ->
 
 def test_the_message_names_the_file_that_could_not_be_written(tmp_path: Path) -> None:
     one_message(limited(tmp_path, 100_000, *COMMAND, "hydra.run.dir=run"), "File too large", "run/checkpoint.npz")
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 4 MiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = (
-        subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={4 * MiB}", "tmpfs", disk],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if shutil.which("mount")
-        else None
-    )
-    if mounted is None or mounted.returncode:
-        pytest.skip(f"a file system cannot be mounted here: {mounted.stderr.strip() if mounted else 'no mount'}")
-    yield disk
-    subprocess.run(["umount", "--lazy", disk], check=True)
 
 
 def fill(path: Path) -> None:

@@ -215,7 +215,7 @@ class WandbTracker:
             tags=self.tags or None,
             job_type=self.job_type,
             notes=self.notes,
-            config=run.config,
+            config=_beside_swept(run.config, settings.sweep_param_path),
             dir=str(run.directory.absolute()),
             mode=mode,  # type: ignore[arg-type]
             id=run_id,
@@ -294,6 +294,26 @@ def _confusion_matrix(predictions: Path) -> Any:
             class_names=arrays["class_names"].tolist(),
             title="Confusion matrix (test)",
         )
+
+
+def _beside_swept(config: Mapping[str, Any], swept: str | None) -> dict[str, Any]:
+    """The configuration as a sweep's agent leaves room for it.
+
+    The agent's file `swept` holds what it has chosen, as `optimizer: adam` and `optimizer.learning_rate: 0.1`, and
+    wandb drops every other value of these keys: the mapping `optimizer` would be lost. So it is written flat.
+    """
+    from omegaconf import OmegaConf
+
+    chosen = set(OmegaConf.load(swept)) if swept and Path(swept).is_file() else set()
+    return {name: value for name, value in _flat(config) if name not in chosen} if chosen else dict(config)
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in config.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def _stored_id(directory: Path) -> str | None:

@@ -58,7 +58,8 @@ class Run:
 
     stop: bool = False  # a callback sets it to end the run after this epoch
     stop_reason: str = ""
-    status: str = "running"  # then completed, interrupted, diverged or failed
+    pruned: bool = False  # whether a search stopped it, as hopeless
+    status: str = "running"  # then completed, pruned, interrupted, diverged or failed
     exit_code: int = 0
     summary: dict[str, Any] = field(default_factory=dict)
     timing: dict[str, float] = field(default_factory=dict)  # seconds by part, without those before a resume

@@ -1,0 +1,1 @@
+"""Hydra's plugins of this project: the sweeper that starts a search, and the launcher that runs its workers here."""

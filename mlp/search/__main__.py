@@ -1,0 +1,108 @@
+"""`python -m mlp.search COMMAND`: what a search has found, also while it runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlp.errors import UserError
+
+if TYPE_CHECKING:
+    from mlp.search.study import Search
+
+
+def show(args: argparse.Namespace) -> str:
+    from mlp.search import results
+
+    return results.show(_open(args.directory), args.top)
+
+
+def best(args: argparse.Namespace) -> str:
+    from mlp.search import results
+
+    search = _open(args.directory)
+    winner = results.best(search)
+    if winner is None:
+        raise UserError(f"{args.directory} has no completed trial yet")
+    path = results.directory(search, winner)
+    names = dict.fromkeys((*search.objectives, *results.MEASURED))
+    among = f", the first of the Pareto front of {len(search.objectives)} objectives"
+    lines = [
+        f"{search.name}: trial {winner.number} is the best" + (among if len(search.objectives) > 1 else ""),
+        *(f"  {name} {results.score(search, winner, name)}" for name in names),
+        f"Varied: {results.point(search, winner) or 'nothing'}",
+        f"Directory: {path or 'not on this machine'}",
+        f"Again: {results.repeat(search, winner)}",
+    ]
+    if args.install:
+        _, copied = results.install(search, args.to)
+        lines += [f"Installed: {copy}" for copy in copied]
+    return "\n".join(lines)
+
+
+def report(args: argparse.Namespace) -> str:
+    from mlp.search import page, results
+
+    search = _open(args.directory)
+    return "\n".join(map(str, (results.write_leaderboard(search), page.write_page(search))))
+
+
+def _open(directory: Path) -> Search:
+    """The search in `directory`, to read. Raises UserError where there is none, or its record is damaged."""
+    from optuna.exceptions import OptunaError
+
+    from mlp.search.study import Search
+
+    try:
+        return Search(directory)
+    except (ValueError, KeyError, TypeError, AssertionError, OptunaError) as error:
+        text = " ".join(str(error).split())
+        what = f"{type(error).__name__}: {text}"
+        raise UserError(f"the record of the search in {directory} is damaged: {what}") from error
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be an integer >= 1. Got {text}")
+    return int(text)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser("python -m mlp.search", description="Read what a search has found.")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    purpose = "print the leaderboard, what is running, and what was pruned or failed and why"
+    showing = commands.add_parser("show", help=purpose, description=purpose)
+    showing.add_argument(
+        "--top", metavar="N", type=_positive, default=10, help="rows of the leaderboard (default 10)"
+    )
+    showing.set_defaults(say=show)
+
+    purpose = "print the best trial, its scores, and the command that trains it again"
+    winner = commands.add_parser("best", help=purpose, description=purpose)
+    winner.add_argument("--install", action="store_true", help="copy its best_model.npy and best_config.json")
+    winner.add_argument("--to", metavar="ROOT", type=Path, default=Path(), help="where to (default: this directory)")
+    winner.set_defaults(say=best)
+
+    purpose = "write leaderboard.csv and search.html again, from what is there now"
+    writing = commands.add_parser("report", help=purpose, description=purpose)
+    writing.set_defaults(say=report)
+
+    for command in (showing, winner, writing):
+        command.add_argument("directory", metavar="DIR", type=Path, help="a search's: multirun_outputs/NAME")
+
+    args = parser.parse_args(argv)
+    try:
+        text: str = args.say(args)
+    except (UserError, OSError) as error:  # OSError: no permission, no space, a file where a folder should be
+        print(f"error: {error}", file=sys.stderr)
+        return UserError.exit_code
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,212 @@
+"""What a search is: its space, its settings and its fixed overrides, checked before anything starts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import optuna
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+from optuna.exceptions import ExperimentalWarning
+
+from mlp.errors import UserError
+from mlp.nn import checks
+from mlp.search.space import Parameter, Space, Value, from_config, sweeps
+from mlp.training.trainer import MONITORS
+
+if TYPE_CHECKING:
+    from hydra.core.config_loader import ConfigLoader
+
+SAMPLERS = ("grid", "tpe", "random", "quasi_random")
+PRUNERS = ("none", "median", "hyperband", "successive_halving")
+WARM_UP_TRIALS, WARM_UP_EPOCHS = 5, 2  # the last epoch that is never pruned is one less
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A search as it was asked for. `fixed` are the overrides that all trials share."""
+
+    name: str
+    space: Space
+    fixed: tuple[str, ...]
+    sampler: str
+    trials: int | None
+    seeds: int
+    objectives: tuple[str, ...]
+    pruner: str
+    workers: int
+    sampler_seed: int
+    storage: str | None
+    retries: int
+    accept_changes: bool
+    dry_run: bool
+    first_seed: int
+    epochs: int
+
+    @classmethod
+    def of(cls, config: DictConfig, arguments: Sequence[str], loader: ConfigLoader | None = None) -> Definition:
+        """From the composed configuration and the overrides of the command line. Raises UserError."""
+        try:
+            return cls._of(config, arguments, loader)
+        except ValueError as error:  # from the checks
+            raise UserError(str(error)) from error
+
+    @classmethod
+    def _of(cls, config: DictConfig, arguments: Sequence[str], loader: ConfigLoader | None) -> Definition:
+        given: dict[str, Any] = OmegaConf.to_container(config.search, resolve=True)  # type: ignore[assignment]
+        own = [word for word in arguments if not _about_searching(word)]
+        varied, fixed = sweeps(own, loader)
+        choices = {key: value for key, value in config.hydra.runtime.choices.items() if "/" not in key}
+        in_file = _space_of_file(given, arguments, varied, fixed)
+        space = Space([*varied, *in_file], {**choices, **_values(fixed)})
+        sampler = checks.choice("search.sampler", given["sampler"], SAMPLERS)
+        trials = given["trials"]
+        if sampler != "grid":
+            if not len(space):
+                raise UserError(
+                    f"search={sampler} has nothing to search: sweep over something, as in "
+                    f"'optimizer.learning_rate=tag(log,interval(1e-4,1e-2))', or choose search/space=assignment"
+                )
+            trials = checks.integer("search.trials", trials, least=1)
+        elif trials is not None:
+            raise UserError("search.trials is for samplers that draw; a grid runs all of its points")
+        objectives = given["objectives"]
+        objectives = tuple([objectives] if isinstance(objectives, str) else objectives)
+        if not objectives or not all(isinstance(name, str) for name in objectives):
+            raise UserError(f"search.objectives must name numbers of summary.json. Got {given['objectives']}")
+        pruner = checks.choice("search.pruner", given["pruner"], PRUNERS)
+        if pruner != "none" and objectives[0] not in MONITORS:
+            raise UserError(
+                f"search.pruner={pruner} needs an objective that is known after each epoch: one of "
+                f"{', '.join(MONITORS)}. Got {objectives[0]}"
+            )
+        if pruner != "none" and len(objectives) > 1:
+            if any(word.startswith("search.pruner=") for word in arguments):
+                raise UserError("search.pruner must be none where there are several objectives")
+            pruner = "none"
+        if given["changed"] not in ("refuse", "accept"):
+            raise UserError(f"search.changed must be refuse or accept. Got {given['changed']}")
+        workers = given["workers"]
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        unnamed = cls(
+            name=str(given["name"] or ""),
+            space=space,
+            fixed=tuple(fixed),
+            sampler=sampler,
+            trials=trials,
+            seeds=checks.integer("search.seeds", given["seeds"], least=1),
+            objectives=objectives,
+            pruner=pruner,
+            workers=cores if workers is None else checks.integer("search.workers", workers, least=1),
+            sampler_seed=checks.integer("search.seed", given["seed"], least=0),
+            storage=given["storage"],
+            retries=checks.integer("search.retries", given["retries"], least=0),
+            accept_changes=given["changed"] == "accept",
+            dry_run=bool(given["dry_run"]),
+            first_seed=config.seed,
+            epochs=config.training.epochs,
+        )
+        if unnamed.name:
+            _check_name(unnamed.name)
+            return unnamed
+        digest = hashlib.sha256(json.dumps(unnamed.described(), sort_keys=True).encode()).hexdigest()[:6]
+        return cls(**{**vars(unnamed), "name": f"{sampler}-{digest}"})
+
+    def described(self) -> dict[str, Any]:
+        """What makes two searches the same: written to search.json, and compared when one continues."""
+        return {
+            "sampler": self.sampler,
+            "space": self.space.describe(),
+            "fixed": sorted(word for word in self.fixed if not word.startswith(("tracker", "save."))),
+            "seeds": self.seeds,
+            "objectives": list(self.objectives),
+            "pruner": self.pruner,
+            "sampler_seed": self.sampler_seed,
+        }
+
+    @property
+    def directions(self) -> list[Literal["minimize", "maximize"]]:
+        """minimize or maximize, for each objective."""
+        return ["minimize" if minimised(name) else "maximize" for name in self.objectives]
+
+    def make_sampler(self, asked: int) -> optuna.samplers.BaseSampler:
+        """The sampler for the next trial after `asked` others: workers and restarts never draw the same again."""
+        seed = self.sampler_seed * 1_000_003 + asked
+        if self.sampler == "tpe":
+            with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
+                # group: conditional parameters are drawn with those they appear beside. constant_liar: trials that
+                # run count as bad ones, so that parallel workers spread out.
+                return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
+        if self.sampler == "quasi_random":
+            with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
+                return optuna.samplers.QMCSampler(
+                    seed=self.sampler_seed,
+                    scramble=True,
+                    independent_sampler=optuna.samplers.RandomSampler(seed=seed),
+                    warn_independent_sampling=False,
+                )
+        return optuna.samplers.RandomSampler(seed=seed)
+
+    def make_pruner(self) -> optuna.pruners.BasePruner:
+        if self.pruner == "median":
+            return optuna.pruners.MedianPruner(n_startup_trials=WARM_UP_TRIALS, n_warmup_steps=WARM_UP_EPOCHS)
+        if self.pruner == "hyperband":
+            return optuna.pruners.HyperbandPruner(
+                min_resource=1, max_resource=max(2, self.epochs), reduction_factor=3
+            )
+        if self.pruner == "successive_halving":
+            return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
+        return optuna.pruners.NopPruner()
+
+
+def minimised(objective: str) -> bool:
+    """Losses and times are better when smaller, everything else when larger."""
+    return objective.endswith(("loss", "seconds", "num_parameters", "epochs", "steps"))
+
+
+def _about_searching(word: str) -> bool:
+    """Whether an override of the command line is about the search itself, not about its trials."""
+    key = word.lstrip("+~").partition("=")[0].partition("@")[0]
+    return key.split(".")[0] in ("search", "hydra") or key.startswith(("search/", "hydra/"))
+
+
+def _space_of_file(
+    given: Mapping[str, Any], arguments: Sequence[str], varied: Sequence[Parameter], fixed: Sequence[str]
+) -> list[Parameter]:
+    """The parameters of `search/space`. A sweep on the command line replaces a space that was not asked for."""
+    chosen = any(word.startswith("search/space") for word in arguments)
+    if varied and not chosen:
+        return []
+    return from_config(given.get("space") or {}, {*_values(fixed), *(parameter.key for parameter in varied)})
+
+
+def _values(fixed: Sequence[str]) -> dict[str, Value]:
+    """Keys and values of fixed overrides."""
+    parsed = OverridesParser.create().parse_overrides(list(fixed))
+    return {o.key_or_group: str(o.get_value_element_as_str()) for o in parsed if not o.is_delete()}
+
+
+def _check_name(name: str) -> None:
+    if name in (".", "..") or "/" in name or "\\" in name or name != name.strip() or len(name.encode()) > 100:
+        raise UserError(
+            f"search.name must be the name of a directory in multirun_outputs, without slashes. Got {name!r}"
+        )
+
+
+def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The first thing in which two descriptions differ, in words; empty if they are equal."""
+    for key in now:
+        if before.get(key) == now[key]:
+            continue
+        old, new = before.get(key), now[key]
+        if isinstance(old, dict) and isinstance(new, dict):
+            name = next(name for name in {**old, **new} if old.get(name) != new.get(name))
+            return f"{key}: {name} was {old.get(name, 'not there')}, now {new.get(name, 'not there')}"
+        return f"{key} was {old}, now {new}"
+    return ""

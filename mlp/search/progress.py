@@ -1,0 +1,103 @@
+"""How far a search is: a live line on a terminal, a line for each finished trial elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from optuna.trial import FrozenTrial, TrialState
+
+from mlp.search import results
+from mlp.search.definition import Definition
+from mlp.search.study import LOST, REASON, Search, counts
+
+if TYPE_CHECKING:
+    from rich.live import Live
+
+EVERY = 0.5  # seconds between two looks at the study
+WORDS = {TrialState.COMPLETE: "done", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+
+
+class Progress:
+    """Shows the state of a search whenever `refresh` is called."""
+
+    def __init__(self, search: Search, definition: Definition) -> None:
+        self._search, self._definition = search, definition
+        self._told = {t.number for t in search.study.get_trials(deepcopy=False) if t.state.is_finished()}
+        self._before = len(self._told)
+        self._started = time.monotonic()
+        self._due = 0.0
+        self._live: Live | None = None
+        self._terminal = sys.stdout.isatty()
+
+    def refresh(self) -> None:
+        """Show what is new."""
+        now = time.monotonic()
+        if now < self._due:
+            return
+        self._due = now + EVERY
+        trials = self._search.study.get_trials(deepcopy=False)
+        for trial in trials:
+            if trial.state.is_finished() and trial.number not in self._told:
+                self._told.add(trial.number)
+                self._tell(self._line(trial))
+        if self._terminal:
+            self._show(self.status(trials))
+
+    def status(self, trials: list[FrozenTrial]) -> str:
+        """done, running, pruned, failed, best so far, time left."""
+        found = counts(trials)
+        text = "  ".join(f"{found[name]} {name}" for name in ("done", "running", "pruned", "failed"))
+        best = results.best(self._search, trials)
+        if best is not None and best.values:
+            name = self._search.objectives[0]
+            text += f"  best {name} {best.values[0]:.4g} (trial {best.number})"
+        finished = len(self._told) - self._before
+        left = found["waiting"] + found["running"]
+        text += f"  {left} left"
+        if finished and left:
+            text += f", about {clock((time.monotonic() - self._started) / finished * left)}"
+        return text
+
+    def _line(self, trial: FrozenTrial) -> str:
+        word = "lost" if trial.user_attrs.get(LOST) else WORDS[trial.state]
+        values = dict(zip(self._search.objectives, trial.values or [], strict=False))
+        text = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        why = trial.user_attrs.get(REASON, "")
+        again = " (runs again)" if word == "lost" else ""
+        point = results.point(self._search, trial)
+        return f"trial {trial.number} {word}: {'; '.join(part for part in (text, why) if part)}{again}  [{point}]"
+
+    def _tell(self, line: str) -> None:
+        if self._live is not None:
+            self._live.console.print(line, markup=False, highlight=False)
+        else:
+            print(line, flush=True)
+
+    def _show(self, text: str) -> None:
+        if self._live is None:
+            from rich.live import Live
+
+            self._live = Live(auto_refresh=False, transient=True)
+            self._live.start()
+        self._live.update(text, refresh=True)
+
+    def close(self) -> None:
+        """Show the last state, and leave the terminal as it was."""
+        self._due = 0.0
+        self.refresh()
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+        self._terminal = False
+
+
+def clock(seconds: float) -> str:
+    """`45 s`, `3 min 20 s`, `2 h 5 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,0 +1,299 @@
+"""What a search has found: the best trial, the leaderboard, and what failed and why."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import math
+import re
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from optuna.trial import FrozenTrial, TrialState
+from yaml import YAMLError
+
+from mlp.best_model import CONFIG, MODEL
+from mlp.errors import UserError
+from mlp.files import atomic_write
+from mlp.search.definition import minimised
+from mlp.search.study import LOST, REASON, Search, counts
+
+log = logging.getLogger(__name__)
+
+LEADERBOARD, SHOWN = "leaderboard.csv", 10
+STATES = {
+    TrialState.COMPLETE: "done",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "waiting",
+}
+MEASURED = ("val_accuracy", "test_accuracy", "train_accuracy", "training_seconds")
+
+
+def ranked(search: Search, trials: list[FrozenTrial] | None = None) -> list[FrozenTrial]:
+    """Completed trials, best first; with several objectives the Pareto front comes first, in order of the first."""
+    trials = search.study.get_trials(deepcopy=False) if trials is None else trials
+    done = [t for t in trials if t.state == TrialState.COMPLETE and all(map(math.isfinite, t.values))]
+    front = {t.number for t in pareto(search, done)} if len(search.objectives) > 1 else set()
+    sign = 1 if minimised(search.objectives[0]) else -1
+    return sorted(done, key=lambda t: (t.number not in front, sign * t.values[0], t.number))
+
+
+def pareto(search: Search, done: list[FrozenTrial]) -> list[FrozenTrial]:
+    """The completed trials that no other one beats: at least as good in every objective, and better in one."""
+    signs = [1 if minimised(name) else -1 for name in search.objectives]
+
+    def costs(trial: FrozenTrial) -> list[float]:
+        return [sign * value for sign, value in zip(signs, trial.values, strict=True)]
+
+    def beaten(trial: FrozenTrial) -> bool:
+        own = costs(trial)
+        return any(
+            other is not trial and all(a <= b for a, b in zip(costs(other), own, strict=True)) and costs(other) != own
+            for other in done
+        )
+
+    return [trial for trial in done if not beaten(trial)]
+
+
+def best(search: Search, trials: list[FrozenTrial] | None = None) -> FrozenTrial | None:
+    """The best completed trial; None before the first one is done."""
+    return next(iter(ranked(search, trials)), None)
+
+
+def best_values(search: Search) -> float | list[float] | None:
+    winner = best(search)
+    if winner is None:
+        return None
+    return winner.values[0] if len(winner.values) == 1 else list(winner.values)
+
+
+def varied(search: Search, trial: FrozenTrial) -> dict[str, str]:
+    """The overrides in which trials differ, key to value."""
+    keys = search.description["space"]
+    words = (word.partition("=") for word in trial.user_attrs.get("overrides", ()))
+    return {key: value for key, _, value in words if key in keys}
+
+
+def directory(search: Search, trial: FrozenTrial) -> Path | None:
+    """The trial's directory, or that of its first seed; None before it was begun."""
+    path = search.directory / str(trial.number)
+    if not path.is_dir():
+        return None
+    return path if (path / "config.yaml").exists() else next(iter(sorted(path.glob("seed_*"))), path)
+
+
+def table(search: Search, trials: list[FrozenTrial] | None = None) -> list[dict[str, Any]]:
+    """A row for each trial that was begun: completed ones, best first, then pruned, failed and running ones."""
+    trials = search.study.get_trials(deepcopy=False) if trials is None else trials
+    placed = ranked(search, trials)
+    places = {trial.number: rank for rank, trial in enumerate(placed, 1)}
+    # A completed trial has no place where its objective is infinite.
+    states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING)
+    others = [t for state in states for t in trials if t.state == state and t.number not in places]
+    rows = []
+    for trial in [*placed, *others]:
+        attributes, done = trial.user_attrs, trial.state == TrialState.COMPLETE
+        path = directory(search, trial)
+        rows.append(
+            {
+                "rank": places.get(trial.number, ""),
+                "trial": trial.number,
+                "state": "lost" if attributes.get(LOST) else STATES[trial.state],
+                **{name: trial.values[i] if done else "" for i, name in enumerate(search.objectives)},
+                **{
+                    key: attributes[key]
+                    for name in (*search.objectives, *MEASURED)
+                    for key in (name, f"{name}_std")
+                    if key in attributes and not (done and key in search.objectives)
+                },
+                "seconds": attributes.get("seconds", ""),
+                "reason": attributes.get(REASON, ""),
+                "directory": "" if path is None else str(path.relative_to(search.directory)),
+                **varied(search, trial),
+            }
+        )
+    return rows
+
+
+def write_leaderboard(search: Search) -> Path:
+    """Write `table` as leaderboard.csv into the search's directory; return its path."""
+    rows = table(search)
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=columns, restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    path = search.directory / LEADERBOARD
+    with atomic_write(path, "w") as file:
+        file.write(text.getvalue())
+    return path
+
+
+def write(search: Search) -> None:
+    """Write leaderboard.csv and search.html into the search's directory. A failure of the page is only logged."""
+    write_leaderboard(search)
+    try:
+        from mlp.search.page import write_page
+
+        write_page(search)
+    except Exception as error:  # `python -m mlp.search report` draws it again
+        log.error("search.html could not be written: %s: %s", type(error).__name__, error)
+
+
+def show(search: Search, most: int = SHOWN) -> str:
+    """The counts, the leaderboard's first rows, what runs since when, and what was pruned or failed and why."""
+    trials = search.study.get_trials(deepcopy=False)
+    found = ", ".join(f"{number} {name}" for name, number in counts(trials).items() if number)
+    lines = [f"{search.name}: {found or 'no trials'}"]
+    done = ranked(search, trials)
+    lines += _board(search, done[:most])
+    if len(done) > most:
+        lines.append(f"and {len(done) - most} more (--top {len(done)})")
+    if len(search.objectives) > 1 and done:
+        lines.append(f"Pareto front: the first {len(pareto(search, done))} of {len(done)}")
+    for trial in trials:
+        if trial.state == TrialState.RUNNING:
+            since = f" since {trial.datetime_start:%Y-%m-%d %H:%M:%S}" if trial.datetime_start else ""
+            lines.append(f"running: trial {trial.number}{since}{_last_epoch(trial)}  {point(search, trial)}")
+    if pruned := [trial for trial in trials if trial.state == TrialState.PRUNED]:
+        after = Counter(trial.last_step or 0 for trial in pruned)
+        when = ", ".join(f"{number} after epoch {epoch}" for epoch, number in sorted(after.items()))
+        lines.append(f"pruned, as worse than others had been then: {when}")
+    for word in ("failed", "lost"):
+        reasons: dict[str, list[FrozenTrial]] = {}
+        for trial in trials:
+            if trial.state == TrialState.FAIL and bool(trial.user_attrs.get(LOST)) == (word == "lost"):
+                reasons.setdefault(re.sub(r"[\d.]+", "", _reason(trial)), []).append(trial)
+        for members in reasons.values():
+            again = " (run again under another number)" if word == "lost" else ""
+            first = "" if len({_reason(trial) for trial in members}) == 1 else "the first: "
+            lines.append(
+                f"{word}: {_numbers(members)}: {first}{_reason(members[0])}{again}  {point(search, members[0])}"
+            )
+    for name in (LEADERBOARD, "search.html"):
+        if (search.directory / name).exists():
+            lines.append(f"{'Leaderboard' if name == LEADERBOARD else 'Page'}: {search.directory / name}")
+    return "\n".join(lines)
+
+
+def _board(search: Search, top: list[FrozenTrial]) -> list[str]:
+    """Lines of a table of the trials `top`."""
+    if not top:
+        return []
+    names = list(dict.fromkeys([*search.objectives, "test_accuracy", "training_seconds"]))
+    table = [["rank", "trial", *names, "what was varied"]]
+    for rank, trial in enumerate(top, 1):
+        scores = (score(search, trial, name) for name in names)
+        table.append([str(rank), str(trial.number), *scores, point(search, trial)])
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)][:-1]
+    return [
+        "  ".join([*(cell.rjust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]) for row in table
+    ]
+
+
+def _last_epoch(trial: FrozenTrial) -> str:
+    if trial.last_step is None:
+        return ""
+    return f", epoch {trial.last_step}: {trial.intermediate_values[trial.last_step]:.4g}"
+
+
+def _reason(trial: FrozenTrial) -> str:
+    return str(trial.user_attrs.get(REASON) or "no reason recorded")
+
+
+def _numbers(trials: Sequence[FrozenTrial], most: int = 20) -> str:
+    numbers = ", ".join(str(trial.number) for trial in trials[:most])
+    more = f" and {len(trials) - most} more" if len(trials) > most else ""
+    return f"trial{'s' if len(trials) > 1 else ''} {numbers}{more}"
+
+
+def point(search: Search, trial: FrozenTrial) -> str:
+    """What was varied, as text."""
+    return " ".join(f"{key}={short(value)}" for key, value in varied(search, trial).items())
+
+
+def score(search: Search, trial: FrozenTrial, name: str) -> str:
+    """A number of a completed trial as text, with its spread over the seeds; `-` where it has none."""
+    value = trial.values[search.objectives.index(name)] if name in search.objectives else trial.user_attrs.get(name)
+    if not isinstance(value, int | float):
+        return "-"
+    std = trial.user_attrs.get(f"{name}_std")
+    return shown(name, value) + (f" ± {shown(name, std)}" if std is not None else "")
+
+
+def shown(name: str, value: Any) -> str:
+    """A cell as people read it: four digits after the point, or four that count."""
+    number = numeric(value)
+    if number is None or isinstance(value, int):
+        return str(value)
+    return f"{number:.4f}" if name.endswith(("accuracy", "f1", "loss", "precision", "recall")) else f"{number:.4g}"
+
+
+def numeric(value: Any) -> float | None:
+    """The finite number that a cell holds, None if it holds another thing."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def short(value: str) -> str:
+    number = numeric(value)
+    return value if number is None else f"{number:.4g}"
+
+
+def cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def seconds(trial: FrozenTrial) -> float | None:
+    """How long a trial took; None where nobody knows, as for one that was lost or that runs."""
+    own = trial.user_attrs.get("seconds")
+    return float(own) if isinstance(own, int | float) else None
+
+
+def command(search: Search) -> str | None:
+    """The command that began the search and continues it; None where it is not known."""
+    try:
+        config = OmegaConf.load(search.directory / "multirun.yaml")
+        given = [OmegaConf.select(config, f"hydra.overrides.{kind}") for kind in ("hydra", "task")]
+        words = [str(word) for kind in given for word in kind]
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException, TypeError):
+        return None
+    return shlex.join(["python", "train.py", "-m", *(word for word in words if word != "hydra.mode=MULTIRUN")])
+
+
+def repeat(search: Search, trial: FrozenTrial) -> str:
+    """The command that trains the network of a trial again, on its first seed."""
+    words = list(trial.user_attrs.get("overrides", ()))
+    path = directory(search, trial)
+    if path is not None and path.name.startswith("seed_"):
+        words.append(f"seed={path.name.removeprefix('seed_')}")
+    return shlex.join(["python", "train.py", *words])
+
+
+def install(search: Search, root: Path) -> tuple[FrozenTrial, list[Path]]:
+    """Copy the winner's best_model.npy and best_config.json to `root`. Raises UserError where there is none yet."""
+    winner = best(search)
+    if winner is None:
+        raise UserError(f"{search.directory} has no completed trial yet")
+    source = directory(search, winner)
+    copied = []
+    for name in (MODEL, CONFIG):
+        if source is None or not (source / name).is_file():
+            raise UserError(
+                f"trial {winner.number} is the best, but {search.directory / str(winner.number)} has no {name}"
+            )
+        with atomic_write(root / name) as file:
+            file.write((source / name).read_bytes())
+        copied.append(root / name)
+    return winner, copied

@@ -1,0 +1,195 @@
+"""A search from its beginning, or from wherever it was left, to its end."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobStatus, configure_log
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from mlp import settings
+from mlp.cli import quoted
+from mlp.environment import without_password
+from mlp.experiment import Parts
+from mlp.files import atomic_write
+from mlp.search import results
+from mlp.search.definition import Definition
+from mlp.search.estimate import estimate
+from mlp.search.progress import Progress
+from mlp.search.study import RUNNING, Search, counts
+from mlp.search.worker import Worker
+
+MOST_CHECKED = 24  # points before the start; composing one takes 0.05 s
+
+ROOT = Path(__file__).resolve().parents[2]  # of this program
+
+
+def run(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> Any:
+    """Run the search that the configuration and the command line describe; returns the best value, or values.
+
+    Raises UserError for a mistake, before anything runs.
+    """
+    configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+    definition = Definition.of(config, arguments, context.config_loader)
+    directory = _directory(config, definition)
+    check_values(context, config, definition)
+    if definition.dry_run:
+        print(estimate(context, config, definition, directory))
+        return None
+    search = Search.begin(directory, definition)
+    search.recover(definition.retries)
+    with atomic_write(directory / "multirun.yaml", "w") as file:
+        file.write(without_password(OmegaConf.to_yaml(config)))
+    left = counts(search.study.get_trials(deepcopy=False))
+    if left["waiting"] or left["running"]:
+        print(f"Search {definition.name} in {settings.shown(directory)}: {_plan(definition, left)}", flush=True)
+        try:
+            _work(context, config, definition, search)
+        finally:
+            results.write(search)
+    else:
+        print(f"Search {definition.name} in {settings.shown(directory)} is complete: nothing is left to run.")
+        results.write(search)
+    print(results.show(search))
+    found = counts(search.study.get_trials(deepcopy=False))
+    if not found["done"] + found["pruned"]:
+        raise SystemExit(1)
+    return results.best_values(search)
+
+
+def _directory(config: DictConfig, definition: Definition) -> Path:
+    """Where the search is kept; the configuration learns it too."""
+    with open_dict(config):
+        config.search.name = definition.name
+        directory = Path(str(config.hydra.sweep.dir)).resolve()
+        config.hydra.sweep.dir = str(directory)
+    return directory
+
+
+def _plan(definition: Definition, left: Mapping[str, int]) -> str:
+    done = left["done"] + left["pruned"] + left["failed"]
+    seeds = f", each on {definition.seeds} seeds" if definition.seeds > 1 else ""
+    return (
+        f"{left['waiting'] + left['running']} trials to run{seeds}, {done} done before; "
+        f"{definition.workers} at a time"
+    )
+
+
+def check_values(context: HydraContext, config: DictConfig, definition: Definition) -> None:
+    """Compose and check points that show every value, so that a mistake is seen before the search begins."""
+    for overrides in definition.space.cover(MOST_CHECKED):
+        Parts.build(settings.plain(compose(context, config, [*definition.fixed, *overrides])))
+
+
+def compose(context: HydraContext, config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """The configuration of a trial, without Hydra's own part."""
+    composed = context.config_loader.load_sweep_config(config, list(overrides))
+    with open_dict(composed):
+        del composed["hydra"]
+    return composed
+
+
+def _work(context: HydraContext, config: DictConfig, definition: Definition, search: Search) -> None:
+    """Start the workers through Hydra's launcher, show how far they are, and wait for them."""
+    found = counts(search.study.get_trials(deepcopy=False))
+    place = f"hydra.sweep.dir={quoted(str(search.directory))}"  # composed anew, it would forget search.name
+    jobs = [
+        ["hydra/job_logging=quiet", place, f"hydra.sweep.subdir=workers/{number}"]
+        for number in range(min(definition.workers, found["waiting"] + found["running"]))
+    ]
+    _fit(config.hydra.launcher, len(jobs))
+    # An engine that starts Python anew must find this program there, not another copy of it that may be installed.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    progress = Progress(search, definition)
+    with _presence(search) as present:
+        worker = Worker(str(search.directory), definition, context, config, str(present))
+        launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=worker, config=config)
+        try:
+            if hasattr(launcher, "meanwhile"):  # ours; it forks, which does not go together with threads
+                launcher.meanwhile = progress.refresh
+                returned = launcher.launch(jobs, initial_job_idx=0)
+            else:
+                with _InAThread(progress):
+                    returned = launcher.launch(jobs, initial_job_idx=0)
+        except KeyboardInterrupt:
+            progress.close()
+            search.recover(definition.retries, interrupted=True)
+            done = counts(search.study.get_trials(deepcopy=False))
+            finished = done["done"] + done["pruned"] + done["failed"]
+            print(
+                f"\nStopped: {finished} of {sum(done.values())} trials are done. The same command goes on.",
+                flush=True,
+            )
+            raise
+        finally:
+            progress.close()
+    for result in returned:
+        if result.status == JobStatus.FAILED:
+            raise result._return_value  # what ended a worker; .return_value would also print
+
+
+def _fit(engine: DictConfig, workers: int) -> None:
+    """What launchers choose by themselves and a search wants otherwise; what the user has chosen stays."""
+    if engine.get("n_jobs") == -1:  # joblib: as many workers as there are cores
+        engine.n_jobs = workers
+    init = OmegaConf.select(engine, "ray.init")
+    if init is not None and (init.get("address") or os.environ.get("RAY_ADDRESS")):
+        with open_dict(init):  # the launcher gives it a value, which Ray refuses for a cluster that is there
+            init.setdefault("object_store_memory", None)
+
+
+@contextmanager
+def _presence(search: Search) -> Iterator[Path]:
+    """A file that exists while this command wants its workers, wherever they run: there is no other way to reach
+    them on all engines."""
+    prefix = f"command-{socket.gethostname()}-"
+    for left in (search.directory / RUNNING).glob(f"{prefix}*"):  # by one that was killed
+        if not _exists(left.name.removeprefix(prefix)):
+            left.unlink(missing_ok=True)
+    path = search.directory / RUNNING / f"{prefix}{os.getpid()}"
+    path.touch()
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _exists(pid: str) -> bool:
+    """Whether a process of this machine has the number `pid`."""
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, ValueError):
+        pass
+    return True
+
+
+class _InAThread:
+    """Refreshes a progress display while a launcher that knows nothing of it runs."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self._end = progress, threading.Event()
+        self._thread = threading.Thread(target=self._refresh, daemon=True)
+
+    def _refresh(self) -> None:
+        while not self._end.wait(0.5):
+            self._progress.refresh()
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+        self._progress.refresh()
+        sys.stdout.flush()

@@ -1,0 +1,80 @@
+"""Machines that share nothing but a database work on one search together."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import runs
+from conftest import Command
+
+from mlp.environment import without_password
+
+SEARCH = (
+    "-m", "-d", "digits", "-e", "3", "-sz", "16", "-o", "sgd,momentum,nag,adam,nadam,rmsprop", "tracker=none",
+    "search.name=shared", "search.workers=1",
+)  # fmt: skip
+
+
+def told(place: Path, name: str) -> set[str]:
+    """The trials that have a directory on this machine."""
+    return {path.parent.name for path in (place / name / "multirun_outputs" / "shared").glob("*/summary.json")}
+
+
+def test_two_that_begin_at_once_run_every_point_once(tmp_path: Path) -> None:
+    storage = f"search.storage=sqlite:///{tmp_path}/study.db"
+    machines = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        machines.append(runs.start(tmp_path / name, *SEARCH, storage))
+    ended = [runs.finish(machine) for machine in machines]
+    assert [one.code for one in ended] == [0, 0], [one.err for one in ended]
+    assert any("shared: 6 done" in one.out for one in ended)  # the one that ends last sees all
+    one, two = told(tmp_path, "one"), told(tmp_path, "two")
+    assert not one & two
+    assert len(one | two) == 6
+    again = runs.run(tmp_path / "one", *SEARCH, storage)
+    assert "is complete: nothing is left to run" in again.out
+    assert "shared: 6 done" in again.out
+
+
+def test_the_password_of_a_database_is_neither_written_nor_printed(tmp_path: Path, train: Command) -> None:
+    # SQLite has no passwords, but takes anything for a file name.
+    storage = f"search.storage='sqlite:///file:{tmp_path}/study.db?uri=true&x=db://me:hush@host/'"
+    done: subprocess.CompletedProcess[str] = train(*SEARCH[:7], "-o", "sgd,adam", *SEARCH[9:], storage)
+    assert done.returncode == 0, done.stderr
+    assert "hush" not in done.stdout + done.stderr
+    directory = tmp_path / "multirun_outputs" / "shared"
+    assert json.loads((directory / "search.json").read_text())["storage"].endswith("db://me@host/")
+    written = [path for path in tmp_path.rglob("*") if path.is_file() and "study.db" not in path.name]
+    assert [path for path in written if b"hush" in path.read_bytes()] == []
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("nonsense", "Could not parse SQLAlchemy URL"),
+        ("postgres://me:hush@127.0.0.1/x", "Can't load plugin: sqlalchemy.dialects:postgres"),
+        ("sqlite:////nowhere/study.db", "unable to open database file"),
+    ],
+)
+def test_a_database_that_cannot_be_opened_is_one_message(url: str, reason: str, train: Command) -> None:
+    done = train(*SEARCH, f"search.storage={url}")
+    assert done.returncode == 2
+    shown = re.escape(without_password(url))
+    assert re.fullmatch(rf"Error: search\.storage={shown} cannot be opened: .*{re.escape(reason)}.*\n", done.stderr)
+    assert "hush" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("postgresql+psycopg://me:s%40:e/c@host:5432/db and more", "postgresql+psycopg://me@host:5432/db and more"),
+        ("redis://:secret@host", "redis://@host"),
+        ("sqlite:////tmp/a.db -o adam user@host", "sqlite:////tmp/a.db -o adam user@host"),
+        ("http://host:8080/a", "http://host:8080/a"),
+    ],
+)
+def test_a_url_without_its_password(text: str, shown: str) -> None:
+    assert without_password(text) == shown

@@ -1,0 +1,346 @@
+"""search.html shows every trial, needs nothing but itself, and runs nothing that came with the data."""
+
+import base64
+import hashlib
+import json
+import math
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import browser
+import made_searches
+import optuna
+import pytest
+from made_searches import trial
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+
+from mlp.search import figures, results
+from mlp.search import page as page_module
+from mlp.search.page import render, write_page
+from mlp.search.study import Search
+
+
+class Page(HTMLParser):
+    """What a page consists of."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.figures: dict[str, Any] = {}
+        self.head: list[str] = []
+        self.rows: list[dict[str, str]] = []  # header to text
+        self.text = ""
+        self._open: list[str] = []
+        self._cells: list[str] = []
+        self.feed(text)
+        self.close()
+        self._end_row()
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        given = dict(attributes)
+        self.tags.append((tag, given))
+        if tag in ("meta", "link", "br"):
+            return
+        self._open.append(tag)
+        if tag == "figure":
+            self._figure = given.get("aria-label") or ""
+        elif tag == "script":
+            self.scripts.append("")
+            self._data = given.get("type") == "application/json"
+        elif tag == "tr":
+            self._end_row()
+        elif tag == "td":
+            self._cells.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag, f"</{tag}> closes another element"
+        if tag == "script" and self._data:
+            self.figures[self._figure] = json.loads(self.scripts.pop())
+
+    def handle_data(self, data: str) -> None:
+        if "script" in self._open:
+            self.scripts[-1] += data
+        elif "style" not in self._open:
+            self.text += data
+            if "th" in self._open:
+                self.head.append(data)
+            elif "td" in self._open:
+                self._cells[-1] += data
+
+    def _end_row(self) -> None:
+        if self._cells:
+            self.rows.append(dict(zip(self.head, self._cells, strict=True)))
+        self._cells = []
+
+    def links(self) -> list[str]:
+        return [str(value) for _, given in self.tags for name, value in given.items() if name in ("href", "src")]
+
+
+def points(figure: dict[str, Any]) -> int:
+    return sum(len(trace["x"]) for trace in figure["data"] if trace["mode"] == "markers")
+
+
+@pytest.fixture(scope="module")
+def real(digits_search: Path) -> Page:
+    return Page((digits_search / "search.html").read_text())
+
+
+def made(tmp_path: Path, *trials: Any, **described: Any) -> Page:
+    return Page(write_page(made_searches.search(tmp_path, trials, **described)).read_text())
+
+
+def test_every_trial_has_a_row_and_a_point_in_the_history(real: Page) -> None:
+    assert sorted(row["trial"] for row in real.rows) == ["0", "1", "2"]
+    assert [row["state"] for row in real.rows] == ["done", "done", "failed"]
+    assert points(real.figures["History of val_accuracy"]) == 3
+    assert real.figures["Parallel coordinates"]["brush"] == 2
+    assert "inf" in real.rows[2]["reason"] or "nan" in real.rows[2]["reason"]
+    assert "±" in real.rows[0]["val_accuracy"]
+
+
+def test_the_overlay_has_a_point_for_every_run(real: Page, digits_search: Path) -> None:
+    summaries = [json.loads(path.read_text()) for path in digits_search.glob("*/seed_*/summary.json")]
+    scores = sorted((one["train_accuracy"], one["test_accuracy"]) for one in summaries if "test_accuracy" in one)
+    assert len(scores) >= 4
+    traces = [trace for trace in real.figures["Train against test"]["data"] if trace["mode"] == "markers"]
+    assert sorted((x, y) for trace in traces for x, y in zip(trace["x"], trace["y"], strict=True)) == scores
+    assert f"{len(scores)} runs" in real.text
+
+
+def test_nothing_is_fetched_and_all_links_lead_somewhere(real: Page, digits_search: Path) -> None:
+    ids = {given["id"] for _, given in real.tags if "id" in given}
+    files = 0
+    for link in real.links():
+        assert not re.match(r"\w+:|//", link) or link == "data:,", link
+        if link.startswith("#"):
+            assert link[1:] in ids
+        elif link != "data:,":
+            files += 1
+            assert (digits_search / unquote(link)).exists(), link
+    assert files == 2 * 3 + 1 + 1  # directory and two plots of two trials, directory of the failed one, the table
+
+
+def test_only_the_three_scripts_of_the_page_may_run(real: Page) -> None:
+    policy = next(given["content"] for tag, given in real.tags if tag == "meta" and "content" in given)
+    allowed = set(re.findall(r"'sha256-([^']+)'", str(policy)))
+    assert {base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in real.scripts} == allowed
+    assert len(allowed) == 3
+    assert "default-src 'none'" in str(policy)
+    assert not [name for _, given in real.tags for name in given if name.startswith("on")]
+
+
+def test_the_head_says_how_to_continue(real: Page) -> None:
+    assert "python train.py -m dataset=digits tracker=none" in real.text
+    assert "2 done, 0 pruned, 1 failed" in real.text
+
+
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> & \"'"
+
+
+def test_hostile_text_stays_text(tmp_path: Path) -> None:
+    choices = CategoricalDistribution(["sgd", HOSTILE])
+    page = made(
+        tmp_path,
+        trial(
+            {"optimizer": HOSTILE}, 0.5, distributions={"optimizer": choices}, train_accuracy=0.5, test_accuracy=0.4
+        ),
+        trial({"optimizer": HOSTILE}, distributions={"optimizer": choices}, reason=HOSTILE),
+        name=HOSTILE,
+        space={"optimizer": HOSTILE},
+        fixed=[HOSTILE],
+    )
+    assert len(page.scripts) == 3
+    assert not [tag for tag, _ in page.tags if tag == "img"]
+    assert page.rows[1]["reason"] == HOSTILE
+    assert page.rows[0]["optimizer"] == HOSTILE
+    shown = json.dumps(page.figures)
+    assert "&lt;img" in shown
+    assert "<img" not in shown  # plotly.js reads texts as HTML
+    assert "</script" not in shown
+    assert page_module._figure({"any": HOSTILE}).count("</script") == 1  # its own end
+
+
+CASES = {
+    "nothing has begun": ([trial({}, state=TrialState.WAITING)], {}, 0),
+    "one runs": ([trial({}, state=TrialState.RUNNING)], {}, 1),
+    "one completed trial": ([trial({"optimizer": "sgd", "lr": 0.1}, 0.5)], {}, 1),
+    "all failed": ([trial({"optimizer": "sgd", "lr": 0.1}, reason="no") for _ in range(3)], {}, 3),
+    "failed before it had parameters": ([trial({}, reason="no"), trial({}, 0.5)], {}, 2),
+    "lost": ([trial({"lr": 0.1}, lost=True, reason="killed"), trial({"lr": 0.1}, 0.5)], {}, 2),
+    "all pruned": ([trial({"lr": 0.1}, None, TrialState.PRUNED, {1: 0.2, 2: 0.1}) for _ in range(2)], {}, 2),
+    "pruned before its first report": ([trial({"lr": 0.1}, None, TrialState.PRUNED)], {}, 1),
+    "conditional": (
+        [trial({"optimizer": "adam", "lr": 0.01, "beta": 0.9}, 0.5), trial({"optimizer": "sgd", "lr": 0.1}, 0.4)],
+        {},
+        2,
+    ),
+    "infinite": ([trial({"lr": 0.1}, math.inf), trial({"lr": 0.2}, 1.0)], {"objectives": ["test_loss"]}, 2),
+    "all alike": ([trial({"optimizer": "sgd", "lr": 0.1}, 0.5) for _ in range(25)], {}, 25),
+    "two objectives": (
+        [trial({"lr": 0.1 / n}, [0.1 * n, 1.0 * n]) for n in range(1, 5)],
+        {"objectives": ["val_accuracy", "training_seconds"]},
+        4,
+    ),
+    "three objectives, one failed": (
+        [trial({"lr": 0.1}, [0.5, 1.0, 2.0]), trial({"lr": 0.1}, [0.6, 1.0, 2.0]), trial({"lr": 0.1})],
+        {"objectives": ["val_accuracy", "training_seconds", "test_loss"]},
+        3,
+    ),
+    "seeds": ([trial({}, 0.5, val_accuracy_std=0.01, train_accuracy=0.6, test_accuracy=0.5)], {"seeds": 3}, 1),
+    "more than fit": ([trial({"lr": 0.9 ** (n / 20)}, n / 210) for n in range(210)], {}, 210),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_kind_of_search_has_a_page(name: str, tmp_path: Path) -> None:
+    trials, described, rows = CASES[name]
+    page = made(tmp_path, *trials, **described)
+    assert len(page.rows) == rows
+    assert len({row["trial"] for row in page.rows}) == rows
+    finished = sum(one.state.is_finished() for one in trials)
+    for objective in described.get("objectives", ["val_accuracy"]):
+        assert points(page.figures.get(f"History of {objective}", {"data": []})) == finished
+    assert ("Pareto front" in page.text) == (len(described.get("objectives", "1")) > 1)
+    assert "Which parameters mattered" in page.text or "Pareto front" in page.text
+
+
+def test_overfitted_means_more_than_two_points_above_the_test_accuracy(tmp_path: Path) -> None:
+    scores = [(0.95, 0.931), (0.95, 0.929), (0.99, 0.5), (0.5, 0.6)]
+    page = made(tmp_path, *(trial({}, 0.5, train_accuracy=train, test_accuracy=test) for train, test in scores))
+    assert "more than 2 points above its test accuracy (dashed line): 2 of 4" in page.text
+    marked = next(t for t in page.figures["Train against test"]["data"] if t["name"] == "over-fitted")
+    assert sorted(marked["customdata"]) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("objective", "expected"), [("val_accuracy", [0.3, 0.5, 0.5]), ("val_loss", [0.3, 0.3, 0.1])]
+)
+def test_the_best_so_far_follows_the_direction(objective: str, expected: list[float], tmp_path: Path) -> None:
+    search = made_searches.search(
+        tmp_path, [trial({}, 0.3), trial({}), trial({}, 0.5), trial({}, 0.1)], objectives=[objective]
+    )
+    lines = [trace for trace in figures.history(search, search.study.trials, 0)["data"] if trace["mode"] == "lines"]
+    assert (lines[0]["x"], lines[0]["y"]) == ([0, 2, 3], expected)
+
+
+def test_a_list_of_numbers_is_drawn_as_its_length_and_sum(tmp_path: Path) -> None:
+    kinds = {"h.length": IntDistribution(1, 2), **dict.fromkeys(("h[0]", "h[1]"), CategoricalDistribution([32, 64]))}
+    search = made_searches.search(
+        tmp_path,
+        [
+            trial({"h.length": 1, "h[0]": 64}, 0.5, distributions=kinds),
+            trial({"h.length": 2, "h[0]": 64, "h[1]": 32}, 0.6, distributions=kinds),
+        ],
+        space={"h": "list"},
+    )
+    drawn = {axis.name: dict(axis.values) for axis in figures.axes(search, search.study.trials)}
+    assert drawn == {"length of h": {0: 1.0, 1: 2.0}, "sum of h": {0: 64.0, 1: 96.0}}
+
+
+def test_a_logarithmic_axis_has_its_decades_at_equal_distances() -> None:
+    axis = figures.Axis("lr", {0: 0.01}, log=True, low=1e-4, high=1.0)
+    assert [round(axis.place(value), 6) for value in axis.ticks()] == [0, 0.25, 0.5, 0.75, 1]
+
+
+def test_a_trial_that_lacks_a_parameter_keeps_its_line(tmp_path: Path) -> None:
+    search = made_searches.search(tmp_path, CASES["conditional"][0])
+    figure = figures.parallel_coordinates(search, search.study.trials)
+    assert figure is not None
+    lines = {trace["customdata"][0]: trace["y"] for trace in figure["data"][: figure["brush"]]}
+    assert [len(line) for line in lines.values()] == [4, 4]  # optimizer, lr, beta, val_accuracy
+    assert lines[1][2] < -0.1  # below the axis of beta
+    assert 0 <= lines[0][2] <= 1
+
+
+def test_the_importance_finds_what_decides(tmp_path: Path) -> None:
+    names = {name: FloatDistribution(0, 1) for name in ("decides", "does_not")}
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    drawn = [{name: study.ask(names).params[name] for name in names} for _ in range(60)]
+    page = made(tmp_path, *(trial(point, point["decides"], distributions=names) for point in drawn))
+    bars = page.figures["Importance"]["data"][0]
+    assert bars["y"][-1] == "decides"  # the longest bar is drawn last, at the top
+    assert bars["x"][-1] > 0.8
+    assert "What mattered most for being among the best: decides" in page.text
+
+
+def test_the_importance_of_few_trials_is_not_computed(tmp_path: Path) -> None:
+    page = made(tmp_path, *(trial({"lr": 0.1 / n}, 0.1 * n) for n in range(1, 8)))
+    assert "Not computed: it takes 20 completed trials" in page.text
+
+
+def test_reading_and_writing_the_page_leaves_the_record_alone(digits_search: Path, tmp_path: Path) -> None:
+    directory = shutil.copytree(digits_search, tmp_path / "copy")
+    before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+    write_page(Search(directory))
+    after = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+    assert [path.name for path in after if after[path] != before.get(path)] == ["search.html"]
+    assert before.keys() == after.keys()
+
+
+def test_the_page_of_a_running_search_says_so(tmp_path: Path) -> None:
+    states = (TrialState.RUNNING, TrialState.WAITING, TrialState.WAITING)
+    search = made_searches.search(tmp_path, [trial({}, 0.5), *(trial({}, state=state) for state in states)])
+    (tmp_path / "multirun.yaml").write_text(
+        "hydra: {overrides: {hydra: [hydra.mode=MULTIRUN], task: ['a=1,2', 'b=c d']}}"
+    )
+    text = render(search)
+    assert "3 trials had not ended when this was written" in text
+    assert "python train.py -m a=1,2 &#x27;b=c d&#x27;" in text
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(browser.CHROMIUM is None, reason="needs Chromium, which is not installed")
+def test_a_browser_draws_the_page_without_a_network_and_sorts_its_table(digits_search: Path, tmp_path: Path) -> None:
+    page = digits_search / "search.html"
+    with browser.tab(tmp_path / "profile") as tab:
+        for width in (1400, 420):
+            tab.open(page, width)
+            assert tab.evaluate("[...document.querySelectorAll('.plot')].every(plot => plot.querySelector('svg'))")
+            assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        column = "[...document.querySelectorAll('tbody tr')].map(row => row.cells[{}].innerText)"
+        place = tab.evaluate(
+            "[...document.querySelectorAll('th')].map(h => h.title).indexOf('optimizer.learning_rate')"
+        )
+        click = f"document.querySelectorAll('th button')[{place}].click()"
+        tab.evaluate(click)
+        assert tab.evaluate(column.format(place)) == ["0.001", "0.1", "1e+30"]
+        tab.evaluate(click)
+        assert tab.evaluate(column.format(place)) == ["1e+30", "0.1", "0.001"]
+        tab.evaluate("document.querySelector('th button').click()")  # the rank, which the failed one lacks
+        assert tab.evaluate(column.format(0)) == ["1", "2", ""]
+        plot = "document.querySelector('[aria-label=\"Parallel coordinates\"] .plot')"
+        tab.evaluate(f"{plot}.emit('plotly_selected', {{points: [{{customdata: 1}}]}})")
+        assert tab.evaluate(f"{plot}.data.slice(0, 2).map(line => line.opacity)") == [0.05, 1]
+        tab.evaluate(f"{plot}.emit('plotly_deselect')")
+        assert tab.evaluate(f"{plot}.data.slice(0, 2).map(line => line.opacity)") == [1, 1]
+        tab.evaluate(f"{plot}.emit('plotly_click', {{points: [{{customdata: 1}}]}})")
+        assert tab.evaluate("document.querySelector(':target').id") == "trial-1"
+        assert tab.complaints == []
+        assert set(tab.requests) == {page.resolve().as_uri()}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(browser.CHROMIUM is None, reason="needs Chromium, which is not installed")
+def test_a_browser_runs_nothing_of_hostile_data(tmp_path: Path) -> None:
+    choices = CategoricalDistribution(["sgd", HOSTILE])
+    own = {"distributions": {"optimizer": choices}, "train_accuracy": 0.9, "test_accuracy": 0.5, "reason": HOSTILE}
+    search = made_searches.search(
+        tmp_path / "search", [trial({"optimizer": HOSTILE}, 0.5, **own), trial({"optimizer": "sgd"}, **own)],
+        name=HOSTILE, space={"optimizer": HOSTILE},
+    )  # fmt: skip
+    with browser.tab(tmp_path / "profile") as tab:
+        tab.open(write_page(search))
+        assert tab.complaints == []
+        assert tab.evaluate("document.querySelectorAll('img, .plot script').length") == 0
+        assert HOSTILE in tab.evaluate("document.querySelector('h1').innerText")
+
+
+def test_the_leaderboard_holds_the_same_rows(real: Page, digits_search: Path) -> None:
+    rows = results.table(Search(digits_search))
+    assert [str(row["trial"]) for row in rows] == [row["trial"] for row in real.rows]
