@@ -45,7 +45,15 @@ MAY_IMPORT = {
         "mlp.errors",
     ),
     # Reports read run directories: files, never the objects of a run.
-    "mlp.report": ("mlp.nn.metrics", "mlp.nn.naming", "mlp.data", "mlp.files", "mlp.errors"),
+    "mlp.report": (
+        "mlp.nn.metrics",
+        "mlp.nn.naming",
+        "mlp.data",
+        "mlp.config",
+        "mlp.conf_files",
+        "mlp.files",
+        "mlp.errors",
+    ),
 }
 
 #: Automatic differentiation, or whole networks: not in this project, nor pulled in by what it depends on.

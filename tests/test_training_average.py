@@ -80,7 +80,17 @@ def test_the_model_that_is_kept_is_the_average_not_the_last_step(place: Path) ->
 
 
 def test_a_run_without_gradient_norms_and_validation_data_has_its_plots(place: Path) -> None:
-    words = "-d digits -e 2 -sz 8 --no_wandb training.gradient_norm_every=0 dataset.validation_fraction=0".split()
+    words = [
+        "-d",
+        "digits",
+        "-e",
+        "2",
+        "-sz",
+        "8",
+        "--no_wandb",
+        "training.gradient_norm_every=0",
+        "dataset.validation_fraction=0",
+    ]
     ended = runs.run(place, *words, "hydra.run.dir=bare")
     assert "could not be drawn" not in ended.out + ended.err
     assert (place / "bare" / "plots" / "curves.png").stat().st_size > 10_000

@@ -14,6 +14,24 @@ def draw_run(args: argparse.Namespace) -> list[Path]:
     return run_plots.draw_run(args.run_dir)
 
 
+def draw_augmented(args: argparse.Namespace) -> list[Path]:
+    from typing import Any
+
+    from omegaconf import OmegaConf
+
+    from mlp.conf_files import CONF
+    from mlp.config import build, canonical
+    from mlp.data import Augmentation, Dataset
+    from mlp.report import augmented
+
+    def option(group: str, name: str, kind: type) -> Any:
+        file = CONF / group / f"{canonical(group, name)}.yaml"
+        return build(OmegaConf.to_container(OmegaConf.load(file)), group, kind)  # type: ignore[arg-type]
+
+    dataset = option("dataset", args.dataset, Dataset)
+    return augmented.draw(dataset, option("augment", args.name, Augmentation), args.name, args.out)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m mlp.report", description="Draw plots from the files of runs.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -22,6 +40,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     run = commands.add_parser("run", help=purpose, description=purpose)
     run.add_argument("run_dir", metavar="RUN_DIR", type=Path, help="a directory that a training run wrote")
     run.set_defaults(draw=draw_run)
+
+    purpose = "draw ten images and what an augmentation makes of them"
+    images = commands.add_parser("augment", help=purpose, description=purpose)
+    images.add_argument("name", metavar="NAME", help="an option of conf/augment")
+    images.add_argument("-d", "--dataset", default="mnist", help="the images (default mnist)")
+    images.add_argument("out", metavar="FILE.png", type=Path, help="where the picture goes")
+    images.set_defaults(draw=draw_augmented)
 
     args = parser.parse_args(argv)
     try:
