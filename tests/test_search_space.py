@@ -144,3 +144,9 @@ def test_the_space_of_the_assignment_has_every_optimizer() -> None:
     node = OmegaConf.load(CONF / "search" / "space" / "assignment.yaml")
     (first, *_) = from_config(OmegaConf.to_container(node))  # type: ignore[arg-type]
     assert set(first.distribution.choices) == {kind.name for kind in classes(Optimizer)}  # type: ignore[attr-defined]
+
+
+def test_a_key_that_is_added_varies_under_its_own_name() -> None:
+    (parameter,), _ = sweeps(["++training.batch_size=16,32"])
+    assert parameter.key == "training.batch_size"
+    assert grid_lines(Space([parameter])) == {"++training.batch_size=16", "++training.batch_size=32"}

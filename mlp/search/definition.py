@@ -15,9 +15,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from optuna.exceptions import ExperimentalWarning
 
-from mlp.errors import UserError
+from mlp.errors import UserError, unknown
 from mlp.nn import checks
-from mlp.search.space import Parameter, Space, Value, from_config, sweeps
+from mlp.search.space import Parameter, Space, Value, edges, from_config, sweeps
 from mlp.training.trainer import MONITORS
 
 if TYPE_CHECKING:
@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 
 SAMPLERS = ("grid", "tpe", "random", "quasi_random")
 PRUNERS = ("none", "median", "hyperband", "successive_halving")
+OBJECTIVES = (
+    *(
+        f"{part}_{name}"
+        for part in ("val", "test", "train")
+        for name in ("accuracy", "f1", "precision", "recall", "loss")
+    ),
+    *("training_seconds", "total_seconds", "epochs", "steps", "num_parameters"),
+)  # numbers of summary.json
 WARM_UP_TRIALS, WARM_UP_EPOCHS = 5, 2  # the last epoch that is never pruned is one less
 
 
@@ -80,6 +88,14 @@ class Definition:
         objectives = tuple([objectives] if isinstance(objectives, str) else objectives)
         if not objectives or not all(isinstance(name, str) for name in objectives):
             raise UserError(f"search.objectives must name numbers of summary.json. Got {given['objectives']}")
+        for name in objectives:
+            if name not in OBJECTIVES:
+                raise UserError(unknown("search.objectives", name, OBJECTIVES))
+        seeds = checks.integer("search.seeds", given["seeds"], least=1)
+        if seeds > 1 and any(parameter.key == "seed" for parameter in space.parameters):
+            raise UserError("search.seeds sets the seeds of the runs; leave out the sweep over seed")
+        if not isinstance(given["dry_run"], bool):
+            raise UserError(f"search.dry_run must be true or false. Got {given['dry_run']!r}")
         pruner = checks.choice("search.pruner", given["pruner"], PRUNERS)
         if pruner != "none" and objectives[0] not in MONITORS:
             raise UserError(
@@ -100,7 +116,7 @@ class Definition:
             fixed=tuple(fixed),
             sampler=sampler,
             trials=trials,
-            seeds=checks.integer("search.seeds", given["seeds"], least=1),
+            seeds=seeds,
             objectives=objectives,
             pruner=pruner,
             workers=cores if workers is None else checks.integer("search.workers", workers, least=1),
@@ -108,9 +124,9 @@ class Definition:
             storage=given["storage"],
             retries=checks.integer("search.retries", given["retries"], least=0),
             accept_changes=given["changed"] == "accept",
-            dry_run=bool(given["dry_run"]),
+            dry_run=given["dry_run"],
             first_seed=config.seed,
-            epochs=config.training.epochs,
+            epochs=_most_epochs(space, config.training.epochs),
         )
         if unnamed.name:
             _check_name(unnamed.name)
@@ -163,6 +179,12 @@ class Definition:
         if self.pruner == "successive_halving":
             return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
         return optuna.pruners.NopPruner()
+
+
+def _most_epochs(space: Space, configured: int) -> int:
+    """The longest that a trial may run, which is what Hyperband divides."""
+    found = [edges(p.distribution)[-1] for p in space.parameters if p.key == "training.epochs"]
+    return int(max(found, default=configured))
 
 
 def minimised(objective: str) -> bool:

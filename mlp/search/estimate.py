@@ -19,18 +19,23 @@ from mlp.search.study import DEFINITION, Search, counts
 from mlp.training import random_streams
 
 POINTS, STEPS = 6, 20  # how many points are timed, and for how many steps
-AROUND = 1.2  # a trial's validation, evaluation and plots, beside its training
+AROUND = 1.5  # seconds of a run beside its training: composing, validation, evaluation, plots
 
 
 def estimate(context: HydraContext, config: DictConfig, definition: Definition, directory: Path) -> str:
     """The plan of a search as text. A few of its points are trained for a moment; nothing is written."""
     planned = len(definition.space.grid()) if definition.sampler == "grid" else int(definition.trials or 0)
-    done = 0
+    done, took = 0, []
     if (directory / DEFINITION).exists():
-        found = counts(Search(directory).study.get_trials(deepcopy=False))
+        trials = Search(directory).study.get_trials(deepcopy=False)
+        found = counts(trials)
         done = found["done"] + found["pruned"] + found["failed"]
+        took = [trial.user_attrs["seconds"] for trial in trials if "seconds" in trial.user_attrs]
     left = max(0, planned - done)
-    seconds = _seconds_per_run(context, config, definition) * definition.seeds * AROUND
+    if took:
+        seconds = statistics.fmean(took)
+    else:
+        seconds = (_seconds_per_run(context, config, definition) + AROUND) * definition.seeds
     aims = zip(definition.directions, definition.objectives, strict=True)
     lines = [
         f"Search {definition.name}: {planned} trials by {definition.sampler}"

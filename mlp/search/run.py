@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from mlp import settings
 from mlp.cli import quoted
 from mlp.environment import without_password
+from mlp.errors import UserError
 from mlp.experiment import Parts
 from mlp.files import atomic_write
 from mlp.search import results
@@ -46,7 +47,8 @@ def run(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> 
         print(estimate(context, config, definition, directory))
         return None
     search = Search.begin(directory, definition)
-    search.recover(definition.retries)
+    # What was running when the whole search was killed runs again without counting against a trial.
+    search.recover(definition.retries, interrupted=not _commands(search))
     with atomic_write(directory / "multirun.yaml", "w") as file:
         file.write(without_password(OmegaConf.to_yaml(config)))
     left = counts(search.study.get_trials(deepcopy=False))
@@ -87,7 +89,13 @@ def _plan(definition: Definition, left: Mapping[str, int]) -> str:
 def check_values(context: HydraContext, config: DictConfig, definition: Definition) -> None:
     """Compose and check points that show every value, so that a mistake is seen before the search begins."""
     for overrides in definition.space.cover(MOST_CHECKED):
-        Parts.build(settings.plain(compose(context, config, [*definition.fixed, *overrides])))
+        composed = compose(context, config, [*definition.fixed, *overrides])
+        if composed.resume is not None:
+            raise UserError("resume continues a single run; leave out -m / --multirun")
+        try:
+            Parts.build(settings.plain(composed))
+        except UserError as error:
+            raise UserError(f"{error} (at a point of the search: {' '.join(overrides) or 'the only one'})") from error
 
 
 def compose(context: HydraContext, config: DictConfig, overrides: Sequence[str]) -> DictConfig:
@@ -151,16 +159,21 @@ def _fit(engine: DictConfig, workers: int) -> None:
 def _presence(search: Search) -> Iterator[Path]:
     """A file that exists while this command wants its workers, wherever they run: there is no other way to reach
     them on all engines."""
-    prefix = f"command-{socket.gethostname()}-"
-    for left in (search.directory / RUNNING).glob(f"{prefix}*"):  # by one that was killed
-        if not _exists(left.name.removeprefix(prefix)):
-            left.unlink(missing_ok=True)
-    path = search.directory / RUNNING / f"{prefix}{os.getpid()}"
+    path = search.directory / RUNNING / f"command-{socket.gethostname()}-{os.getpid()}"
     path.touch()
     try:
         yield path
     finally:
         path.unlink(missing_ok=True)
+
+
+def _commands(search: Search) -> list[Path]:
+    """The files of other commands at work on the search; those of this machine that were killed are removed."""
+    prefix = f"command-{socket.gethostname()}-"
+    for path in (search.directory / RUNNING).glob(f"{prefix}*"):
+        if not _exists(path.name.removeprefix(prefix)):
+            path.unlink(missing_ok=True)
+    return list((search.directory / RUNNING).glob("command-*"))
 
 
 def _exists(pid: str) -> bool:

@@ -45,6 +45,7 @@ class Parameter:
     distribution: BaseDistribution
     when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # other keys and the values they need
     length: BaseDistribution | None = None  # a list of so many values, each drawn by itself
+    prefix: str = ""  # + or ++, of a key that is new
 
     def applies(self, chosen: Mapping[str, Value]) -> bool:
         """Whether the parameter exists beside what was `chosen` before it."""
@@ -66,9 +67,9 @@ class Parameter:
     def override(self, chosen: Mapping[str, Value]) -> str:
         """`key=value` for Hydra."""
         if self.length is None:
-            return f"{self.key}={text(chosen[self.key])}"
+            return f"{self.prefix}{self.key}={text(chosen[self.key])}"
         entries = [text(chosen[f"{self.key}[{place}]"]) for place in range(int(chosen[self.length_key]))]
-        return f"{self.key}=[{','.join(entries)}]"
+        return f"{self.prefix}{self.key}=[{','.join(entries)}]"
 
 
 class Space:
@@ -227,6 +228,8 @@ def from_override(override: Override) -> BaseDistribution:
         if isinstance(low, int) and isinstance(high, int):  # as int(interval(1, 6)); by itself it is of floats
             return IntDistribution(low, high, log=log)
         return FloatDistribution(float(low), float(high), log=log)
+    if tags := getattr(value, "tags", None):
+        raise UserError(f"{override.input_line}: a tag belongs to an interval. Got {', '.join(sorted(tags))}")
     if isinstance(value, RangeSweep) and isinstance(value.start, int) and isinstance(value.step, int):
         steps = list(value.range())
         if steps and value.step > 0:
@@ -250,7 +253,8 @@ def sweeps(overrides: Sequence[str], config_loader: ConfigLoader | None = None) 
     varied, fixed = [], []
     for override in OverridesParser.create(config_loader=config_loader).parse_overrides(list(overrides)):
         if override.is_sweep_override():
-            varied.append(Parameter(override.get_key_element(), from_override(override)))
+            whole, key = override.get_key_element(), override.get_key_element().lstrip("+")
+            varied.append(Parameter(key, from_override(override), prefix=whole.removesuffix(key)))
         else:
             fixed.append(override.input_line or "")
     return varied, fixed

@@ -15,13 +15,15 @@ import os
 import signal
 import socket
 import time
+import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, check_distribution_compatibility
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -53,6 +55,7 @@ class Search:
         self._here = f"{socket.gethostname()}:{directory.resolve()}"  # who can see each other's locks
 
         url = self.description["storage"]
+        self._local = url is None  # then all who take part see each other's locks
         if url is None and storage is None and not (directory / JOURNAL).exists():
             raise UserError(f"{directory} has lost its {JOURNAL}")
         try:
@@ -122,7 +125,8 @@ class Search:
             if not waiting:
                 return None
             self._lock(waiting[0].number)
-            self.study.sampler = definition.make_sampler(len(trials) - len(waiting))
+            salt = 0 if self._local else zlib.crc32(self._here.encode())  # another machine may have counted the same
+            self.study.sampler = definition.make_sampler(len(trials) - len(waiting) + salt)
             self.study.pruner = definition.make_pruner()
             trial = self.study.ask()
             if trial.number != waiting[0].number:  # another machine was faster, which the lock does not reach
@@ -147,9 +151,10 @@ class Search:
         """Record how a trial ended, and let go of it. One that another machine has taken over is no longer ours."""
         with self._alone():
             if self.study.get_trials(deepcopy=False)[trial.number].state == TrialState.RUNNING:
-                for name, value in facts.items():
-                    trial.set_user_attr(name, value)
-                self.study.tell(trial, values, state=state)
+                with suppress(UpdateFinishedTrialError):
+                    for name, value in facts.items():
+                        trial.set_user_attr(name, value)
+                    self.study.tell(trial, values, state=state)
             self._unlock(trial.number)
 
     def give_back(self) -> None:
@@ -175,7 +180,7 @@ class Search:
         now = time.time()
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             path = self._running(trial.number)
-            if trial.user_attrs.get(HOST, self._here) == self._here:
+            if trial.user_attrs.get(HOST, self._here if self._local else None) == self._here:
                 gone = trial.number not in self._held and not _is_locked(path)
                 killed = path.exists() and not interrupted
             else:
@@ -201,10 +206,12 @@ class Search:
         self._close(trial, reason, lost=again)
 
     def _close(self, trial: FrozenTrial, reason: str, lost: bool) -> None:
+        """Another machine may do the same at the same moment; what is closed stays as it is."""
         storage = self.study._storage
-        storage.set_trial_user_attr(trial._trial_id, REASON, reason)
-        storage.set_trial_user_attr(trial._trial_id, LOST, lost)
-        storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+        with suppress(UpdateFinishedTrialError):
+            storage.set_trial_user_attr(trial._trial_id, REASON, reason)
+            storage.set_trial_user_attr(trial._trial_id, LOST, lost)
+            storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -262,9 +269,12 @@ def _check_possible(study: optuna.Study, definition: Definition) -> None:
         there = {**trial.distributions, **there}
     for parameter in definition.space.parameters:
         for name, distribution in there.items():
-            if name == parameter.key or name.startswith(f"{parameter.key}["):
+            now = parameter.length if name == parameter.length_key else parameter.distribution
+            if now is not None and (
+                name in (parameter.key, parameter.length_key) or name.startswith(f"{parameter.key}[")
+            ):
                 try:
-                    check_distribution_compatibility(distribution, parameter.distribution)
+                    check_distribution_compatibility(distribution, now)
                 except ValueError:
                     raise UserError(
                         f"{parameter.key}: trials with other choices are in the search already, and only the bounds "
