@@ -183,8 +183,8 @@ class Definition:
 
 def _most_epochs(space: Space, configured: int) -> int:
     """The longest that a trial may run, which is what Hyperband divides."""
-    found = [edges(p.distribution)[-1] for p in space.parameters if p.key == "training.epochs"]
-    return int(max(found, default=configured))
+    found = [value for p in space.parameters if p.key == "training.epochs" for value in edges(p.distribution)]
+    return max((value for value in found if isinstance(value, int)), default=configured)  # others are refused later
 
 
 def minimised(objective: str) -> bool:
