@@ -335,5 +335,5 @@ def test_paths_that_only_inference_reads_are_noted_and_change_nothing(capsys: py
 
 def test_both_programs_take_the_same_flags() -> None:
     train, infer = (set(cli.parser(prog)._option_string_actions) for prog in ("train.py", "inference.py"))
-    assert infer - train == {"--plots"}
+    assert infer - train == {"--plots", "--robustness"}
     assert not train - infer
