@@ -95,6 +95,7 @@ def test_a_search_killed_at_its_start(tmp_path: Path, at: Strike) -> None:
     wait_for_quiet(process.pid)
 
 
+@pytest.mark.slow  # it must catch a moment, which a busy machine may miss
 def test_a_search_killed_in_its_middle_repeats_nothing_that_is_finished(tmp_path: Path) -> None:
     directory = tmp_path / DIRECTORY
     process = begin(tmp_path, *LONG)
@@ -157,6 +158,7 @@ def stopped_well(ended: Ended, code: int, directory: Path) -> None:
     assert not [trial for trial in trials(directory) if trial.user_attrs.get("retries", 0) > 0]
 
 
+@pytest.mark.slow  # it must catch a moment, which a busy machine may miss
 @pytest.mark.parametrize("to", ["the group", "the parent"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_an_interruption_stops_at_once_and_the_same_command_goes_on(
