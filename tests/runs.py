@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 import time
@@ -94,6 +95,19 @@ def run(cwd: Path, *arguments: str, code: int = 0, **further: Any) -> Ended:
     ended = finish(start(cwd, *arguments, **further))
     assert ended.code == code, f"exit code {ended.code}, not {code}\n{ended.out}\n{ended.err}"
     return ended
+
+
+def fork(work: Callable[[], None]) -> Callable[[], int]:
+    """Begin `work` in a forked process. What is returned waits for its exit code, negative after a signal."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    return lambda: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def wait_until(process: subprocess.Popen[str], condition: Callable[[], bool], timeout: float = 60) -> None:

@@ -4,15 +4,21 @@ import json
 import math
 import os
 import statistics
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from optuna.distributions import FloatDistribution
+from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState
-from runs import Ended, finish, run, start, summary
+from runs import Ended, finish, fork, run, start, summary
 from searches import DIRECTORY, SMALL, assert_complete, assert_whole, finished, states, trials
 
-from mlp.search.definition import PRUNERS
+from mlp.search.definition import PRUNERS, Definition
+from mlp.search.space import Parameter, Space
+from mlp.search.study import Search
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -154,13 +160,42 @@ def test_the_space_of_the_assignment_gives_each_optimizer_its_own_coefficients(t
     assert len({json.dumps(point) for point in chosen}) == number
 
 
-@pytest.mark.slow  # under load two of the points were once the same, for a reason not yet known
 def test_quasi_random_points_vary_in_all_that_they_may(tmp_path: Path) -> None:
     line = ("search=quasi_random", "search/space=none", "search.trials=6", "-e", "1")
     run(tmp_path, *SMALL, *line, "activation=relu,tanh,sigmoid", "optimizer.learning_rate=interval(0.001,0.1)")
     chosen = [overrides(trial) for trial in assert_whole(tmp_path / DIRECTORY, 6)]
     assert len({point["activation"] for point in chosen}) > 1
     assert len({point["optimizer.learning_rate"] for point in chosen}) == 6
+
+
+def test_workers_that_draw_at_the_same_moment_get_different_points(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = Space([Parameter("optimizer.learning_rate", FloatDistribution(1e-3, 1e-1))], {})
+    definition = Definition(
+        name="s", space=space, fixed=(), sampler="quasi_random", trials=6, seeds=1, objectives=("val_accuracy",),
+        pruner="none", workers=2, sampler_seed=0, storage=None, retries=0, accept_changes=False, dry_run=False,
+        first_seed=0, epochs=1,
+    )  # fmt: skip
+    Search.begin(tmp_path, definition)
+    write = JournalStorage.set_study_system_attr
+
+    def slowly(*given: Any) -> None:  # between Optuna's look at the last point's number and its note of the new one
+        time.sleep(0.1)
+        write(*given)
+
+    monkeypatch.setattr(JournalStorage, "set_study_system_attr", slowly)
+
+    def worker() -> None:
+        search = Search(tmp_path)
+        while (trial := search.take(definition)) is not None:
+            search.draw(trial, definition)
+            search.finish(trial, TrialState.COMPLETE, [0.5])
+
+    children = [fork(worker) for _ in range(2)]
+    assert [child() for child in children] == [0, 0]
+    drawn = [trial.params["optimizer.learning_rate"] for trial in trials(tmp_path)]
+    assert len(set(drawn)) == len(drawn) == 6
 
 
 def test_workers_have_one_blas_thread_and_share_the_cache(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
+from runs import fork
 
 from mlp.search.journal import Journal, locked, open_storage
 from mlp.search.study import signals_deferred
@@ -30,15 +31,7 @@ def lines(directory: Path) -> list[bytes]:
 
 def in_child(work: Callable[[], None]) -> int:
     """Do `work` in a forked process; its exit code, negative after a signal."""
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return fork(work)()
 
 
 def limit_files(size: int, signal_too: bool) -> None:

@@ -136,6 +136,16 @@ class Search:
             self.beat(trial)
             return trial
 
+    def draw(self, trial: optuna.Trial, definition: Definition) -> list[str]:
+        """The overrides of a trial that was taken, drawn and recorded.
+
+        One trial at a time: Optuna counts the points of a quasi-random sequence without a lock.
+        """
+        with self._alone():
+            overrides = [*definition.fixed, *definition.space.suggest(trial)]
+            trial.set_user_attr("overrides", overrides)
+            return overrides
+
     def busy(self) -> bool:
         """Whether trials are waiting or running, here or elsewhere."""
         states = (TrialState.WAITING, TrialState.RUNNING)

@@ -118,8 +118,7 @@ class Worker:
         facts: dict[str, Any] = {}
         state, values = TrialState.COMPLETE, None
         try:
-            overrides = [*definition.fixed, *definition.space.suggest(trial)]
-            trial.set_user_attr("overrides", overrides)
+            overrides = search.draw(trial, definition)
             for place in range(definition.seeds):
                 pruned, summary = self._run_seed(search, trial, overrides, place)
                 summaries.append(summary)
