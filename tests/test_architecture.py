@@ -48,6 +48,7 @@ MAY_IMPORT = {
     "mlp.report": (
         "mlp.nn.metrics",
         "mlp.nn.naming",
+        "mlp.nn.types",
         "mlp.data",
         "mlp.config",
         "mlp.conf_files",

@@ -11,7 +11,10 @@ from omegaconf import DictConfig
 
 
 class SearchSweeper(Sweeper):
-    """Runs the search that `search` and the sweeps of the command line describe."""
+    """Runs the search that `search` and the sweeps of the command line describe.
+
+    `params`: further sweeps, as an experiment file gives them. What the command line says of a key counts instead.
+    """
 
     def __init__(self, params: Mapping[str, str] | None = None) -> None:
         self.params = dict(params or {})
@@ -24,5 +27,6 @@ class SearchSweeper(Sweeper):
 
         assert self.hydra_context is not None
         assert self.config is not None
-        further = [f"{key}={value}" for key, value in self.params.items()]
+        given = {word.lstrip("+~").partition("=")[0] for word in arguments}
+        further = [f"{key}={value}" for key, value in self.params.items() if key.lstrip("+") not in given]
         return run(self.hydra_context, self.config, [*further, *arguments])

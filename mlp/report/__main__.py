@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlp.errors import UserError
+from mlp.errors import UserError, unknown
 
 
 def draw_run(args: argparse.Namespace) -> list[Path]:
@@ -32,6 +32,17 @@ def draw_augmented(args: argparse.Namespace) -> list[Path]:
     return augmented.draw(dataset, option("augment", args.name, Augmentation), args.name, args.out)
 
 
+def build_studies(args: argparse.Namespace) -> list[Path]:
+    from mlp.conf_files import options
+    from mlp.config import canonical
+    from mlp.report.studies import build
+
+    dataset = canonical("dataset", args.dataset)
+    if dataset not in options("dataset"):
+        raise UserError(unknown("dataset", args.dataset, options("dataset")))
+    return build.report(args.only, dataset, args.quick, not args.no_run, args.out)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m mlp.report", description="Draw plots from the files of runs.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -48,12 +59,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     images.add_argument("out", metavar="FILE.png", type=Path, help="where the picture goes")
     images.set_defaults(draw=draw_augmented)
 
+    purpose = "run what the ten studies miss, and write report.md and index.html"
+    studies = commands.add_parser("studies", help=purpose, description=purpose)
+    studies.add_argument("--only", nargs="+", default=[], metavar="NAME", help="only these: names of conf/experiment")
+    studies.add_argument("-d", "--dataset", default="mnist", help="what they are about (default mnist)")
+    studies.add_argument("--quick", action="store_true", help="a small version, in about two minutes")
+    studies.add_argument("--no-run", action="store_true", help="train nothing; say which runs are missing")
+    studies.add_argument("--out", default="report", metavar="DIR", type=Path, help="where it goes (default report)")
+    studies.set_defaults(draw=build_studies)
+
     args = parser.parse_args(argv)
     try:
         paths: list[Path] = args.draw(args)
     except (UserError, OSError) as error:  # OSError: no permission, no space, a file where a folder should be
         print(f"error: {error}", file=sys.stderr)
         return UserError.exit_code
+    except KeyboardInterrupt:
+        print("Interrupted. The same command goes on.", file=sys.stderr)
+        return 130
     print(*paths, sep="\n")
     return 0
 

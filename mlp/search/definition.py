@@ -38,7 +38,11 @@ WARM_UP_TRIALS, WARM_UP_EPOCHS = 5, 2  # the last epoch that is never pruned is 
 
 @dataclass(frozen=True)
 class Definition:
-    """A search as it was asked for. `fixed` are the overrides that all trials share."""
+    """A search as it was asked for. `fixed` are the overrides that all trials share.
+
+    `named_in_file`: the name is of an experiment file, not of the command line. Files that give the same name mean
+    the same search.
+    """
 
     name: str
     space: Space
@@ -56,6 +60,7 @@ class Definition:
     dry_run: bool
     first_seed: int
     epochs: int
+    named_in_file: bool = False
 
     @classmethod
     def of(cls, config: DictConfig, arguments: Sequence[str], loader: ConfigLoader | None = None) -> Definition:
@@ -111,7 +116,8 @@ class Definition:
         workers = given["workers"]
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         unnamed = cls(
-            name=str(given["name"] or ""),
+            name=str(given["name"] or "").replace("{dataset}", str(choices["dataset"])),
+            named_in_file=bool(given["name"]) and not any(word.startswith("search.name=") for word in arguments),
             space=space,
             fixed=tuple(fixed),
             sampler=sampler,
@@ -136,10 +142,11 @@ class Definition:
 
     def described(self) -> dict[str, Any]:
         """What makes two searches the same: written to search.json, and compared when one continues."""
+        aside = ("tracker", "save.", *(["+experiment="] if self.named_in_file else []))
         return {
             "sampler": self.sampler,
             "space": self.space.describe(),
-            "fixed": sorted(word for word in self.fixed if not word.startswith(("tracker", "save."))),
+            "fixed": sorted(word for word in self.fixed if not word.startswith(aside)),
             "seeds": self.seeds,
             "objectives": list(self.objectives),
             "pruner": self.pruner,

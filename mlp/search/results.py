@@ -278,6 +278,8 @@ def repeat(search: Search, trial: FrozenTrial) -> str:
     path = directory(search, trial)
     if path is not None and path.name.startswith("seed_"):
         words.append(f"seed={path.name.removeprefix('seed_')}")
+    if any(word.startswith("+experiment=") for word in words):
+        words.append("hydra.mode=RUN")  # the experiment's own may be the search
     return shlex.join(["python", "train.py", *words])
 
 

@@ -18,6 +18,7 @@ from mlp.nn.types import Array
 from mlp.training.average import WeightAverage
 
 if TYPE_CHECKING:
+    from mlp.data import Samples
     from mlp.training.callbacks import Callback
 
 #: Independent sources of randomness, in the order in which a run's seed is spawned into them.
@@ -41,6 +42,7 @@ class Run:
     schedule: Schedule
     random: dict[str, np.random.Generator]
     callbacks: Sequence[Callback] = ()
+    train: Samples | None = None  # what it trains on, from the start of the training
 
     epochs: int = 0  # how many are to be trained in all
     steps_per_epoch: int = 0

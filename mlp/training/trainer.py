@@ -72,7 +72,7 @@ class Trainer:
 
         Raises Diverged when the loss of a batch is NaN or infinite.
         """
-        network = run.network
+        network, run.train = run.network, train
         batches = Batches(
             train, network.sizes[-1], self.batch_size, run.random["shuffle"], network.dtype,
             augmentation, run.random["augment"], image_shape,

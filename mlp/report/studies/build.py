@@ -1,0 +1,117 @@
+"""From studies to a report: run what is missing, analyse, and write index.html, report.md and the figures."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlp.conf_files import CONF
+from mlp.errors import UserError, unknown
+from mlp.files import atomic_write
+from mlp.report import style
+from mlp.report.studies import STUDIES
+from mlp.report.studies.page import html, markdown
+from mlp.report.studies.study import Analysis, Findings, Picture, Study
+
+RUNS = Path("multirun_outputs")
+TRAIN = CONF.parent / "train.py"
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A study that is answered, or the reason why it is not."""
+
+    study: Study
+    command: str
+    found: Findings
+    analysis: Analysis | None
+    problem: str = ""
+
+
+def chosen(names: Sequence[str]) -> list[Study]:
+    """The studies with these names, all where none is given, in the order of the report. Raises UserError."""
+    known = [study.name for study in STUDIES]
+    for name in names:
+        if name not in known:
+            raise UserError(unknown("study", name, known))
+    return [study for study in STUDIES if not names or study.name in names]
+
+
+def command(study: Study, dataset: str, quick: bool) -> str:
+    """What makes the study's runs, as a user types it."""
+    return shlex.join(["python", "train.py", *study.overrides(dataset, quick)])
+
+
+def run(studies: Sequence[Study], dataset: str, quick: bool) -> None:
+    """Run what the studies still miss; what is done is not run again. A study that fails is reported, and left out.
+
+    Raises KeyboardInterrupt when its training was interrupted: the same command goes on.
+    """
+    commands = {tuple(study.overrides(dataset, quick)): study for study in studies}  # two may share their runs
+    minutes = sum(study.seconds for study in commands.values()) / 60
+    size = "the small version" if quick else f"from nothing about {minutes:.0f} minutes on two cores"
+    print(f"{len(studies)} studies on {dataset}: {size}; what is done is not run again.", flush=True)
+    for place, (words, study) in enumerate(commands.items(), 1):
+        print(f"\n[{place}/{len(commands)}] {study.title}\n{command(study, dataset, quick)}", flush=True)
+        started = time.monotonic()
+        ended = subprocess.run([sys.executable, str(TRAIN), *words])
+        if ended.returncode in (130, 143, -2, -15):
+            raise KeyboardInterrupt
+        if ended.returncode:
+            print(f"{study.name}: its runs ended with exit code {ended.returncode}", file=sys.stderr, flush=True)
+        print(f"{time.monotonic() - started:.0f} s", flush=True)
+
+
+def missing(studies: Sequence[Study], dataset: str, quick: bool) -> list[str]:
+    """The commands of those studies that have no finished run yet."""
+    lines = [command(s, dataset, quick) for s in studies if not s.findings(RUNS, dataset, quick).runs]
+    return list(dict.fromkeys(lines))
+
+
+def chapters(studies: Sequence[Study], dataset: str, quick: bool) -> list[Chapter]:
+    """Analyse the studies; one that cannot be answered says why."""
+    made = []
+    for study in studies:
+        found = study.findings(RUNS, dataset, quick)
+        line = command(study, dataset, quick)
+        try:
+            made.append(Chapter(study, line, found, study.analyse(found)))
+        except (UserError, OSError) as error:
+            made.append(Chapter(study, line, found, None, str(error)))
+    return made
+
+
+def write(made: Sequence[Chapter], dataset: str, out: Path) -> list[Path]:
+    """Write the figures, report.md and index.html into `out`; return their paths."""
+    figures = out / "figures"
+    figures.mkdir(parents=True, exist_ok=True)
+    blocks = [block for chapter in made if chapter.analysis for block in chapter.analysis.blocks]
+    pictures = [block for block in blocks if isinstance(block, Picture)]
+    paths = [style.save(picture.draw(), figures / f"{picture.name}.png") for picture in pictures]
+    for name, text in (("report.md", markdown(made, dataset)), ("index.html", html(made, dataset, figures))):
+        with atomic_write(out / name, "w") as file:
+            file.write(text)
+        paths.append(out / name)
+    return paths
+
+
+def report(names: Sequence[str], dataset: str, quick: bool, training: bool, out: Path) -> list[Path]:
+    """All that `python -m mlp.report studies` does. Raises UserError where nothing could be answered."""
+    studies = chosen(names)
+    if training:
+        run(studies, dataset, quick)
+    elif lacking := missing(studies, dataset, quick):
+        print("No runs yet; these commands make them:", *lacking, sep="\n  ")
+    made = chapters(studies, dataset, quick)
+    for chapter in made:
+        if chapter.problem:
+            print(f"{chapter.study.name} is left out: {chapter.problem}", file=sys.stderr)
+    if not any(chapter.analysis for chapter in made):
+        raise UserError(f"no study could be answered from the runs in {os.path.abspath(RUNS)}")
+    return write(made, dataset, out)

@@ -1,0 +1,40 @@
+"""Run directories made by hand for tests: files that no training wrote, with the numbers that a test wants."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import OmegaConf
+
+from mlp.launch import compose
+from mlp.settings import plain
+
+
+def make_run(
+    directory: Path,
+    overrides: Sequence[str],
+    metrics: Mapping[str, Sequence[float]],
+    summary: Mapping[str, Any] | None = None,
+    **arrays: Mapping[str, np.ndarray],
+) -> Path:
+    """A finished run in `directory`: configured by `overrides`, with these columns of metrics.csv beside those that
+    every run has, and a file NAME.npz for each of `arrays`."""
+    directory.mkdir(parents=True)
+    config = plain(compose(overrides))
+    (directory / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(config)))
+    epochs = len(next(iter(metrics.values())))
+    always = ("learning_rate", "train_loss", "train_accuracy", "train_f1", "val_loss", "val_accuracy", "val_f1")
+    columns = {"epoch": list(range(1, epochs + 1)), **{name: [0.5] * epochs for name in always}, **metrics}
+    with (directory / "metrics.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(columns)
+        table.writerows(zip(*columns.values(), strict=True))
+    facts = {"status": "completed", "test_accuracy": 0.5, "total_seconds": 1.0, "started": "2026-01-02T03:04:05",
+             "environment": {"processor": "a processor", "cores": 2, "numpy": "2.4"}, **(summary or {})}  # fmt: skip
+    (directory / "summary.json").write_text(json.dumps(facts))
+    for name, content in arrays.items():
+        np.savez(directory / f"{name}.npz", **content)  # type: ignore[arg-type]
+    return directory
