@@ -56,5 +56,5 @@ def test_the_curves_are_the_losses_over_the_loss_of_guessing(tmp_path: Path) -> 
 
 
 def test_without_runs_it_says_so(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="loss_comparison: no finished runs in .*loss_comparison-digits"):
+    with pytest.raises(UserError, match=r"loss_comparison: no finished runs in .*loss_comparison-digits"):
         STUDY.analyse(STUDY.findings(tmp_path, "digits"))
