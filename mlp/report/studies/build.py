@@ -70,17 +70,18 @@ def run(studies: Sequence[Study], dataset: str, quick: bool) -> None:
 
 def missing(studies: Sequence[Study], dataset: str, quick: bool) -> list[str]:
     """The commands of those studies that have no finished run yet."""
-    lines = [command(s, dataset, quick) for s in studies if not s.findings(RUNS, dataset, quick).runs]
-    return list(dict.fromkeys(lines))
+    lacking = [s for s in studies if not list(s.directory(RUNS, dataset, quick).glob("*/summary.json"))]
+    return list(dict.fromkeys(command(study, dataset, quick) for study in lacking))
 
 
 def chapters(studies: Sequence[Study], dataset: str, quick: bool) -> list[Chapter]:
     """Analyse the studies; one that cannot be answered says why."""
     made = []
     for study in studies:
-        found = study.findings(RUNS, dataset, quick)
+        found = Findings([], study.on(dataset), study.directory(RUNS, dataset, quick), quick)
         line = command(study, dataset, quick)
         try:
+            found = study.findings(RUNS, dataset, quick)
             made.append(Chapter(study, line, found, study.analyse(found)))
         except (UserError, OSError) as error:
             made.append(Chapter(study, line, found, None, str(error)))

@@ -102,13 +102,16 @@ class LossComparison(Study):
         start = first[optimizer, "cross_entropy"].mean - first[optimizer, "mean_squared_error"].mean
         epochs = len(groups[optimizer, "cross_entropy"][0].metrics["epoch"])
         scores = f"{ce.percent()} test accuracy with cross-entropy, {mse.percent()} with the squared error"
-        if lead <= chance:
+        if len(ce.values) > 1 and lead <= chance:
             verdict = f"after {epochs} epochs the two do not differ by more than the seeds do ({scores})"
+        elif not lead:
+            verdict = f"after {epochs} epochs the two are equal ({scores})"
         else:
             winner = "cross-entropy" if ahead > 0 else "the squared error"
             verdict = f"after {epochs} epochs {winner} is {100 * lead:.2f} points ahead ({scores})"
         begin = "ahead of" if start > 0 else "behind"
-        early = f"after the first epoch cross-entropy is {100 * abs(start):.1f} points {begin} the squared error"
+        gap = f"{100 * abs(start):.1f} points {begin}" if start else "level with"
+        early = f"after the first epoch cross-entropy is {gap} the squared error"
         return f"With **{optimizer}** {early}; {verdict}."
 
 

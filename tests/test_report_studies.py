@@ -1,0 +1,193 @@
+"""The report of the studies: what is missing is run or named, and one page holds everything."""
+
+import base64
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from made_runs import make_run
+from matplotlib.figure import Figure
+from runs import run
+
+from mlp.conf_files import options
+from mlp.errors import UserError
+from mlp.report import style
+from mlp.report.studies import STUDIES, build
+from mlp.report.studies.build import Chapter
+from mlp.report.studies.study import Analysis, Findings, Picture, Spread, Study, Table, listed
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def report(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mlp.report", "studies", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=100, env=environment())
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "WANDB_MODE": "disabled"}
+
+
+class Page(HTMLParser):
+    """What a browser would load, link to and show."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.open: list[str] = []
+        self.cells: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.loaded += [str(values[name]) for name in ("src", "srcset", "data") if name in values]
+        self.links += [str(values["href"])] if tag == "a" else []
+        self.loaded += [str(values["href"])] if tag == "link" else []
+        self.ids += [str(values["id"])] if "id" in values else []
+        if tag not in ("meta", "img", "br", "link", "hr"):
+            self.open.append(tag)
+        if tag == "td":
+            self.cells.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "td" in self.open:
+            self.cells[-1] += data
+
+
+class Made(Study):
+    """A study whose answer is made up."""
+
+    name, title, question, seconds = "loss_comparison", "A <title> & more", "Is 1 < 2?", 1.0
+    references = ("A. Author: A work, 2020",)
+
+    def analyse(self, found: Findings) -> Analysis:
+        raise NotImplementedError
+
+
+def square() -> Figure:
+    figure = style.new_figure(2, 2)
+    figure.subplots().plot([0, 1])
+    return figure
+
+
+def chapters(tmp_path: Path) -> list[Chapter]:
+    study = Made()
+    make_run(tmp_path / "loss_comparison-digits" / "0", ["dataset=digits", "seed=7"], {"val_loss": [1.0]})
+    found = study.findings(tmp_path, "digits")
+    table = Table(["name", "a | b"], [["<i>x</i>", "1 | 2"]], "What it *says*.")
+    analysis = Analysis(["Some **text**, 1 < 2.", Picture("square", square, "A line."), table], {})
+    return [Chapter(study, "python train.py 'a b'", found, analysis), Chapter(study, "c", found, None, "no runs")]
+
+
+def test_the_page_is_whole_and_loads_nothing(tmp_path: Path) -> None:
+    build.write(chapters(tmp_path), "digits", tmp_path / "out")
+    text = (tmp_path / "out" / "index.html").read_text()
+    page = Page(text)
+    assert page.open == []
+    assert [address[:22] for address in page.loaded] == ["data:image/png;base64,"]
+    image = base64.b64decode(page.loaded[0][22:])
+    assert image == (tmp_path / "out" / "figures" / "square.png").read_bytes()
+    assert "url(" not in text
+    assert "<script" not in text
+    assert {link[1:] for link in page.links} <= set(page.ids)
+    assert page.cells == ["<i>x</i>", "1 | 2"]
+    assert "Some <strong>text</strong>, 1 &lt; 2." in text
+    assert "A &lt;title&gt; &amp; more" in text
+    assert "Not answered: no runs" in text
+    assert "1 run on digits, seed 7" in text
+
+
+def test_markdown_says_the_same(tmp_path: Path) -> None:
+    build.write(chapters(tmp_path), "digits", tmp_path / "out")
+    text = (tmp_path / "out" / "report.md").read_text()
+    for part in (
+        "Some **text**, 1 < 2.",
+        "![square](figures/square.png)\n\nA line.",
+        "| name | a \\| b |\n| --- | --- |\n| <i>x</i> | 1 \\| 2 |\n\nWhat it *says*.",
+        "```\npython train.py 'a b'\n```",
+        "References: A. Author: A work, 2020.",
+        "1 run on digits, seed 7",
+        "Not answered: no runs",
+    ):
+        assert part in text, part
+    assert all((tmp_path / "out" / name).is_file() for name in re.findall(r"\]\((figures/[^)]+)\)", text))
+
+
+def test_every_study_has_an_experiment_that_names_its_search() -> None:
+    for study in STUDIES:
+        assert study.name in options("experiment")
+        assert study.directory(Path("runs"), "digits").parent == Path("runs")
+        assert study.directory(Path("runs"), "digits", quick=True).name.endswith("-quick")
+        assert study.seconds > 0
+        assert study.title
+        assert study.question
+
+
+def test_a_study_from_nothing_and_again(tmp_path: Path) -> None:
+    first = report(tmp_path, "--only", "loss_comparison", "-d", "digits", "--quick", "--out", "made/report")
+    assert first.returncode == 0, first.stderr
+    assert (
+        "python train.py +experiment=loss_comparison dataset=digits training.epochs=2 seed=0 "
+        "search.name=loss_comparison-digits-quick"
+    ) in first.stdout
+    assert "4 trials to run" in first.stdout
+    page = (tmp_path / "made/report/index.html").read_bytes()
+    again = report(tmp_path, "--only", "loss_comparison", "-d", "digits", "--quick", "--out", "made/report")
+    assert "nothing is left to run" in again.stdout
+    assert (tmp_path / "made/report/index.html").read_bytes() == page
+    # What the experiment file runs may be narrowed on the command line, under another name.
+    ended = run(tmp_path, "+experiment=loss_comparison", "-d", "digits", "-e", "1", "seed=0,1", "optimizer=adam",
+                "search.name=other", "tracker=none")  # fmt: skip
+    assert "other: 4 done" in ended.out
+
+
+def test_without_training_the_commands_are_named(tmp_path: Path) -> None:
+    ended = report(tmp_path, "--only", "loss_comparison", "-d", "fashion", "--no-run")
+    assert ended.returncode == 2
+    ended = report(tmp_path, "--only", "loss_comparison", "-d", "fashion-mnist", "--no-run")
+    assert ended.returncode == 2
+    assert "python train.py +experiment=loss_comparison dataset=fashion_mnist" in ended.stdout
+    assert ended.stderr.endswith(f"error: no study could be answered from the runs in {tmp_path}/multirun_outputs\n")
+    assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--only", "loss_comparson"], "study 'loss_comparson' is unknown; did you mean 'loss_comparison'?"),
+        (["-d", "mnis"], "dataset 'mnis' is unknown; did you mean 'mnist'?"),
+    ],
+)
+def test_a_wrong_name_is_one_message(tmp_path: Path, arguments: list[str], message: str) -> None:
+    ended = report(tmp_path, *arguments)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"error: {message}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_run_leaves_its_study_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_dir = make_run(tmp_path / "loss_comparison-digits" / "0", ["dataset=digits"], {"val_loss": [1.0]})
+    (run_dir / "summary.json").write_text("{")
+    monkeypatch.setattr(build, "RUNS", tmp_path)
+    study = next(study for study in STUDIES if study.name == "loss_comparison")
+    with pytest.raises(UserError, match=r"summary\.json"):
+        study.findings(tmp_path, "digits")
+    [chapter] = build.chapters([study], "digits", quick=False)
+    assert chapter.analysis is None
+    assert "summary.json is damaged" in chapter.problem
+
+
+def test_spreads_and_lists_in_words() -> None:
+    assert Spread([0.5]).percent() == "50.00 %"
+    assert Spread([0.4, 0.6]).percent(1) == "50.0 ± 14.1 %"
+    assert [listed(names) for names in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
