@@ -10,14 +10,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import runs
+from hydra import compose, initialize_config_dir
+from hydra._internal.callbacks import Callbacks
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
+from hydra.types import HydraContext
+from omegaconf import DictConfig
 from optuna.trial import TrialState
 
+from hydra_plugins.mlp_search.launcher import LocalLauncher
+from mlp.conf_files import CONF
 from mlp.launch import explain
 from mlp.search.study import Search
 
@@ -153,3 +160,42 @@ def test_an_engine_that_is_not_installed_is_named_with_its_extra(engine: str, ex
     error = HydraException(f"In 'hydra/config': Could not find 'hydra/launcher/{engine}'\n\nAvailable options ...")
     message = f"hydra/launcher={engine} is not installed: pip install -c requirements.lock -e '.[{extra}]'"
     assert explain(error, []) == message
+
+
+# Interruptions of the local one
+
+
+class Lost:
+    """A task that is interrupted in a finalizer, where Python drops what is raised, and then goes on until told."""
+
+    interrupted: Sequence[int] = ()
+
+    def __call__(self, _: DictConfig) -> None:
+        class Finalized:
+            def __del__(self) -> None:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        del [Finalized()][0]
+        until = time.monotonic() + 20
+        while not self.interrupted and time.monotonic() < until:
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+
+def test_an_interruption_that_a_finalizer_swallows_is_heeded(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        config = compose(
+            "config", overrides=[f"hydra.sweep.dir={tmp_path}", "search.name=x"], return_hydra_config=True
+        )
+        loader = GlobalHydra.instance().config_loader()
+    launcher = LocalLauncher()
+    context = HydraContext(config_loader=loader, callbacks=Callbacks())
+    launcher.setup(hydra_context=context, task_function=Lost(), config=config)
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        launcher.launch([["hydra.sweep.subdir=0"]], initial_job_idx=0)
+    assert time.monotonic() - started < 15
+    assert capfd.readouterr().err == ""

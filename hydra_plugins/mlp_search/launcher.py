@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
@@ -53,6 +53,7 @@ class LocalLauncher(Launcher):
 
     def __init__(self, restarts: int = 1000) -> None:
         self.restarts = restarts
+        self._interrupted: list[int] = []  # in a job: the signals that came
         #: Called while the jobs run.
         self.meanwhile: Callable[[], None] = lambda: None
 
@@ -79,6 +80,8 @@ class LocalLauncher(Launcher):
                             self.restarts -= 1
                             os.close(process.errors)
                             self._fork(processes, number, jobs[number])
+                        elif code in (130, 143):  # so were we, if Python did not lose it in a finalizer
+                            raise _interruption(code - 128)
                         else:
                             results[number] = _result(process.error(code), jobs[number])
                     time.sleep(POLL)
@@ -107,7 +110,7 @@ class LocalLauncher(Launcher):
         code = 1
         try:
             try:
-                _interrupt_once()
+                self._interrupted = _interrupt_once()
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTIONS)
                 self._run(number, overrides, parent)
                 code = 0
@@ -125,6 +128,8 @@ class LocalLauncher(Launcher):
     def _run(self, number: int, overrides: Sequence[str], parent: int) -> None:
         if hasattr(self.task_function, "parent"):
             self.task_function.parent = parent
+        if hasattr(self.task_function, "interrupted"):
+            self.task_function.interrupted = self._interrupted
         config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
         with open_dict(config):
             config.hydra.job.id, config.hydra.job.num = str(number), number
@@ -177,10 +182,8 @@ def _stop(pids: list[int]) -> None:
 
 @contextmanager
 def _sigterm_interrupts() -> Iterator[None]:
-    from mlp.experiment import Terminated
-
-    def interrupt(*_: Any) -> None:
-        raise Terminated
+    def interrupt(number: int, _: object) -> None:
+        raise _interruption(number)
 
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
@@ -189,17 +192,28 @@ def _sigterm_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _interrupt_once() -> None:
-    """Of Ctrl-C and the SIGTERM that follows it only the first interrupts; what it sets off is left in peace."""
-    from mlp.experiment import Terminated
+def _interrupt_once() -> list[int]:
+    """Of Ctrl-C and the SIGTERM that follows it only the first interrupts; what it sets off is left in peace.
 
+    Python drops what is raised in a finalizer, with a report of it. So the signals that came are returned, for later
+    looks, and the report is left out.
+    """
     came: list[int] = []
 
     def interrupt(number: int, _: object) -> None:
         came.append(number)
         if len(came) == 1:
-            raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+            raise _interruption(number)
 
     for number in INTERRUPTIONS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, interrupt)
+    report = sys.unraisablehook
+    sys.unraisablehook = lambda lost: None if isinstance(lost.exc_value, KeyboardInterrupt) else report(lost)
+    return came
+
+
+def _interruption(number: int) -> KeyboardInterrupt:
+    from mlp.experiment import Terminated
+
+    return Terminated() if number == signal.SIGTERM else KeyboardInterrupt()

@@ -78,7 +78,9 @@ class Worker:
     hydra_context: HydraContext
     config: DictConfig
     present: str | None = None  # a file that exists while the command that started the search wants its workers
-    parent: int | None = None  # the process without which the worker ends; set by a launcher that forks
+    # Set by a launcher that forks: the process without which the worker ends, and the signals that came to stop it.
+    parent: int | None = None
+    interrupted: Sequence[int] = ()
 
     def __call__(self, _: DictConfig) -> int:
         directory, finished = Path(self.directory), 0
@@ -89,7 +91,7 @@ class Worker:
                 finished += 1
         except BaseException:
             search.give_back()
-            if self.wanted():
+            if self.wanted() or self.interrupted:
                 raise  # otherwise nobody is there to be told
         return finished
 
@@ -103,9 +105,9 @@ class Worker:
             time.sleep(IDLE)
 
     def wanted(self) -> bool:
-        """Whether the program that started the worker is still there, and was not interrupted."""
+        """Whether the program that started the worker is still there, and neither of them was interrupted."""
         orphaned = self.parent is not None and os.getppid() != self.parent
-        return not orphaned and (self.present is None or Path(self.present).exists())
+        return not orphaned and not self.interrupted and (self.present is None or Path(self.present).exists())
 
     def check_wanted(self) -> None:
         if not self.wanted():
