@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from mlp.files import atomic_write, plain
 from mlp.search import figures, results
+from mlp.search.axes import number
 from mlp.search.definition import minimised
 from mlp.search.progress import clock
 from mlp.search.study import LOST, Search, counts
@@ -202,7 +203,7 @@ def _history(search: Search, trials: Sequence[FrozenTrial]) -> str:
             best = (min if minimised(name) else max)(done, key=lambda t, index=index: t.values[index])  # type: ignore[misc]
             after = sum(trial.number > best.number for trial in done)
             text += (
-                f" The best, {figures.number(best.values[index])}, came with trial {best.number}; "
+                f" The best, {number(best.values[index])}, came with trial {best.number}; "
                 f"{_count(after, 'completed trial')} after it brought no more."
             )
         parts.append(_p(text) + _figure(figures.history(search, trials, index), name=f"History of {name}"))
