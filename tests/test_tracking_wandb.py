@@ -22,7 +22,7 @@ import pytest
 import wandb_file
 
 from mlp.tracking import WandbTracker
-from mlp.tracking.wandb import _reachable
+from mlp.tracking.session import reachable
 
 EPOCHS = [
     {"epoch": epoch, "learning_rate": 1e-3 / epoch, "train_loss": 0.1 * 3 / epoch, "val_loss": 2 / 7 / epoch,
@@ -501,10 +501,10 @@ def test_waiting_for_the_service_is_shortened_where_that_is_known_and_left_alone
     code = f"""
 import sys
 from wandb.sdk.lib.service import service_port_file
-from mlp.tracking.wandb import _service_asked_often
+from mlp.tracking.session import service_asked_often
 {release}
 before = dict(vars(service_port_file))
-with _service_asked_often():
+with service_asked_often():
     assert (vars(service_port_file) == before) is bool({release!r})
 assert vars(service_port_file) == before
 """
@@ -573,8 +573,8 @@ def test_broken_results_do_not_lose_the_end_of_the_run(tmp_path: Path) -> None:
 def test_a_server_is_reachable_when_a_port_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with silent_server() as (url, _):
-        assert _reachable(url)
-    assert not _reachable(url)
+        assert reachable(url)
+    assert not reachable(url)
 
 
 def test_a_server_behind_a_proxy_is_reachable_when_the_proxy_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -582,9 +582,9 @@ def test_a_server_behind_a_proxy_is_reachable_when_the_proxy_is(monkeypatch: pyt
         monkeypatch.delenv(name, raising=False)
     with silent_server() as (url, _):
         monkeypatch.setenv("https_proxy", url)
-        assert _reachable("https://wandb.invalid")
-        assert _reachable("https://wandb.invalid", proxy=url.removeprefix("http://"))
-    assert not _reachable("https://wandb.invalid")
+        assert reachable("https://wandb.invalid")
+        assert reachable("https://wandb.invalid", proxy=url.removeprefix("http://"))
+    assert not reachable("https://wandb.invalid")
 
 
 @pytest.mark.parametrize(
