@@ -52,6 +52,7 @@ MAY_IMPORT = {
         "mlp.data",
         "mlp.config",
         "mlp.conf_files",
+        "mlp.tracking.session",  # to publish the studies
         "mlp.files",
         "mlp.errors",
     ),

@@ -5,24 +5,19 @@ import hashlib
 import json
 import os
 import pty
-import socket
 import subprocess
 import sys
 import textwrap
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
 
 import pytest
 import wandb_file
+from wandb_server import answering_server, environment, silent_server
 
 from mlp.tracking import WandbTracker
-from mlp.tracking.wandb import _reachable
+from mlp.tracking.session import reachable
 
 EPOCHS = [
     {"epoch": epoch, "learning_rate": 1e-3 / epoch, "train_loss": 0.1 * 3 / epoch, "val_loss": 2 / 7 / epoch,
@@ -99,14 +94,6 @@ class Finished:
         return self.stderr.splitlines()
 
 
-def environment(place: Path, **variables: str) -> dict[str, str]:
-    """That of a user without an account: a home of their own, and no setting of W&B or of a proxy."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB", "NETRC", "XDG_"))}
-    kept = {k: v for k, v in kept.items() if not k.lower().endswith("_proxy")}
-    (place / "home").mkdir(exist_ok=True)
-    return kept | {"HOME": str(place / "home")} | variables
-
-
 def command(code: str) -> list[str]:
     prefix = PROGRAM.replace("{epochs!r}", repr(EPOCHS)).replace("{config!r}", repr(CONFIG))
     return [sys.executable, "-c", prefix + textwrap.dedent(code)]
@@ -120,63 +107,6 @@ def execute(place: Path, code: str = TRAIN, **variables: str) -> Finished:
     )  # fmt: skip
     assert process.returncode == 0, process.stderr
     return Finished(place, process.stdout, process.stderr)
-
-
-@contextmanager
-def silent_server() -> Iterator[tuple[str, list[socket.socket]]]:
-    """A server that accepts connections and never answers: its address, and the connections so far."""
-    connections: list[socket.socket] = []
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def accept() -> None:
-            while True:
-                try:
-                    connections.append(server.accept()[0])
-                except OSError:
-                    return
-
-        thread = threading.Thread(target=accept)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.getsockname()[1]}", connections
-        finally:
-            server.shutdown(socket.SHUT_RDWR)
-            thread.join()
-    for connection in connections:
-        connection.close()
-
-
-class Answers(BaseHTTPRequestHandler):
-    """As much of W&B's server as a run without artifacts talks to. Keeps what the runs sent."""
-
-    received: ClassVar[list[dict[str, Any]]] = []
-
-    def do_PUT(self) -> None:  # an upload
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.reply({})
-
-    def do_POST(self) -> None:
-        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"{}")
-        self.received.append(request)
-        variables, data = request.get("variables", {}), {}
-        if "UpsertBucket" in request.get("query", ""):
-            project = {"id": "p", "name": "numpy-mlp", "entity": {"id": "e", "name": "someone"}}
-            run = {"id": "b", "name": variables["name"], "displayName": "", "config": "{}", "project": project}
-            data = {"upsertBucket": {"bucket": run, "inserted": True}}
-        elif "CreateRunFiles" in request.get("query", ""):
-            place = f"http://127.0.0.1:{self.server.server_port}/upload"
-            files = [{"name": name, "uploadUrl": place} for name in variables["files"]]
-            data = {"createRunFiles": {"runID": "b", "uploadHeaders": [], "files": files}}
-        self.reply({"data": data})
-
-    def reply(self, content: dict[str, Any]) -> None:
-        body = json.dumps(content).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None: ...
 
 
 NOWHERE = {"WANDB_API_KEY": "0" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9"}
@@ -409,40 +339,32 @@ def test_an_offline_run_opens_no_connection_even_when_logged_in(tmp_path: Path, 
 
 
 def test_an_online_run_sends_every_epoch_and_the_exit_code(tmp_path: Path) -> None:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}"
+    with answering_server() as (url, received):
         code = """
         rows = [{"epoch": row["epoch"], "train_loss": row["train_loss"]} for row in EPOCHS]
         train(WandbTracker(), Run(directory, CONFIG), rows, "interrupted", 130)
         """
         run = execute(tmp_path, code, WANDB_API_KEY="0" * 40, WANDB_BASE_URL=url)
-        server.shutdown()
     assert run.stdout == ""
     assert run.lines == [
         f"INFO W&B: {url}/someone/numpy-mlp/runs/{run.content.run.run_id} (files: {run.files[0].parent})"
     ]
-    sent = [
-        request.get("files", {}).get("wandb-history.jsonl", {}).get("content", []) for request in Answers.received
-    ]
+    sent = [request.get("files", {}).get("wandb-history.jsonl", {}).get("content", []) for request in received]
     rows = [json.loads(line) for lines in sent for line in lines]
     assert [(row["epoch"], row["train_loss"]) for row in rows] == [
         (row["epoch"], row["train_loss"]) for row in EPOCHS
     ]
-    assert [request["exitcode"] for request in Answers.received if request.get("complete")] == [130]
+    assert [request["exitcode"] for request in received if request.get("complete")] == [130]
 
 
 def test_a_resumed_online_run_asks_the_server_for_where_it_was(tmp_path: Path) -> None:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}"
+    with answering_server() as (url, received):
         code = """
         (directory / "wandb_id.txt").write_text("earlier1")
         train(WandbTracker(), Run(directory, CONFIG), [])
         """
         execute(tmp_path, code, WANDB_API_KEY="0" * 40, WANDB_BASE_URL=url)
-        server.shutdown()
-    asked = [request for request in Answers.received if "RunResumeStatus" in request.get("query", "")]
+    asked = [request for request in received if "RunResumeStatus" in request.get("query", "")]
     assert [request["variables"]["name"] for request in asked] == ["earlier1"]
 
 
@@ -501,10 +423,10 @@ def test_waiting_for_the_service_is_shortened_where_that_is_known_and_left_alone
     code = f"""
 import sys
 from wandb.sdk.lib.service import service_port_file
-from mlp.tracking.wandb import _service_asked_often
+from mlp.tracking.session import service_asked_often
 {release}
 before = dict(vars(service_port_file))
-with _service_asked_often():
+with service_asked_often():
     assert (vars(service_port_file) == before) is bool({release!r})
 assert vars(service_port_file) == before
 """
@@ -573,8 +495,8 @@ def test_broken_results_do_not_lose_the_end_of_the_run(tmp_path: Path) -> None:
 def test_a_server_is_reachable_when_a_port_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with silent_server() as (url, _):
-        assert _reachable(url)
-    assert not _reachable(url)
+        assert reachable(url)
+    assert not reachable(url)
 
 
 def test_a_server_behind_a_proxy_is_reachable_when_the_proxy_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -582,9 +504,9 @@ def test_a_server_behind_a_proxy_is_reachable_when_the_proxy_is(monkeypatch: pyt
         monkeypatch.delenv(name, raising=False)
     with silent_server() as (url, _):
         monkeypatch.setenv("https_proxy", url)
-        assert _reachable("https://wandb.invalid")
-        assert _reachable("https://wandb.invalid", proxy=url.removeprefix("http://"))
-    assert not _reachable("https://wandb.invalid")
+        assert reachable("https://wandb.invalid")
+        assert reachable("https://wandb.invalid", proxy=url.removeprefix("http://"))
+    assert not reachable("https://wandb.invalid")
 
 
 @pytest.mark.parametrize(

@@ -33,14 +33,27 @@ def draw_augmented(args: argparse.Namespace) -> list[Path]:
 
 
 def build_studies(args: argparse.Namespace) -> list[Path]:
-    from mlp.conf_files import options
-    from mlp.config import canonical
     from mlp.report.studies import build
 
-    dataset = canonical("dataset", args.dataset)
-    if dataset not in options("dataset"):
-        raise UserError(unknown("dataset", args.dataset, options("dataset")))
-    return build.report(args.only, dataset, args.quick, not args.no_run, args.out)
+    return build.report(args.only, dataset_name(args.dataset), args.quick, not args.no_run, args.out)
+
+
+def publish_studies(args: argparse.Namespace) -> list[Path]:
+    from mlp.report.studies.publish import publish
+
+    publish(args.only, dataset_name(args.dataset), args.quick, args.out, args.project, args.entity)
+    return []
+
+
+def dataset_name(given: str) -> str:
+    """The option of conf/dataset that is meant. Raises UserError."""
+    from mlp.conf_files import options
+    from mlp.config import canonical
+
+    name = canonical("dataset", given)
+    if name not in options("dataset"):
+        raise UserError(unknown("dataset", given, options("dataset")))
+    return name
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,14 +72,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     images.add_argument("out", metavar="FILE.png", type=Path, help="where the picture goes")
     images.set_defaults(draw=draw_augmented)
 
+    which = argparse.ArgumentParser(add_help=False)
+    which.add_argument("--only", nargs="+", default=[], metavar="NAME", help="only these: names of conf/experiment")
+    which.add_argument("-d", "--dataset", default="mnist", help="what they are about (default mnist)")
+    which.add_argument("--quick", action="store_true", help="a small version, in about two minutes")
+    which.add_argument("--out", default="report", metavar="DIR", type=Path, help="where it goes (default report)")
+
     purpose = "run what the ten studies miss, and write report.md and index.html"
-    studies = commands.add_parser("studies", help=purpose, description=purpose)
-    studies.add_argument("--only", nargs="+", default=[], metavar="NAME", help="only these: names of conf/experiment")
-    studies.add_argument("-d", "--dataset", default="mnist", help="what they are about (default mnist)")
-    studies.add_argument("--quick", action="store_true", help="a small version, in about two minutes")
+    studies = commands.add_parser("studies", parents=[which], help=purpose, description=purpose)
     studies.add_argument("--no-run", action="store_true", help="train nothing; say which runs are missing")
-    studies.add_argument("--out", default="report", metavar="DIR", type=Path, help="where it goes (default report)")
     studies.set_defaults(draw=build_studies)
+
+    purpose = "upload the studies that have runs to W&B as a report; offline: say what that would be"
+    online = commands.add_parser("publish", parents=[which], help=purpose, description=purpose)
+    online.add_argument("--project", default="numpy-mlp", help="of W&B (default numpy-mlp)")
+    online.add_argument("--entity", help="user or team in W&B (default: your own)")
+    online.set_defaults(draw=publish_studies)
 
     args = parser.parse_args(argv)
     try:
@@ -77,7 +98,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Interrupted. The same command goes on.", file=sys.stderr)
         return 130
-    print(*paths, sep="\n")
+    for path in paths:
+        print(path)
     return 0
 
 

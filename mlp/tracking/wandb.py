@@ -6,27 +6,21 @@ import logging
 import os
 import re
 import shlex
-import socket
-import sys
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit
 
 from mlp.errors import unknown
+from mlp.tracking import session
 
 if TYPE_CHECKING:
     from wandb import Run as WandbRun
-    from wandb import Settings
 
 log = logging.getLogger(__name__)
 
-MODES = ("auto", "online", "offline", "disabled")
 MODEL_FILES = ("best_model.npy", "best_config.json")
 ID_FILE = "wandb_id.txt"
-PROBE_SECONDS = 2.0
 
 
 class TrackedRun(Protocol):
@@ -76,15 +70,13 @@ class WandbTracker:
         log_plots: bool = True,
         timeout: float = 30.0,
     ) -> None:
-        if mode not in MODES:
-            raise ValueError(unknown("mode", str(mode), MODES))
-        if not 0 < len(project) <= 128 or set(project) & set(r"/\#?%:"):
-            raise ValueError(rf"project must be 1 to 128 characters without any of / \ # ? % : . Got {project!r}")
+        if mode not in session.MODES:
+            raise ValueError(unknown("mode", str(mode), session.MODES))
         if isinstance(tags, str) or not all(isinstance(tag, str) and 0 < len(tag) <= 64 for tag in tags):
             raise ValueError(f"tags must be a list of strings of 1 to 64 characters. Got {tags!r}")
         if not timeout > 0:
             raise ValueError(f"timeout must be > 0 seconds. Got {timeout}")
-        self.project = project
+        self.project = session.project_name(project)
         self.entity = entity
         self.mode = mode
         self.group = group
@@ -123,7 +115,7 @@ class WandbTracker:
             if not self._failed:
                 self._log_results(self._run, run)
         with self._harmless("finish"):
-            self._finish(self._run, run.exit_code)
+            session.finish(self._run, run.exit_code)
         self._run = None
 
     @contextmanager
@@ -133,116 +125,42 @@ class WandbTracker:
             yield
         except Exception as error:
             if not self._failed:
-                log.warning("W&B could not %s; the run goes on without it. %s", doing, _one_line(error))
+                log.warning("W&B could not %s; the run goes on without it. %s", doing, session.one_line(error))
             self._failed = True
 
     def _start(self, run: TrackedRun) -> None:
-        # wandb reports its own usage to its server even from an offline run, and when the program ends it waits 10 s
-        # for an answer. Offline means that nothing leaves the machine.
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-        import wandb
-
-        settings = wandb.Settings(silent=True, x_service_wait=self.timeout)
-        if self.mode == "online":
-            settings.mode = "online"
-        wandb.termsetup(settings, None)  # before its settings files are read, which it would announce
-        with _exit_hooks_kept():
-            with _service_asked_often():
-                settings = wandb.setup(settings).settings
-            mode, reason = self._decide(settings)
-            if mode == "disabled":
-                return
-            run_id = _stored_id(run.directory)
-            try:
-                self._run = self._init(run, mode, run_id, settings)
-            except Exception as error:
-                if mode != "online":
-                    raise
-                log.warning("W&B refused the online run: %s", _one_line(error))
-                mode, reason = "offline", "see above"
-                self._run = self._init(run, mode, None, settings)  # the refused id stays taken in this process
-
-        (run.directory / ID_FILE).write_text(f"{self._run.id}\n")
-        self._run.define_metric("epoch")
-        self._run.define_metric("*", step_metric="epoch")
-        files = shlex.quote(str(Path(self._run.dir).parent))
-        if mode == "online":
-            log.info("W&B: %s (files: %s)", self._run.url, files)
-        else:
-            level = logging.WARNING if self.mode == "online" else logging.INFO
-            log.log(level, "W&B is offline (%s). Upload with: wandb sync %s", reason, files)
-
-    def _decide(self, settings: Settings) -> tuple[str, str]:
-        """The mode to start in, and the reason if it is offline."""
-        import wandb
-
-        mode = settings.mode if self.mode == "auto" else self.mode
-        if mode == "disabled":
-            return mode, ""
-        if mode in ("offline", "dryrun"):
-            return "offline", "as configured"
-        if not wandb.login(prompt=False, verify=False):
-            return "offline", "not logged in"
-        if not _reachable(settings.base_url, settings.https_proxy or settings.http_proxy):
-            return "offline", f"no connection to {settings.base_url}"
-        return "online", ""
-
-    def _init(self, run: TrackedRun, mode: str, run_id: str | None, settings: Settings) -> WandbRun:
-        import wandb
-
-        options: dict[str, Any] = {
-            "allow_val_change": True,  # a resumed run may be given more epochs
-            "console": "off",
-            "disable_code": True,
-            "disable_git": True,
-            "disable_job_creation": True,
-            "finish_timeout": self.timeout,
-            "init_timeout": self.timeout,
-            "silent": True,
-            "symlink": False,
-            "x_disable_machine_info": True,
-            "x_disable_stats": True,
-            "x_save_requirements": False,
-            "x_transaction_log_flush_interval": 1.0,  # seconds that a killed run loses; wandb's default is 15
-        }
-        # x_ options may go with any release of wandb, which refuses those it does not know.
-        known = {name: value for name, value in options.items() if name in wandb.Settings.model_fields}
-        return wandb.init(
+        plan = session.plan(self.mode, self.timeout)
+        if plan.mode == "disabled":
+            return
+        self._run, plan = session.start(
+            plan,
+            run.directory,
+            self.timeout,
+            _stored_id(run.directory),
             project=self.project,
             entity=self.entity,
             group=self.group,
-            name=self.name or settings.run_name or "/".join(run.directory.absolute().parts[-2:]),
+            name=self.name or plan.settings.run_name or "/".join(run.directory.absolute().parts[-2:]),
             tags=self.tags or None,
             job_type=self.job_type,
             notes=self.notes,
-            config=_beside_swept(run.config, settings.sweep_param_path),
-            dir=str(run.directory.absolute()),
-            mode=mode,  # type: ignore[arg-type]
-            id=run_id,
-            resume="allow" if run_id else None,
-            reinit="create_new",
-            save_code=False,
-            settings=wandb.Settings(**known),
+            config=_beside_swept(run.config, plan.settings.sweep_param_path),
         )
-
-    def _finish(self, wandb_run: WandbRun, exit_code: int) -> None:
-        try:
-            wandb_run.finish(exit_code=exit_code)
-        except Exception:
-            # wandb's service process has died. Unless it is forgotten, wandb fails again, with a traceback, when the
-            # program ends; and the next run of this process would not start another one.
-            import wandb
-
-            with suppress(Exception, SystemExit):
-                wandb.teardown()
-            raise
+        (run.directory / ID_FILE).write_text(f"{self._run.id}\n")
+        self._run.define_metric("epoch")
+        self._run.define_metric("*", step_metric="epoch")
+        files = shlex.quote(str(session.files_of(self._run)))
+        if plan.mode == "online":
+            log.info("W&B: %s (files: %s)", self._run.url, files)
+        else:
+            level = logging.WARNING if self.mode == "online" else logging.INFO
+            log.log(level, "W&B is offline (%s). Upload with: wandb sync %s", plan.reason, files)
 
     def _log_results(self, wandb_run: WandbRun, run: TrackedRun) -> None:
         import wandb
 
         wandb_run.summary.update({**run.summary, "status": run.status})
-        # Tables and models wait for their upload in a staging directory, in the user's home unless told otherwise.
-        with _variable("WANDB_DATA_DIR", str(run.directory.absolute() / "wandb")):
+        with session.staged_in(run.directory):
             charts: dict[str, Any] = dict(_curves(run.history))
             predictions = run.directory / "predictions.npz"
             if predictions.exists():
@@ -322,75 +240,3 @@ def _stored_id(directory: Path) -> str | None:
         return (directory / ID_FILE).read_text().strip() or None
     except OSError:
         return None
-
-
-def _reachable(url: str, proxy: str | None = None) -> bool:
-    """Whether the server at `url`, or the proxy in front of it, accepts a TCP connection within two seconds."""
-    from urllib.request import getproxies, proxy_bypass
-
-    server = urlsplit(url)
-    host = server.hostname or ""
-    if not proxy and not proxy_bypass(host):
-        proxy = getproxies().get(server.scheme)
-    if proxy:
-        server = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-    port = server.port or {"http": 80}.get(server.scheme, 443)
-    answered = threading.Event()
-
-    def connect() -> None:
-        with suppress(OSError), socket.create_connection((server.hostname or "", port), timeout=PROBE_SECONDS):
-            answered.set()
-
-    # In a thread, for resolving the name obeys no timeout.
-    probe = threading.Thread(target=connect, name="wandb-probe", daemon=True)
-    probe.start()
-    probe.join(PROBE_SECONDS)
-    return answered.is_set()
-
-
-@contextmanager
-def _service_asked_often() -> Iterator[None]:
-    """Let wandb look every 10 ms whether its service has started, which takes 40 ms; by itself it waits 200 ms.
-
-    Where a release of wandb does that elsewhere, nothing changes.
-    """
-    try:
-        from wandb.sdk.lib.service import service_port_file as place
-
-        sleep = place._SLEEP
-    except (ImportError, AttributeError):
-        yield
-        return
-    place._SLEEP = lambda seconds: sleep(min(float(seconds), 0.01))
-    try:
-        yield
-    finally:
-        place._SLEEP = sleep
-
-
-@contextmanager
-def _exit_hooks_kept() -> Iterator[None]:
-    """Undo wandb's replacement of sys.exit and sys.excepthook: it is told the exit code."""
-    hooks = sys.exit, sys.excepthook
-    try:
-        yield
-    finally:
-        sys.exit, sys.excepthook = hooks
-
-
-@contextmanager
-def _variable(name: str, value: str) -> Iterator[None]:
-    """Set an environment variable for a while."""
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
-
-
-def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -74,6 +74,12 @@ def missing(studies: Sequence[Study], dataset: str, quick: bool) -> list[str]:
     return list(dict.fromkeys(command(study, dataset, quick) for study in lacking))
 
 
+def name_missing(studies: Sequence[Study], dataset: str, quick: bool) -> None:
+    """Print the commands of `missing`."""
+    if lacking := missing(studies, dataset, quick):
+        print("No runs yet; these commands make them:", *lacking, sep="\n  ")
+
+
 def chapters(studies: Sequence[Study], dataset: str, quick: bool) -> list[Chapter]:
     """Analyse the studies; one that cannot be answered says why."""
     made = []
@@ -88,14 +94,31 @@ def chapters(studies: Sequence[Study], dataset: str, quick: bool) -> list[Chapte
     return made
 
 
-def write(made: Sequence[Chapter], dataset: str, out: Path) -> list[Path]:
-    """Write the figures, report.md and index.html into `out`; return their paths."""
+def answered(studies: Sequence[Study], dataset: str, quick: bool) -> list[Chapter]:
+    """The chapters; those left unanswered are named. Raises UserError where all are."""
+    made = chapters(studies, dataset, quick)
+    for chapter in made:
+        if chapter.problem:
+            print(f"{chapter.study.name} is left out: {chapter.problem}", file=sys.stderr)
+    if not any(chapter.analysis for chapter in made):
+        raise UserError(f"no study could be answered from the runs in {os.path.abspath(RUNS)}")
+    return made
+
+
+def draw(made: Sequence[Chapter], out: Path) -> list[Path]:
+    """Write the figures into `out`/figures; return their paths."""
     figures = out / "figures"
     figures.mkdir(parents=True, exist_ok=True)
     blocks = [block for chapter in made if chapter.analysis for block in chapter.analysis.blocks]
     pictures = [block for block in blocks if isinstance(block, Picture)]
-    paths = [style.save(picture.draw(), figures / f"{picture.name}.png") for picture in pictures]
-    for name, text in (("report.md", markdown(made, dataset)), ("index.html", html(made, dataset, figures))):
+    return [style.save(picture.draw(), figures / f"{picture.name}.png") for picture in pictures]
+
+
+def write(made: Sequence[Chapter], dataset: str, out: Path) -> list[Path]:
+    """Write the figures, report.md and index.html into `out`; return their paths."""
+    paths = draw(made, out)
+    texts = {"report.md": markdown(made, dataset), "index.html": html(made, dataset, out / "figures")}
+    for name, text in texts.items():
         with atomic_write(out / name, "w") as file:
             file.write(text)
         paths.append(out / name)
@@ -107,12 +130,6 @@ def report(names: Sequence[str], dataset: str, quick: bool, training: bool, out:
     studies = chosen(names)
     if training:
         run(studies, dataset, quick)
-    elif lacking := missing(studies, dataset, quick):
-        print("No runs yet; these commands make them:", *lacking, sep="\n  ")
-    made = chapters(studies, dataset, quick)
-    for chapter in made:
-        if chapter.problem:
-            print(f"{chapter.study.name} is left out: {chapter.problem}", file=sys.stderr)
-    if not any(chapter.analysis for chapter in made):
-        raise UserError(f"no study could be answered from the runs in {os.path.abspath(RUNS)}")
-    return write(made, dataset, out)
+    else:
+        name_missing(studies, dataset, quick)
+    return write(answered(studies, dataset, quick), dataset, out)

@@ -55,12 +55,12 @@ def markdown(made: Sequence[Chapter], dataset: str) -> str:
         if chapter.analysis is None:
             parts.append(f"Not answered: {chapter.problem}")
             continue
-        parts += [_markdown(block) for block in chapter.analysis.blocks]
-        parts += [_references(chapter), provenance(chapter)]
+        parts += [block_markdown(block) for block in chapter.analysis.blocks]
+        parts += [references(chapter), provenance(chapter)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _markdown(block: Block) -> str:
+def block_markdown(block: Block) -> str:
     if isinstance(block, Picture):
         return f"![{block.name.replace('_', ' ')}](figures/{block.name}.png)\n\n{block.caption}"
     if isinstance(block, Table):
@@ -90,7 +90,7 @@ def _chapter(number: int, chapter: Chapter, figures: Path) -> str:
         body = f'<p class="problem">Not answered: {escape(chapter.problem)}</p>'
     else:
         body = "".join(_html(block, chapter, figures) for block in chapter.analysis.blocks)
-        body += MARKDOWN.render(_references(chapter))
+        body += MARKDOWN.render(references(chapter))
     return (
         f'\n<section id="{study.name}"><h2><span>{number}</span> {escape(study.title)}</h2>'
         f'<p class="question">{escape(study.question)}</p>{body}'
@@ -118,6 +118,6 @@ def _row(cells: Iterable[str], tag: str) -> str:
     return f"<tr>{''.join(f'<{tag}>{MARKDOWN.renderInline(cell)}</{tag}>' for cell in cells)}</tr>"
 
 
-def _references(chapter: Chapter) -> str:
+def references(chapter: Chapter) -> str:
     works = chapter.study.references
     return f"References: {'; '.join(works)}." if works else ""

@@ -1,0 +1,233 @@
+"""The studies as runs of Weights & Biases: texts, figures, tables and charts. Online, a report there shows them."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import shlex
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlp.errors import UserError
+from mlp.files import plain
+from mlp.report.studies import build
+from mlp.report.studies.build import Chapter
+from mlp.report.studies.page import MARKDOWN, introduction, provenance, references
+from mlp.report.studies.study import Chart, Confusion, Gallery, Histogram, Lines, Picture, Table
+from mlp.tracking import session
+
+if TYPE_CHECKING:
+    from wandb import Run as WandbRun
+
+TIMEOUT = 60.0  # seconds for the server: when a run starts, when its files are uploaded, and for the report
+LOOK = "<style>body { font: 16px/1.5 system-ui, sans-serif; max-width: 46em }</style>"
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A study, and its run in W&B."""
+
+    chapter: Chapter
+    content: Mapping[str, Any]  # what the run has logged: wandb's objects by their keys
+    run: WandbRun
+    offline: bool
+
+
+def publish(names: Sequence[str], dataset: str, quick: bool, out: Path, project: str, entity: str | None) -> None:
+    """All that `python -m mlp.report publish` does. Raises UserError where something could not be published."""
+    studies = build.chosen(names)
+    try:
+        labels = {"project": session.project_name(project), "entity": entity}
+        plan = session.plan("auto", TIMEOUT)
+    except ValueError as error:
+        raise UserError(" ".join(str(error).split())) from error
+    if plan.mode == "disabled":
+        raise UserError("W&B is switched off by WANDB_MODE or its settings; WANDB_MODE=online or offline publishes")
+    build.name_missing(studies, dataset, quick)
+    made = build.answered(studies, dataset, quick)
+    build.draw(made, out)
+
+    where = f"on {plan.settings.base_url}" if plan.mode == "online" else f"offline ({plan.reason})"
+    print(f"W&B is {where}", flush=True)
+    sent: list[Sent] = []
+    failed: list[str] = []
+    for chapter in made:
+        if chapter.analysis is None:
+            continue
+        try:
+            one, plan = send(chapter, out, plan, labels)
+        except Exception as error:  # a study that W&B cannot take costs no other
+            failed.append(chapter.study.name)
+            print(f"{chapter.study.name} is left out: {session.one_line(error)}", file=sys.stderr)
+            continue
+        sent.append(one)
+        print(f"  {chapter.study.name}: {counts(chapter)}", *([] if one.offline else [one.run.url]), flush=True)
+
+    if any(one.offline for one in sent):
+        print(_how_to_upload(sent))
+    elif sent:
+        _write_document(sent, introduction(made, dataset), dataset)
+    if failed:
+        raise UserError(f"not published: {', '.join(failed)}. See above")
+
+
+def send(chapter: Chapter, out: Path, plan: session.Plan, labels: Mapping[str, Any]) -> tuple[Sent, session.Plan]:
+    """Log a study as a run whose files are below `out`/wandb; and how the next one is to start."""
+    assert chapter.analysis is not None
+    run, plan = session.start(
+        plan,
+        out,
+        TIMEOUT,
+        **labels,
+        group="report",
+        job_type="study",
+        name=chapter.study.name,
+        notes=chapter.study.question,
+        tags=[chapter.found.dataset],
+        config={
+            "dataset": chapter.found.dataset,
+            "command": chapter.command,
+            "seeds": sorted({found.seed for found in chapter.found.runs}),
+            "runs": len(chapter.found.runs),
+            "quick": chapter.found.quick,
+        },
+    )
+    exit_code = 1
+    try:
+        with session.staged_in(out):
+            logged = content(chapter, out / "figures")
+            run.log(logged)
+        run.summary.update(plain(dict(chapter.analysis.facts)))
+        exit_code = 0
+    finally:
+        session.finish(run, exit_code)
+    return Sent(chapter, logged, run, plan.mode != "online"), plan
+
+
+def content(chapter: Chapter, figures: Path) -> dict[str, Any]:
+    """What the run of a study logs, as wandb's objects; its figures are read from `figures`."""
+    import wandb
+
+    assert chapter.analysis is not None
+    logged: dict[str, Any] = {"text": wandb.Html(text(chapter), inject=False, data_is_not_path=True)}
+    tables = 0
+    for block in chapter.analysis.blocks:
+        if isinstance(block, Picture):
+            logged[figure_key(block)] = wandb.Image(str(figures / f"{block.name}.png"), caption=block.caption)
+        elif isinstance(block, Table):
+            tables += 1
+            logged[f"tables/{tables}"] = wandb.Table(columns=list(block.header), data=[list(r) for r in block.rows])
+    for chart in chapter.analysis.charts:
+        logged[chart_key(chart)] = drawn(chart)
+    return logged
+
+
+def figure_key(picture: Picture) -> str:
+    return f"figures/{picture.name}"
+
+
+def chart_key(chart: Chart) -> str:
+    return f"charts/{chart.name}"
+
+
+def text(chapter: Chapter) -> str:
+    """The text of a study as HTML; figures and tables are named where they belong."""
+    assert chapter.analysis is not None
+    parts = [f"<h1>{escape(chapter.study.title)}</h1>", f"<p><em>{escape(chapter.study.question)}</em></p>"]
+    tables = 0
+    for block in chapter.analysis.blocks:
+        if isinstance(block, Picture):
+            parts.append(MARKDOWN.render(f"**Figure {block.name}.** {block.caption}"))
+        elif isinstance(block, Table):
+            tables += 1
+            parts.append(MARKDOWN.render(f"**Table {tables}.** {block.caption}"))
+        else:
+            parts.append(MARKDOWN.render(block))
+    parts += [MARKDOWN.render(references(chapter))]
+    parts += [f"<p><code>{escape(chapter.command)}</code><br>{escape(provenance(chapter))}</p>"]
+    head = f'<head><meta charset="utf-8">{LOOK}</head>'
+    return f'<!DOCTYPE html><html lang="en">{head}<body>{"".join(parts)}</body></html>'
+
+
+def drawn(chart: Chart) -> Any:
+    """A chart as an object of wandb."""
+    import wandb
+
+    match chart:
+        case Lines():
+            points = [_finite(chart.x, y) for y in chart.ys.values()]
+            return wandb.plot.line_series(
+                xs=[[x for x, _ in line] for line in points],
+                ys=[[y for _, y in line] for line in points],
+                keys=list(chart.ys),
+                title=chart.name,
+                xname=chart.xname,
+            )
+        case Histogram():
+            return wandb.Histogram(np_histogram=(np.asarray(chart.counts), np.asarray(chart.edges)))
+        case Confusion():
+            return wandb.plot.confusion_matrix(
+                y_true=np.asarray(chart.y_true).tolist(),
+                preds=np.asarray(chart.y_pred).tolist(),
+                class_names=[str(name) for name in chart.class_names],
+                title=chart.name,
+            )
+        case Gallery():
+            rows = [[_cell(cell) for cell in row] for row in chart.rows]
+            return wandb.Table(columns=list(chart.header), data=rows, allow_mixed_types=True)
+
+
+def _finite(xs: Iterable[float], ys: Iterable[float]) -> list[tuple[float, float]]:
+    """The points that can be drawn: a run that diverged has others too."""
+    points = [(float(x), float(y)) for x, y in zip(xs, ys, strict=False)]
+    return [point for point in points if all(map(math.isfinite, point))]
+
+
+def _cell(cell: Any) -> Any:
+    """A cell of a gallery: an image, or a text or number as it is."""
+    import wandb
+
+    return wandb.Image(cell) if isinstance(cell, np.ndarray) and cell.ndim >= 2 else plain(cell)
+
+
+def counts(chapter: Chapter) -> str:
+    """`3 texts, 1 figure, 1 table, 2 charts, 8 numbers`"""
+    assert chapter.analysis is not None
+    blocks, charts, facts = chapter.analysis.blocks, chapter.analysis.charts, chapter.analysis.facts
+    numbers = {
+        "text": sum(isinstance(block, str) for block in blocks),
+        "figure": sum(isinstance(block, Picture) for block in blocks),
+        "table": sum(isinstance(block, Table) for block in blocks),
+        "chart": len(charts),
+        "number": len(facts),
+    }
+    return ", ".join(f"{number} {thing}{'' if number == 1 else 's'}" for thing, number in numbers.items() if number)
+
+
+def _how_to_upload(sent: Sequence[Sent]) -> str:
+    folders = [str(session.files_of(one.run)) for one in sent if one.offline]
+    package = "" if _document_possible() else " (for that: pip install wandb-workspaces)"
+    return (
+        f"Not uploaded: {len(folders)} of {len(sent)}. Online (wandb login; no WANDB_MODE=offline) the same command "
+        f"uploads them and writes a report{package}. To upload these runs without a report:\n"
+        f"wandb sync {shlex.join(folders)}"
+    )
+
+
+def _document_possible() -> bool:
+    return importlib.util.find_spec("wandb_workspaces") is not None
+
+
+def _write_document(sent: Sequence[Sent], summary: str, dataset: str) -> None:
+    if not _document_possible():
+        print("The runs are uploaded. For a report that shows them: pip install wandb-workspaces, and once more.")
+        return
+    from mlp.report.studies import document
+
+    print(f"report: {document.write(sent, summary, dataset, TIMEOUT)}")

@@ -1,0 +1,95 @@
+"""notebooks/tour.ipynb, run from top to bottom as a student would.
+
+Its code cells are plain Python, without the magic commands of IPython, so a plain interpreter runs them in order in
+one process. A Jupyter kernel would add thirty packages to the tests and show nothing more but how pictures are
+displayed.
+"""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from conftest import ROOT
+
+NOTEBOOK = ROOT / "notebooks" / "tour.ipynb"
+CELLS: list[dict[str, Any]] = json.loads(NOTEBOOK.read_text())["cells"]
+
+PROGRAM = """
+import json, sys
+import threadpoolctl
+names = {"__name__": "__main__"}
+for cell in json.load(open(sys.argv[1]))["cells"]:
+    if cell["cell_type"] == "code":
+        exec(compile("".join(cell["source"]), f"cell {cell['id']}", "exec"), names)
+plt = names["plt"]
+for number in plt.get_fignums():
+    plt.figure(number).canvas.draw()
+results = {name: value for name, value in names.items() if isinstance(value, (int, float, names["np"].floating))}
+results["figures"] = len(plt.get_fignums())
+results["threads"] = max(library["num_threads"] for library in threadpoolctl.threadpool_info())
+print(json.dumps({name: float(value) for name, value in results.items()}))
+"""
+
+
+@pytest.fixture(scope="module")
+def results() -> dict[str, float]:
+    """The numbers that the notebook's variables hold at its end, and how many figures and threads there are."""
+    kept = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", PROGRAM, NOTEBOOK],
+        cwd=NOTEBOOK.parent, env={**kept, "MPLBACKEND": "Agg", "PYTHONPATH": str(ROOT)}, capture_output=True,
+        text=True, timeout=200, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+
+
+def test_one_layer_by_hand_learns(results: dict[str, float]) -> None:
+    assert results["start"] == pytest.approx(math.log(10))
+    assert results["by_hand"] > 0.9
+
+
+def test_the_network_computes_what_the_formulas_say(results: dict[str, float]) -> None:
+    assert results["forward_error"] < 1e-12
+    assert results["backward_error"] < 1e-12
+    assert results["graded_error"] < 1e-12
+
+
+def test_the_gradient_agrees_with_central_differences(results: dict[str, float]) -> None:
+    assert 0 < results["worst"] < 1e-7
+    assert results["wrong"] > 100 * results["worst"]  # a mistake of 0.1 % would be seen
+
+
+def test_the_students_own_loop_trains(results: dict[str, float]) -> None:
+    assert results["score"] > 0.97
+    assert results["one_layer"] < results["score"] - 0.05
+
+
+def test_it_computes_in_one_thread(results: dict[str, float]) -> None:
+    assert results["threads"] == 1
+
+
+def test_every_figure_can_be_drawn(results: dict[str, float]) -> None:
+    assert results["figures"] == 7
+
+
+def test_it_is_stored_without_outputs() -> None:
+    code = [cell for cell in CELLS if cell["cell_type"] == "code"]
+    assert code
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code)
+
+
+def test_the_table_of_contents_leads_to_the_headings() -> None:
+    text = "".join("".join(cell["source"]) + "\n" for cell in CELLS if cell["cell_type"] == "markdown")
+    headings = [line[3:] for line in text.splitlines() if line.startswith("## ")]
+    for number, heading in enumerate(headings, 1):
+        assert f"{number}. [{heading}](#{heading.replace(' ', '-')})\n" in text
+
+
+def test_every_cell_has_a_name_of_its_own() -> None:
+    names = [cell["id"] for cell in CELLS]
+    assert len(set(names)) == len(names)
