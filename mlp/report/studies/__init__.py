@@ -2,5 +2,9 @@
 
 from mlp.report.studies.loss_comparison import LossComparison
 from mlp.report.studies.study import Study
+from mlp.report.studies.symmetry import Symmetry
 
-STUDIES: tuple[Study, ...] = (LossComparison(),)
+STUDIES: tuple[Study, ...] = (
+    LossComparison(),
+    Symmetry(),
+)
