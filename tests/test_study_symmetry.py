@@ -235,7 +235,7 @@ def test_real_runs_confirm_the_theory(tmp_path: Path) -> None:
     assert facts["identical/sigmoid/zeros"]
     assert facts["first_step/sigmoid/zeros"] == 4
     assert facts["zero/relu/zeros"]
-    assert facts["distinct/sigmoid/xavier"] == 128
+    assert facts["distinct/sigmoid/xavier"] == 64
     assert found.runs[0].arrays("neuron_gradients.npz")["step"].tolist() == list(range(1, 22))
 
 

@@ -165,7 +165,7 @@ class Symmetry(Study):
         "What happens to the gradients of five neurons of one hidden layer over the first 50 iterations, when all "
         "weights start at zero, and when they start with Xavier's random values?"
     )
-    seconds = 15
+    seconds = 12
     references = (
         "I. Goodfellow, Y. Bengio, A. Courville: Deep Learning, 2016, section 8.4",
         "X. Glorot, Y. Bengio: Understanding the difficulty of training deep feedforward neural networks, "
