@@ -1,0 +1,230 @@
+"""The exploration of the data: counts, likeness and pictures are those of the dataset, and the text follows them."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from made_runs import make_run
+from runs import run
+
+from mlp.data import NPZ, Digits
+from mlp.errors import UserError
+from mlp.report.studies.data_exploration import Alike, DataExploration, Pictures, ranks
+from mlp.report.studies.study import Analysis, Confusion, Gallery, Picture, Table
+
+STUDY = DataExploration()
+
+#: What the images of three classes are multiples of: the angle between the first two has the cosine 24 / 25.
+BASES = np.zeros((3, 12))
+BASES[0, :2], BASES[1, :2], BASES[2, 11] = (3, 4), (4, 3), 5
+
+TEST = [0] * 4 + [1] * 4 + [2] * 2
+CONFUSES_LIKE_MEANS = [1, 1, 0, 0] + [1] * 4 + [2] * 2
+CONFUSES_THE_OTHERS = [2, 2, 0, 0] + [2, 2, 1, 1] + [2] * 2
+
+
+def colour_dataset(path: Path, sizes: tuple[int, ...] = (10, 10, 5), shape: tuple[int, ...] = (2, 2, 3)) -> NPZ:
+    """Images of 10 and 30 times the base of their class, in turns."""
+
+    def part(counts: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        y = np.repeat(np.arange(3), counts)
+        x = BASES[y] * np.where(np.arange(len(y)) % 2, 30, 10)[:, None]
+        return x.reshape(-1, *shape).astype(np.uint8), y
+
+    (x_train, y_train), (x_test, y_test) = part(sizes), part((4, 4, 2))
+    np.savez(path, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
+    return NPZ(path=str(path))
+
+
+def analysis(
+    root: Path,
+    y_pred: list[int] | None,
+    dataset: Any = None,
+    accuracies: tuple[float, ...] = (0.5,),
+    fraction: float = 0.2,
+) -> Analysis:
+    """Of three classes; the run is of another dataset, which only its files know. `y_pred` None: it diverged."""
+    arrays = {} if y_pred is None else {
+        "predictions": {"y_true": np.array(TEST), "y_pred": np.array(y_pred), "class_names": np.array(list("012"))}
+    }  # fmt: skip
+    correct = float(np.mean(np.array(y_pred) == TEST)) if y_pred else None
+    options = ["+experiment=data_exploration", "dataset=digits", f"dataset.validation_fraction={fraction}"]
+    make_run(root / "data_exploration-digits" / "0", options, {"val_accuracy": accuracies},
+             {"test_accuracy": correct}, **arrays)  # fmt: skip
+    found = STUDY.findings(root, "digits")
+    vars(found)["data"] = dataset or colour_dataset(root / "made.npz")
+    return STUDY.analyse(found)
+
+
+def text(found: Analysis) -> str:
+    return "\n".join(block for block in found.blocks if isinstance(block, str))
+
+
+def picture(found: Analysis, name: str) -> Any:
+    return next(b for b in found.blocks if isinstance(b, Picture) and b.name == f"data_exploration_{name}").draw()
+
+
+def test_the_classes_of_each_part_are_counted(tmp_path: Path) -> None:
+    found = analysis(tmp_path, CONFUSES_LIKE_MEANS)
+    table = next(block for block in found.blocks if isinstance(block, Table))
+    assert table.header[:4] == ["class", "training", "validation", "test"]
+    assert [row[1:4] for row in table.rows] == [["8", "2", "4"], ["8", "2", "4"], ["4", "1", "2"]]
+    # The sums of the bases are 7, 7 and 5; the factors 10 and 30 have the means 20, 20 and, of five images, 18.
+    assert [row[4] for row in table.rows] == [f"{value / 255 / 12:.3f}" for value in (7 * 20, 7 * 20, 5 * 18)]
+    assert [row[5] for row in table.rows] == ["50.0 %", "100.0 %", "100.0 %"]
+    assert "colour images of 2 × 2 pixels in 3 classes: 20 for training, 5 for validation and 10 for test" in text(
+        found
+    )
+    bars = picture(found, "classes").axes[0].containers
+    assert [[bar.get_height() for bar in part] for part in bars] == [pytest.approx([0.4, 0.4, 0.2])] * 3
+
+
+def test_without_validation_there_is_none_in_text_and_figure(tmp_path: Path) -> None:
+    found = analysis(tmp_path, CONFUSES_LIKE_MEANS, fraction=0.0)
+    assert "25 for training and 10 for test" in text(found)
+    assert len(picture(found, "classes").axes[0].containers) == 2
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ((5, 5, 5), "exactly balanced: every class has 4 training images"),
+        ((21, 20, 20), "nearly balanced: the largest class, 0, has 17 training images, the smallest, 1, 16"),
+        ((8, 7, 6), "slightly unbalanced"),
+        (
+            (10, 10, 5),
+            "unbalanced: the largest class, 0, has 8 training images, the smallest, 2, 4; that is a ratio of 2",
+        ),
+    ],
+)
+def test_balance_is_said_as_it_is(tmp_path: Path, sizes: tuple[int, ...], said: str) -> None:
+    found = text(analysis(tmp_path, CONFUSES_LIKE_MEANS, colour_dataset(tmp_path / "made.npz", sizes)))
+    assert f"The classes are {said}" in found
+    assert "class is right for 40.00 % of the test images" in found
+
+
+def test_similarity_is_the_cosine_of_the_mean_images() -> None:
+    data = Digits()
+    pictures = Pictures(data, 0.1)
+    x, y = data.load("train")
+    means = [[sum(column) / len(column) for column in zip(*x[y == k].tolist(), strict=True)] for k in range(10)]
+    for i, j in itertools.product(range(0, 10, 3), range(10)):
+        dot = sum(a * b for a, b in zip(means[i], means[j], strict=True))
+        lengths = sum(a * a for a in means[i]) * sum(b * b for b in means[j])
+        assert pictures.similarity[i, j] == pytest.approx(dot / lengths**0.5)
+
+
+def test_brightness_alone_names_the_nearest_class(tmp_path: Path) -> None:
+    # Means 140, 140, 90 (see above). Class 0: 70 is taken for 2, 210 for 0; class 1 the same; class 2: 50 and 150.
+    assert "is right for 30.0 % of the test images" in text(analysis(tmp_path, CONFUSES_LIKE_MEANS))
+
+
+def test_measures_that_agree_are_said_to(tmp_path: Path) -> None:
+    found = analysis(tmp_path, CONFUSES_LIKE_MEANS)
+    assert "By their mean images 0 & 1 (0.96). Softmax regression, which is right for 80.00 %" in text(found)
+    assert "most often confuses 0 & 1 (25.0 %)" in text(found)
+    assert "2 of 10 answers are wrong" in text(found)
+    assert "The two measures agree: over all 3 pairs their rank correlation is 1.00" in text(found)
+    assert "Both put 0 & 1 first." in text(found)
+    assert found.facts["most_similar"] == found.facts["most_confused"] == ["0 & 1"]
+
+
+def test_measures_that_contradict_each_other_are_said_to(tmp_path: Path) -> None:
+    found = analysis(tmp_path, CONFUSES_THE_OTHERS)
+    assert "The two measures contradict each other: over all 3 pairs their rank correlation is -1.00" in text(found)
+    assert "Only among the most confused are 0 & 2 and 1 & 2; only among the most similar is 0 & 1." in text(found)
+    assert found.facts["shared_pairs"] == 0
+
+
+def test_a_classifier_without_mistakes_is_no_measure(tmp_path: Path) -> None:
+    found = analysis(tmp_path, TEST)
+    assert "confuses no classes at all" in text(found)
+    assert "rank_correlation" not in found.facts
+    picture(found, "alike")
+
+
+def test_a_run_that_diverged_leaves_the_data_to_be_explored(tmp_path: Path) -> None:
+    found = analysis(tmp_path, None)
+    assert "left no predictions: its training failed" in text(found)
+    assert len(picture(found, "alike").axes) == 1
+
+
+def test_an_unfinished_training_is_mentioned(tmp_path: Path) -> None:
+    assert "rose by 10.0 points" in text(analysis(tmp_path / "a", [*TEST[:-1], 0], accuracies=(0.6, 0.7)))
+    assert "still learning" not in text(analysis(tmp_path / "b", [*TEST[:-1], 0], accuracies=(0.7, 0.71)))
+
+
+def test_ranks_and_their_correlation_are_right_with_ties() -> None:
+    assert ranks(np.array([3.0, 1.0, 3.0, 2.0])).tolist() == [2.5, 0.0, 2.5, 1.0]
+    confusion = np.array([[5, 1, 2], [0, 5, 0], [0, 0, 5]])
+    alike = Alike.of("abc", np.array([[1, 0.1, 0.9], [0.1, 1, 0.5], [0.9, 0.5, 1]]), confusion)
+    assert alike.confused is not None
+    assert alike.confused.tolist() == [1 / 13, 2 / 13, 0]
+    # Ranks 0 2 1 and 1 2 0 about their mean: (-1, 1, 0) and (0, 1, -1); 1 / sqrt(2 * 2).
+    assert alike.correlation == pytest.approx(0.5)
+    assert alike.shared == [1, 0]
+
+
+def test_the_table_for_wandb_has_the_stored_images(tmp_path: Path) -> None:
+    found = analysis(tmp_path, CONFUSES_LIKE_MEANS)
+    gallery = next(chart for chart in found.charts if isinstance(chart, Gallery))
+    assert gallery.header == ["class", *(f"sample {n}" for n in range(1, 6)), "mean image"]
+    assert [row[0] for row in gallery.rows] == ["0", "1", "2"]
+    for base, factor, (_, *images, mean) in zip(BASES.reshape(3, 2, 2, 3), (20, 20, 18), gallery.rows, strict=True):
+        assert [image.dtype for image in images] == [np.uint8] * 5
+        assert all((image == 10 * base).all() or (image == 30 * base).all() for image in images)
+        assert (mean == factor * base).all()
+    assert any(isinstance(chart, Confusion) for chart in found.charts)
+
+
+def test_a_class_of_fewer_images_than_samples_leaves_cells_empty(tmp_path: Path) -> None:
+    found = analysis(tmp_path, CONFUSES_LIKE_MEANS, colour_dataset(tmp_path / "made.npz", (10, 10, 2)))
+    gallery = next(chart for chart in found.charts if isinstance(chart, Gallery))
+    assert [isinstance(cell, np.ndarray) for cell in gallery.rows[2]] == [False, *[True] * 2, *[False] * 3, True]
+    picture(found, "samples")
+
+
+def test_the_wall_shows_the_samples_in_their_places(tmp_path: Path) -> None:
+    found = analysis(tmp_path, CONFUSES_LIKE_MEANS)
+    rows = next(chart for chart in found.charts if isinstance(chart, Gallery)).rows
+    wall = np.asarray(picture(found, "samples").axes[0].images[0].get_array())
+    # Images of 2 x 2 with one pixel between them; the mean stands a third of that further.
+    for row, column in itertools.product(range(3), range(5)):
+        assert (wall[3 * row : 3 * row + 2, 3 * column : 3 * column + 2] == rows[row][1 + column]).all()
+    assert (wall[0:2, 16:18] == rows[0][6]).all()
+
+
+def test_the_matrices_are_similarity_and_shares_without_the_diagonal(tmp_path: Path) -> None:
+    likeness, confused = picture(analysis(tmp_path, CONFUSES_LIKE_MEANS), "alike").axes
+    expected = [[np.nan, 0.96, 0], [0.96, np.nan, 0], [0, 0, np.nan]]
+    np.testing.assert_allclose(np.ma.filled(likeness.images[0].get_array(), np.nan), expected, atol=1e-12)
+    expected = [[np.nan, 50, 0], [0, np.nan, 0], [0, 0, np.nan]]
+    np.testing.assert_allclose(np.ma.filled(confused.images[0].get_array(), np.nan), expected)
+    assert [t.get_text() for t in confused.texts] == ["50.0"]
+
+
+def test_samples_that_are_no_images_are_refused(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(12, 4))
+    np.savez(tmp_path / "flat.npz", x_train=x, y_train=np.arange(12) % 3, x_test=x, y_test=np.arange(12) % 3)
+    with pytest.raises(UserError, match="no images"):
+        analysis(tmp_path, CONFUSES_LIKE_MEANS, NPZ(path=str(tmp_path / "flat.npz")))
+
+
+def test_without_runs_it_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"data_exploration: no finished runs in .*data_exploration-digits"):
+        STUDY.analyse(STUDY.findings(tmp_path, "digits"))
+
+
+def test_a_real_run_trains_a_linear_classifier_and_is_explored(tmp_path: Path) -> None:
+    run(tmp_path, "+experiment=data_exploration", "dataset=digits", "tracker=none")
+    found = STUDY.findings(tmp_path / "multirun_outputs", "digits")
+    assert [int(r.summary["num_parameters"]) for r in found.runs] == [64 * 10 + 10]
+    made = STUDY.analyse(found)
+    assert made.facts["images/training"] == 1438 - 144
+    assert made.facts["test_accuracy"] > 0.85
+    assert len(made.facts["most_confused"]) == 5
+    for block in made.blocks:
+        if isinstance(block, Picture):
+            block.draw()
