@@ -1,6 +1,7 @@
 """The ten studies of the assignment, in its order. A new one is a module here and a file in conf/experiment/."""
 
+from mlp.report.studies.error_analysis import ErrorAnalysis
 from mlp.report.studies.loss_comparison import LossComparison
 from mlp.report.studies.study import Study
 
-STUDIES: tuple[Study, ...] = (LossComparison(),)
+STUDIES: tuple[Study, ...] = (LossComparison(), ErrorAnalysis())
