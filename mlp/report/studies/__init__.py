@@ -3,5 +3,6 @@
 from mlp.report.studies.error_analysis import ErrorAnalysis
 from mlp.report.studies.loss_comparison import LossComparison
 from mlp.report.studies.study import Study
+from mlp.report.studies.transfer import Transfer
 
-STUDIES: tuple[Study, ...] = (LossComparison(), ErrorAnalysis())
+STUDIES: tuple[Study, ...] = (LossComparison(), ErrorAnalysis(), Transfer())
