@@ -79,6 +79,35 @@ def network_of(
     return network
 
 
+def saved_predictions(model_path: Path, dataset: Dataset) -> dict[str, np.ndarray]:
+    """What a model with its best_config.json beside it says about a test set: the arrays of `predictions.npz`."""
+    weights, config = load_model(model_path), model_file.load_config(model_path.with_name(CONFIG))
+    network = _network(model_path, weights, config, dataset)
+    samples = dataset.test()
+    result = evaluate_model(network, samples.inputs(dtype=network.dtype), samples.labels)
+    evaluation = Evaluation(result["loss"], samples.labels, result["logits"])
+    return predictions(evaluation, samples, dataset.class_names, dataset.image_shape)
+
+
+def _network(
+    model_path: Path, weights: dict[str, np.ndarray], config: Mapping[str, Any], dataset: Dataset
+) -> NeuralNetwork:
+    """The network of a file's weights, with what its configuration says of it. Raises UserError if it is of other
+    data."""
+    sizes = model_file.layer_sizes(weights)
+    if (sizes[0], sizes[-1]) != (dataset.num_features, dataset.num_classes):
+        raise UserError(
+            f"{model_path} takes {sizes[0]} inputs and knows {sizes[-1]} classes, but {dataset.name} has "
+            f"{dataset.num_features} inputs and {dataset.num_classes} classes. Choose the dataset with -d"
+        )
+    return network_of(
+        weights,
+        config.get("activation", "relu"),
+        config.get("loss", "cross_entropy"),
+        config.get("activation_options"),
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Evaluate a model as the command line says; print the scores; return logits, loss, accuracy, f1, precision,
     recall. Exits with 2 after a user's mistake."""
@@ -100,22 +129,11 @@ def _main(arguments: list[str]) -> dict[str, Any]:
     weights = load_model(model_path)
     config = _config(flags, model_path)
     dataset = _dataset(str(config.get("dataset", "mnist")), overrides)
-    sizes = model_file.layer_sizes(weights)
-    if (sizes[0], sizes[-1]) != (dataset.num_features, dataset.num_classes):
-        raise UserError(
-            f"{model_path} takes {sizes[0]} inputs and knows {sizes[-1]} classes, but {dataset.name} has "
-            f"{dataset.num_features} inputs and {dataset.num_classes} classes. Choose the dataset with -d"
-        )
-    network = network_of(
-        weights,
-        config.get("activation", "relu"),
-        config.get("loss", "cross_entropy"),
-        config.get("activation_options"),
-    )
+    network = _network(model_path, weights, config, dataset)
     samples = dataset.test()
     result = evaluate_model(network, samples.inputs(dtype=network.dtype), samples.labels)
     evaluation = Evaluation(result["loss"], samples.labels, result["logits"])
-    print(f"{model_path} on the test set of {dataset.name}: network {'-'.join(map(str, sizes))}")
+    print(f"{model_path} on the test set of {dataset.name}: network {'-'.join(map(str, network.sizes))}")
     print(_report(evaluation, dataset.class_names))
     if flags.robustness:
         if len(dataset.image_shape) < 2:

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,8 @@ def make_run(
     """A finished run in `directory`: configured by `overrides`, with these columns of metrics.csv beside those that
     every run has, and a file NAME.npz for each of `arrays`."""
     directory.mkdir(parents=True)
-    config = plain(compose(overrides))
-    (directory / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(config)))
+    (directory / "config.yaml").write_text(_config(tuple(overrides)))
+    (directory / "overrides.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
     epochs = len(next(iter(metrics.values())))
     always = ("learning_rate", "train_loss", "train_accuracy", "train_f1", "val_loss", "val_accuracy", "val_f1")
     columns = {"epoch": list(range(1, epochs + 1)), **{name: [0.5] * epochs for name in always}, **metrics}
@@ -38,3 +39,9 @@ def make_run(
     for name, content in arrays.items():
         np.savez(directory / f"{name}.npz", **content)  # type: ignore[arg-type]
     return directory
+
+
+@cache
+def _config(overrides: tuple[str, ...]) -> str:
+    """The configuration in YAML; composing it is the slow part of a made run."""
+    return OmegaConf.to_yaml(OmegaConf.create(plain(compose(overrides))))

@@ -44,8 +44,9 @@ MAY_IMPORT = {
         "mlp.files",
         "mlp.errors",
     ),
-    # Reports read run directories: files, never the objects of a run.
+    # Reports read run directories: files, never the objects of a run. A saved model is a file too.
     "mlp.report": (
+        "mlp.inference",
         "mlp.nn.metrics",
         "mlp.nn.naming",
         "mlp.nn.types",

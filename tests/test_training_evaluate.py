@@ -108,7 +108,8 @@ def test_predictions_keep_truth_guess_confidence_and_the_first_mistakes(tmp_path
     save_predictions(tmp_path, predictions(Evaluation(1.0, truth, logits), part, ("a", "b", "c", "d"), (3, 3)))
     with np.load(tmp_path / "predictions.npz", allow_pickle=False) as file:
         saved = dict(file)
-    assert saved.keys() == {"y_true", "y_pred", "confidence", "class_names", "images", "image_rows"}
+    arrays = {"y_true", "y_pred", "runner_up", "confidence", "true_confidence", "class_names", "images", "image_rows"}
+    assert saved.keys() == arrays
     np.testing.assert_array_equal(saved["y_true"], truth)
     np.testing.assert_array_equal(saved["y_pred"], guess)
     np.testing.assert_allclose(saved["confidence"], 0.75, rtol=1e-6)
@@ -117,6 +118,17 @@ def test_predictions_keep_truth_guess_confidence_and_the_first_mistakes(tmp_path
     assert saved["image_rows"].tolist() == [*range(PICTURES - half), *range(50, 50 + half)]
     for image, row in zip(saved["images"], saved["image_rows"], strict=True):
         np.testing.assert_array_equal(image, part.x[part.rows[row]].reshape(3, 3))
+
+
+def test_predictions_know_the_second_choice_and_what_the_true_class_got() -> None:
+    part = samples(50)
+    logits = np.random.default_rng(3).normal(0, 2, (50, CLASSES))
+    arrays = predictions(Evaluation(1.0, part.labels, logits), part, "abcd", (3, 3))
+    for row, label in enumerate(part.labels):
+        by_size = sorted(range(CLASSES), key=lambda k, row=row: -logits[row, k])  # type: ignore[misc]
+        assert [arrays["y_pred"][row], arrays["runner_up"][row]] == by_size[:2]
+        share = math.exp(logits[row, label]) / sum(math.exp(z) for z in logits[row])
+        assert arrays["true_confidence"][row] == pytest.approx(share, rel=1e-6)
 
 
 @pytest.mark.parametrize(("mistakes", "shown"), [(0, 0), (3, 3), (200, PICTURES // 2)])

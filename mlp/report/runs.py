@@ -33,6 +33,13 @@ class RunFiles:
         return OmegaConf.to_container(OmegaConf.load(self.directory / "config.yaml"))  # type: ignore[return-value]
 
     @cached_property
+    def overrides(self) -> dict[str, str]:
+        """overrides.yaml, key to value: what the run was given, also what config.yaml does not name."""
+        words = OmegaConf.load(self.directory / "overrides.yaml")
+        split = (str(word).lstrip("+~").partition("=") for word in words)
+        return {key: value for key, _, value in split}
+
+    @cached_property
     def summary(self) -> dict[str, Any]:
         """summary.json, and what best_config.json says beside it."""
         return read_facts(self.directory)

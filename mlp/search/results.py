@@ -78,7 +78,7 @@ def best_values(search: Search) -> float | list[float] | None:
 def varied(search: Search, trial: FrozenTrial) -> dict[str, str]:
     """The overrides in which trials differ, key to value."""
     keys = search.description["space"]
-    words = (word.partition("=") for word in trial.user_attrs.get("overrides", ()))
+    words = (word.lstrip("+").partition("=") for word in trial.user_attrs.get("overrides", ()))
     return {key: value for key, _, value in words if key in keys}
 
 

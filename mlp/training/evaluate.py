@@ -34,6 +34,18 @@ class Evaluation:
         return np.asarray(np.max(softmax(self.logits), axis=1))
 
     @property
+    def true_confidence(self) -> Array:
+        """Probability of the true class, (n,)."""
+        return np.asarray(softmax(self.logits)[np.arange(len(self.y_true)), self.y_true])
+
+    @property
+    def runner_up(self) -> Labels:
+        """The class with the second largest logit, (n,)."""
+        others = self.logits.copy()
+        others[np.arange(len(others)), self.y_pred] = -np.inf
+        return np.asarray(np.argmax(others, axis=1))
+
+    @property
     def confusion(self) -> Labels:
         """Counts (c, c), rows are the truth."""
         return confusion_matrix(self.y_true, self.y_pred, self.logits.shape[1])

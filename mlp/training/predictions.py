@@ -17,8 +17,10 @@ PICTURES = 28
 def predictions(
     evaluation: Evaluation, samples: Samples, class_names: Sequence[str], image_shape: tuple[int, ...]
 ) -> dict[str, np.ndarray]:
-    """y_true, y_pred (n,), confidence (n,), class_names (c,), and k pictures: images (k, ...), image_rows (k,).
+    """Arrays of the n samples and the c classes, and k pictures: images (k, ...), image_rows (k,).
 
+    y_true, y_pred, runner_up (n,): the true class, the likeliest and the second; confidence, true_confidence (n,):
+    the probabilities of y_pred and of y_true; class_names (c,).
     The pictures are the first mistakes, at most half of them, and the first correct ones. None if the data are
     not pictures.
     """
@@ -26,7 +28,9 @@ def predictions(
     return {
         "y_true": evaluation.y_true,
         "y_pred": evaluation.y_pred,
+        "runner_up": evaluation.runner_up,
         "confidence": evaluation.confidence.astype(np.float32),
+        "true_confidence": evaluation.true_confidence.astype(np.float32),
         "class_names": np.array(class_names),
         "images": samples.x[samples.rows[rows]].reshape(len(rows), *image_shape),
         "image_rows": rows,

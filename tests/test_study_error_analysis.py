@@ -1,0 +1,251 @@
+"""The error analysis: numbers against slow loops and cases worked by hand, the text on both sides of each claim."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from made_runs import make_run
+from runs import run
+
+from mlp.data import Digits
+from mlp.errors import UserError
+from mlp.report.studies import error_analysis
+from mlp.report.studies.error_analysis import ErrorAnalysis, Model, calibration_error, caught, compare
+from mlp.report.studies.study import Analysis, Confusion, Gallery, Picture, Table
+
+STUDY = ErrorAnalysis()
+NAMES = [str(digit) for digit in range(10)]
+
+
+def said(
+    y_true: Sequence[int], y_pred: Sequence[int], confidence: Sequence[float] | float, runner_up: int = 9
+) -> dict[str, np.ndarray]:
+    """Arrays of predictions.npz; the true class gets what is left where it is not the predicted one."""
+    truth, guess = np.array(y_true), np.array(y_pred)
+    sure = np.broadcast_to(np.float32(confidence), truth.shape)
+    return {
+        "y_true": truth, "y_pred": guess, "confidence": sure, "runner_up": np.full(truth.shape, runner_up),
+        "true_confidence": np.where(truth == guess, sure, 1 - sure), "class_names": np.array(NAMES),
+    }  # fmt: skip
+
+
+def pictures(n: int) -> np.ndarray:
+    return np.random.default_rng(n).random((n, 8, 8))
+
+
+def analysis(best: dict[str, np.ndarray], second: dict[str, np.ndarray] | None = None) -> Analysis:
+    other = None if second is None else Model("the other", second)
+    return compare(Model("the best", best), other, pictures(len(best["y_true"])), Digits())
+
+
+def text(found: Analysis) -> str:
+    return "\n".join(block for block in found.blocks if isinstance(block, str))
+
+
+def picture(found: Analysis, name: str) -> Any:
+    return next(block for block in found.blocks if isinstance(block, Picture) and block.name == name).draw()
+
+
+def test_the_calibration_error_is_that_worked_by_hand() -> None:
+    # One bin has confidence 0.95 and one of two right, another 0.55 and two of two: half of 0.45 and half of 0.45.
+    error = calibration_error(np.array([0.95, 0.95, 0.55, 0.55]), np.array([True, False, True, True]))
+    assert error == pytest.approx(0.45)
+    assert calibration_error(np.ones(3), np.ones(3, bool)) == 0
+
+
+def test_the_least_sure_catch_the_mistakes_that_are_among_them() -> None:
+    confidence, wrong = np.array([0.9, 0.2, 0.5, 0.8]), np.array([True, True, False, False])
+    assert caught(confidence, wrong, 0.5) == 0.5
+    assert caught(confidence, wrong, 1.0) == 1.0
+    assert caught(confidence, np.zeros(4, bool), 0.5) == 0
+
+
+def test_an_image_is_near_to_the_mean_of_a_class() -> None:
+    # Means: class 0 at 0.5, class 1 at 4. The third image, at 1, is called 1 but lies at 0; the fourth, at 3 of class
+    # 1, lies nearer to its own; the last is right, its second choice is class 0, and it lies nearer to 1.
+    pixels = np.array([0.0, 0.5, 1.0, 3.0, 5.0]).reshape(5, 1, 1)
+    arrays = {
+        "y_true": np.array([0, 0, 0, 1, 1]),
+        "y_pred": np.array([0, 0, 1, 0, 1]),
+        "runner_up": np.array([1, 1, 0, 1, 0]),
+        "class_names": np.array(["a", "b"]),
+    }
+    assert error_analysis.nearer_to_predicted(pixels, arrays).tolist() == [False, False, False, False, False]
+    pixels[2] = 3.0  # the mean of class 0 becomes 1.17: its third image is now nearer to 4
+    assert error_analysis.nearer_to_predicted(pixels, arrays).tolist() == [False, False, True, False, False]
+
+
+def test_the_numbers_are_those_of_a_slow_loop() -> None:
+    rng = np.random.default_rng(5)
+    truth = rng.integers(0, 10, 300)
+    guess = np.where(rng.random(300) < 0.7, truth, (truth + rng.integers(1, 4, 300)) % 10)
+    best = said(truth.tolist(), guess.tolist(), rng.random(300).tolist())
+    best["runner_up"] = (guess + 9) % 10
+    second = said(truth.tolist(), rng.permutation(guess).tolist(), 0.5)
+    found = analysis(best, second)
+    counts, shared, same, next_right = np.zeros((10, 10), int), 0, 0, 0
+    for i in range(300):
+        counts[truth[i], guess[i]] += 1
+        wrong = truth[i] != guess[i]
+        next_right += wrong and (guess[i] - truth[i]) % 10 == 1
+        shared += wrong and second["y_pred"][i] != truth[i]
+        same += wrong and second["y_pred"][i] == guess[i]
+    pairs = [(NAMES[i], NAMES[j], counts[i, j]) for i in range(10) for j in range(10) if i != j and counts[i, j]]
+    assert found.facts["pairs"] == sorted(pairs, key=lambda pair: -pair[2])
+    assert found.facts["mistakes"] == 300 - counts.trace()
+    assert found.facts["runner_up_right"] == next_right
+    assert found.facts["top_2_accuracy"] == pytest.approx((counts.trace() + next_right) / 300)
+    assert (found.facts["shared"], found.facts["same_answer"]) == (shared, same)
+    matrix = picture(found, "error_analysis_confusion").axes[0]
+    assert sum(int(cell.get_text()) for cell in matrix.texts) == 300
+    table = next(block for block in found.blocks if isinstance(block, Table))
+    i, j, n = pairs[int(np.argmax([pair[2] for pair in pairs]))]
+    assert table.rows[0][:2] == [f"{i} → {j}", str(n)]
+
+
+def test_the_wall_shows_the_most_confident_mistakes_first() -> None:
+    best = said([1, 2, 3, 4], [1, 5, 7, 6], [0.99, 0.7, 0.9999, 0.8])
+    found = analysis(best, said([1, 2, 3, 4], [1, 2, 7, 0], 0.5))
+    figure = picture(found, "error_analysis_wall")
+    told = [t.get_text() for t in figure.texts]
+    assert told[:3] == ["called 7  >99.9 %", "labelled 3  <0.1 %", "second model: 7 too"]
+    assert told[3:6] == ["called 6  80.0 %", "labelled 4  20.0 %", "second model: 0"]
+    assert told[6:] == ["called 5  70.0 %", "labelled 2  30.0 %", "second model: as labelled"]
+    for ax, row in zip(figure.axes, (2, 3, 1), strict=True):
+        np.testing.assert_array_equal(ax.images[0].get_array(), pictures(4)[row])
+    gallery = next(chart for chart in found.charts if isinstance(chart, Gallery))
+    assert [row[1:3] for row in gallery.rows] == [["3", "7"], ["4", "6"], ["2", "5"]]
+    assert gallery.rows[0][0].dtype == np.uint8
+
+
+def test_the_means_are_those_of_the_cells() -> None:
+    best = said([1, 1, 1, 2, 1], [1, 4, 4, 2, 1], 0.9)
+    ax = picture(analysis(best), "error_analysis_pairs").axes[0]
+    pixels = pictures(5)
+    expected = [(pixels[0] + pixels[4]) / 2, (pixels[1] + pixels[2]) / 2, pixels[3]]  # cells (1, 1), (1, 4), (2, 2)
+    for image, mean in zip(ax.images, expected, strict=True):
+        np.testing.assert_allclose(np.asarray(image.get_array()), mean)
+    assert [t.get_text() for t in ax.texts] == ["2"]
+    assert [round(image.get_extent()[0] - 0.128, 1) for image in ax.images] == [1, 4, 2]
+
+
+def test_the_curves_of_confidence_are_counts() -> None:
+    best = said([0] * 10, [0] * 8 + [1, 1], [0.9] * 8 + [0.4, 0.95])
+    shares, least = picture(analysis(best), "error_analysis_confidence").axes
+    right, wrong = (patch.get_data().values for patch in shares.patches)
+    assert (right.sum(), right.max(), sorted(wrong)[-2:]) == (1, 1, [0.5, 0.5])
+    np.testing.assert_allclose(np.asarray(least.lines[0].get_ydata()), [0.5] * 9 + [1.0])
+
+
+def test_the_verdict_counts_and_names() -> None:
+    found = text(analysis(said([0, 0, 1, 1, 1], [0, 3, 1, 3, 3], 0.6)))
+    assert "the best. It gets 3 of the 5 test images of digits wrong, an accuracy of 40.00 %" in found
+    assert "**1** is recognised least: 1 of 3, 33.3 %" in found
+    assert "2 occur; the most frequent is 1 → 3 (2), true → predicted, 67 % of all mistakes" in found
+
+    once = text(analysis(said([0, 0, 1, 1, 1], [0, 3, 1, 3, 1], 0.6)))
+    assert "2 occur; none more than once." in once
+
+
+def test_without_a_mistake_there_is_little_to_say() -> None:
+    found = analysis(said([0, 1], [0, 1], 0.9), said([0, 1], [1, 1], 0.9))
+    assert "makes no mistake on the 2 test images" in text(found)
+    assert [block.name for block in found.blocks if isinstance(block, Picture)] == ["error_analysis_confusion"]
+
+
+def test_a_model_that_is_never_right_is_described_too() -> None:
+    found = analysis(said([0, 1], [1, 0], 0.9), said([0, 1], [1, 0], 0.9))
+    assert "2 of the 2 test images" in text(found)
+    assert picture(found, "error_analysis_confidence").axes
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        (said([0, 1], [1, 1], 0.95), "1 of 1 mistake was made with a probability above 90 %"),
+        (said([0, 1], [1, 1], 0.95), "lets these pass"),
+        (said([0, 1], [1, 1], 0.5), "A threshold there would find them all"),
+        (said([0, 1], [1, 1], 0.5, runner_up=0), "In 1 of 1 mistakes (100 %) the class"),
+        (said([0, 1], [1, 1], 0.5, runner_up=0), "far more than the 11 % of a guess"),
+        (said([0, 1], [1, 1], 0.5, runner_up=5), "no more than the 11 % of a guess"),
+        (said([0, 1] * 50, [1, 1] * 50, 0.9), "The model is too sure"),
+        (said([0, 1] * 50, [1, 1] * 50, 0.2), "The model is less sure than it is right"),
+        (said([0, 1] * 50, [1, 1] * 50, 0.5), "does not show in the mean"),
+    ],
+)
+def test_the_text_follows_the_numbers(arrays: dict[str, np.ndarray], words: str) -> None:
+    assert words in text(analysis(arrays))
+
+
+def test_the_second_model_tells_the_mistakes_of_the_images_from_those_of_the_model() -> None:
+    truth, best = [0] * 12, said([0] * 12, [1, 2, 3] + [0] * 9, 0.8)
+    alone = text(analysis(best))
+    assert "There is no second model of this dataset" in alone
+    most = text(analysis(best, said(truth, [1, 2] + [0] * 10, 0.8)))
+    assert "2 of the 3 of the best are among them; chance alone would make it 0.5" in most
+    assert "In 2 of the 2 both give the same wrong answer" in most
+    assert "they lie in the images" in most
+    few = text(analysis(best, said(truth, [4] + [0] * 10 + [1], 0.8)))
+    assert "In 0 of the 1 both give the same wrong answer" in few
+    assert "Most of its mistakes thus are its own" in few
+    none = text(analysis(best, said(truth, [0] * 12, 0.8)))
+    assert "All of the best model's mistakes are its own" in none
+    weak = text(analysis(best, said(truth, [1] * 12, 0.8)))
+    assert "errs more than twice as often" in weak
+    assert "errs more than twice as often" not in most
+
+
+def test_predictions_of_other_data_are_refused() -> None:
+    with pytest.raises(UserError, match="the other was measured on other data than the best"):
+        analysis(said([0, 1], [0, 0], 0.9), said([1, 1], [0, 0], 0.9))
+
+
+def test_the_shipped_model_is_the_best_and_its_counts_are_those_of_its_scores(tmp_path: Path) -> None:
+    """On MNIST: the confusion counts sum to the test set, and to the accuracy of best_config.json."""
+    truth = STUDY.findings(tmp_path, "mnist").data.test().labels
+    arrays = said(truth.tolist(), ((truth + 1) % 10).tolist(), 0.9)
+    make_run(tmp_path / "error_analysis-mnist" / "0", ["seed=1"], {"train_loss": [0.5]}, predictions=arrays)
+    found = STUDY.analyse(STUDY.findings(tmp_path, "mnist"))
+    config = json.loads((error_analysis.ROOT / "best_config.json").read_text())
+    assert found.facts["samples"] == 10_000
+    assert found.facts["accuracy"] == pytest.approx(config["test_accuracy"])
+    matrix = picture(found, "error_analysis_confusion").axes[0]
+    cells = [int(cell.get_text()) for cell in matrix.texts]
+    assert sum(cells) == 10_000
+    assert sum(sorted(cells)[-10:]) == round(10_000 * config["test_accuracy"])
+    confusion = next(chart for chart in found.charts if isinstance(chart, Confusion))
+    assert len(confusion.y_true) == len(confusion.y_pred) == 10_000
+    assert "found 15 wrong labels in it" in text(found)
+    assert "run 0 of this study (seed 1, 1 epoch)" in text(found)
+
+
+def test_the_images_of_a_dataset_bear_its_own_changes() -> None:
+    assert STUDY.overrides("mnist") == ["+experiment=error_analysis"]
+    assert STUDY.overrides("fashion_mnist")[1:] == ["dataset=fashion_mnist", "augment=fashion_mnist"]
+    assert STUDY.overrides("digits")[1:] == ["dataset=digits", "augment=none"]
+
+
+def test_a_real_run_is_the_best_model_where_none_is_shipped(tmp_path: Path) -> None:
+    run(tmp_path, *STUDY.overrides("digits", quick=True), "seed=1,2", "tracker=none", "search.workers=1")
+    found = STUDY.analyse(STUDY.findings(tmp_path / "multirun_outputs", "digits", quick=True))
+    directory = tmp_path / "multirun_outputs" / "error_analysis-digits-quick"
+    summaries = [json.loads((directory / str(i) / "summary.json").read_text()) for i in range(2)]
+    best = max(summaries, key=lambda summary: summary["val_accuracy"])
+    assert found.facts["samples"] == 359
+    assert found.facts["accuracy"] == pytest.approx(best["test_accuracy"])
+    assert found.facts["shared"] <= min(found.facts["mistakes"], found.facts["second_mistakes"])
+    for block in found.blocks:
+        if isinstance(block, Picture):
+            block.draw().savefig(tmp_path / "figure.png")
+
+
+def test_without_a_run_that_came_to_its_end_it_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"error_analysis: no finished runs in .*error_analysis-digits"):
+        STUDY.analyse(STUDY.findings(tmp_path, "digits"))
+    run_directory = tmp_path / "error_analysis-digits" / "0"
+    make_run(run_directory, ["dataset=digits"], {"train_loss": [0.5]}, {"status": "diverged"})
+    with pytest.raises(UserError, match="came to its end"):
+        STUDY.analyse(STUDY.findings(tmp_path, "digits"))
