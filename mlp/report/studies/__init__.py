@@ -2,5 +2,6 @@
 
 from mlp.report.studies.loss_comparison import LossComparison
 from mlp.report.studies.study import Study
+from mlp.report.studies.vanishing_gradients import VanishingGradients
 
-STUDIES: tuple[Study, ...] = (LossComparison(),)
+STUDIES: tuple[Study, ...] = (VanishingGradients(), LossComparison())
