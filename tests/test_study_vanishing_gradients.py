@@ -12,8 +12,9 @@ import runs
 from made_runs import make_run
 
 from mlp.errors import UserError
+from mlp.report.studies.plots import binned
 from mlp.report.studies.study import Analysis, Picture, Spread, Table, rounded
-from mlp.report.studies.vanishing_gradients import VanishingGradients, binned
+from mlp.report.studies.vanishing_gradients import VanishingGradients
 
 STUDY = VanishingGradients()
 STEPS = [1, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100]  # the last fifth: 90 and 100
@@ -76,10 +77,10 @@ def test_a_gradient_that_vanishes_and_comes_back_is_told_so(tmp_path: Path) -> N
     assert "it does not vanish with depth" in said
     assert "is 400 times longer with ReLU than with sigmoid: norms of 0.4 and 0.001" in said
     assert "the ratio is 1.5, after 0.0005 at the first step; a tenth was reached at step 90 of 100." in said
-    assert "with 3 hidden layers sigmoid reaches 93.00 % test accuracy after 2 epochs" in said
+    assert "with 3 hidden layers 93.00 % of the test set after 2 epochs, 96.00 % with 1 hidden layer" in said
     assert "depth costs 3.00 points" in said
     assert "After the first epoch it was 60.0 % against 90.0 % on the validation set." in said
-    assert "Adam made up for the vanishing gradient in part." in said
+    assert "Within 2 epochs Adam made up for the vanishing gradient in part." in said
     # 0.001 over the square root of 64 x 128 weights is 1.1e-5.
     assert "is 0.00001 (root mean square), 1100 times the ε = 1 × 10⁻⁸" in said
 
@@ -101,7 +102,7 @@ def test_the_text_follows_numbers_that_say_the_opposite(tmp_path: Path) -> None:
     assert "the ratio is 5 × 10⁻⁹, after 5 × 10⁻⁹ at the first step: it is still far from 1." in said
     assert "depth gains 5.00 points" in said
     assert "near chance, so that it has hardly learnt anything" in said
-    assert "Adam did not make up for the vanishing gradient." in said
+    assert "Within 2 epochs Adam did not make up for the vanishing gradient." in said
     assert "so that ε shortens the step" in said
 
 
@@ -113,7 +114,7 @@ def test_a_difference_within_the_seeds_is_none(tmp_path: Path) -> None:
             *(run("sigmoid", [0.01, 0.02, 1.0], [0.2, 0.2, 0.2], 0.93, seed=seed) for seed in (0, 1)),
         )
     )
-    assert "94.00 ± 1.41 %: the seeds differ as much: depth costs nothing here" in said
+    assert "the best of the shallower networks: the seeds differ as much, depth costs nothing here" in said
     assert "0.5 ± 0 times" in said
     assert "ReLU than" not in said  # nothing to compare with
 

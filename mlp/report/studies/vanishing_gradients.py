@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from mlp.nn.types import Array
 from mlp.report import style
 from mlp.report.runs import RunFiles, by
-from mlp.report.studies.plots import percent_axis
+from mlp.report.studies.plots import binned, percent_axis
 from mlp.report.studies.study import (
     Analysis,
     Findings,
@@ -32,7 +32,6 @@ NAMES = {"sigmoid": "sigmoid", "relu": "ReLU"}
 LOOK = {"sigmoid": (style.BLUE, "-", "o"), "relu": (style.VERMILION, "--", "s")}
 LATE = 0.8  # the last fifth of the steps
 CLEAR = 10.0  # how many times shorter a gradient must become before the text says that it vanishes
-PER_DECADE = 12  # points of a line over the steps, on a logarithmic axis
 
 
 @dataclass
@@ -207,22 +206,22 @@ class VanishingGradients(Study):
         """What depth does to the accuracy of one activation."""
         deep, others = ladder[max(ladder)], [group for depth, group in ladder.items() if depth < max(ladder)]
         name = NAMES.get(deep.activation, deep.activation)
-        epochs = "1 epoch" if deep.epochs == 1 else f"{deep.epochs} epochs"
-        scored = f"with {hidden_layers(deep.depth)} {name} reaches {deep.test.percent()} test accuracy after {epochs}"
+        scored = f"**Accuracy, {name}**: with {hidden_layers(deep.depth)} {deep.test.percent()} of the test set "
+        scored += f"after {_epochs(deep)}"
         if not others:
-            return f"**Accuracy, {name}**: {scored}."
+            return f"{scored}."
         best = max(others, key=lambda group: group.test.mean)
         behind = best.test.mean - deep.test.mean
-        rival = f"the best of the shallower ones, {hidden_layers(best.depth)}, {best.test.percent()}"
+        rival = f"{best.test.percent()} with {hidden_layers(best.depth)}, the best of the shallower networks"
         if deep.test.mean < 2 / found.data.num_classes:
             verdict = "near chance, so that it has hardly learnt anything"
         elif abs(behind) <= max(deep.test.std, best.test.std):
-            verdict = "the seeds differ as much: depth costs nothing here"
+            verdict = "the seeds differ as much, depth costs nothing here"
         else:
             verdict = f"depth {'costs' if behind > 0 else 'gains'} {100 * abs(behind):.2f} points"
         early = f"After the first epoch it was {deep.first_epoch.percent(1)} against {best.first_epoch.percent(1)} "
         early += "on the validation set."
-        text = f"**Accuracy, {name}**: {scored}, {rival}: {verdict}. {early}"
+        text = f"{scored}, {rival}: {verdict}. {early}"
         ratio = deep.ratio_at_start.mean
         if ratio * CLEAR >= 1 or not math.isfinite(ratio):
             return text
@@ -236,11 +235,11 @@ class VanishingGradients(Study):
         beyond = size / epsilon
         learnt = deep.test.mean >= 2 / found.data.num_classes
         if not learnt:
-            verdict = "Adam did not make up for the vanishing gradient"
+            verdict = f"Within {_epochs(deep)} Adam did not make up for the vanishing gradient"
         elif behind <= max(deep.test.std, 0.005):
-            verdict = "Adam made up for the vanishing gradient"
+            verdict = f"Within {_epochs(deep)} Adam made up for the vanishing gradient"
         else:
-            verdict = "Adam made up for the vanishing gradient in part"
+            verdict = f"Within {_epochs(deep)} Adam made up for the vanishing gradient in part"
         effect = "hardly matters" if beyond >= CLEAR else "shortens the step"
         return (
             f"{verdict}. It divides the gradient of each weight by the running root mean square of that gradient, so "
@@ -307,6 +306,10 @@ def hidden_layers(number: int) -> str:
     return f"{number} hidden layer" + ("" if number == 1 else "s")
 
 
+def _epochs(group: Group) -> str:
+    return f"{group.epochs} epoch" + ("" if group.epochs == 1 else "s")
+
+
 def _width(run: RunFiles) -> int:
     """Units of the first hidden layer."""
     sizes = run.value("model.hidden_sizes")
@@ -339,25 +342,8 @@ def _over_time(groups: Mapping[tuple[str, int], Group]) -> Figure:
         name = NAMES.get(activation, activation)
         ax.plot(x, middle, color=color, linestyle=line, marker=mark, markersize=3, label=name)
         ax.set_xscale("log")
-    axes[-1].legend(fontsize=style.SMALL, loc="lower right")
+    axes[-1].legend(fontsize=style.SMALL, loc="best")
     return figure
-
-
-def binned(step: Array, norms: Array) -> tuple[Array, Array, Array, Array]:
-    """Steps, and the lowest, median and highest of `norms` (runs, rows) near each of them.
-
-    Bins of equal width on a logarithmic axis, those without a measurement left out. Zeros, which such an axis does
-    not have, are left out too.
-    """
-    place = np.floor(PER_DECADE * np.log10(step)).astype(int)
-    bins = []
-    for i in np.unique(place):
-        within = norms[:, place == i]
-        if (within > 0).any():
-            within = within[within > 0]
-            bins.append((np.exp(np.log(step[place == i]).mean()), within.min(), np.median(within), within.max()))
-    x, low, middle, high = np.array(bins).reshape(-1, 4).T
-    return x, low, middle, high
 
 
 def _per_layer(groups: Mapping[tuple[str, int], Group]) -> Figure:
