@@ -1,14 +1,18 @@
 """The ten studies of the assignment, in its order. A new one is a module here and a file in conf/experiment/."""
 
 from mlp.report.studies.data_exploration import DataExploration
+from mlp.report.studies.dead_neurons import DeadNeurons
 from mlp.report.studies.error_analysis import ErrorAnalysis
 from mlp.report.studies.loss_comparison import LossComparison
 from mlp.report.studies.study import Study
 from mlp.report.studies.symmetry import Symmetry
 from mlp.report.studies.transfer import Transfer
+from mlp.report.studies.vanishing_gradients import VanishingGradients
 
 STUDIES: tuple[Study, ...] = (
     DataExploration(),
+    VanishingGradients(),
+    DeadNeurons(),
     LossComparison(),
     ErrorAnalysis(),
     Symmetry(),

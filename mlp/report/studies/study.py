@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
@@ -186,8 +187,27 @@ class Spread:
         """`0.123 ± 0.004`"""
         return f"{self.mean:{form}}" + (f" ± {self.std:{form}}" if len(self.values) > 1 else "")
 
+    def rounded(self) -> str:
+        """`0.00038 ± 0.000035`: two digits of the mean and of the spread."""
+        return rounded(self.mean) + (f" ± {rounded(self.std)}" if len(self.values) > 1 else "")
+
 
 def listed(names: Sequence[str], joint: str = "and") -> str:
     """`a, b and c`"""
     *most, last = names
     return f"{', '.join(most)} {joint} {last}" if most else last
+
+
+def left_out(lost: int, of: int) -> str:
+    """What a text says of runs that ended without what it needs, such as diverged ones."""
+    return f"{lost} of the {of} runs ended without a result and {'is' if lost == 1 else 'are'} left out."
+
+
+def rounded(value: float, digits: int = 2) -> str:
+    """`0.00038`, `460`, `3.1 × 10⁻⁹`: with so many significant digits."""
+    if not np.isfinite(value):
+        return "not defined"
+    if value == 0 or 1e-6 <= abs(value) < 1e7:
+        return np.format_float_positional(value, precision=digits, fractional=False, trim="-")
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    return f"{float(mantissa):g} × 10{str(int(exponent)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from mlp.files import atomic_write
-from mlp.nn.types import Array
+from mlp.nn.types import Array, Labels
 from mlp.training.callbacks import Callback
 from mlp.training.run import Run
 
@@ -22,7 +22,7 @@ class Recorder(Callback):
     file: ClassVar[str]
 
     def __init__(self) -> None:
-        self._rows: list[dict[str, Array]] = []
+        self._rows: list[dict[str, Array | Labels]] = []
 
     def on_run_start(self, run: Run) -> None:
         self._rows = []
@@ -33,7 +33,7 @@ class Recorder(Callback):
             kept = np.flatnonzero(table["step"] <= run.step)
             self._rows = [{name: values[i] for name, values in table.items()} for i in kept]
 
-    def add(self, run: Run, **values: Array | float) -> None:
+    def add(self, run: Run, **values: Array | Labels | float) -> None:
         """A row for the step that was just made."""
         self._rows.append({"step": np.asarray(run.step), **{name: np.array(v) for name, v in values.items()}})
 

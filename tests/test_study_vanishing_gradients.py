@@ -1,0 +1,199 @@
+"""The study of vanishing gradients: ratios as worked by hand, a text that follows them, figures that show them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import runs
+from made_runs import make_run
+
+from mlp.errors import UserError
+from mlp.report.studies.plots import binned
+from mlp.report.studies.study import Analysis, Picture, Spread, Table, rounded
+from mlp.report.studies.vanishing_gradients import VanishingGradients
+
+STUDY = VanishingGradients()
+STEPS = [1, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100]  # the last fifth: 90 and 100
+
+
+def trace(start: list[float], end: list[float]) -> dict[str, np.ndarray]:
+    """Norms that are `start` at the first step, `end` in the last fifth, and 0.02 in the first layer between."""
+    norms = np.tile([0.02, *start[1:]], (len(STEPS), 1))
+    norms[0], norms[-2:] = start, end
+    return {"step": np.array(STEPS), "norms": norms}
+
+
+def analysis(root: Path, *made: dict[str, Any]) -> Analysis:
+    """Of runs with an activation, norms at the start and the end (a layer each), and a test accuracy."""
+    for number, run in enumerate(made):
+        depth = len(run["start"]) - 1
+        make_run(
+            root / "vanishing_gradients-digits" / str(number),
+            ["dataset=digits", f"activation={run['activation']}", f"model.num_layers={depth}",
+             f"seed={run.get('seed', 0)}"],
+            {"val_accuracy": [run.get("early", 0.5), run["score"]]},
+            {"test_accuracy": run["score"]},
+            gradient_trace=trace(run["start"], run["end"]),
+        )  # fmt: skip
+    return STUDY.analyse(STUDY.findings(root, "digits"))
+
+
+def text(found: Analysis) -> str:
+    return "\n".join(block for block in found.blocks if isinstance(block, str))
+
+
+def run(activation: str, start: list[float], end: list[float], score: float, **more: float) -> dict[str, Any]:
+    return {"activation": activation, "start": start, "end": end, "score": score, **more}
+
+
+VANISHES = (
+    run("sigmoid", [0.5, 1.0], [0.2, 0.2], 0.96, early=0.9),
+    run("sigmoid", [0.001, 0.02, 0.4, 2.0], [0.3, 0.2, 0.2, 0.2], 0.93, early=0.6),
+    run("relu", [2.0, 1.0], [0.3, 0.2], 0.97),
+    run("relu", [0.4, 0.3, 0.2, 0.2], [0.6, 0.2, 0.2, 0.2], 0.97),
+)
+
+
+def test_ratios_and_factors_are_those_worked_by_hand(tmp_path: Path) -> None:
+    facts = analysis(tmp_path, *VANISHES).facts
+    assert facts["ratio_at_start/sigmoid/1"] == pytest.approx(0.5)
+    assert facts["ratio_at_start/sigmoid/3"] == pytest.approx(0.0005)
+    assert facts["ratio_at_end/sigmoid/3"] == pytest.approx(1.5)
+    assert facts["factor_per_layer/sigmoid"] == pytest.approx(0.0316228, rel=1e-5)  # a thousandth in two layers
+    assert facts["factor_per_layer/relu"] == pytest.approx(1.0)
+    assert facts["first_layer_at_start/relu/3"] == pytest.approx(0.4)
+
+
+def test_a_gradient_that_vanishes_and_comes_back_is_told_so(tmp_path: Path) -> None:
+    said = text(analysis(tmp_path, *VANISHES))
+    assert (
+        "with 3 layers 0.0005 times: it vanishes with depth, each further layer multiplies the ratio by 0.032" in said
+    )
+    assert "With ReLU and 1 hidden layer the gradient of the first one is 2 times as long" in said
+    assert "it does not vanish with depth" in said
+    assert "is 400 times longer with ReLU than with sigmoid: norms of 0.4 and 0.001" in said
+    assert "the ratio is 1.5, after 0.0005 at the first step; a tenth was reached at step 90 of 100." in said
+    assert "with 3 hidden layers 93.00 % of the test set after 2 epochs, 96.00 % with 1 hidden layer" in said
+    assert "depth costs 3.00 points" in said
+    assert "After the first epoch it was 60.0 % against 90.0 % on the validation set." in said
+    assert "Within 2 epochs Adam made up for the vanishing gradient in part." in said
+    # 0.001 over the square root of 64 x 128 weights is 1.1e-5.
+    assert "is 0.00001 (root mean square), 1100 times the ε = 1 × 10⁻⁸" in said
+
+
+def test_the_text_follows_numbers_that_say_the_opposite(tmp_path: Path) -> None:
+    said = text(
+        analysis(
+            tmp_path,
+            run("sigmoid", [1.0, 1.0], [0.2, 0.2], 0.90),
+            run("sigmoid", [0.5, 0.5, 0.5], [0.2, 0.2, 0.2], 0.95),
+            run("relu", [1.0, 1.0], [0.3, 0.2], 0.97),
+            run("relu", [1e-9, 0.1, 0.2], [1e-9, 0.2, 0.2], 0.12),
+        )
+    )
+    assert "With sigmoid and 1 hidden layer the gradient of the first one is 1 times as long" in said
+    assert said.count("it does not vanish with depth") == 1
+    assert said.count("it vanishes with depth") == 1
+    assert "times shorter with ReLU than with sigmoid" in said
+    assert "the ratio is 5 × 10⁻⁹, after 5 × 10⁻⁹ at the first step: it is still far from 1." in said
+    assert "depth gains 5.00 points" in said
+    assert "near chance, so that it has hardly learnt anything" in said
+    assert "Within 2 epochs Adam did not make up for the vanishing gradient." in said
+    assert "so that ε shortens the step" in said
+
+
+def test_a_difference_within_the_seeds_is_none(tmp_path: Path) -> None:
+    said = text(
+        analysis(
+            tmp_path,
+            *(run("sigmoid", [0.5, 1.0], [0.2, 0.2], 0.93 + 0.02 * seed, seed=seed) for seed in (0, 1)),
+            *(run("sigmoid", [0.01, 0.02, 1.0], [0.2, 0.2, 0.2], 0.93, seed=seed) for seed in (0, 1)),
+        )
+    )
+    assert "the best of the shallower networks: the seeds differ as much, depth costs nothing here" in said
+    assert "0.5 ± 0 times" in said
+    assert "ReLU than" not in said  # nothing to compare with
+
+
+def test_a_single_depth_and_a_gradient_of_zero_are_no_reason_to_stop(tmp_path: Path) -> None:
+    single = analysis(tmp_path / "one", run("relu", [0.5, 1.0], [0.2, 0.2], 0.9))
+    assert "with depth" not in text(single)
+    dead = analysis(
+        tmp_path / "dead",
+        run("relu", [0.0, 0.0], [0.0, 0.0], 0.1),
+        run("relu", [0.0, 0.0, 0.0], [0.0, 0.0, 0.0], 0.1),
+    )
+    assert "the gradient of the output layer is exactly zero in some run, so that no ratio exists" in text(dead)
+    table = next(block for block in dead.blocks if isinstance(block, Table))
+    assert table.rows[0][3] == "not defined"
+    for found in (single, dead):
+        for block in found.blocks:
+            if isinstance(block, Picture):
+                block.draw().canvas.draw()  # type: ignore[attr-defined]
+
+
+def test_runs_without_a_result_are_left_out_and_counted(tmp_path: Path) -> None:
+    make_run(
+        tmp_path / "vanishing_gradients-digits" / "7",
+        ["dataset=digits", "activation=sigmoid", "model.num_layers=1"],
+        {"val_accuracy": [0.1]},
+        {"status": "diverged", "test_accuracy": 0.5},
+    )
+    with pytest.raises(UserError, match="no finished runs"):
+        STUDY.analyse(STUDY.findings(tmp_path, "digits"))
+    said = text(analysis(tmp_path, *VANISHES))
+    assert "1 of the 5 runs ended without a result and is left out." in said
+
+
+def test_the_figures_show_the_norms(tmp_path: Path) -> None:
+    over_time, per_layer = (b.draw() for b in analysis(tmp_path, *VANISHES).blocks if isinstance(b, Picture))
+    shallow, deep = over_time.axes
+    assert [ax.get_title(loc="left") for ax in (shallow, deep)] == ["1 hidden layer", "3 hidden layers"]
+    sigmoid, _ = deep.lines
+    y = np.asarray(sigmoid.get_ydata())
+    assert (y[0], y[1], y[-1]) == (0.001, 0.02, 0.3)
+    _, deep, accuracy = per_layer.axes
+    np.testing.assert_allclose(np.asarray(deep.lines[0].get_ydata()), [0.001, 0.02, 0.4, 2.0])
+    np.testing.assert_allclose(np.asarray(deep.lines[1].get_ydata()), [0.3, 0.2, 0.2, 0.2])
+    assert [tick.get_text() for tick in deep.get_xticklabels()] == ["1", "2", "3", "out"]
+    np.testing.assert_allclose(np.asarray(accuracy.lines[0].get_ydata()), [0.96, 0.93])
+
+
+def test_neighbouring_steps_become_one_point() -> None:
+    step = np.array([1, 1000, 1010, 5000])
+    x, low, middle, high = binned(step, np.array([[4.0, 1.0, 5.0, 0.0], [8.0, 2.0, 4.0, 0.0]]))
+    assert x.tolist() == pytest.approx([1.0, 1004.987562])  # the zeros have no place on a logarithmic axis
+    assert (low.tolist(), middle.tolist(), high.tolist()) == ([4, 1], [6, 3], [8, 5])
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.000379, "0.00038"), (466.0, "470"), (1.0, "1"), (0, "0"), (-2.5e-9, "-2.5 × 10⁻⁹"), (np.nan, "not defined")],
+)
+def test_numbers_have_two_digits(value: float, shown: str) -> None:
+    assert rounded(value) == shown
+    assert Spread([value]).rounded() == shown
+
+
+def test_real_runs_are_answered_by_one_command(tmp_path: Path) -> None:
+    words = STUDY.overrides("digits", quick=True)
+    runs.run(tmp_path, *words, "tracker=none")
+    command = [sys.executable, "-m", "mlp.report", "studies", "--only", STUDY.name, "-d", "digits", "--quick"]
+    ended = subprocess.run(
+        [*command, "--no-run", "--out", "report"],
+        cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(runs.ROOT)}, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    said = (tmp_path / "report" / "report.md").read_text()
+    assert "With sigmoid and 1 hidden layer the gradient of the first one is" in said
+    assert "4 runs on digits, seed 0" in said
+    found = STUDY.analyse(STUDY.findings(tmp_path / "multirun_outputs", "digits", quick=True))
+    # The first row is the first step; what the study says of it is what the file holds.
+    trace = np.load(tmp_path / "multirun_outputs" / "vanishing_gradients-digits-quick" / "1" / "gradient_trace.npz")
+    assert trace["step"][0] == 1
+    first = trace["norms"][0]
+    assert found.facts["ratio_at_start/sigmoid/6"] == pytest.approx(first[0] / first[6])
