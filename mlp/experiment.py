@@ -123,6 +123,11 @@ class Parts:
             rng=random_streams(config["seed"])["init"],
         )
         trainer = build(config["training"], "training", Trainer)
+        if trainer.batch_size < (least := objects["normalization"].least_batch):
+            raise UserError(
+                f"training.batch_size must be >= {least} with normalization={objects['normalization'].name}. "
+                f"Got {trainer.batch_size}"
+            )
         augment, shape = objects["augment"], objects["dataset"].image_shape
         if (augment.moves or augment.erase) and len(shape) < 2:
             raise UserError(
