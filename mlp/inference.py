@@ -118,7 +118,7 @@ def _main(arguments: list[str]) -> dict[str, Any]:
     print(f"{model_path} on the test set of {dataset.name}: network {'-'.join(map(str, sizes))}")
     print(_report(evaluation, dataset.class_names))
     if flags.robustness:
-        if len(dataset.image_shape) < 2:
+        if len(dataset.image_shape) not in (2, 3):
             raise UserError(f"--robustness needs images, which {dataset.name} has not")
         from mlp import robustness
 

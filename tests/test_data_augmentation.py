@@ -1,7 +1,10 @@
 """Augmentation moves pixels as its parameters say, repeats itself for a seed, and leaves everything else alone."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import runs
 from omegaconf import OmegaConf
 
 from mlp.conf_files import CONF, options
@@ -133,6 +136,18 @@ def test_mixup_mixes_images_and_targets_with_the_same_weights() -> None:
     np.testing.assert_allclose(targets.sum(axis=1), 1, rtol=1e-6)
     np.testing.assert_allclose(out[:, :30] / 255, targets, atol=1e-6)
     assert ((targets > 0).sum(axis=1) == 2).any()
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (2, 3, 4, 5)], ids=str)
+def test_samples_that_are_no_images_can_be_mixed_but_not_moved(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    rng, labels = np.random.default_rng(0), np.arange(60) % 3
+    x = rng.normal(size=(60, *(shape or (4,))))
+    np.savez(tmp_path / "mine.npz", x_train=x, y_train=labels, x_test=x, y_test=labels)
+    words = "dataset=npz", "dataset.path=mine.npz", "-e", "1", "-sz", "4", "--no_wandb"
+    runs.run(tmp_path, *words, "augment=mixup", "hydra.run.dir=mixed")
+    refused = runs.run(tmp_path, *words, "augment=shift", code=2)
+    assert refused.err.startswith("Error: augment changes images")
+    assert str(x.shape[1:]) in refused.err
 
 
 def test_colours_move_together() -> None:
