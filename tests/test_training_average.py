@@ -33,6 +33,22 @@ def test_long_gradients_are_shortened_and_others_left() -> None:
     np.testing.assert_allclose(grad, [1.2, 1.6], rtol=1e-15)
 
 
+@pytest.mark.parametrize(("dtype", "size"), [("float32", 1e20), ("float32", 3e38), ("float64", 1e200)])
+def test_gradients_whose_squares_overflow_are_shortened_too(dtype: str, size: float) -> None:
+    grad = np.array([3.0, -4.0, 0.0], dtype) * (size / 5)
+    with np.errstate(over="ignore"):  # as in training
+        clip(grad, 2.0)
+    np.testing.assert_allclose(grad, [1.2, -1.6, 0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_gradient_that_is_no_number_is_not_hidden(bad: float) -> None:
+    grad = np.array([1.0, bad])
+    with np.errstate(invalid="ignore"):
+        clip(grad, 2.0)
+    assert not np.isfinite(grad).all()
+
+
 EVERYTHING = [
     "-d",
     "digits",
