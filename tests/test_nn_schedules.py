@@ -27,6 +27,10 @@ every_schedule = pytest.mark.parametrize("kind", options(Schedule), ids=lambda k
         (Cosine(warmup=0.2), 20, 1.0),  # the shape begins where the warm-up ends
         (Cosine(warmup=0.2), 60, 0.5),
         (Cosine(warmup=0.2, final=0.5), 60, 0.75),
+        (OneCycle(warmup=0.3, initial=0.2), 0, 0.2 + 0.4 * (1 - math.cos(math.pi / 31))),  # the first of 30
+        (OneCycle(warmup=0.29, initial=0.2), 14, 0.6),  # half way up
+        (OneCycle(warmup=0.3), 30, 1.0),
+        (OneCycle(warmup=0.3, final=0.5), 65, 0.75),  # half way down
     ],
 )
 def test_factor_of_a_step_of_a_hundred(schedule: Schedule, step: int, expected: float) -> None:
