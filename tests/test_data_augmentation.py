@@ -57,6 +57,15 @@ def test_interpolation_is_bilinear_and_zero_outside() -> None:
     assert min(expected) == 0 < max(expected)
 
 
+def test_interpolation_finds_pixels_whose_numbers_the_precision_cannot_hold() -> None:
+    """Float16 is exact to 2^11, so that 12 small pictures show what float32, exact to 2^24, does to large ones."""
+    pictures = np.random.default_rng(0).random((12, 30, 30, 1), np.float32)
+    rows, columns = np.mgrid[:30, :30].astype(np.float16).reshape(2, 1, -1)
+    out = np.empty_like(pictures)
+    interpolate(pictures, np.tile(columns, (12, 1)), np.tile(rows, (12, 1)), out)
+    np.testing.assert_array_equal(out, pictures)
+
+
 def test_nothing_asked_for_changes_nothing() -> None:
     augmentation = Augmentation()
     assert not augmentation.active

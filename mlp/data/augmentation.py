@@ -193,8 +193,8 @@ def interpolate(pictures: Array, x: Array, y: Array, out: Array) -> None:
     y -= place
     place *= stride
     place += left
-    place += (np.arange(n) * (height + 3 * margin) * stride).astype(place.dtype)[:, None]
     index = place.astype(np.intp)
+    index += (np.arange(n) * (height + 3 * margin) * stride)[:, None]  # not in `place`: float32 is exact to 2^24 only
     for channel in range(channels):
         flat = np.ascontiguousarray(padded[..., channel]).reshape(-1)
         a, b = flat.take(index, mode="clip"), flat.take(index + 1, mode="clip")
