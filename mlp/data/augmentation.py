@@ -28,8 +28,8 @@ class Augmentation:
         rotation: largest angle in radians; uniform.
         scale: largest relative change of size, drawn for each axis; uniform.
         shear: largest shear; uniform.
-        elastic: standard deviation, in pixels, of the displacements on a grid of 7 x 7 knots, between which cubic
-            B-splines interpolate.
+        elastic: standard deviation, in pixels, of the coefficients of cubic B-splines on a grid of 7 x 7 knots, whose
+            sum moves the pixels, by about half of that.
         flip: probability of a left-right mirror image.
         erase: probability that a rectangle is set to 0 (Zhong et al. 2020).
         erase_size: largest side of the rectangle in pixels.

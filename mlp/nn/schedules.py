@@ -85,7 +85,10 @@ class Cosine(Schedule):
 
 
 class OneCycle(Schedule):
-    """From `initial` to 1 and down to `final`, both along a cosine (Smith & Topin 2018)."""
+    """From `initial` to 1 and down to `final`, both along a cosine (Smith & Topin 2018).
+
+    As in `torch.optim.lr_scheduler.OneCycleLR` with `cycle_momentum=False`: the momentum stays as it is.
+    """
 
     name = "one_cycle"
 
