@@ -123,8 +123,9 @@ def _main(arguments: list[str]) -> dict[str, Any]:
         from mlp import robustness
 
         inputs = samples.inputs(dtype=network.dtype)
+        table = robustness.table(network.forward, inputs, samples.labels, dataset.image_shape)
         print(f"\n{'test images':40} accuracy")
-        for name, accuracy in robustness.table(network.forward, inputs, samples.labels, dataset.image_shape):
+        for name, accuracy in table:
             print(f"  {name:38} {accuracy:.4f}")
     if flags.plots:
         from mlp.report.run_plots import draw_predictions
