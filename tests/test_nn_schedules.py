@@ -64,6 +64,13 @@ def test_one_cycle_has_the_curves_of_pytorch() -> None:
     np.testing.assert_allclose(curves, recorded, rtol=1e-12)
 
 
+@pytest.mark.parametrize("drops", [2, 3, 21, 99])
+def test_steps_fall_at_the_step_and_not_one_later(drops: int) -> None:
+    schedule, pieces = Step(gamma=0.5, drops=drops), drops + 1
+    factors = [schedule.factor(step, 3 * pieces) for step in range(3 * pieces)]
+    assert factors == [0.5**k for k in range(pieces) for _ in range(3)]
+
+
 def test_steps_and_exponential_fall_as_worked_by_hand() -> None:
     assert [Step(gamma=0.5, drops=3).factor(step, 8) for step in range(8)] == [
         1,

@@ -55,7 +55,8 @@ class Step(Schedule):
         self.drops = checks.integer("drops", drops, least=1)
 
     def shape(self, progress: float) -> float:
-        return float(self.gamma) ** math.floor(progress * (self.drops + 1))
+        rounding = 1e-9  # 15 / 22 * 22 is less than 15
+        return float(self.gamma) ** math.floor(progress * (self.drops + 1) + rounding)
 
 
 class Exponential(Schedule):
