@@ -123,10 +123,17 @@ class Parts:
             rng=random_streams(config["seed"])["init"],
         )
         trainer = build(config["training"], "training", Trainer)
-        augment, shape = objects["augment"], objects["dataset"].image_shape
-        if (augment.moves or augment.erase) and len(shape) < 2:
+        if trainer.batch_size < (least := objects["normalization"].least_batch):
             raise UserError(
-                f"augment changes images, but samples of {objects['dataset'].name} are none: choose augment=none"
+                f"training.batch_size must be >= {least} with normalization={objects['normalization'].name}. "
+                f"Got {trainer.batch_size}"
+            )
+        augment, shape = objects["augment"], objects["dataset"].image_shape
+        if augment.needs_images and len(shape) not in (2, 3):
+            raise UserError(
+                f"augment changes images, (height, width) or (height, width, channels), but samples of "
+                f"{objects['dataset'].name} are {shape or (objects['dataset'].num_features,)}: choose augment=none "
+                f"or augment=mixup"
             )
         callbacks = {f"training.callbacks.{name}": callback for name, callback in trainer.callbacks.items()}
         for path, callback in {"tracker": objects["tracker"], **callbacks}.items():

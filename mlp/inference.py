@@ -136,13 +136,14 @@ def _main(arguments: list[str]) -> dict[str, Any]:
     print(f"{model_path} on the test set of {dataset.name}: network {'-'.join(map(str, network.sizes))}")
     print(_report(evaluation, dataset.class_names))
     if flags.robustness:
-        if len(dataset.image_shape) < 2:
+        if len(dataset.image_shape) not in (2, 3):
             raise UserError(f"--robustness needs images, which {dataset.name} has not")
         from mlp import robustness
 
         inputs = samples.inputs(dtype=network.dtype)
+        table = robustness.table(network.forward, inputs, samples.labels, dataset.image_shape)
         print(f"\n{'test images':40} accuracy")
-        for name, accuracy in robustness.table(network.forward, inputs, samples.labels, dataset.image_shape):
+        for name, accuracy in table:
             print(f"  {name:38} {accuracy:.4f}")
     if flags.plots:
         from mlp.report.run_plots import draw_predictions

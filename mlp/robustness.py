@@ -6,27 +6,29 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from mlp.data.augmentation import interpolate
+from mlp.data.augmentation import CHUNK, interpolate
+from mlp.errors import UserError
 from mlp.nn.types import Array, Labels
 
 Image = tuple[int, ...]
 Forward = Callable[[Array], Array]
 
 
-def changed_images(X: Array, shape: Image, rng: np.random.Generator) -> Iterator[tuple[str, list[Array]]]:
-    """What is done to the images, and the results (n, d), as many as there are directions; X (n, d) is in 0..1."""
-    yield "as they are", [X]
+def changed_images(X: Array, shape: Image, rng: np.random.Generator) -> Iterator[tuple[str, Array]]:
+    """What is done to the images, and the result (n, d), once for each direction; X (n, d) is in 0..1."""
+    yield "as they are", X
     for pixels in (1, 2, 3):
-        directions = [(pixels, 0), (-pixels, 0), (0, pixels), (0, -pixels)]
-        yield f"shifted by {pixels} px", [moved(X, shape, shift=direction) for direction in directions]
+        for direction in [(pixels, 0), (-pixels, 0), (0, pixels), (0, -pixels)]:
+            yield f"shifted by {pixels} px", moved(X, shape, shift=direction)
     for degrees in (10, 20, 30):
-        yield f"rotated by {degrees}°", [moved(X, shape, angle=np.radians(sign * degrees)) for sign in (-1, 1)]
+        for sign in (-1, 1):
+            yield f"rotated by {degrees}°", moved(X, shape, angle=np.radians(sign * degrees))
     for zoom in (0.8, 1.2):
-        yield f"{zoom:g} times as large", [moved(X, shape, zoom=zoom)]
+        yield f"{zoom:g} times as large", moved(X, shape, zoom=zoom)
     for deviation in (0.1, 0.2, 0.3):
         noise = rng.normal(0, deviation, X.shape)
-        yield f"with noise, standard deviation {deviation:g}", [np.clip(X + noise, 0, 1)]
-    yield "inverted", [1 - X]
+        yield f"with noise, standard deviation {deviation:g}", np.clip(X + noise, 0, 1)
+    yield "inverted", 1 - X
 
 
 def moved(X: Array, shape: Image, shift: tuple[float, float] = (0, 0), angle: float = 0, zoom: float = 1) -> Array:
@@ -37,15 +39,23 @@ def moved(X: Array, shape: Image, shift: tuple[float, float] = (0, 0), angle: fl
     x = (cos * column - sin * row).ravel() + (width - 1) / 2 - shift[0]
     y = (sin * column + cos * row).ravel() + (height - 1) / 2 - shift[1]
     out = np.empty_like(X)
-    pictures = (len(X), height, width, *(channels or [1]))
-    interpolate(X.reshape(pictures), np.tile(x, (len(X), 1)), np.tile(y, (len(X), 1)), out.reshape(pictures))
+    for start in range(0, len(X), CHUNK):
+        part, changed = X[start : start + CHUNK], out[start : start + CHUNK]
+        pictures, all_of_them = (len(part), height, width, *(channels or [1])), (len(part), 1)
+        interpolate(
+            part.reshape(pictures), np.tile(x, all_of_them), np.tile(y, all_of_them), changed.reshape(pictures)
+        )
     return out
 
 
 def table(forward: Forward, X: Array, labels: Labels, shape: Image, seed: int = 0) -> list[tuple[str, float]]:
-    """The accuracy for each change, the mean over its directions; `forward` turns (n, d) into logits (n, c)."""
-    changes = changed_images(X, shape, np.random.default_rng(seed))
-    return [
-        (name, float(np.mean([(forward(images).argmax(axis=1) == labels).mean() for images in results])))
-        for name, results in changes
-    ]
+    """The accuracy for each change, the mean over its directions; `forward` turns (n, d) into logits (n, c).
+
+    Raises UserError for pixels beyond 0..1.
+    """
+    if X.min() < 0 or X.max() > 1:
+        raise UserError(f"--robustness needs pixels from 0 to 1. These are from {X.min():g} to {X.max():g}")
+    accuracies: dict[str, list[float]] = {}
+    for name, images in changed_images(X, shape, np.random.default_rng(seed)):
+        accuracies.setdefault(name, []).append(float((forward(images).argmax(axis=1) == labels).mean()))
+    return [(name, float(np.mean(values))) for name, values in accuracies.items()]

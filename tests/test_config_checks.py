@@ -126,6 +126,7 @@ MISTAKES = {
     "-wd -0.1": ["weight_decay", ">= 0", "-0.1"],
     "-e 0": ["epochs", ">= 1", "0"],
     "-b 0": ["batch_size", ">= 1", "0"],
+    "-b 1 normalization=batch_norm": ["training.batch_size", ">= 2", "normalization=batch_norm", "Got 1"],
     "-s -1": ["seed", ">= 0", "-1"],
     "-sz 0": ["hidden_sizes", ">= 1", "0"],
     "-sz ''": ["hidden_size"],  # an empty variable of the shell, not a network without hidden layers

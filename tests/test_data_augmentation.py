@@ -1,8 +1,14 @@
 """Augmentation moves pixels as its parameters say, repeats itself for a seed, and leaves everything else alone."""
 
+import threading
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
+import runs
 from omegaconf import OmegaConf
+from scipy.interpolate import BSpline
 
 from mlp.conf_files import CONF, options
 from mlp.data import Augmentation, Samples
@@ -49,6 +55,15 @@ def test_interpolation_is_bilinear_and_zero_outside() -> None:
     interpolate(picture, x, y, out)
     np.testing.assert_allclose(out.ravel(), expected, atol=1e-12)
     assert min(expected) == 0 < max(expected)
+
+
+def test_interpolation_finds_pixels_whose_numbers_the_precision_cannot_hold() -> None:
+    """Float16 is exact to 2^11, so that 12 small pictures show what float32, exact to 2^24, does to large ones."""
+    pictures = np.random.default_rng(0).random((12, 30, 30, 1), np.float32)
+    rows, columns = np.mgrid[:30, :30].astype(np.float16).reshape(2, 1, -1)
+    out = np.empty_like(pictures)
+    interpolate(pictures, np.tile(columns, (12, 1)), np.tile(rows, (12, 1)), out)
+    np.testing.assert_array_equal(out, pictures)
 
 
 def test_nothing_asked_for_changes_nothing() -> None:
@@ -115,6 +130,11 @@ def test_a_certain_flip_is_the_mirror_image() -> None:
     np.testing.assert_allclose(applied(Augmentation(flip=1.0), images), mirrored, atol=1e-2)
 
 
+def test_flips_have_the_share_asked_for() -> None:
+    x, _ = sources(Augmentation(flip=0.3), 2000)
+    assert (x[:, 5, 5] > 14).mean() == pytest.approx(0.3, abs=0.05)  # 2000 draws: five standard deviations
+
+
 def test_erased_rectangles_have_the_share_and_the_size_asked_for() -> None:
     images = np.full((2000, 784), 200, np.uint8)
     changed = applied(Augmentation(erase=0.5, erase_size=6), images).reshape(-1, 28, 28)
@@ -135,12 +155,66 @@ def test_mixup_mixes_images_and_targets_with_the_same_weights() -> None:
     assert ((targets > 0).sum(axis=1) == 2).any()
 
 
+@pytest.mark.parametrize("shape", [(), (5,), (2, 3, 4, 5)], ids=str)
+def test_samples_that_are_no_images_can_be_mixed_but_not_moved(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    rng, labels = np.random.default_rng(0), np.arange(60) % 3
+    x = rng.normal(size=(60, *(shape or (4,))))
+    np.savez(tmp_path / "mine.npz", x_train=x, y_train=labels, x_test=x, y_test=labels)
+    words = "dataset=npz", "dataset.path=mine.npz", "-e", "1", "-sz", "4", "--no_wandb"
+    runs.run(tmp_path, *words, "augment=mixup", "hydra.run.dir=mixed")
+    refused = runs.run(tmp_path, *words, "augment=shift", code=2)
+    assert refused.err.startswith("Error: augment changes images")
+    assert str(x.shape[1:]) in refused.err
+
+
 def test_colours_move_together() -> None:
     images = pictures(6, (16, 20, 3))
     grey = np.repeat(images.reshape(6, 320, 3)[:, :, :1], 3, axis=2).reshape(6, -1)
     out = applied(Augmentation(shift=2, rotation=0.3, elastic=1, flip=0.5), grey, (16, 20, 3)).reshape(6, 320, 3)
     np.testing.assert_array_equal(out[..., 0], out[..., 1])
     np.testing.assert_array_equal(out[..., 0], out[..., 2])
+
+
+def sources(augmentation: Augmentation, n: int, height: int = 28, width: int = 28) -> tuple[Array, Array]:
+    """Where the pixels of n pictures come from, columns and rows (n, height, width): read from pictures of ramps."""
+    rows, columns = np.mgrid[:height, :width].astype(np.float32)
+    ramps = (np.tile(ramp.ravel(), (n, 1)) for ramp in (columns, rows))
+    x, y = (applied(augmentation, ramp, (height, width)).reshape(n, height, width) for ramp in ramps)
+    return x, y
+
+
+def test_shear_slants_columns_about_the_middle_and_keeps_rows() -> None:
+    x, y = sources(Augmentation(shear=0.2), 300, 20, 12)
+    rows, columns = np.mgrid[:20, :12] - np.array([9.5, 5.5])[:, None, None]
+    inside = np.s_[:, 4:16, 3:9]
+    slant = x[:, 4, 5] - x[:, 14, 5]
+    slant /= -10
+    assert -0.2 <= slant.min() < -0.19 < 0.19 < slant.max() <= 0.2
+    np.testing.assert_allclose((x - 5.5)[inside], (columns + slant[:, None, None] * rows)[inside], atol=1e-4)
+    np.testing.assert_allclose(y[inside], np.broadcast_to(rows + 9.5, y.shape)[inside], atol=1e-4)
+
+
+def test_width_and_height_are_scaled_each_by_its_own_factor() -> None:
+    x, y = sources(Augmentation(scale=0.2), 300)
+    zooms = 10 / np.stack([x[:, 14, 19] - x[:, 14, 9], y[:, 19, 14] - y[:, 9, 14]])
+    assert zooms.min() > 0.799
+    assert zooms.max() < 1.201
+    assert abs(np.corrcoef(zooms)[0, 1]) < 0.25  # four standard deviations of 300 independent pairs
+
+
+def test_elastic_displacements_have_the_covariance_of_the_splines() -> None:
+    """The splines are SciPy's; 4000 independent pictures err by less than 10 % of the variance."""
+    n, inside = 4000, np.s_[6:22:5]
+    x, y = sources(Augmentation(elastic=0.8), n)
+    knots, pixels = np.arange(-3.0, 8.0), (np.arange(28) + 0.5) / 7
+    splines = BSpline.design_matrix(pixels, knots, 3).toarray()[inside]
+    overlap = splines @ splines.T
+    expected = 0.8**2 * np.kron(overlap, overlap)
+    rows, columns = np.mgrid[:28, :28]
+    moves = [(moved - still)[:, inside, inside].reshape(n, -1) for moved, still in ((x, columns), (y, rows))]
+    for move in moves:
+        np.testing.assert_allclose(move.T @ move / n, expected, atol=0.1 * expected.max())
+    np.testing.assert_allclose(moves[0].T @ moves[1] / n, 0, atol=0.1 * expected.max())  # independent of each other
 
 
 @pytest.mark.parametrize("name", options("augment"))
@@ -164,13 +238,24 @@ def test_a_negative_strength_is_refused(strength: str) -> None:
 def test_batches_prepared_beside_the_training_are_those_prepared_one_by_one() -> None:
     images = pictures(50)
     samples = Samples(images, np.arange(50) % 10, np.arange(50), 255.0)
-    augmentation = Augmentation(shift=1, elastic=1, erase=0.5, mixup=0.3)
+    prepared = threading.Semaphore(0)
+
+    class Counted(Augmentation):
+        def apply(self, *args: Any) -> None:
+            super().apply(*args)
+            prepared.release()
+
+    augmentation = Counted(shift=1, elastic=1, erase=0.5, mixup=0.3)
 
     def batches() -> Batches:
         streams = (np.random.default_rng(seed) for seed in (1, 2))
         return Batches(samples, 10, 16, next(streams), np.dtype(np.float32), augmentation, next(streams), SHAPE)
 
-    threaded = [(X.copy(), T.copy(), labels) for X, T, labels in batches().epoch()]
+    threaded = []
+    for (X, T, labels), further in zip(batches().epoch(), [2, 1, 1, 0], strict=True):
+        for _ in range(further):  # until the batch after this one is ready too
+            assert prepared.acquire(timeout=60)
+        threaded.append((X.copy(), T.copy(), labels))
     serial = batches()
     order = serial.rng.permutation(samples.rows)
     for i, (X, T, labels) in enumerate(threaded):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from recorded import arrays, assert_close, cases
 
-from mlp.nn import Loss, softmax
+from mlp.nn import CrossEntropy, Loss, softmax
 from mlp.nn.losses import one_hot
 from mlp.nn.naming import by_name, options
 
@@ -80,6 +80,16 @@ def test_losses_worked_by_hand() -> None:
     logits, targets = np.log([[3.0, 1.0]]), np.array([[0.0, 1.0]])
     assert by_name(Loss, "cross_entropy")().value(logits, targets) == pytest.approx(np.log(4), rel=1e-15)
     assert by_name(Loss, "mse")().value(logits, targets) == pytest.approx(9 / 16, rel=1e-15)
+
+
+def test_label_smoothing_is_part_of_training_and_not_of_what_is_measured() -> None:
+    # Probabilities 3/4 and 1/4, the truth is the second class: smoothed by 0.2, targets are 0.1 and 0.9.
+    logits, targets, loss = np.log([[3.0, 1.0]]), np.array([[0.0, 1.0]]), CrossEntropy(label_smoothing=0.2)
+    gradient = np.empty((1, 2))
+    smoothed = -0.1 * np.log(0.75) - 0.9 * np.log(0.25)
+    assert loss.value_and_gradient(logits, targets, gradient) == pytest.approx(smoothed, rel=1e-14)
+    assert_close(gradient, [[0.65, -0.65]])
+    assert loss.value(logits, targets) == pytest.approx(np.log(4), rel=1e-14)
 
 
 def test_softmax_worked_by_hand() -> None:

@@ -76,6 +76,19 @@ def test_training_takes_the_steps_of_pytorch_and_ends_with_its_statistics() -> N
     assert_close(net.forward(saved["x"][0]), saved["logits"], rtol=1e-10)
 
 
+def test_a_batch_of_one_row_at_the_end_of_each_epoch_leaves_the_running_statistics_true() -> None:
+    net, rng = network(depth=1), np.random.default_rng(0)
+    for n in [16, 16, 16, 1] * 200:
+        net.loss_and_gradients(rng.normal(0, 2, (n, 7)), one_hot(rng.integers(0, 4, n), 4))
+    norm = net.layers[0].norm
+    assert norm is not None
+    # Of 7 inputs with variance 4. A running statistic is a mean over some 19 batches of 16: 10 % of error or less.
+    np.testing.assert_allclose(norm.variance, 4 * (net.layers[0].W ** 2).sum(axis=0), rtol=0.25)
+    before = norm.mean.copy(), norm.variance.copy()
+    net.loss_and_gradients(*batch(1))
+    np.testing.assert_array_equal([norm.mean, norm.variance], before)
+
+
 @pytest.mark.parametrize("activation", [kind.name for kind in options(Activation)])
 def test_exported_weights_are_a_plain_network_with_the_same_logits(activation: str) -> None:
     net, (X, T) = network(activation, dropout=0.2), batch(16)

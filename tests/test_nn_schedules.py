@@ -27,6 +27,10 @@ every_schedule = pytest.mark.parametrize("kind", options(Schedule), ids=lambda k
         (Cosine(warmup=0.2), 20, 1.0),  # the shape begins where the warm-up ends
         (Cosine(warmup=0.2), 60, 0.5),
         (Cosine(warmup=0.2, final=0.5), 60, 0.75),
+        (OneCycle(warmup=0.3, initial=0.2), 0, 0.2 + 0.4 * (1 - math.cos(math.pi / 31))),  # the first of 30
+        (OneCycle(warmup=0.29, initial=0.2), 14, 0.6),  # half way up
+        (OneCycle(warmup=0.3), 30, 1.0),
+        (OneCycle(warmup=0.3, final=0.5), 65, 0.75),  # half way down
     ],
 )
 def test_factor_of_a_step_of_a_hundred(schedule: Schedule, step: int, expected: float) -> None:
@@ -58,6 +62,13 @@ def test_one_cycle_has_the_curves_of_pytorch() -> None:
     cycle, recorded = OneCycle(), arrays("schedules")["one_cycle"]
     curves = [cycle.rise(step / 11) if step < 11 else cycle.shape((step - 11) / 28) for step in range(40)]
     np.testing.assert_allclose(curves, recorded, rtol=1e-12)
+
+
+@pytest.mark.parametrize("drops", [2, 3, 21, 99])
+def test_steps_fall_at_the_step_and_not_one_later(drops: int) -> None:
+    schedule, pieces = Step(gamma=0.5, drops=drops), drops + 1
+    factors = [schedule.factor(step, 3 * pieces) for step in range(3 * pieces)]
+    assert factors == [0.5**k for k in range(pieces) for _ in range(3)]
 
 
 def test_steps_and_exponential_fall_as_worked_by_hand() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from conftest import Command
 
+from mlp.errors import UserError
 from mlp.robustness import moved, table
 
 SHAPE = (6, 8)
@@ -41,6 +42,18 @@ def test_rows_are_accuracies_on_the_changed_images() -> None:
     assert rows["as they are"] == 1
     assert rows["inverted"] == 0
     assert len(rows) == 13
+
+
+@pytest.mark.parametrize("scale", [-1, 255])
+def test_pixels_beyond_0_to_1_are_refused(scale: float) -> None:
+    with pytest.raises(UserError, match="needs pixels from 0 to 1"):
+        table(lambda X: X, scale * images(), np.zeros(5), SHAPE)
+
+
+def test_many_images_are_moved_as_each_alone() -> None:
+    X = np.random.default_rng(0).random((70, 48))
+    one_by_one = np.concatenate([moved(X[i : i + 1], SHAPE, (0.5, 1), 0.3, 1.1) for i in range(70)])
+    np.testing.assert_array_equal(moved(X, SHAPE, (0.5, 1), 0.3, 1.1), one_by_one)
 
 
 def test_inference_prints_the_table(infer: Command) -> None:

@@ -148,9 +148,10 @@ def test_data_that_are_not_pictures_leave_none() -> None:
     assert len(arrays["images"]) == len(arrays["image_rows"]) == 0
 
 
-def test_the_scores_of_a_run_are_those_of_its_saved_model(tmp_path: Path) -> None:
+@pytest.mark.parametrize("further", [(), ("loss.label_smoothing=0.3", "normalization=batch_norm")], ids=str)
+def test_the_scores_of_a_run_are_those_of_its_saved_model(tmp_path: Path, further: tuple[str, ...]) -> None:
     """The forward pass is written down again here; the test set is scikit-learn's."""
-    run(tmp_path, "-d", "digits", "-e", "2", "-sz", "16", "-nhl", "2", "--no_wandb", "hydra.run.dir=run")
+    run(tmp_path, "-d", "digits", "-e", "2", "-sz", "16", "-nhl", "2", "--no_wandb", "hydra.run.dir=run", *further)
     said = summary(tmp_path / "run")
     d = np.load(tmp_path / "run" / "best_model.npy", allow_pickle=True).item()
     test = Digits().test()

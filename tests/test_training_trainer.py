@@ -12,7 +12,7 @@ from sklearn.metrics import f1_score, log_loss
 from mlp.data import Samples
 from mlp.errors import Diverged
 from mlp.nn import MLP, SGD, Constant, Cosine, Optimizer, Schedule
-from mlp.training import Callback, Run, Trainer, random_streams
+from mlp.training import Callback, Run, Trainer, evaluate, random_streams
 from mlp.training.callbacks import EarlyStopping, GradientNorms, MetricsFile, OnBestEpoch
 
 FEATURES, CLASSES = 6, 3
@@ -163,6 +163,48 @@ def test_warm_up_and_cosine_in_the_learning_rate_column() -> None:
     assert [row["learning_rate"] for row in recorder.rows] == pytest.approx([1 / 3, 2 / 3, 1.0, 0.6], rel=1e-12)
 
 
+class Steps(Callback):
+    """Copies the network's state and gradient after every step."""
+
+    def __init__(self) -> None:
+        self.states: list[np.ndarray] = []
+        self.gradients: list[np.ndarray] = []
+
+    def on_batch_end(self, run: Run) -> None:
+        self.states.append(run.network.state.copy())
+        self.gradients.append(run.network.grad.copy())
+
+
+def test_the_average_takes_in_every_step_and_is_what_is_validated_and_kept() -> None:
+    steps, recorder = Steps(), Recorder()
+    state = new_run(Path(), steps, recorder)
+    averages = [state.network.state.copy()]
+    Trainer(epochs=2, batch_size=20, average=0.3, monitor="train_loss").fit(state, TRAIN, VALIDATION)
+    for after, decay in zip(steps.states, [1 / 10, 2 / 11, 1 / 4, 0.3, 0.3, 0.3], strict=True):
+        averages.append(decay * averages[-1] + (1 - decay) * after)
+    twin = new_run().network
+    for row, average in zip(recorder.rows, [averages[3], averages[6]], strict=True):
+        twin.state[...] = average
+        for name, value in evaluate(twin, VALIDATION).scores("val_").items():
+            assert name not in row or row[name] == pytest.approx(value, rel=1e-12)
+    assert state.best_epoch == 2
+    np.testing.assert_allclose(state.best_state, averages[6], rtol=1e-12)
+    np.testing.assert_array_equal(state.network.state, steps.states[-1])  # goes on from its own weights
+
+
+def test_a_step_uses_the_clipped_gradient_and_the_whole_weight_decay() -> None:
+    """As in PyTorch, where clip_grad_norm_ comes before the optimizer, which adds its decay."""
+    free, clipped, size = Steps(), Steps(), 0.01
+    for steps, clip_norm in ((free, None), (clipped, size)):
+        state = new_run(Path(), steps, optimizer=SGD(0.5, weight_decay=0.2))
+        before, num_weights = state.network.theta.copy(), state.network.num_weights
+        Trainer(epochs=1, batch_size=50, clip_norm=clip_norm).fit(state, TRAIN, VALIDATION)
+    gradient = free.gradients[0] * (size / np.linalg.norm(free.gradients[0]))
+    np.testing.assert_allclose(clipped.gradients[0], gradient, rtol=1e-12)
+    gradient[:num_weights] += 0.2 * before[:num_weights]
+    np.testing.assert_allclose(clipped.states[0], before - 0.5 * gradient, rtol=1e-12)
+
+
 @pytest.mark.parametrize("every", [1, 2, 4])
 def test_gradient_norm_columns_are_means_over_the_measured_steps(every: int) -> None:
     class Gradients(Callback):
@@ -311,6 +353,8 @@ def test_seconds_and_samples_per_second_are_those_of_a_clock(monkeypatch: pytest
         ({"patience": 0}, "patience must be an integer >= 1. Got 0"),
         ({"checkpoint_every": 0}, "checkpoint_every must be an integer >= 1. Got 0"),
         ({"gradient_norm_every": -1}, "gradient_norm_every must be an integer >= 0. Got -1"),
+        ({"clip_norm": 0}, "clip_norm must be > 0. Got 0"),
+        ({"average": 1.0}, "average must be > 0 and < 1. Got 1.0"),
         ({"monitor": "accuracy"}, "monitor must be one of val_f1, .*train_loss. Got 'accuracy'"),
     ],
 )

@@ -28,8 +28,8 @@ class Augmentation:
         rotation: largest angle in radians; uniform.
         scale: largest relative change of size, drawn for each axis; uniform.
         shear: largest shear; uniform.
-        elastic: standard deviation, in pixels, of the displacements on a grid of 7 x 7 knots, between which cubic
-            B-splines interpolate.
+        elastic: standard deviation, in pixels, of the coefficients of cubic B-splines on a grid of 7 x 7 knots, whose
+            sum moves the pixels, by about half of that.
         flip: probability of a left-right mirror image.
         erase: probability that a rectangle is set to 0 (Zhong et al. 2020).
         erase_size: largest side of the rectangle in pixels.
@@ -69,30 +69,41 @@ class Augmentation:
         return any((self.shift, self.rotation, self.scale, self.shear, self.elastic, self.flip))
 
     @property
+    def needs_images(self) -> bool:
+        """Whether samples must be images; mixup takes any numbers."""
+        return self.moves or bool(self.erase)
+
+    @property
     def active(self) -> bool:
         """Whether anything changes at all."""
-        return self.moves or bool(self.erase) or bool(self.mixup)
+        return self.needs_images or bool(self.mixup)
 
     def apply(
         self, images: Array, targets: Array, shape: tuple[int, ...], rng: np.random.Generator, out: Array
     ) -> None:
         """out (n, d) <- the images (n, d) changed, in the same units; mixup also changes `targets` (n, c).
 
-        `shape` is (height, width) or (height, width, channels), whose product is d.
+        `shape` is (height, width) or (height, width, channels), whose product is d; for mixup alone it may be any.
         """
-        height, width, *channels = shape
-        for start in range(0, len(images), CHUNK):
-            part, changed = images[start : start + CHUNK], out[start : start + CHUNK]
-            pictures = (len(part), height, width, *(channels or [1]))
-            if self.moves:
-                x, y = self._sources(len(part), height, width, rng, out.dtype)
-                interpolate(part.reshape(pictures), x, y, changed.reshape(pictures))
-            else:
-                changed[...] = part
-            if self.erase:
-                self._erase(changed.reshape(pictures), rng)
+        if self.needs_images:
+            for start in range(0, len(images), CHUNK):
+                self._change(images[start : start + CHUNK], shape, rng, out[start : start + CHUNK])
+        else:
+            out[...] = images
         if self.mixup:
             self._mix(out, targets, rng)
+
+    def _change(self, images: Array, shape: tuple[int, ...], rng: np.random.Generator, out: Array) -> None:
+        """out <- the images moved and erased."""
+        height, width, *channels = shape
+        pictures = (len(images), height, width, *(channels or [1]))
+        if self.moves:
+            x, y = self._sources(len(images), height, width, rng, out.dtype)
+            interpolate(images.reshape(pictures), x, y, out.reshape(pictures))
+        else:
+            out[...] = images
+        if self.erase:
+            self._erase(out.reshape(pictures), rng)
 
     def _sources(
         self, n: int, height: int, width: int, rng: np.random.Generator, dtype: np.dtype[np.floating]
@@ -182,8 +193,8 @@ def interpolate(pictures: Array, x: Array, y: Array, out: Array) -> None:
     y -= place
     place *= stride
     place += left
-    place += (np.arange(n) * (height + 3 * margin) * stride).astype(place.dtype)[:, None]
     index = place.astype(np.intp)
+    index += (np.arange(n) * (height + 3 * margin) * stride)[:, None]  # not in `place`: float32 is exact to 2^24 only
     for channel in range(channels):
         flat = np.ascontiguousarray(padded[..., channel]).reshape(-1)
         a, b = flat.take(index, mode="clip"), flat.take(index + 1, mode="clip")

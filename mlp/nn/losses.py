@@ -29,7 +29,7 @@ class Loss(ABC):
         """Return the loss; gradient <- dLoss/dlogits, shape (b, c)."""
 
     def value(self, logits: Array, targets: Array) -> float:
-        """Return the loss alone."""
+        """Return the loss alone, as it is measured: without what only training adds to it."""
         return self.value_and_gradient(logits, targets, np.empty_like(logits))
 
     def _buffers(self, like: Array) -> tuple[Array, Array]:
@@ -47,7 +47,8 @@ class CrossEntropy(Loss):
     With S = Z - max Z, which leaves P as it is and keeps exp from overflowing, log P = S - log Σ exp S, and for
     rows of T that sum to one  dL/dZ = (P - T) / b:  d(log Σ exp S)/dZ = P, and d(Σ T S)/dZ = T.
 
-    With label smoothing ε (Szegedy et al. 2016) T is replaced by (1 - ε) T + ε / c.
+    With label smoothing ε (Szegedy et al. 2016) T is replaced by (1 - ε) T + ε / c in training; `value` is measured
+    against T itself, so that networks trained with any ε compare.
     """
 
     name = "cross_entropy"
@@ -57,7 +58,13 @@ class CrossEntropy(Loss):
         super().__init__()
         self.label_smoothing = checks.number("label_smoothing", label_smoothing, least=0, below=1)
 
+    def value(self, logits: Array, targets: Array) -> float:
+        return self._value_and_gradient(logits, targets, np.empty_like(logits), 0.0)
+
     def value_and_gradient(self, logits: Array, targets: Array, gradient: Array) -> float:
+        return self._value_and_gradient(logits, targets, gradient, self.label_smoothing)
+
+    def _value_and_gradient(self, logits: Array, targets: Array, gradient: Array, smoothing: float) -> float:
         P, total = self._buffers(logits)
         S = gradient
         np.maximum.reduce(logits, axis=1, keepdims=True, out=total)
@@ -66,10 +73,10 @@ class CrossEntropy(Loss):
         np.add.reduce(P, axis=1, keepdims=True, out=total)
         log_likelihood = float(np.vdot(targets, S))
         P /= total
-        if self.label_smoothing:
-            share = self.label_smoothing / logits.shape[1]
-            log_likelihood = (1 - self.label_smoothing) * log_likelihood + share * float(np.add.reduce(S, axis=None))
-            np.multiply(targets, self.label_smoothing - 1, out=gradient)
+        if smoothing:
+            share = smoothing / logits.shape[1]
+            log_likelihood = (1 - smoothing) * log_likelihood + share * float(np.add.reduce(S, axis=None))
+            np.multiply(targets, smoothing - 1, out=gradient)
             gradient += P
             gradient -= share
         else:

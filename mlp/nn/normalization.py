@@ -17,6 +17,7 @@ class Normalization(ABC):
 
     name: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()
+    least_batch: ClassVar[int] = 1  #: rows that it needs to learn anything
 
     @abstractmethod
     def layer(self, gamma: Array, grad_gamma: Array, mean: Array, variance: Array) -> "Normalized | None":
@@ -40,10 +41,12 @@ class BatchNorm(Normalization):
     where b is the layer's bias. At inference μ and v are the running statistics
         μ̂ <- (1 - m) μ̂ + m μ,   v̂ <- (1 - m) v̂ + m v n / (n - 1)
     so that the layer is linear then, and can be folded into W and b. Momentum m, ε as in `torch.nn.BatchNorm1d`.
+    A batch of one row, which may be the last of an epoch, has no variance and leaves the running statistics alone.
     """
 
     name = "batch_norm"
     aliases = ("bn", "batchnorm")
+    least_batch = 2
 
     def __init__(self, momentum: float = 0.1, epsilon: float = 1e-5) -> None:
         self.momentum = checks.number("momentum", momentum, above=0, most=1)
@@ -74,13 +77,14 @@ class Normalized:
         np.matmul(ones, Z, out=spare)
         spare /= n
         Z -= spare
-        spare *= m
-        self.mean *= 1 - m
-        self.mean += spare
         np.einsum("ij,ij->j", Z, Z, out=inverse)
-        np.multiply(inverse, m / max(1, n - 1), out=spare)
-        self.variance *= 1 - m
-        self.variance += spare
+        if n > 1:
+            spare *= m
+            self.mean *= 1 - m
+            self.mean += spare
+            np.multiply(inverse, m / (n - 1), out=spare)
+            self.variance *= 1 - m
+            self.variance += spare
         inverse /= n
         inverse += self.kind.epsilon
         np.sqrt(inverse, out=inverse)

@@ -55,7 +55,8 @@ class Step(Schedule):
         self.drops = checks.integer("drops", drops, least=1)
 
     def shape(self, progress: float) -> float:
-        return float(self.gamma) ** math.floor(progress * (self.drops + 1))
+        rounding = 1e-9  # 15 / 22 * 22 is less than 15
+        return float(self.gamma) ** math.floor(progress * (self.drops + 1) + rounding)
 
 
 class Exponential(Schedule):
@@ -85,7 +86,10 @@ class Cosine(Schedule):
 
 
 class OneCycle(Schedule):
-    """From `initial` to 1 and down to `final`, both along a cosine (Smith & Topin 2018)."""
+    """From `initial` to 1 and down to `final`, both along a cosine (Smith & Topin 2018).
+
+    As in `torch.optim.lr_scheduler.OneCycleLR` with `cycle_momentum=False`: the momentum stays as it is.
+    """
 
     name = "one_cycle"
 

@@ -15,7 +15,7 @@ IMAGES, DRAWS = 10, 3
 def augmented(dataset: Dataset, augmentation: Augmentation, title: str, seed: int = 0) -> Figure:
     """One image of each of the first classes, and `DRAWS` changed versions of it below."""
     shape = dataset.image_shape
-    if len(shape) < 2:
+    if len(shape) not in (2, 3):
         raise UserError(f"{dataset.name} has no images to show")
     x, y = dataset.load("train")
     rows = [int(np.flatnonzero(y == label)[0]) for label in range(min(IMAGES, dataset.num_classes))]

@@ -152,5 +152,8 @@ class Trainer:
 def clip(grad: Array, most: float) -> None:
     """Scale `grad` down to the Euclidean norm `most` if it is longer."""
     norm = math.sqrt(float(np.vdot(grad, grad)))
+    if norm == math.inf:  # the squares of large numbers may be infinite where the numbers are not
+        largest = float(np.max(np.abs(grad)))
+        norm = largest * float(np.linalg.norm(grad / largest))
     if norm > most:
         grad *= most / norm
