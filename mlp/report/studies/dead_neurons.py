@@ -140,7 +140,7 @@ class DeadNeurons(Study):
         "With ReLU and a high learning rate (0.1), what share of the hidden units outputs zero for every input, "
         "layer by layer, and how does tanh compare?"
     )
-    seconds = 55
+    seconds = 60
     references = (
         "A. L. Maas, A. Y. Hannun, A. Y. Ng: Rectifier Nonlinearities Improve Neural Network Acoustic Models, ICML "
         "Workshop on Deep Learning for Audio, Speech and Language Processing, 2013",
@@ -187,7 +187,7 @@ class DeadNeurons(Study):
                     "Histograms of the outputs of the hidden layers for the whole training set after the last epoch, "
                     "all seeds together: share of all outputs of the layer that lie in each bin, on a logarithmic "
                     "scale. Exact zeros are in no bin; their share is in the legend. The leftmost bin of ReLU holds "
-                    "all that is between 0 and 0.001.",
+                    "all that is between 0 and 0.001. Where a line is missing, nothing lies.",
                 ),
                 Picture(
                     "dead_neurons_gradients",
@@ -494,8 +494,10 @@ def _activations(groups: Sequence[Group]) -> Figure:
             label = f"layer {i + 1}" + (f", {_percent(zero, 1)} zero" if zero else "")
             ax.stairs(np.where(shares > 0, shares, np.nan), edges, baseline=None, color=color,
                       linestyle=LINES[i % 4], linewidth=1.5, label=label)  # fmt: skip
-        if group.activation == "relu" or group.setting == groups[0].setting:
+        if group.activation == "relu":
             ax.legend(fontsize=style.SMALL - 1.5, loc="best")
+        elif group.setting == groups[0].setting:
+            ax.legend(fontsize=style.SMALL - 1.5, loc="lower center")
     return figure
 
 

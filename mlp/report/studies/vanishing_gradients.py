@@ -342,7 +342,7 @@ def _over_time(groups: Mapping[tuple[str, int], Group]) -> Figure:
         name = NAMES.get(activation, activation)
         ax.plot(x, middle, color=color, linestyle=line, marker=mark, markersize=3, label=name)
         ax.set_xscale("log")
-    axes[-1].legend(fontsize=style.SMALL, loc="best")
+    axes[0].legend(fontsize=style.SMALL, loc="best")
     return figure
 
 
