@@ -1,0 +1,134 @@
+"""Training against test accuracy: the rule of over-fitting, what the text says of it, and a point for every run."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_trials import ADAM, SGD, make_search, trial
+
+from mlp.report.studies.global_performance import GlobalPerformance, Scored, larger
+from mlp.report.studies.hyperparameter_search import HyperparameterSearch
+from mlp.report.studies.study import Analysis, Picture, Table
+
+STUDY = GlobalPerformance()
+
+
+def analysis(root: Path, trials: list[dict[str, object]]) -> Analysis:
+    make_search(root / "digits", trials)
+    return STUDY.analyse(STUDY.findings(root, "digits"))
+
+
+def text_of(found: Analysis) -> str:
+    return "\n".join(block for block in found.blocks if isinstance(block, str))
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "error", "overfitted"),
+    [
+        (0.99, 0.975, 0.005, True),
+        (0.99, 0.975, 0.008, False),  # within two standard errors
+        (0.99, 0.981, 0.001, False),  # not a point
+        (0.97, 0.99, 0.001, False),
+    ],
+)
+def test_overfitted_is_a_gap_of_a_point_and_two_standard_errors(
+    train: float, test: float, error: float, overfitted: bool
+) -> None:
+    assert Scored(trial(0, SGD), train, test, error).overfitted == overfitted
+
+
+def test_it_shares_the_runs_of_the_search() -> None:
+    search = HyperparameterSearch()
+    for dataset, quick in (("mnist", False), ("digits", True)):
+        assert STUDY.overrides(dataset, quick) == search.overrides(dataset, quick)
+        assert STUDY.directory(Path(), dataset, quick) == search.directory(Path(), dataset, quick)
+    assert STUDY.directory(Path(), "mnist") == Path("mnist")
+
+
+def test_overfitted_runs_are_counted_and_listed_and_those_without_a_measurement_named(tmp_path: Path) -> None:
+    found = analysis(tmp_path, [
+        {"varied": SGD, "train": 1.0, "test": 0.9, "val_loss": [0.4, 0.5]},
+        {"varied": ADAM, "train": 0.9, "test": 0.9},
+        {"varied": ADAM, "train": 1.0, "test": 0.85, "state": "pruned"},
+        {"varied": ADAM, "train": 0.8, "test": 0.9},
+        {"varied": ADAM, "test": 0.9, "state": "pruned"},
+        {"varied": ADAM, "state": "failed"},
+    ])  # fmt: skip
+    text = text_of(found)
+    assert "**2 of 4 runs are over-fitted**" in text
+    assert "that of trial 2: 100.00 % on the training images, 85.00 % on the test images, 15.00 points" in text
+    assert "In 1 of the 2 the validation loss was more than 5 % above its lowest" in text
+    assert "1 of the runs was pruned" in text
+    assert "2 trials (pruned and failed) without such a measurement are not shown: 4 and 5." in text
+    assert "from 99 %: 2 of 2 over-fitted, mean gap +12.50 points; below 95 %: 0 of 2 over-fitted" in text
+    assert "1 run is better on the test images than on the training images, by up to 10.00 points" in text
+    assert "Too few to say: 2 over-fitted runs beside 2 others." in text
+    # Of 1797 digits 359 or 360 are for the test and a tenth of the others for validation; 64 pixels.
+    assert f"{2 * 1294 + 64:,} weights" in text
+    assert "have 1,000 to 1,002 parameters, 0 of 2 at least as many" in text
+    table = next(block for block in found.blocks if isinstance(block, Table))
+    assert [row[:6] for row in table.rows] == [
+        ["2", "pruned", "100.00 %", "85.00 %", "15.00", "0 %"],
+        ["0", "done", "100.00 %", "90.00 %", "10.00", "25 %"],
+    ]
+
+
+def test_where_none_is_overfitted_the_text_says_so(tmp_path: Path) -> None:
+    found = analysis(
+        tmp_path, [{"varied": SGD, "train": 0.9, "test": 0.95}, {"varied": ADAM, "train": 0.9, "test": 0.8999}]
+    )
+    text = text_of(found)
+    assert "**0 of 2 runs are over-fitted**" in text
+    assert "The widest gap, of trial 1, is 0.01 points" in text
+    assert "have in common" not in text
+    assert "The over-fitted networks" not in text
+    assert not [block for block in found.blocks if isinstance(block, Table)]
+
+
+def test_without_any_measurement_there_is_no_figure(tmp_path: Path) -> None:
+    found = analysis(tmp_path, [{"varied": SGD, "val": 0.5}])
+    assert found.blocks == ["None of the 1 trial has measured both accuracies."]
+
+
+@pytest.mark.parametrize("longer", [True, False])
+def test_what_the_overfitted_have_in_common_follows_the_runs(tmp_path: Path, longer: bool) -> None:
+    over = {"train": 1.0, "test": 0.8, "curve": [0.5] * (6 if longer else 2)}
+    rest = {"train": 0.8, "test": 0.8, "curve": [0.5] * (2 if longer else 6)}
+    text = text_of(analysis(tmp_path, [{"varied": ADAM, **over}] * 5 + [{"varied": SGD, **rest}] * 5))
+    first, second = ("6 against 2, more", "2 against 6, less")[:: 1 if longer else -1]
+    assert f"epochs trained: median {first} in 100 % of the pairs" in text
+    assert second not in text
+    assert "optimizer adam: 5 of 5 over-fitted, 0 of 5 others" in text
+    assert ("The length of training agrees with that here." in text) == longer
+    assert ("The length of training does not here." in text) != longer
+    long = (
+        "of the 5 runs of at least 6 epochs 5 are over-fitted"
+        if longer
+        else "of the 10 runs of at least 2 epochs 5 are"
+    )
+    assert long in text.replace("Of the", "of the")
+
+
+def test_the_share_of_pairs_counts_equal_ones_half() -> None:
+    a, b = np.array([1.0, 2.0, 2.0, 5.0]), np.array([2.0, 3.0, 0.0])
+    slow = 0.0
+    for x in a:
+        for y in b:
+            slow += 1.0 if x > y else 0.5 if x == y else 0.0
+    assert larger(a, b) == pytest.approx(slow / 12)
+
+
+def test_every_measured_run_is_a_point_and_pruned_ones_are_hollow(tmp_path: Path) -> None:
+    trials = [
+        {"varied": SGD, "train": 0.5 + 0.05 * i, "test": 0.5 + 0.03 * i, "state": "pruned" if i % 3 == 0 else "done"}
+        for i in range(10)
+    ]
+    found = analysis(tmp_path, trials)
+    left, right = next(block for block in found.blocks if isinstance(block, Picture)).draw().axes
+    points = np.concatenate([np.asarray(marks.get_offsets()) for marks in left.collections])
+    expected = [(0.5 + 0.05 * i, 0.5 + 0.03 * i) for i in range(10)]
+    np.testing.assert_allclose(sorted(map(tuple, points)), expected)
+    hollow = [marks for marks in left.collections if not len(marks.get_facecolor())]
+    assert sum(len(marks.get_offsets()) for marks in hollow) == 4
+    near = np.concatenate([np.asarray(marks.get_offsets()) for marks in right.collections])
+    np.testing.assert_allclose(sorted(map(tuple, near)), [(0.9, 0.16), (0.95, 0.18)])

@@ -1,0 +1,200 @@
+"""The study of the search: it is the search of the README, and its text, axes and importances follow the trials."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_trials import ADAM, SGD, SPACE, make_search, trial
+from runs import run
+
+from mlp.errors import UserError
+from mlp.report.importance import _donors, importance
+from mlp.report.studies.hyperparameter_search import HyperparameterSearch, _parallel, _ticks
+from mlp.report.studies.study import Analysis, Picture, Table
+from mlp.report.trials import SearchFiles, columns, conditions, read_search
+
+STUDY = HyperparameterSearch()
+README = ("-m", "search=tpe", "search.trials=1", "search.name=digits", "-d", "digits", "tracker=none")
+
+
+def analysis(root: Path, trials: list[dict[str, object]], **described: str) -> Analysis:
+    make_search(root / "digits", trials, **described)
+    return STUDY.analyse(STUDY.findings(root, "digits"))
+
+
+def text_of(found: Analysis) -> str:
+    return "\n".join(block for block in found.blocks if isinstance(block, str))
+
+
+@pytest.mark.parametrize(
+    ("first", "experiment"), [("README", "hyperparameter_search"), ("file", "global_performance")]
+)
+def test_the_file_and_the_command_of_the_readme_are_one_search(tmp_path: Path, first: str, experiment: str) -> None:
+    words = (f"+experiment={experiment}", "dataset=digits", "search.trials=1", "tracker=none")
+    order = [README, words] if first == "README" else [words, README]
+    assert "1 trials to run" in run(tmp_path, *order[0]).out
+    assert "Search digits in multirun_outputs/digits is complete" in run(tmp_path, *order[1]).out
+    search = read_search(tmp_path / "multirun_outputs" / "digits")
+    assert [t.state for t in search.trials] == ["done"]
+    found = STUDY.analyse(STUDY.findings(tmp_path / "multirun_outputs", "digits"))
+    assert found.facts["best_trial"] == 0
+    for picture in (block for block in found.blocks if isinstance(block, Picture)):
+        picture.draw()
+
+
+def test_the_best_is_the_completed_trial_with_the_highest_validation_accuracy(tmp_path: Path) -> None:
+    found = analysis(tmp_path, [
+        {"varied": SGD, "val": 0.5, "test": 0.9},
+        {"varied": ADAM, "val": 0.8, "test": 0.7},
+        {"varied": SGD, "val": 0.99, "test": 0.99, "state": "pruned"},
+        {"varied": SGD, "state": "failed", "reason": "the loss became NaN"},
+        {"varied": SGD, "state": "lost", "reason": "interrupted"},
+    ])  # fmt: skip
+    text = text_of(found)
+    assert (
+        "is that of trial 1, with 80.00 % validation accuracy and 70.00 % test accuracy: adam, learning_rate 0.001"
+        in text
+    )
+    assert "chose 4 points: 2 ran to their end, 1 was stopped early" in text
+    assert "and 1 failed. 1 failed with: the loss became NaN." in text
+    # 143 or 144 validation images of 1438: sqrt(0.8 * 0.2 / 144) = 3.33 points, and 30 points are more than two.
+    assert "standard error of 3.33 points. No other completed run comes within two" in text
+    assert "for the best it is 10.00 points lower" in text
+    table = next(block for block in found.blocks if isinstance(block, Table))
+    assert [row[:4] for row in table.rows] == [["1", "1", "80.00 %", "70.00 %"], ["2", "0", "50.00 %", "90.00 %"]]
+
+
+def test_runs_within_two_standard_errors_are_not_told_apart(tmp_path: Path) -> None:
+    found = analysis(
+        tmp_path, [{"varied": SGD, "val": 0.78, "test": 0.82}, {"varied": ADAM, "val": 0.8, "test": 0.86}]
+    )
+    assert "2 of the 2 completed runs, the best among them, lie within two" in text_of(found)
+    assert "6.00 points higher than the validation accuracy" in text_of(found)
+
+
+def test_what_the_best_share_is_named_with_how_common_it_is(tmp_path: Path) -> None:
+    trials = [{"varied": ADAM, "val": 0.9 + 0.01 * i} for i in range(3)] + [{"varied": SGD, "val": 0.2}] * 3
+    text = text_of(analysis(tmp_path, trials))
+    assert "**What the 3 best have in common.**" in text
+    assert "optimizer adam (3 of 3; of all trials 3 of 6)" in text
+    assert "batch_size 64 (3 of 3; of all trials 3 of 6)" in text
+    assert "learning_rate 0.001 to 0.001 (all trials: 0.001 to 0.1)" in text
+    assert "sgd in 3 trials (best 20.00 %)" in text
+
+
+def test_few_trials_have_no_importance_and_none_completed_no_best(tmp_path: Path) -> None:
+    found = analysis(tmp_path / "few", [{"varied": SGD, "val": 0.5}])
+    assert "is not computed from 1 trial:" in text_of(found)
+    assert [b.name for b in found.blocks if isinstance(b, Picture)] == ["search_parallel", "search_history"]
+    for picture in (block for block in found.blocks if isinstance(block, Picture)):
+        picture.draw()
+    found = analysis(tmp_path / "none", [{"varied": SGD, "val": 0.5, "state": "pruned"}], sampler="random")
+    assert text_of(found).startswith("Independent draws chose 1 point: 0 ran to their end, 1 was stopped early")
+    assert "there is no best configuration yet" in text_of(found)
+
+
+def test_without_runs_or_table_it_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"hyperparameter_search: no finished runs in .*digits"):
+        STUDY.analyse(STUDY.findings(tmp_path, "digits"))
+    make_search(tmp_path / "digits", [{"varied": SGD, "val": 0.5}])
+    (tmp_path / "digits" / "leaderboard.csv").unlink()
+    with pytest.raises(UserError, match=r"leaderboard.csv is missing: python -m mlp.search report"):
+        STUDY.analyse(STUDY.findings(tmp_path, "digits"))
+
+
+def test_columns_are_numbers_choices_and_sums_of_lists() -> None:
+    trials = [trial(4, SGD), trial(7, ADAM)]
+    made = {column.name: column for column in columns(SearchFiles(SPACE, "tpe", "none", trials), trials)}
+    assert list(made) == [
+        "optimizer",
+        "learning_rate",
+        "beta1",
+        "batch_size",
+        "length of hidden_sizes",
+        "sum of hidden_sizes",
+    ]
+    assert made["optimizer"].choices == ("sgd", "adam")
+    assert made["batch_size"].choices == ("32", "64")
+    assert made["learning_rate"].values == {4: 0.1, 7: 0.001}
+    assert made["learning_rate"].log
+    assert not made["beta1"].log
+    assert made["beta1"].values == {7: 0.9}
+    assert made["length of hidden_sizes"].values == {4: 1, 7: 2}
+    assert made["sum of hidden_sizes"].values == {4: 64, 7: 96}
+    assert made["learning_rate"].place(0.01) == pytest.approx(0.5)  # the middle of two decades
+    assert [text for _, text in _ticks(made["learning_rate"])] == ["0.001", "0.01", "0.1"]
+
+
+def test_a_line_of_the_parallel_coordinates_is_a_completed_trial(tmp_path: Path) -> None:
+    search = read_search(make_search(tmp_path, [
+        {"varied": {**SGD, "optimizer.learning_rate": "1"}, "val": 0.0},
+        {"varied": ADAM, "val": 0.9},
+        {"varied": {**ADAM, "optimizer.learning_rate": "0.01"}, "val": 0.99},
+        {"varied": ADAM, "val": 0.95, "state": "pruned"},
+    ]))  # fmt: skip
+    ax = _parallel(search, search.ranked, 1e-3).axes[0]
+    lines = {str(line.get_label()): np.asarray(line.get_ydata()) for line in ax.lines if len(line.get_xdata()) == 7}
+    assert list(lines) == ["trial 0", "trial 1", "trial 2"]  # the best on top
+    # Learning rates 1, 0.001, 0.01 between 0.001 and 1; errors 1, 0.1, 0.01 between 1 and 0.01.
+    np.testing.assert_allclose([lines[f"trial {n}"][1] for n in range(3)], [1, 0, 1 / 3], atol=1e-12)
+    np.testing.assert_allclose([lines[f"trial {n}"][-1] for n in range(3)], [0, 0.5, 1], atol=1e-12)
+    assert lines["trial 0"][2] < -0.1  # has no beta1
+
+
+def test_the_history_is_the_lowest_error_so_far(tmp_path: Path) -> None:
+    scores = [0.5, 0.7, 0.6, 0.9, 0.8]
+    found = analysis(tmp_path, [{"varied": SGD, "val": s, "state": "pruned" if s == 0.9 else "done"} for s in scores])
+    figure = next(b for b in found.blocks if isinstance(b, Picture) and b.name == "search_history").draw()
+    lowest = next(line for line in figure.axes[0].lines if line.get_label() == "lowest so far")
+    np.testing.assert_array_equal(lowest.get_xdata(), [0, 1, 2, 4])
+    np.testing.assert_allclose(np.asarray(lowest.get_ydata()), [50, 30, 30, 20])
+    crosses = next(line for line in figure.axes[0].lines if line.get_label() == "pruned")
+    np.testing.assert_allclose([crosses.get_xdata(), crosses.get_ydata()], [[3], [10]])
+
+
+def test_importance_finds_what_decides_and_nothing_else() -> None:
+    draw = random.Random(0)
+    trials = []
+    for number in range(60):
+        optimizer = draw.choice(["sgd", "adam"])
+        rate = 10 ** draw.uniform(-2, 0) if optimizer == "sgd" else 10 ** draw.uniform(-4, -2)
+        varied = {"optimizer": optimizer, "optimizer.learning_rate": str(rate)}
+        trials.append(trial(number, {**varied, "training.batch_size": draw.choice(["16", "32", "64"])}))
+    search = SearchFiles(SPACE, "tpe", "none", trials)
+    # Decided by the batch size alone.
+    found = importance(
+        search, trials, np.array([0.9 if t.varied["training.batch_size"] == "16" else 0.5 for t in trials])
+    )
+    assert next(iter(found.shares)) == "training.batch_size"
+    assert found.shares["training.batch_size"].told
+    assert found.shares["training.batch_size"].rise > 10 * abs(found.shares["optimizer"].rise)
+    assert not found.shares["optimizer.learning_rate"].told
+    # Decided by the optimizer alone: its rate, which tells which one it is, does not matter within one optimizer.
+    found = importance(search, trials, np.array([0.9 if t.varied["optimizer"] == "sgd" else 0.5 for t in trials]))
+    assert next(iter(found.shares)) == "optimizer"
+    assert found.shares["optimizer"].rise > 10 * abs(found.shares["optimizer.learning_rate"].rise)
+    assert found.guess == pytest.approx(
+        0.4 * min(sum(t.varied["optimizer"] == o for t in trials) for o in ("sgd", "adam")) / 60
+    )
+
+
+def test_values_are_exchanged_among_trials_that_made_the_same_choice() -> None:
+    search = SearchFiles(SPACE, "tpe", "none", [])
+    assert conditions(search, "optimizer.learning_rate") == ["optimizer"]
+    assert conditions(search, "training.batch_size") == []
+    trials = [trial(0, SGD), trial(1, ADAM), trial(2, SGD)]
+    assert _donors(trials, ["optimizer"]) == [[0, 2], [1], [0, 2]]
+    assert _donors(trials, []) == [[0, 1, 2]] * 3
+
+
+def test_the_text_of_the_importance_follows_the_trials(tmp_path: Path) -> None:
+    trials = [
+        {"varied": {**SGD, "training.batch_size": size}, "val": value, "curve": [0.1, value, 0.99][: 2 + i % 2]}
+        for i in range(10)
+        for size, value in (("16", 0.9), ("64", 0.3))
+    ]
+    text = text_of(analysis(tmp_path, trials))
+    assert "accuracy after epoch 2, the last that all 20 trials have reached" in text
+    assert "more than twice its standard error for batch_size (" in text
+    assert "by batch_size, where at least 5 trials have it: 16 90.0 % (10), 64 30.0 % (10)." in text

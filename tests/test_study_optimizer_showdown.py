@@ -1,0 +1,176 @@
+"""The optimizer showdown: all begin alike, and text and figures follow the losses."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_runs import make_run
+from runs import run
+
+from mlp.errors import UserError
+from mlp.experiment import Parts
+from mlp.launch import compose
+from mlp.report.studies.optimizer_showdown import OPTIMIZERS, OptimizerShowdown, plus_minus
+from mlp.report.studies.study import Analysis, Picture, Spread, Table
+from mlp.settings import plain
+
+STUDY = OptimizerShowdown()
+Losses = Mapping[tuple[str, float, int], Sequence[float]]  # by optimizer, learning rate and seed
+
+
+def analysis(root: Path, losses: Losses, first: Mapping[str, float] | None = None, **tests: float) -> Analysis:
+    """Of runs with these losses; `first` are norms of the first gradient, `tests` accuracies, by optimizer."""
+    for number, ((optimizer, rate, seed), values) in enumerate(losses.items()):
+        trace = {"step": np.array([1, 1000]), "norms": np.array([[(first or {}).get(optimizer, 1.0)] * 2, [2.0] * 2])}
+        make_run(
+            root / "optimizer_showdown-digits" / str(number),
+            ["dataset=digits", f"optimizer={optimizer}", f"optimizer.learning_rate={rate}", f"seed={seed}"],
+            {"train_loss": values},
+            {
+                "test_accuracy": tests.get(optimizer, 0.5),
+                "status": "completed" if math.isfinite(values[-1]) else "diverged",
+            },
+            gradient_trace=trace,
+        )
+    return STUDY.analyse(STUDY.findings(root, "digits"))
+
+
+def text_of(found: Analysis) -> str:
+    return "\n".join(block for block in found.blocks if isinstance(block, str))
+
+
+def picture(found: Analysis, name: str) -> Picture:
+    return next(block for block in found.blocks if isinstance(block, Picture) and block.name == name)
+
+
+def test_initial_weights_depend_on_the_seed_and_not_on_the_optimizer() -> None:
+    def theta(optimizer: str, seed: int) -> np.ndarray:
+        return Parts.build(plain(compose([f"optimizer={optimizer}", f"seed={seed}"]))).network.theta
+
+    reference = theta("sgd", 0)
+    for optimizer in OPTIMIZERS:
+        assert theta(optimizer, 0).tobytes() == reference.tobytes()
+    assert np.any(theta("adam", 1) != reference)
+
+
+def test_real_runs_of_one_seed_begin_with_the_same_gradients(tmp_path: Path) -> None:
+    run(tmp_path, "+experiment=optimizer_showdown", "dataset=digits", "optimizer=sgd,nadam", "seed=0", "tracker=none",
+        "optimizer.learning_rate=1e-2,1e-1", "training.epochs=1", "model.hidden_sizes=[8,8,8]")  # fmt: skip
+    found = STUDY.analyse(STUDY.findings(tmp_path / "multirun_outputs", "digits"))
+    assert "which 4 runs have recorded layer by layer, are equal among them" in text_of(found)
+    assert {name for name in found.facts if name.startswith("loss/")} == {
+        "loss/sgd/0.01", "loss/sgd/0.1", "loss/nadam/0.01", "loss/nadam/0.1"}  # fmt: skip
+    for block in found.blocks:
+        if isinstance(block, Picture):
+            block.draw()
+
+
+def test_runs_that_do_not_begin_alike_are_told(tmp_path: Path) -> None:
+    losses = {("sgd", 0.1, 0): [1.0, 0.5], ("adam", 0.1, 0): [1.0, 0.4]}
+    assert "equal among them" in text_of(analysis(tmp_path / "a", losses))
+    text = text_of(analysis(tmp_path / "b", losses, first={"adam": 1.001}))
+    assert "**The runs of one seed do not begin alike**" in text
+    for trace in (tmp_path / "a").rglob("gradient_trace.npz"):
+        trace.unlink()
+    assert "was not recorded" in text_of(STUDY.analyse(STUDY.findings(tmp_path / "a", "digits")))
+
+
+def test_the_lowest_loss_wins_whoever_has_it(tmp_path: Path) -> None:
+    found = analysis(tmp_path / "a", {("sgd", 0.1, 0): [1.0, 0.5], ("adam", 0.1, 0): [0.9, 0.7]}, sgd=0.8, adam=0.9)
+    text = text_of(found)
+    assert "After epoch 1 adam has the lowest training loss**, 0.9, before sgd with 1." in text
+    assert "After epoch 2 sgd has the lowest training loss**, 0.5, before adam with 0.7." in text
+    assert "With one seed nothing says how much of the order is chance." in text
+    assert "the highest test accuracy is that of adam, 90.00 %, beside 80.00 % of sgd." in text
+    assert "one learning rate was tried" in text
+    found = analysis(tmp_path / "b", {("sgd", 0.1, 0): [0.9, 0.7], ("adam", 0.1, 0): [1.0, 0.5]}, sgd=0.8, adam=0.9)
+    assert "After epoch 2 adam has the lowest training loss" in text_of(found)
+    assert "adam, 90.00 %, which here has the lowest training loss too" in text_of(found)
+
+
+def test_a_lead_within_the_spread_of_the_seeds_is_a_tie(tmp_path: Path) -> None:
+    losses = {("sgd", 0.1, 0): [0.5], ("sgd", 0.1, 1): [0.6], ("adam", 0.1, 0): [0.57], ("adam", 0.1, 1): [0.59],
+              ("nag", 0.1, 0): [0.8], ("nag", 0.1, 1): [0.8]}  # fmt: skip
+    text = text_of(analysis(tmp_path, losses))
+    assert "sgd has the lowest training loss**, 0.55 ± 0.07; adam (0.580 ± 0.014) is not behind it by more" in text
+    assert "The highest is that of nag" in text
+    assert "With one seed" not in text
+
+
+def test_each_counts_at_its_best_rate_and_a_diverged_rate_never_does(tmp_path: Path) -> None:
+    found = analysis(tmp_path, {
+        ("sgd", 0.001, 0): [1.0, 0.9], ("sgd", 0.1, 0): [0.8, 0.3],
+        ("adam", 0.001, 0): [0.9, 0.6], ("adam", 0.1, 0): [3.0, 2.3],
+        ("nag", 0.001, 0): [0.5, 0.4], ("nag", 0.1, 0): [0.1, math.nan],
+        ("rmsprop", 0.001, 0): [math.nan, math.nan], ("rmsprop", 0.1, 0): [math.inf, math.inf],
+    })  # fmt: skip
+    assert {key: value for key, value in found.facts.items() if key.startswith("best")} == {
+        "best_rate/sgd": 0.1, "best_rate/nag": 0.001, "best_rate/adam": 0.001}  # fmt: skip
+    text = text_of(found)
+    assert "After epoch 2 sgd has the lowest training loss**, 0.3 at learning rate 0.1" in text
+    assert "rmsprop diverged at every rate." in text
+    assert "At 0.001 nag is lowest after epoch 2 (0.4); rmsprop diverged in 1 of 1 runs." in text
+    assert "adam is hardly better than guessing (a loss of 2.30); nag diverged in 1 of 1 runs" in text
+    assert (
+        "The rate matters least for sgd, whose worst loss is 3 times its best, and most for adam (3.83 times)" in text
+    )
+    assert "So it is here: SGD does best at 0.1, those that divide by the gradient's size at 0.001." in text
+    assert "The best rate of sgd, nag and adam is at the end of the range" in text
+    figure = picture(found, "optimizer_rates").draw()
+    words = [text.get_text() for text in figure.axes[0].texts]
+    assert words == ["0.9", "0.3", "0.4", "1 of 1\ndiverged", "1 of 1\ndiverged", "1 of 1\ndiverged", "0.6", "2.3"]
+    assert len(figure.axes[0].patches) == 3
+    panels = picture(found, "optimizer_equal_rates").draw().axes
+    assert [[str(line.get_label()) for line in ax.lines] for ax in panels] == [
+        ["sgd", "nag", "adam"],
+        ["sgd", "nag", "adam"],
+    ]
+
+
+def test_theory_that_the_rates_contradict_is_not_claimed(tmp_path: Path) -> None:
+    losses = {("sgd", 0.001, 0): [0.1], ("sgd", 0.1, 0): [0.2], ("adam", 0.001, 0): [0.2], ("adam", 0.1, 0): [0.1],
+              ("nadam", 0.001, 0): [0.4], ("nadam", 0.1, 0): [0.3]}  # fmt: skip
+    text = text_of(analysis(tmp_path, losses))
+    assert "Not so here: SGD does best at 0.001, those that divide by the gradient's size at 0.1." in text
+    assert "The same in Adam (Dozat 2016) raises the loss of epoch 1 (nadam 0.3, adam 0.1)" in text
+
+
+def test_curves_are_means_over_the_seeds_and_shares_of_the_lowest(tmp_path: Path) -> None:
+    found = analysis(tmp_path, {("sgd", 0.1, 0): [1.0, 0.4], ("sgd", 0.1, 1): [3.0, 0.6],
+                                ("adam", 0.1, 0): [1.0, 1.0], ("adam", 0.1, 1): [1.0, 1.0]})  # fmt: skip
+    left, right = picture(found, "optimizer_showdown").draw().axes
+    np.testing.assert_allclose([np.asarray(line.get_ydata()) for line in left.lines], [[2, 0.5], [1, 1]])
+    np.testing.assert_allclose([np.asarray(line.get_ydata()) for line in right.lines], [[2, 1], [1, 2]])
+    table = next(block for block in found.blocks if isinstance(block, Table))
+    assert [row[:4] for row in table.rows] == [
+        ["sgd", "0.1", "2.0 ± 1.4", "0.50 ± 0.14"],
+        ["adam", "0.1", "1 ± 0", "1 ± 0"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([0.04185, 0.04335], "0.0426 ± 0.0011"),
+        ([0.2, 0.206], "0.203 ± 0.004"),
+        ([0.5], "0.5"),
+        ([10.0, 30.0], "20 ± 14"),
+    ],
+)
+def test_a_spread_is_written_to_the_digits_that_count(values: list[float], words: str) -> None:
+    assert plus_minus(Spread(values)) == words
+
+
+def test_where_all_diverged_there_is_no_winner(tmp_path: Path) -> None:
+    found = analysis(tmp_path, {("sgd", 0.1, 0): [math.nan], ("sgd", 1.0, 0): [math.nan]})
+    assert "there is no winner" in text_of(found)
+    for block in found.blocks:
+        if isinstance(block, Picture):
+            block.draw()
+
+
+def test_without_runs_it_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"optimizer_showdown: no finished runs in .*optimizer_showdown-digits"):
+        STUDY.analyse(STUDY.findings(tmp_path, "digits"))
