@@ -53,7 +53,9 @@ def run(studies: Sequence[Study], dataset: str, quick: bool) -> None:
 
     Raises KeyboardInterrupt when its training was interrupted: the same command goes on.
     """
-    commands = {tuple(study.overrides(dataset, quick)): study for study in studies}  # two may share their runs
+    commands: dict[tuple[str, ...], Study] = {}
+    for study in studies:  # two may share their runs
+        commands.setdefault(tuple(study.overrides(dataset, quick)), study)
     minutes = sum(study.seconds for study in commands.values()) / 60
     size = "the small version" if quick else f"from nothing about {minutes:.0f} minutes on two cores"
     print(f"{len(studies)} studies on {dataset}: {size}; what is done is not run again.", flush=True)
