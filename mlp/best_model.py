@@ -25,6 +25,7 @@ def model_config(state: Run, parts: Parts) -> dict[str, Any]:
     activations = [layer.activation.name for layer in network.layers if layer.activation] or [parts.activation.name]
     options = {key: value for key, value in config["activation"].items() if key != "_target_"}
     optimizer = {key: value for key, value in config["optimizer"].items() if key != "_target_"}
+    augment = {key: value for key, value in config["augment"].items() if key != "_target_" and value}
     best = next((row for row in state.history if row["epoch"] == state.best_epoch), state.metrics)
     return {
         "dataset": parts.dataset.name,
@@ -43,7 +44,7 @@ def model_config(state: Run, parts: Parts) -> dict[str, Any]:
         "dropout": config["model"]["dropout"],
         "clip_norm": parts.trainer.clip_norm,
         "average": parts.trainer.average,
-        "augment": {key: value for key, value in config["augment"].items() if key != "_target_" and value},
+        "augment": augment if parts.augment.active else {},
         "batch_size": parts.trainer.batch_size,
         "epochs": parts.trainer.epochs,
         "seed": parts.seed,

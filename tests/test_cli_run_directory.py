@@ -127,7 +127,8 @@ def test_best_config_has_the_names_of_the_flags(directory: Path) -> None:
     expected = {
         "dataset": "digits", "hidden_size": [24, 12], "num_layers": 2, "activation": "relu", "weight_init": "xavier",
         "loss": "cross_entropy", "optimizer": "nadam", "learning_rate": 0.002, "weight_decay": 1e-4, "batch_size": 64,
-        "epochs": 3, "seed": 5,
+        "epochs": 3, "seed": 5, "schedule": "constant", "normalization": "none", "label_smoothing": 0.0,
+        "dropout": 0.0, "average": None, "clip_norm": None, "augment": {},
     }  # fmt: skip
     assert {name: config[name] for name in expected} == expected
     summary = strict_json(directory / "summary.json")
@@ -135,6 +136,19 @@ def test_best_config_has_the_names_of_the_flags(directory: Path) -> None:
         k: summary[k] for k in ("test_f1", "test_accuracy", "val_f1")
     }
     assert config["input_scaling"] == {"divide_by": 16}
+
+
+def test_best_config_names_the_whole_recipe(tmp_path: Path) -> None:
+    runs.run(tmp_path, "-d", "digits", "-e", "1", "normalization=batch_norm", "augment=shift", "training.average=0.9",
+             "training.clip_norm=2", "model.dropout=0.1", "loss.label_smoothing=0.2", "schedule=cosine",
+             "schedule.warmup=0.05", "tracker=none", "hydra.run.dir=made")  # fmt: skip
+    config = strict_json(tmp_path / "made/best_config.json")
+    shift = yaml.safe_load((ROOT / "conf/augment/shift.yaml").read_text())
+    expected = {
+        "normalization": "batch_norm", "augment": {k: v for k, v in shift.items() if k != "_target_" and v},
+        "average": 0.9, "clip_norm": 2, "dropout": 0.1, "label_smoothing": 0.2, "schedule": "cosine", "warmup": 0.05,
+    }  # fmt: skip
+    assert {name: config[name] for name in expected} == expected
 
 
 def test_best_model_is_the_dictionary_that_graders_read(directory: Path) -> None:
