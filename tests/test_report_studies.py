@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -173,6 +174,19 @@ def test_a_wrong_name_is_one_message(tmp_path: Path, arguments: list[str], messa
     assert ended.returncode == 2
     assert ended.stderr.startswith(f"error: {message}")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_numbers_keep_their_units_on_one_line(tmp_path: Path) -> None:
+    made = chapters(tmp_path)
+    assert made[0].analysis is not None
+    text = "97.95 ± 0.10 % of `a 5 % b`, (1.6 ± 0.2) × 10⁻⁶, 4 & 9"
+    made[0] = replace(made[0], analysis=Analysis([text, Table(["n"], [["3 %"]])], {}))
+    build.write(made, "digits", tmp_path / "out")
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "97.95\u00a0±\u00a00.10\u00a0% of" in page
+    assert "(1.6\u00a0±\u00a00.2)\u00a0×\u00a010⁻⁶, 4\u00a0&amp;\u00a09" in page
+    assert "<td>3\u00a0%</td>" in page
+    assert "\u00a0" not in (tmp_path / "out" / "report.md").read_text()
 
 
 def test_a_damaged_run_leaves_its_study_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
