@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -173,6 +174,64 @@ def test_a_wrong_name_is_one_message(tmp_path: Path, arguments: list[str], messa
     assert ended.returncode == 2
     assert ended.stderr.startswith(f"error: {message}")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_numbers_keep_their_units_on_one_line(tmp_path: Path) -> None:
+    made = chapters(tmp_path)
+    assert made[0].analysis is not None
+    text = "97.95 ± 0.10 % of `a 5 % b`, (1.6 ± 0.2) × 10⁻⁶, 4 & 9"
+    made[0] = replace(made[0], analysis=Analysis([text, Table(["n"], [["3 %"]])], {}))
+    build.write(made, "digits", tmp_path / "out")
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "97.95\u00a0±\u00a00.10\u00a0% of" in page
+    assert "(1.6\u00a0±\u00a00.2)\u00a0×\u00a010⁻⁶, 4\u00a0&amp;\u00a09" in page
+    assert "<td>3\u00a0%</td>" in page
+    assert "\u00a0" not in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_names_may_be_given_in_every_usual_way(tmp_path: Path) -> None:
+    wanted = ["--only", "symmetry,transfer", "--only", "data_exploration"]
+    ended = report(tmp_path, *wanted, "--no-run")
+    commands = [line.split("=")[-1] for line in ended.stdout.splitlines() if "python train.py" in line]
+    assert commands == ["data_exploration", "symmetry", "transfer"]
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_training(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    ended = report(tmp_path, "--only", "loss_comparison", "-d", "digits", "--quick", "--out", "file/report")
+    assert ended.returncode == 2
+    assert ended.stderr == f"error: --out must be a directory. Got file/report, and {tmp_path}/file is a file\n"
+    assert ended.stdout == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_reader_that_stops_reading_is_no_error() -> None:
+    made = "import sys; from pathlib import Path; from mlp.report import __main__ as m; "
+    made += "m.draw_run = lambda args: [Path(str(i)) for i in range(100_000)]; sys.exit(m.main(['run', 'x']))"
+    command = [sys.executable, "-c", made]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"0\n"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
+def test_an_analysis_that_fails_costs_no_other_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing(Made):
+        def analyse(self, found: Findings) -> Analysis:
+            raise KeyError("val_accuracy")
+
+    class Answering(Made):
+        def analyse(self, found: Findings) -> Analysis:
+            return Analysis(["An answer."], {})
+
+    make_run(tmp_path / "loss_comparison-digits" / "0", ["dataset=digits"], {"val_loss": [1.0]})
+    monkeypatch.setattr(build, "RUNS", tmp_path)
+    failed, answered = build.answered([Failing(), Answering()], "digits", quick=False)
+    assert failed.problem == "its runs cannot be analysed: KeyError('val_accuracy')"
+    assert answered.analysis is not None
 
 
 def test_a_damaged_run_leaves_its_study_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """`python -m mlp.report COMMAND`: draw again what runs left behind."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -73,7 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     images.set_defaults(draw=draw_augmented)
 
     which = argparse.ArgumentParser(add_help=False)
-    which.add_argument("--only", nargs="+", default=[], metavar="NAME", help="only these: names of conf/experiment")
+    only = "only these: names of conf/experiment, with blanks or commas between them"
+    which.add_argument("--only", nargs="+", action="extend", default=[], metavar="NAME", help=only)
     which.add_argument("-d", "--dataset", default="mnist", help="what they are about (default mnist)")
     which.add_argument("--quick", action="store_true", help="a small version, in about two minutes")
     which.add_argument("--out", default="report", metavar="DIR", type=Path, help="where it goes (default report)")
@@ -98,8 +100,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Interrupted. The same command goes on.", file=sys.stderr)
         return 130
-    for path in paths:
-        print(path)
+    try:
+        for path in paths:
+            print(path, flush=True)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough; the files are written
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the exit
     return 0
 
 

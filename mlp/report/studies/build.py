@@ -37,6 +37,7 @@ class Chapter:
 def chosen(names: Sequence[str]) -> list[Study]:
     """The studies with these names, all where none is given, in the order of the report. Raises UserError."""
     known = [study.name for study in STUDIES]
+    names = [name for word in names for name in word.split(",") if name]
     for name in names:
         if name not in known:
             raise UserError(unknown("study", name, known))
@@ -93,6 +94,8 @@ def chapters(studies: Sequence[Study], dataset: str, quick: bool) -> list[Chapte
             made.append(Chapter(study, line, found, study.analyse(found)))
         except (UserError, OSError) as error:
             made.append(Chapter(study, line, found, None, str(error)))
+        except Exception as error:  # files that nobody has thought of cost no other study its answer
+            made.append(Chapter(study, line, found, None, f"its runs cannot be analysed: {error!r}"))
     return made
 
 
@@ -127,9 +130,21 @@ def write(made: Sequence[Chapter], dataset: str, out: Path) -> list[Path]:
     return paths
 
 
+def check_writable(out: Path) -> None:
+    """Whether `out` is a directory, or can become one. Raises UserError; better before the training than after."""
+    place = out.absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise UserError(f"--out must be a directory. Got {out}, and {place} is a file")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise UserError(f"--out must be a directory that can be written. Got {out}, and {place} is read-only")
+
+
 def report(names: Sequence[str], dataset: str, quick: bool, training: bool, out: Path) -> list[Path]:
     """All that `python -m mlp.report studies` does. Raises UserError where nothing could be answered."""
     studies = chosen(names)
+    check_writable(out)
     if training:
         run(studies, dataset, quick)
     else:

@@ -281,7 +281,7 @@ class DeadNeurons(Study):
             text += f", after the first epoch {counted(first)}"
         text += "." if before >= 0 else ""
         if first and group.back_again.mean:
-            text += f" {counted(group.back_again)} of those of the first epoch were no longer dead at the end."
+            text += f" Of those of the first epoch {counted(group.back_again)} were no longer dead at the end."
         return text
 
     def _tanh(self, tanh: Mapping[Setting, Group], relu: Mapping[Setting, Group]) -> list[str]:
@@ -289,7 +289,7 @@ class DeadNeurons(Study):
             return []
         zero = sum(int(group.dead.sum()) for group in tanh.values())
         text = "**tanh beside it.** "
-        text += "No tanh unit was ever zero for every image. " if not zero else ""
+        text += "No tanh unit was zero for every image at any count. " if not zero else ""
         parts = []
         for (optimizer, rate), group in tanh.items():
             part = f"{_percent(_total(group, group.saturated), 1)} with {optimizer} at {rate:g}"
@@ -298,7 +298,9 @@ class DeadNeurons(Study):
                 part += f", where {counted(group.stuck_at_end)} of {group.units} units are at exactly −1 or 1 in "
                 part += f"{numbers} for every image"
             parts.append(part)
-        text += f"Its failure is to saturate. Share of its outputs beyond ±0.99 at the end: {'; '.join(parts)}."
+        text += (
+            f"What it can do instead is saturate. Share of its outputs beyond ±0.99 at the end: {'; '.join(parts)}."
+        )
         if any(group.stuck_at_end.mean for group in tanh.values()):
             text += " At ±1 the derivative 1 − h² is exactly zero: these units get no gradient either."
         accuracies = [
@@ -334,7 +336,7 @@ class DeadNeurons(Study):
             text += (
                 f" Where all units of a hidden layer are dead, as at the end of a run with {where}, nothing passes: "
                 "the weights below it, its own and those that read it get a gradient of exactly zero from every "
-                "image, and all images get the same answer."
+                "image, and all these images get the same answer."
             )
         return [text]
 

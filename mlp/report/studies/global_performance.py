@@ -238,7 +238,7 @@ def _why(
         )
     return text + (
         "What narrows the gap is to stop earlier, more or changed images, dropout, or a penalty on the weights "
-        "(chapter 7)."
+        "(Goodfellow et al. 2016, chapter 7)."
     )
 
 

@@ -33,7 +33,7 @@ ACCURACIES = (0.2, 0.5, 0.8, 0.9, 0.95, 0.97, 0.98, 0.985, 0.99, 0.995)  # ticks
 
 class HyperparameterSearch(Study):
     name = "hyperparameter_search"
-    title = "A search of 100 runs"
+    title = "Hyper-parameter search"
     question = "Which hyper-parameters matter, and which configuration is the best?"
     seconds = 300
     references = (
@@ -132,7 +132,8 @@ def _tried(search: SearchFiles) -> str:
                                                                  ("done", "pruned", "failed", "running"))  # fmt: skip
     ends = [f"{done} ran to {'its' if done == 1 else 'their'} end"]
     if pruned or search.pruner != "none":
-        ends.append(f"{pruned} {'was' if pruned == 1 else 'were'} stopped early as worse than others had been then "
+        were = "were" if pruned > 1 else "was"
+        ends.append(f"{pruned or 'none'} {were} stopped early as worse than others had been then "
                     f"(pruning rule: {search.pruner.replace('_', ' ')})")  # fmt: skip
     ends.append(f"{failed or 'none'} failed")
     if running:

@@ -215,16 +215,7 @@ def _verdict(best: Mapping[str, Group], groups: Sequence[Group], epochs: int) ->
 
 
 def _loss(group: Group, epoch: int) -> str:
-    return plus_minus(group.loss(epoch))
-
-
-def plus_minus(spread: Spread) -> str:
-    """`0.0426 ± 0.0008`: the spread to one digit that counts, two if that is a 1, and the mean as far."""
-    if not spread.std > 0 or not math.isfinite(spread.std):
-        return spread.text()
-    digits = -math.floor(math.log10(spread.std))
-    digits += round(spread.std, digits) * 10**digits < 1.5
-    return spread.text(f".{max(digits, 0)}f")
+    return group.loss(epoch).plus_minus()
 
 
 def _start(groups: Sequence[Group]) -> str:
@@ -321,8 +312,8 @@ def _why(best: Mapping[str, Group], groups: Sequence[Group], epochs: int) -> str
                 f"{_span(adaptive)}. "
             )
     for look_ahead, plain, source in (
-        ("nag", "momentum", "Nesterov's gradient, taken where momentum is about to lead,"),
-        ("nadam", "adam", "The same in Adam (Dozat 2016)"),
+        ("nag", "momentum", "With Nesterov's gradient, taken where momentum is about to lead,"),
+        ("nadam", "adam", "With the same in Adam (Dozat 2016)"),
     ):
         if look_ahead in best and plain in best:
             text += _against(best[look_ahead], best[plain], epochs, source)
@@ -336,11 +327,12 @@ def _span(rates: Sequence[float]) -> str:
 def _against(ahead: Group, plain: Group, epochs: int, source: str) -> str:
     """What the look-ahead changes, at the best rate of each."""
     a, b = ahead.loss(epochs), plain.loss(epochs)
-    scores = f"{ahead.optimizer} {plus_minus(a)}, {plain.optimizer} {plus_minus(b)}"
+    scores = f"{ahead.optimizer} {a.plus_minus()}, {plain.optimizer} {b.plus_minus()}"
     if abs(a.mean - b.mean) <= max(a.std, b.std):
-        return f"{source} makes no difference beyond that of the seeds ({scores}). "
-    effect = "lowers" if a.mean < b.mean else "raises"
-    return f"{source} {effect} the loss of epoch {epochs} ({scores}). "
+        return f"{source} the loss of epoch {epochs} differs by no more than the seeds do ({scores}). "
+    effect = "lower" if a.mean < b.mean else "higher"
+    chance = "" if min(len(a.values), len(b.values)) > 1 else ", with one seed"
+    return f"{source} the loss of epoch {epochs} is {effect}{chance} ({scores}). "
 
 
 def _caution(best: Mapping[str, Group], rates: Sequence[float], epochs: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -103,19 +104,26 @@ def _html(block: Block, chapter: Chapter, figures: Path) -> str:
         image = base64.b64encode((figures / f"{block.name}.png").read_bytes()).decode()
         return (
             f'<figure><img src="data:image/png;base64,{image}" alt="{escape(block.name.replace("_", " "))}">'
-            f"<figcaption>{MARKDOWN.renderInline(block.caption)}<code>{escape(chapter.command)}</code></figcaption>"
+            f"<figcaption>{_joined(MARKDOWN.renderInline(block.caption))}<code>{escape(chapter.command)}</code></figcaption>"
             "</figure>"
         )
     if isinstance(block, Table):
         head = _row(block.header, "th")
         body = "".join(_row(row, "td") for row in block.rows)
-        caption = f"<caption>{MARKDOWN.renderInline(block.caption)}</caption>" if block.caption else ""
+        caption = f"<caption>{_joined(MARKDOWN.renderInline(block.caption))}</caption>" if block.caption else ""
         return f'<div class="table"><table>{caption}<thead>{head}</thead><tbody>{body}</tbody></table></div>'
-    return str(MARKDOWN.render(block))
+    return _joined(MARKDOWN.render(block))
+
+
+def _joined(text: str) -> str:
+    """HTML whose lines do not break between a number and its unit, spread or power, nor inside `4 & 9`."""
+    return re.sub(
+        r"(?<=[\d)]) (?=[%±×])|(?<=[±×]) (?=\d)|(?<=\b\w) (?=&amp; \w\b)|(?<=\b\w &amp;) (?=\w\b)", "\u00a0", text
+    )
 
 
 def _row(cells: Iterable[str], tag: str) -> str:
-    return f"<tr>{''.join(f'<{tag}>{MARKDOWN.renderInline(cell)}</{tag}>' for cell in cells)}</tr>"
+    return f"<tr>{''.join(f'<{tag}>{_joined(MARKDOWN.renderInline(cell))}</{tag}>' for cell in cells)}</tr>"
 
 
 def references(chapter: Chapter) -> str:

@@ -49,6 +49,7 @@ def publish(names: Sequence[str], dataset: str, quick: bool, out: Path, project:
         raise UserError(" ".join(str(error).split())) from error
     if plan.mode == "disabled":
         raise UserError("W&B is switched off by WANDB_MODE or its settings; WANDB_MODE=online or offline publishes")
+    build.check_writable(out)
     build.name_missing(studies, dataset, quick)
     made = build.answered(studies, dataset, quick)
     build.draw(made, out)

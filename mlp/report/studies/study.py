@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,8 @@ from mlp.data import Dataset
 from mlp.errors import UserError
 from mlp.nn.types import Array
 from mlp.report.runs import RunFiles, runs_of
+
+SMALL, LARGE = 1e-4, 1e7  # numbers beyond are written with a power of ten
 
 
 @dataclass(frozen=True)
@@ -176,7 +179,8 @@ class Spread:
 
     def __post_init__(self) -> None:
         self.mean = statistics.fmean(self.values)
-        self.std = statistics.stdev(self.values) if len(self.values) > 1 else 0.0
+        finite = all(map(math.isfinite, self.values))  # of others `stdev` raises
+        self.std = (statistics.stdev(self.values) if finite else math.nan) if len(self.values) > 1 else 0.0
 
     def percent(self, digits: int = 2) -> str:
         """`97.69 ± 0.10 %`"""
@@ -187,9 +191,24 @@ class Spread:
         """`0.123 ± 0.004`"""
         return f"{self.mean:{form}}" + (f" ± {self.std:{form}}" if len(self.values) > 1 else "")
 
+    def plus_minus(self) -> str:
+        """`0.0426 ± 0.0008`: the spread to one digit that counts, two if the first is a 1, and the mean as far."""
+        if not self.std > 0 or not math.isfinite(self.std):
+            return self.text()
+        digits = -math.floor(math.log10(self.std))
+        digits += self.std * 10.0**digits < 1.95
+        return self.text(f".{max(digits, 0)}f")
+
     def rounded(self) -> str:
-        """`0.00038 ± 0.000035`: two digits of the mean and of the spread."""
-        return rounded(self.mean) + (f" ± {rounded(self.std)}" if len(self.values) > 1 else "")
+        """`0.45 ± 0.03`, `(3.8 ± 0.4) × 10⁻⁴`, and of a single value two digits."""
+        largest = max(abs(self.mean), self.std)
+        if not self.std > 0 or not math.isfinite(self.std):
+            return rounded(self.mean)
+        if SMALL <= largest < LARGE:
+            return self.plus_minus()
+        power = math.floor(math.log10(largest))
+        scaled = Spread([value / 10.0**power for value in self.values])
+        return f"({scaled.plus_minus()}) × {_power(power)}"
 
 
 def listed(names: Sequence[str], joint: str = "and") -> str:
@@ -207,7 +226,12 @@ def rounded(value: float, digits: int = 2) -> str:
     """`0.00038`, `460`, `3.1 × 10⁻⁹`: with so many significant digits."""
     if not np.isfinite(value):
         return "not defined"
-    if value == 0 or 1e-6 <= abs(value) < 1e7:
-        return np.format_float_positional(value, precision=digits, fractional=False, trim="-")
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
-    return f"{float(mantissa):g} × 10{str(int(exponent)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
+    if value == 0 or SMALL <= abs(float(f"{mantissa}e{exponent}")) < LARGE:
+        return np.format_float_positional(value, precision=digits, fractional=False, trim="-")
+    return f"{float(mantissa):g} × {_power(int(exponent))}"
+
+
+def _power(exponent: int) -> str:
+    """`10⁻⁴`"""
+    return f"10{str(exponent).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"

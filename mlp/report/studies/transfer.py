@@ -33,7 +33,7 @@ RULES = {
 }
 LOOK = {"search_winner": (style.BLUE, "-", "o"), "showdown_winner": (style.VERMILION, "--", "s"),
         "mnist_recipe": (style.GREEN, "-.", "^")}  # fmt: skip
-SEARCHES = ("hyperparameter_search-mnist", "mnist")  # where the study of the search, and the README, keep theirs
+SEARCH = "mnist"  # where the study of the search keeps its trials
 SHOWDOWN, SHOWDOWN_EPOCHS = "optimizer_showdown-mnist", 5
 ERRORS = "error_analysis-mnist"  # its own run is the shortened recipe
 #: What makes two runs the same configuration, apart from data, seed and length.
@@ -74,7 +74,7 @@ class Transfer(Study):
         train = {name: _spread(group, "train_accuracy") for name, group in ended.items()}
         recalls = {name: np.array([_recalls(run) for run in group]) for name, group in ended.items()}
         classes = [str(name) for name in next(iter(ended.values()))[0].predictions["class_names"]]
-        left = {place: _completed(found.directory.parent / place) for place in (*SEARCHES, SHOWDOWN, ERRORS)}
+        left = {place: _completed(found.directory.parent / place) for place in (SEARCH, SHOWDOWN, ERRORS)}
         mnist = {name: _elsewhere(left, group[0]) for name, group in ended.items()}
         early = {name: Spread([float(run.metrics["train_loss"][SHOWDOWN_EPOCHS - 1]) for run in group])
                  for name, group in ended.items()
@@ -242,20 +242,20 @@ def _checks(left: Groups, ended: Groups) -> list[str]:
 
 
 def _check_search(left: Groups, run: RunFiles) -> str:
-    for place in SEARCHES:
-        if trials := left[place]:
-            best = max(trials, key=lambda trial: float(trial.summary.get("val_accuracy", 0)))
-            said = f"validation accuracy {100 * best.summary.get('val_accuracy', 0):.2f} %"
-            of = f"Of the {len(trials)} completed trials in {place} the first rule chooses"
-            if alike(run, best) and _epochs(run) == _epochs(best):
-                return f"{of} the same configuration ({said})."
-            sizes = "-".join(map(str, _recipe(best.config)["model"]["hidden_sizes"]))
-            return (
-                f"{of} another one: {best.value('optimizer')} {best.value('optimizer.learning_rate'):.3g}, batch "
-                f"{best.value('training.batch_size')}, {_epochs(best)} epochs, {sizes} ({said}); what ran here is "
-                "the winner of the search in the README."
-            )
-    return f"The first rule was not checked: there is no search in {listed(SEARCHES, 'or')}."
+    trials = left[SEARCH]
+    if not trials:
+        return f"The first rule was not checked: there is no search in {SEARCH}."
+    best = max(trials, key=lambda trial: float(trial.summary.get("val_accuracy", 0)))
+    said = f"validation accuracy {100 * best.summary.get('val_accuracy', 0):.2f} %"
+    of = f"Of the {len(trials)} completed trials in {SEARCH} the first rule chooses"
+    if alike(run, best) and _epochs(run) == _epochs(best):
+        return f"{of} the same configuration ({said})."
+    sizes = "-".join(map(str, _recipe(best.config)["model"]["hidden_sizes"]))
+    return (
+        f"{of} another one: {best.value('optimizer')} {best.value('optimizer.learning_rate'):.3g}, batch "
+        f"{best.value('training.batch_size')}, {_epochs(best)} epochs, {sizes} ({said}); what ran here is "
+        "the winner of the search in the README."
+    )
 
 
 def _check_showdown(left: Groups, run: RunFiles) -> str:
@@ -268,11 +268,13 @@ def _check_showdown(left: Groups, run: RunFiles) -> str:
         return f"The second rule was not checked: there are no runs in {SHOWDOWN}."
     best = min(losses, key=lambda key: losses[key].mean)
     own = run.value("optimizer"), run.value("optimizer.learning_rate")
-    said = f"{best[0]} with {best[1]:g}, a training loss of {losses[best].text('.4f')} after {SHOWDOWN_EPOCHS} epochs"
+    said = (
+        f"{best[0]} with {best[1]:g}, a training loss of {losses[best].plus_minus()} after {SHOWDOWN_EPOCHS} epochs"
+    )
     of = f"Of the {len(losses)} pairs of optimizer and learning rate in {SHOWDOWN} the second rule chooses"
     if best == own:
         return f"{of} the same: {said}."
-    beside = f" ({own[0]} with {own[1]:g}: {losses[own].text('.4f')})" if own in losses else ""
+    beside = f" ({own[0]} with {own[1]:g}: {losses[own].plus_minus()})" if own in losses else ""
     return f"{of} another one: {said}{beside}."
 
 
