@@ -25,9 +25,9 @@ from mlp.report.studies.study import Analysis, Findings, Picture, Spread, Study,
 pytestmark = pytest.mark.timeout(120)
 
 
-def report(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def report(cwd: Path, *arguments: str, timeout: float = 100) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "mlp.report", "studies", *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=100, env=environment())
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout, env=environment())
 
 
 def environment() -> dict[str, str]:
@@ -150,6 +150,21 @@ def test_a_study_from_nothing_and_again(tmp_path: Path) -> None:
     ended = run(tmp_path, "+experiment=loss_comparison", "-d", "digits", "-e", "1", "seed=0,1", "optimizer=adam",
                 "search.name=other", "tracker=none")  # fmt: skip
     assert "other: 4 done" in ended.out
+
+
+@pytest.mark.timeout(600)
+def test_the_small_version_of_all_ten(tmp_path: Path) -> None:
+    """On the digits; the transfer is about Fashion-MNIST all the same."""
+    ended = report(tmp_path, "-d", "digits", "--quick", timeout=500)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr == ""
+    text = (tmp_path / "report/report.md").read_text()
+    assert "10 of 10 studies are answered, on digits." in text
+    assert "Not answered" not in text
+    assert "nan" not in re.findall(r"\w+", text)
+    page = Page((tmp_path / "report/index.html").read_text())
+    assert [name for name in page.ids if name != "top"] == [study.name for study in STUDIES]
+    assert len(page.loaded) == len(list((tmp_path / "report/figures").glob("*.png"))) >= 20
 
 
 def test_without_training_the_commands_are_named(tmp_path: Path) -> None:
