@@ -104,7 +104,8 @@ def answered(studies: Sequence[Study], dataset: str, quick: bool) -> list[Chapte
     made = chapters(studies, dataset, quick)
     for chapter in made:
         if chapter.problem:
-            print(f"{chapter.study.name} is left out: {chapter.problem}", file=sys.stderr)
+            problem = chapter.problem.removeprefix(f"{chapter.study.name}: ")
+            print(f"{chapter.study.name} is left out: {problem}", file=sys.stderr)
     if not any(chapter.analysis for chapter in made):
         raise UserError(f"no study could be answered from the runs in {os.path.abspath(RUNS)}")
     return made
