@@ -362,8 +362,8 @@ def _regularised(
     here = 1 - (1 - test[recipe].mean) / (1 - test[other].mean)
     there = 1 - (1 - _spread(mnist[recipe], "test_accuracy").mean) / (1 - _spread(mnist[other], "test_accuracy").mean)
     lengths = " and ".join(f"{_epochs(mnist[name][0])}" for name in (recipe, other))
-    here_it, there_it = (f"{'removes' if part > 0 else 'adds'} {100 * abs(part):.0f} %" for part in (here, there))
-    return text + f". Of the other's mistakes it {here_it} here; on mnist, after {lengths} epochs, it {there_it}."
+    by_here, by_there = (f"{100 * abs(part):.0f} % {'fewer' if part > 0 else 'more'}" for part in (here, there))
+    return text + f". It makes {by_here} mistakes than the other here; on mnist, after {lengths} epochs, {by_there}."
 
 
 def _per_class(recalls: Mapping[str, Array], classes: Sequence[str], test: Mapping[str, Spread]) -> str:
