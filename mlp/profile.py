@@ -42,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     blas.prepare()
     from mlp import launch, settings
+    from mlp.errors import tell
     from mlp.experiment import Parts
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")  # to stderr
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         overrides = _overrides(arguments)
         parts = Parts.build(settings.plain(launch.compose(overrides)))
-        print(report(parts, *measure(parts)))
+        tell(report(parts, *measure(parts)))
     except launch.EXPECTED as error:
         launch.fail(error, overrides)
 

@@ -47,6 +47,18 @@ def test_the_program_says_the_same_as_the_function(digits_search: Path, tmp_path
         assert runs.Ended(ended.returncode, ended.stdout, ended.stderr) == command(tmp_path, *words)
 
 
+def test_a_reader_that_has_seen_enough_is_no_error(digits_search: Path, tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    words = [sys.executable, "-m", "mlp.search", "show", str(digits_search)]
+    ended = subprocess.run(
+        words, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=writing, stderr=subprocess.PIPE,
+        timeout=60, check=False,
+    )  # fmt: skip
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
 def test_show_prints_the_ranks_and_why_trials_failed(digits_search: Path, tmp_path: Path) -> None:
     ended = command(tmp_path, "show", str(digits_search))
     assert (ended.code, ended.err) == (0, "")

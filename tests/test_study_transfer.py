@@ -202,7 +202,9 @@ def test_what_the_same_configuration_reached_on_mnist_is_found(tmp_path: Path) -
     found = analysis(root, scores)
     assert [row[-1] for row in table(found).rows] == ["98.00 %", "97.50 ± 0.71 % after 5 epochs", "99.00 %"]
     # Of the showdown's mistakes the recipe removes 5 of 15 points here, 1.5 of 2.5 on MNIST.
-    assert "It makes 33 % fewer mistakes than the other here; on mnist, after 20 and 5 epochs, 60 % fewer." in text(found)
+    assert "It makes 33 % fewer mistakes than the other here; on mnist, after 20 and 5 epochs, 60 % fewer." in text(
+        found
+    )
 
 
 def test_the_rules_are_checked_against_the_files(tmp_path: Path) -> None:

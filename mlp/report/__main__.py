@@ -1,12 +1,11 @@
 """`python -m mlp.report COMMAND`: draw again what runs left behind."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlp.errors import UserError, unknown
+from mlp.errors import UserError, tell, unknown
 
 
 def draw_run(args: argparse.Namespace) -> list[Path]:
@@ -100,11 +99,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Interrupted. The same command goes on.", file=sys.stderr)
         return 130
-    try:
-        for path in paths:
-            print(path, flush=True)
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough; the files are written
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the exit
+    if paths:
+        tell("\n".join(map(str, paths)))
     return 0
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlp.errors import UserError
+from mlp.errors import UserError, tell
 
 if TYPE_CHECKING:
     from mlp.search.study import Search
@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (UserError, OSError) as error:  # OSError: no permission, no space, a file where a folder should be
         print(f"error: {error}", file=sys.stderr)
         return UserError.exit_code
-    print(text)
+    tell(text)
     return 0
 
 
