@@ -3,11 +3,11 @@
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from forks import FORKS, python
 
 from mlp import blas
 
@@ -17,21 +17,19 @@ os.environ.pop("WANDB_API_KEY", None)
 
 ROOT = Path(__file__).resolve().parent.parent
 
+
+@pytest.fixture(scope="session", autouse=True)
+def _forks_end() -> Iterator[None]:
+    yield
+    FORKS.close()
+
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def _command(script: str, cwd: Path) -> Command:
     def run(*arguments: str, timeout: float = 120, env: dict[str, str] | None = None, check: bool = False):
-        result = subprocess.run(
-            [sys.executable, str(ROOT / script), *arguments],
-            cwd=cwd,
-            env={**os.environ, **(env or {})},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        result = python(str(ROOT / script), *arguments, cwd=cwd, env={**os.environ, **(env or {})}, timeout=timeout)
         if check and result.returncode:
             pytest.fail(f"{script} {' '.join(arguments)}\n{result.stdout}\n{result.stderr}")
         return result

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from forks import python
 from made_runs import make_run
 from matplotlib.figure import Figure
 from runs import run
@@ -26,8 +27,7 @@ pytestmark = pytest.mark.timeout(120)
 
 
 def report(cwd: Path, *arguments: str, timeout: float = 100) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "mlp.report", "studies", *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout, env=environment())
+    return python("-m", "mlp.report", "studies", *arguments, cwd=cwd, timeout=timeout, env=environment())
 
 
 def environment() -> dict[str, str]:

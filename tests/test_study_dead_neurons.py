@@ -1,14 +1,12 @@
 """The study of dead neurons: counts as worked by hand, a text that follows them, figures that show them."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import runs
+from forks import python
 from made_runs import make_run
 
 from mlp.errors import UserError
@@ -218,11 +216,8 @@ def test_runs_without_their_counts_are_left_out_and_counted(tmp_path: Path) -> N
 
 def test_real_runs_are_answered_by_one_command(tmp_path: Path) -> None:
     runs.run(tmp_path, *STUDY.overrides("digits", quick=True), "tracker=none")
-    command = [sys.executable, "-m", "mlp.report", "studies", "--only", STUDY.name, "-d", "digits", "--quick"]
-    ended = subprocess.run(
-        [*command, "--no-run", "--out", "report"],
-        cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(runs.ROOT)}, check=False,
-    )  # fmt: skip
+    options = ["--only", STUDY.name, "-d", "digits", "--quick", "--no-run", "--out", "report"]
+    ended = python("-m", "mlp.report", "studies", *options, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     said = (tmp_path / "report" / "report.md").read_text()
     assert "**Dead ReLU units** at a learning rate of 0.1:" in said
