@@ -5,8 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import runs
-from forks import python
 from made_runs import make_run
 
 from mlp.errors import UserError
@@ -214,16 +212,13 @@ def test_runs_without_their_counts_are_left_out_and_counted(tmp_path: Path) -> N
     assert "1 of the 2 runs ended without a result and is left out." in text(analysis(tmp_path))
 
 
-def test_real_runs_are_answered_by_one_command(tmp_path: Path) -> None:
-    runs.run(tmp_path, *STUDY.overrides("digits", quick=True), "tracker=none")
-    options = ["--only", STUDY.name, "-d", "digits", "--quick", "--no-run", "--out", "report"]
-    ended = python("-m", "mlp.report", "studies", *options, cwd=tmp_path)
-    assert ended.returncode == 0, ended.stderr
-    said = (tmp_path / "report" / "report.md").read_text()
+@pytest.mark.timeout(600)
+def test_real_runs_are_answered_by_one_command(quick_studies: Path) -> None:
+    said = (quick_studies / "report" / "report.md").read_text()
     assert "**Dead ReLU units** at a learning rate of 0.1:" in said
     assert "4 runs on digits, seed 0" in said
-    found = STUDY.analyse(STUDY.findings(tmp_path / "multirun_outputs", "digits", quick=True))
-    counts = np.load(tmp_path / "multirun_outputs" / "dead_neurons-digits-quick" / "1" / "dead_units.npz")
+    found = STUDY.analyse(STUDY.findings(quick_studies / "multirun_outputs", "digits", quick=True))
+    counts = np.load(quick_studies / "multirun_outputs" / "dead_neurons-digits-quick" / "1" / "dead_units.npz")
     dead = sum(int(n == 0) for layer in counts["nonzero"][-1] for n in layer)
     assert found.facts["dead_units/relu/adam/0.1"] == dead
     assert counts["samples"][0] * 128 >= counts["nonzero"][0, 0].sum() > 0

@@ -5,8 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import runs
-from forks import python
 from made_runs import make_run
 
 from mlp.errors import UserError
@@ -192,18 +190,16 @@ def test_a_spread_has_the_digits_of_its_mean(values: list[float], shown: str) ->
     assert Spread(values).rounded() == shown
 
 
-def test_real_runs_are_answered_by_one_command(tmp_path: Path) -> None:
-    words = STUDY.overrides("digits", quick=True)
-    runs.run(tmp_path, *words, "tracker=none")
-    options = ["--only", STUDY.name, "-d", "digits", "--quick", "--no-run", "--out", "report"]
-    ended = python("-m", "mlp.report", "studies", *options, cwd=tmp_path)
-    assert ended.returncode == 0, ended.stderr
-    said = (tmp_path / "report" / "report.md").read_text()
+@pytest.mark.timeout(600)
+def test_real_runs_are_answered_by_one_command(quick_studies: Path) -> None:
+    said = (quick_studies / "report" / "report.md").read_text()
     assert "With sigmoid and 1 hidden layer the gradient of the first one is" in said
     assert "4 runs on digits, seed 0" in said
-    found = STUDY.analyse(STUDY.findings(tmp_path / "multirun_outputs", "digits", quick=True))
+    found = STUDY.analyse(STUDY.findings(quick_studies / "multirun_outputs", "digits", quick=True))
     # The first row is the first step; what the study says of it is what the file holds.
-    trace = np.load(tmp_path / "multirun_outputs" / "vanishing_gradients-digits-quick" / "1" / "gradient_trace.npz")
+    trace = np.load(
+        quick_studies / "multirun_outputs" / "vanishing_gradients-digits-quick" / "1" / "gradient_trace.npz"
+    )
     assert trace["step"][0] == 1
     first = trace["norms"][0]
     assert found.facts["ratio_at_start/sigmoid/6"] == pytest.approx(first[0] / first[6])
