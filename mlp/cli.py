@@ -18,7 +18,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlp import blas
+from mlp import blas, streams
 from mlp.conf_files import groups, options
 
 #: Flags that choose an option of a group, or set a configuration value: option strings, target, metavar, help.
@@ -317,6 +317,7 @@ def completion_line(line: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> float | None:
     """Run train.py. Exits with 2 after a user's mistake, 3 after divergence, 1 after other failures."""
+    streams.open_closed()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if {"-h", "--help"} & set(arguments):
         parser("train.py").print_help()

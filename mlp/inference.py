@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 from omegaconf import OmegaConf
 
-from mlp import cli, model_file
+from mlp import cli, model_file, streams
 from mlp.best_model import CONFIG, MODEL
 from mlp.conf_files import CONF
 from mlp.config import build, canonical
@@ -111,6 +111,7 @@ def _network(
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Evaluate a model as the command line says; print the scores; return logits, loss, accuracy, f1, precision,
     recall. Exits with 2 after a user's mistake."""
+    streams.open_closed()
     try:
         return _main(list(sys.argv[1:] if argv is None else argv))
     except UserError as error:
