@@ -99,7 +99,13 @@ def test_seeds_are_runs_of_their_own_and_the_objective_is_their_mean(tmp_path: P
             assert_complete(directory, "completed")
 
 
-@pytest.mark.parametrize("pruner", [name for name in PRUNERS if name != "none"])
+@pytest.mark.parametrize(
+    "pruner",
+    [
+        "median",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in PRUNERS if name not in ("none", "median")),
+    ],
+)
 def test_pruning_ends_hopeless_trials_early_with_a_complete_directory(tmp_path: Path, pruner: str) -> None:
     line = (*SMALL, *RATES, "search.trials=12", f"search.pruner={pruner}", "-e", "9", "-b", "256")
     ended = run(tmp_path, *line)
