@@ -123,6 +123,7 @@ class Parts:
             rng=random_streams(config["seed"])["init"],
         )
         trainer = build(config["training"], "training", Trainer)
+        trainer.check_monitor(objects["dataset"].validation_fraction > 0, config["resume"] is not None)
         if trainer.batch_size < (least := objects["normalization"].least_batch):
             raise UserError(
                 f"training.batch_size must be >= {least} with normalization={objects['normalization'].name}. "
@@ -148,6 +149,7 @@ def _run(directory: Path, config: dict[str, Any], parts: Parts, further: Sequenc
     state = Run(directory, config, network, parts.optimizer, parts.schedule, random)
     with state.timed("data"):
         train, validation = parts.dataset.split(random["split"])
+    trainer.check_monitor(len(validation) > 0, config["resume"] is not None)  # a share may be too small for a sample
     painter = Painter()
     state.callbacks = [*further, *callbacks(parts)]
     if HydraConfig.get().mode == RunMode.RUN:  # in a multirun the other cores are not idle
@@ -232,6 +234,8 @@ def _introduce(parts: Parts, num_train: int, num_validation: int) -> None:
         parts.dataset.name, f"{num_train:,}", f"{num_validation:,}", "-".join(map(str, network.sizes)),
         f"{network.theta.size:,}", network.dtype,
     )  # fmt: skip
+    if not num_validation and parts.trainer.monitor.startswith("val_"):
+        log.info("Note: without validation data no epoch can be called the best; the last one is kept.")
     hidden = network.hidden_sizes
     if len(hidden) > GUIDELINE_LAYERS or max(hidden, default=0) > GUIDELINE_NEURONS:
         log.warning(
@@ -269,7 +273,7 @@ def _conclude(state: Run, parts: Parts, painter: Painter, started_at: datetime, 
         "epochs": state.epoch,
         "steps": state.step,
         "best_epoch": state.best_epoch,
-        "monitor": parts.trainer.monitor,
+        "monitor": parts.trainer.monitor if state.best_value is not None else None,
         "best_value": state.best_value,
         "num_parameters": int(state.network.theta.size),
         "started": started_at.isoformat(timespec="seconds"),

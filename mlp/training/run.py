@@ -55,7 +55,8 @@ class Run:
     average: WeightAverage | None = None
 
     best_epoch: int = 0
-    best_value: float | None = None
+    best_value: float | None = None  # None: nothing is monitored, and the best epoch is the last
+    best_loss: float | None = None  # it decides between epochs of the same value
     best_state: Array | None = None  # of the network
 
     stop: bool = False  # a callback sets it to end the run after this epoch
