@@ -5,7 +5,7 @@ import sys
 
 from mlp.nn.naming import unknown
 
-__all__ = ["Diverged", "UserError", "tell", "unknown"]
+__all__ = ["CallbackFailed", "Diverged", "UserError", "tell", "unknown"]
 
 
 class UserError(Exception):
@@ -18,6 +18,12 @@ class Diverged(Exception):
     """The training loss became NaN or infinite."""
 
     exit_code = 3
+
+
+class CallbackFailed(Exception):
+    """A callback of the user raised, which ended the training; the run can be continued."""
+
+    exit_code = 1
 
 
 def tell(text: str) -> None:

@@ -21,7 +21,7 @@ from mlp import environment
 from mlp.best_model import copy_model, make_room, save_model
 from mlp.config import build, check_type
 from mlp.data import Augmentation, Dataset, Samples
-from mlp.errors import Diverged, UserError
+from mlp.errors import CallbackFailed, Diverged, UserError
 from mlp.files import write_json
 from mlp.nn import MLP, Activation, Initializer, Loss, Normalization, Optimizer, Schedule
 from mlp.report.painter import Painter
@@ -29,6 +29,7 @@ from mlp.settings import claim, discard_if_empty, save_config, settle, shown
 from mlp.training import Callback, Run, Trainer, evaluate, random_streams
 from mlp.training.callbacks import EarlyStopping, GradientNorms, MetricsFile, OnBestEpoch, Progress
 from mlp.training.checkpoint import Checkpoint, resume
+from mlp.training.guards import Named, Tracker
 from mlp.training.predictions import predictions, save_predictions
 
 log = logging.getLogger(__name__)
@@ -212,7 +213,10 @@ def _explain(failure: BaseException, state: Run) -> NoReturn:
 def callbacks(parts: Parts) -> list[Callback]:
     """The run's callbacks in their order: measure, decide, keep, then tell."""
     trainer = parts.trainer
-    chosen: list[Callback] = [*trainer.callbacks.values()]
+    chosen: list[Callback] = [
+        Named(callback, f"training.callbacks.{name} ({type(callback).__name__})")
+        for name, callback in trainer.callbacks.items()
+    ]
     if trainer.gradient_norm_every:
         chosen.append(GradientNorms(trainer.gradient_norm_every))
     if trainer.patience is not None:
@@ -222,7 +226,7 @@ def callbacks(parts: Parts) -> list[Callback]:
         MetricsFile(),
         OnBestEpoch(lambda run: save_model(run, parts)),
         Checkpoint(trainer.checkpoint_every),
-        parts.tracker,
+        Tracker(parts.tracker, f"The tracker {type(parts.tracker).__name__}"),
         Progress(),
     ]
 
@@ -293,6 +297,8 @@ def _conclude(state: Run, parts: Parts, painter: Painter, started_at: datetime, 
         for callback in state.callbacks:
             try:
                 callback.on_run_end(state)
+            except CallbackFailed as error:
+                log.error("%s", error)
             except Exception:
                 log.exception("%s failed at the end of the run.", type(callback).__name__)
 

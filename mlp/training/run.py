@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlp.errors import CallbackFailed
 from mlp.nn.network import MLP
 from mlp.nn.optimizers import Optimizer
 from mlp.nn.schedules import Schedule
@@ -77,6 +78,15 @@ class Run:
             self.timing[part] = self.timing.get(part, 0.0) + time.perf_counter() - started
 
     def emit(self, event: str) -> None:
-        """Call `event` of every callback, in order."""
+        """Call `event` of every callback, in order.
+
+        One that fails, in a way that names it, ends the run after the others: they keep what is finished.
+        """
+        failure: CallbackFailed | None = None
         for callback in self.callbacks:
-            getattr(callback, event)(self)
+            try:
+                getattr(callback, event)(self)
+            except CallbackFailed as error:
+                failure, self.stop = failure or error, True
+        if failure is not None:
+            raise failure
