@@ -2,7 +2,7 @@
 
 from mlp.nn.naming import unknown
 
-__all__ = ["Diverged", "UserError", "unknown"]
+__all__ = ["CallbackFailed", "Diverged", "UserError", "unknown"]
 
 
 class UserError(Exception):
@@ -15,3 +15,9 @@ class Diverged(Exception):
     """The training loss became NaN or infinite."""
 
     exit_code = 3
+
+
+class CallbackFailed(Exception):
+    """A callback of the user raised, which ended the training; the run can be continued."""
+
+    exit_code = 1

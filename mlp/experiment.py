@@ -21,7 +21,7 @@ from mlp import environment
 from mlp.best_model import copy_model, make_room, save_model
 from mlp.config import build, check_type
 from mlp.data import Augmentation, Dataset, Samples
-from mlp.errors import Diverged, UserError
+from mlp.errors import CallbackFailed, Diverged, UserError
 from mlp.files import write_json
 from mlp.nn import MLP, Activation, Initializer, Loss, Normalization, Optimizer, Schedule
 from mlp.report.painter import Painter
@@ -29,6 +29,7 @@ from mlp.settings import claim, discard_if_empty, save_config, settle, shown
 from mlp.training import Callback, Run, Trainer, evaluate, random_streams
 from mlp.training.callbacks import EarlyStopping, GradientNorms, MetricsFile, OnBestEpoch, Progress
 from mlp.training.checkpoint import Checkpoint, resume
+from mlp.training.guards import Named, Tracker
 from mlp.training.predictions import predictions, save_predictions
 
 log = logging.getLogger(__name__)
@@ -123,6 +124,7 @@ class Parts:
             rng=random_streams(config["seed"])["init"],
         )
         trainer = build(config["training"], "training", Trainer)
+        trainer.check_monitor(objects["dataset"].validation_fraction > 0, config["resume"] is not None)
         if trainer.batch_size < (least := objects["normalization"].least_batch):
             raise UserError(
                 f"training.batch_size must be >= {least} with normalization={objects['normalization'].name}. "
@@ -148,6 +150,7 @@ def _run(directory: Path, config: dict[str, Any], parts: Parts, further: Sequenc
     state = Run(directory, config, network, parts.optimizer, parts.schedule, random)
     with state.timed("data"):
         train, validation = parts.dataset.split(random["split"])
+    trainer.check_monitor(len(validation) > 0, config["resume"] is not None)  # a share may be too small for a sample
     painter = Painter()
     state.callbacks = [*further, *callbacks(parts)]
     if HydraConfig.get().mode == RunMode.RUN:  # in a multirun the other cores are not idle
@@ -210,7 +213,10 @@ def _explain(failure: BaseException, state: Run) -> NoReturn:
 def callbacks(parts: Parts) -> list[Callback]:
     """The run's callbacks in their order: measure, decide, keep, then tell."""
     trainer = parts.trainer
-    chosen: list[Callback] = [*trainer.callbacks.values()]
+    chosen: list[Callback] = [
+        Named(callback, f"training.callbacks.{name} ({type(callback).__name__})")
+        for name, callback in trainer.callbacks.items()
+    ]
     if trainer.gradient_norm_every:
         chosen.append(GradientNorms(trainer.gradient_norm_every))
     if trainer.patience is not None:
@@ -220,7 +226,7 @@ def callbacks(parts: Parts) -> list[Callback]:
         MetricsFile(),
         OnBestEpoch(lambda run: save_model(run, parts)),
         Checkpoint(trainer.checkpoint_every),
-        parts.tracker,
+        Tracker(parts.tracker, f"The tracker {type(parts.tracker).__name__}"),
         Progress(),
     ]
 
@@ -232,6 +238,8 @@ def _introduce(parts: Parts, num_train: int, num_validation: int) -> None:
         parts.dataset.name, f"{num_train:,}", f"{num_validation:,}", "-".join(map(str, network.sizes)),
         f"{network.theta.size:,}", network.dtype,
     )  # fmt: skip
+    if not num_validation and parts.trainer.monitor.startswith("val_"):
+        log.info("Note: without validation data no epoch can be called the best; the last one is kept.")
     hidden = network.hidden_sizes
     if len(hidden) > GUIDELINE_LAYERS or max(hidden, default=0) > GUIDELINE_NEURONS:
         log.warning(
@@ -269,7 +277,7 @@ def _conclude(state: Run, parts: Parts, painter: Painter, started_at: datetime, 
         "epochs": state.epoch,
         "steps": state.step,
         "best_epoch": state.best_epoch,
-        "monitor": parts.trainer.monitor,
+        "monitor": parts.trainer.monitor if state.best_value is not None else None,
         "best_value": state.best_value,
         "num_parameters": int(state.network.theta.size),
         "started": started_at.isoformat(timespec="seconds"),
@@ -289,6 +297,8 @@ def _conclude(state: Run, parts: Parts, painter: Painter, started_at: datetime, 
         for callback in state.callbacks:
             try:
                 callback.on_run_end(state)
+            except CallbackFailed as error:
+                log.error("%s", error)
             except Exception:
                 log.exception("%s failed at the end of the run.", type(callback).__name__)
 

@@ -102,6 +102,8 @@ MISTAKES = {
     "-o momentum -m 1.5": ["momentum", "< 1", "1.5"],
     "dataset.validation_fraction=1": ["validation_fraction", "[0, 1)", "1"],
     "training.monitor=val_f2": ["monitor", "val_f1", "train_loss", "'val_f2'"],
+    "training.patience=2 dataset.validation_fraction=0": ["training.patience=2", "validation_fraction", "train_loss"],
+    "training.monitor=val_loss dataset.validation_fraction=0": ["training.monitor=val_loss", "validation_fraction"],
     "model.dtype=float16": ["dtype", "float32", "float64", "'float16'"],
     # lists of the wrong length
     "-nhl 3 -sz 64 32": ["hidden_sizes", "2", "[64, 32]", "num_layers", "3"],

@@ -27,6 +27,7 @@ def save_checkpoint(run: Run) -> None:
         "step": run.step,
         "best_epoch": run.best_epoch,
         "best_value": run.best_value,
+        "best_loss": run.best_loss,
         "history": run.history,
         "random": {name: generator.bit_generator.state for name, generator in run.random.items()},
     }
@@ -75,6 +76,7 @@ def load_checkpoint(run: Run) -> None:
             generator.bit_generator.state = progress["random"][name]
         run.epoch, run.step, run.history = progress["epoch"], progress["step"], progress["history"]
         run.best_epoch, run.best_value = progress["best_epoch"], progress["best_value"]
+        run.best_loss = progress.get("best_loss")  # earlier releases did not keep it
         run.metrics = dict(run.history[-1]) if run.history else {}
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is not a checkpoint of this program ({error!r})") from error
