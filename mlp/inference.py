@@ -217,7 +217,9 @@ def _saved_config(
             )
         trained_on = str(config.get("dataset", given.get("dataset")))
         if "dataset" in given and squash(trained_on) != squash(str(given["dataset"])):
-            notes.append(f"{path}: the model was trained on {trained_on}. This measures it on {given['dataset']}.")
+            notes.append(
+                f"{path}: the model was trained on {_shown(trained_on)}. This measures it on {given['dataset']}."
+            )
     if missing := [key for key in open_questions if key not in config]:
         assumed = ", ".join(f"{key} {DEFAULTS[key][0]}" for key in missing)
         flags = "/".join(DEFAULTS[key][1] for key in missing)
@@ -258,8 +260,10 @@ def _configuration(
     return other, config
 
 
-def _shown(value: Any) -> str:
-    return f"[{', '.join(value)}]" if isinstance(value, list) else str(value)
+def _shown(value: str | list[str]) -> str:
+    """A name or a list of names from a file, which may be long or no plain text."""
+    text = value if isinstance(value, str) else f"[{', '.join(value)}]"
+    return text if len(text) <= 60 and text.isprintable() else f"{text[:57]!r}..."
 
 
 def _scaling(config: Mapping[str, Any], dataset: Dataset) -> list[str]:

@@ -269,3 +269,11 @@ def test_arrays_that_are_scaled_otherwise_than_in_training_are_noted(tmp_path: P
     assert notes(capsys) == [
         "in training, inputs were divided by 255; these are divided by 1 (uint8 by 255, all other types by 1)."
     ]
+
+
+def test_a_note_stays_short_and_plain_whatever_the_file_says(capsys: Captured) -> None:
+    rewrite("mine_config.json", dataset="\x1b[2J" + "m" * 10_000, hidden_size=[7] * 10_000, num_layers=None)
+    main(["-mp", "mine.npy", "-d", "digits"])
+    said = notes(capsys)
+    assert len(said) == 2
+    assert all(len(line) < 300 and line.isprintable() for line in said)

@@ -111,7 +111,7 @@ def _clean(raw: dict[str, Any]) -> dict[str, Any]:
     for name, candidates in given.items():
         config[name] = _value(name, dict(candidates).get(name, candidates[0][1]))  # our own spelling wins
         if name in _DECISIVE and (others := [v for _, v in candidates if _value(name, v) != config[name]]):
-            raise ModelFileError(f"says {name} {_short(config[name])} and {_short(others[0])}; one of them must go")
+            raise ModelFileError(f"says {name} {short(config[name])} and {short(others[0])}; one of them must go")
     return _with_hidden_size(config, dict(sizes))
 
 
@@ -134,14 +134,14 @@ def _value(name: str, value: Any) -> Any:
     names = _split(value)
     if names is None:
         raise ModelFileError(
-            f"{name} must be a name{' or a list of names' * (name == 'activation')}. Got {_short(value)}"
+            f"{name} must be a name{' or a list of names' * (name == 'activation')}. Got {short(value)}"
         )
     synonyms = _VALUES[name]
     known = [synonyms.get(text, text) for text in (re.sub(r"[\s-]+", "_", word.lower()) for word in names)]
     if len(known) == 1:
         return known[0]
     if name != "activation":
-        raise ModelFileError(f"{name} must be one name. Got {_short(value)}")
+        raise ModelFileError(f"{name} must be one name. Got {short(value)}")
     return known
 
 
@@ -154,7 +154,7 @@ def _number(name: str, value: Any) -> int | float:
             raise ValueError
     except (ValueError, OverflowError):
         kind = "an integer" if name in _INTEGERS else "a number"
-        raise ModelFileError(f"{name} must be {kind}. Got {_short(value)}") from None
+        raise ModelFileError(f"{name} must be {kind}. Got {short(value)}") from None
     return int(value if isinstance(value, int) else number) if name in _INTEGERS else number
 
 
@@ -195,6 +195,6 @@ def _sizes(value: Any) -> list[int] | None:
     return [int(value)] if 1 <= value < math.inf and value % 1 == 0 else None
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

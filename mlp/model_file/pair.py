@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mlp.model_file.config import short
 from mlp.model_file.layouts import Weights, layer_sizes
 from mlp.model_file.reading import ModelFileError
 
@@ -45,12 +46,12 @@ def contradictions(config: Mapping[str, Any], weights: Weights) -> list[str]:
         # Some count the inputs or the outputs among the layers, and one size can stand for all of them.
         known = [sizes[1:-1], sizes[1:], sizes[:-1], sizes]
         if hidden not in known and not (len(hidden) == 1 and count is None and {*hidden} == {*sizes[1:-1]}):
-            wrong.append(f"hidden_size {hidden}")
+            wrong.append(f"hidden_size {short(hidden)}")
     elif count is not None and count not in (len(sizes) - 2, len(sizes) - 1):
-        wrong.append(f"num_layers {count}")
+        wrong.append(f"num_layers {short(count)}")
     for key, size in (("input_size", sizes[0]), ("num_classes", sizes[-1])):
         if type(config.get(key)) is int and config[key] != size:
-            wrong.append(f"{key} {config[key]}")
+            wrong.append(f"{key} {short(config[key])}")
     found = [f"says {', '.join(wrong)}, but the weights are {'-'.join(map(str, sizes))}"] if wrong else []
     if DIGEST in config and config[DIGEST] != weights_sha256(weights):
         found.append(f"belongs to other weights (its {DIGEST} is not theirs)")
