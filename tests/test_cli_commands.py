@@ -1,5 +1,6 @@
 """The commands that users and graders type, run as they type them."""
 
+import argparse
 import re
 import shlex
 import subprocess
@@ -11,7 +12,7 @@ import wandb_file
 import yaml
 from conftest import ROOT, Command
 
-from mlp.cli import parser
+from mlp.cli import READ_BY_INFERENCE, parser
 
 
 def run_directories(place: Path) -> list[Path]:
@@ -110,12 +111,24 @@ def test_multirun_runs_every_combination_in_a_directory_of_its_own(train: Comman
 def test_help_names_every_flag_group_and_option(program: str, flag: str, request: pytest.FixtureRequest) -> None:
     result = request.getfixturevalue(program)(flag, check=True)
     words = set(re.findall(r"[\w-]+", result.stdout))
-    flags = set(parser("train.py")._option_string_actions)
-    files = [path for path in (ROOT / "conf").glob("*/*.yaml") if path.parent.name != "hydra" and path.stem[0] != "_"]
+    own = parser("train.py" if program == "train" else "inference.py")
+    flags = {name for name, action in own._option_string_actions.items() if action.help != argparse.SUPPRESS}
+    groups = READ_BY_INFERENCE if program == "infer" else ("*",)
+    files = [path for group in groups for path in (ROOT / "conf").glob(f"{group}/*.yaml")]
+    files = [path for path in files if path.parent.name != "hydra" and path.stem[0] != "_"]
     assert files
     missing = (flags | {path.stem for path in files} | {path.parent.name for path in files}) - words
     assert not missing
     assert result.stderr == ""
+
+
+def test_each_help_lists_only_what_its_program_reads() -> None:
+    train, infer = (
+        set(re.findall(r"--[a-z]\w+", parser(prog).format_help())) for prog in ("train.py", "inference.py")
+    )
+    of_inference = {"--model_path", "--config_path", "--plots", "--robustness"}
+    assert not train & of_inference
+    assert infer == {"--dataset", "--loss", "--activation", "--help"} | of_inference
 
 
 @pytest.mark.parametrize("position", ["first", "last"])

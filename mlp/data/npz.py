@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from mlp.data.dataset import Dataset
+from mlp.data.samples import divisor_of
 from mlp.errors import UserError
 
 MOST_CLASSES = 65_536
@@ -50,7 +51,7 @@ class NPZ(Dataset):
         x, y = arrays["x_train"], arrays["y_train"]
         self._x, self._y, num_classes = self._checked("train", x, y)
         self.image_shape = x.shape[1:] if x.ndim > 2 else ()
-        self.divisor = 255.0 if x.dtype == np.uint8 else 1.0
+        self.divisor = divisor_of(x)
         if num_classes < 2:
             raise self._error("y_train has only the class 0; there is nothing to tell apart")
         self.class_names = tuple(map(str, range(num_classes)))
