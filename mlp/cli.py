@@ -257,6 +257,8 @@ def to_hydra(arguments: Sequence[str]) -> list[str]:
         if not (directory / "config.yaml").is_file():
             raise UserError(f"resume={directory}: no run to continue, {directory / 'config.yaml'} does not exist")
         given.append(f"hydra.run.dir={quoted(str(directory.resolve()))}")
+        # The run has its own dataset, which need not have the keys of the default one that Hydra composes.
+        given = [f"++{word}" if word.startswith(("dataset.path=", "dataset.data_dir=")) else word for word in given]
     return [*switches, *overrides, *given]
 
 

@@ -21,6 +21,7 @@ from mlp import environment
 from mlp.best_model import copy_model, make_room, save_model
 from mlp.config import build, check_type
 from mlp.data import Augmentation, Dataset, Samples
+from mlp.data.pictures import PICTURE_SHAPES, is_picture
 from mlp.errors import CallbackFailed, Diverged, UserError
 from mlp.files import write_json
 from mlp.nn import MLP, Activation, Initializer, Loss, Normalization, Optimizer, Schedule
@@ -131,11 +132,10 @@ class Parts:
                 f"Got {trainer.batch_size}"
             )
         augment, shape = objects["augment"], objects["dataset"].image_shape
-        if augment.needs_images and len(shape) not in (2, 3):
+        if augment.needs_images and not is_picture(shape):
             raise UserError(
-                f"augment changes images, (height, width) or (height, width, channels), but samples of "
-                f"{objects['dataset'].name} are {shape or (objects['dataset'].num_features,)}: choose augment=none "
-                f"or augment=mixup"
+                f"augment changes images: samples {PICTURE_SHAPES}. Those of {objects['dataset'].name} are "
+                f"{shape or (objects['dataset'].num_features,)}: choose augment=none or augment=mixup"
             )
         callbacks = {f"training.callbacks.{name}": callback for name, callback in trainer.callbacks.items()}
         for path, callback in {"tracker": objects["tracker"], **callbacks}.items():
@@ -150,6 +150,7 @@ def _run(directory: Path, config: dict[str, Any], parts: Parts, further: Sequenc
     state = Run(directory, config, network, parts.optimizer, parts.schedule, random)
     with state.timed("data"):
         train, validation = parts.dataset.split(random["split"])
+        state.data_sha256 = parts.dataset.sha256
     trainer.check_monitor(len(validation) > 0, config["resume"] is not None)  # a share may be too small for a sample
     painter = Painter()
     state.callbacks = [*further, *callbacks(parts)]
@@ -240,6 +241,8 @@ def _introduce(parts: Parts, num_train: int, num_validation: int) -> None:
     )  # fmt: skip
     if not num_validation and parts.trainer.monitor.startswith("val_"):
         log.info("Note: without validation data no epoch can be called the best; the last one is kept.")
+    for note in parts.dataset.notes():
+        log.warning("Note: %s.", note)
     hidden = network.hidden_sizes
     if len(hidden) > GUIDELINE_LAYERS or max(hidden, default=0) > GUIDELINE_NEURONS:
         log.warning(
@@ -274,6 +277,7 @@ def _conclude(state: Run, parts: Parts, painter: Painter, started_at: datetime, 
         "status": state.status,
         "reason": state.stop_reason,
         "dataset": parts.dataset.name,
+        "data_sha256": state.data_sha256,
         "epochs": state.epoch,
         "steps": state.step,
         "best_epoch": state.best_epoch,

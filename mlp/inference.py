@@ -16,6 +16,7 @@ from mlp.best_model import saved
 from mlp.conf_files import CONF
 from mlp.config import build, canonical
 from mlp.data import Dataset, divisor_of
+from mlp.data.pictures import PICTURE_SHAPES, is_picture
 from mlp.errors import UserError
 from mlp.nn import NeuralNetwork
 from mlp.nn.metrics import confusion_matrix, per_class, scores
@@ -142,8 +143,11 @@ def _main(arguments: list[str]) -> dict[str, Any]:
     print(f"{model_path} on the test set of {dataset.name}: network {'-'.join(map(str, network.sizes))}")
     print(_report(evaluation, dataset.class_names))
     if flags.robustness:
-        if len(dataset.image_shape) not in (2, 3):
-            raise UserError(f"--robustness needs images, which {dataset.name} has not")
+        if not is_picture(dataset.image_shape):
+            shape = dataset.image_shape or (dataset.num_features,)
+            raise UserError(
+                f"--robustness needs images: samples {PICTURE_SHAPES}. Those of {dataset.name} are {shape}"
+            )
         from mlp import robustness
 
         inputs = samples.inputs(dtype=network.dtype)

@@ -21,8 +21,10 @@ from mlp.files import atomic_write, remove_leftovers
 
 log = logging.getLogger(__name__)
 
+#: Where the data are; their content may not change, which the checkpoint knows.
+DATA_PLACES = ("dataset.path", "dataset.data_dir")
 #: What may be changed when a run is continued; everything else is the run's own.
-CHANGEABLE = ("training.epochs", "training.patience", "training.checkpoint_every", "tracker", "save")
+CHANGEABLE = ("training.epochs", "training.patience", "training.checkpoint_every", "tracker", "save", *DATA_PLACES)
 
 
 def settle(cfg: DictConfig, directory: Path) -> dict[str, Any]:

@@ -44,6 +44,7 @@ class Run:
     random: dict[str, np.random.Generator]
     callbacks: Sequence[Callback] = ()
     train: Samples | None = None  # what it trains on, from the start of the training
+    data_sha256: dict[str, str] = field(default_factory=dict)  # of the parts of the data that were read
 
     epochs: int = 0  # how many are to be trained in all
     steps_per_epoch: int = 0
