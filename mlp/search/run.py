@@ -52,14 +52,16 @@ def run(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> 
     with atomic_write(directory / "multirun.yaml", "w") as file:
         file.write(without_password(OmegaConf.to_yaml(config)))
     left = counts(search.study.get_trials(deepcopy=False))
-    if left["waiting"] or left["running"]:
-        print(f"Search {definition.name} in {settings.shown(directory)}: {_plan(definition, left)}", flush=True)
-        try:
+    where = f"Search {definition.name} in {settings.shown(directory)}"
+    try:
+        if left["waiting"] or left["running"]:
+            print(f"{where}: {_plan(definition, left)}", flush=True)
             _work(context, config, definition, search)
-        finally:
-            results.write(search)
-    else:
-        print(f"Search {definition.name} in {settings.shown(directory)} is complete: nothing is left to run.")
+        else:
+            print(f"{where} is complete: nothing is left to run.")
+        if config.get("plots") is not False:
+            results.draw_best(search)
+    finally:
         results.write(search)
     print(results.show(search))
     found = counts(search.study.get_trials(deepcopy=False))
