@@ -25,6 +25,7 @@ from mlp.files import atomic_write
 from mlp.search import results
 from mlp.search.definition import Definition
 from mlp.search.estimate import estimate
+from mlp.search.loader import Loader
 from mlp.search.progress import Progress
 from mlp.search.study import RUNNING, Search, counts
 from mlp.search.worker import Worker
@@ -40,6 +41,7 @@ def run(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> 
     Raises UserError for a mistake, before anything runs.
     """
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+    context = HydraContext(callbacks=context.callbacks, config_loader=Loader(context.config_loader))
     definition = Definition.of(config, arguments, context.config_loader)
     directory = _directory(config, definition)
     check_values(context, config, definition)
