@@ -6,7 +6,7 @@ import logging
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +25,6 @@ from mlp.data.pictures import PICTURE_SHAPES, is_picture
 from mlp.errors import CallbackFailed, Diverged, UserError
 from mlp.files import write_json
 from mlp.nn import MLP, Activation, Initializer, Loss, Normalization, Optimizer, Schedule
-from mlp.report.painter import Painter
 from mlp.settings import claim, discard_if_empty, save_config, settle, shown
 from mlp.training import Callback, Run, Trainer, evaluate, random_streams
 from mlp.training.callbacks import EarlyStopping, GradientNorms, MetricsFile, OnBestEpoch, Progress
@@ -62,22 +61,33 @@ def run(cfg: DictConfig, further: Sequence[Callback] = ()) -> float | None:
 
 
 class Painting(Callback):
-    """Starts the painter after the first epoch, if those to come leave it the time to load; ends it with the run.
+    """Draws the plots at the end of a run, before the tracker copies them.
 
-    It comes after the callback that writes metrics.csv.
+    `beside`: in a second process, which starts after the first epoch if those to come leave it the time to load. In
+    a multirun the other cores are not idle.
     """
 
     LOADING = 0.5  # seconds
 
-    def __init__(self, painter: Painter) -> None:
-        self.painter = painter
+    def __init__(self, beside: bool) -> None:
+        from mlp.report.painter import Painter
+
+        self.painter, self.beside = Painter(), beside
 
     def on_epoch_end(self, run: Run) -> None:
-        if (run.epochs - run.epoch) * run.metrics["seconds"] > self.LOADING:
+        if self.beside and (run.epochs - run.epoch) * run.metrics["seconds"] > self.LOADING:
             self.painter.start(run.directory)
 
     def on_run_end(self, run: Run) -> None:
-        self.painter.close()
+        try:
+            if run.history and run.status in ("completed", "pruned", "diverged") and not self.painter.draw():
+                from mlp.report.run_plots import draw_run
+
+                draw_run(run.directory)
+        except Exception:  # a picture is no reason to lose a run; `python -m mlp.report run DIR` draws it again
+            log.exception("The plots could not be drawn.")
+        finally:
+            self.painter.close()
 
 
 @dataclass(frozen=True)
@@ -103,6 +113,7 @@ class Parts:
         check_type("seed", config["seed"], int)
         if config["seed"] < 0:
             raise UserError(f"seed must be an integer >= 0. Got {config['seed']}")
+        check_type("plots", config["plots"], bool | None)
         kinds = {
             "dataset": Dataset,
             "augment": Augmentation,
@@ -152,10 +163,9 @@ def _run(directory: Path, config: dict[str, Any], parts: Parts, further: Sequenc
         train, validation = parts.dataset.split(random["split"])
         state.data_sha256 = parts.dataset.sha256
     trainer.check_monitor(len(validation) > 0, config["resume"] is not None)  # a share may be too small for a sample
-    painter = Painter()
-    state.callbacks = [*further, *callbacks(parts)]
-    if HydraConfig.get().mode == RunMode.RUN:  # in a multirun the other cores are not idle
-        state.callbacks = [*state.callbacks, Painting(painter)]
+    single = HydraConfig.get().mode == RunMode.RUN
+    plots = single if config["plots"] is None else config["plots"]
+    state.callbacks = [*further, *callbacks(parts, [Painting(beside=single)] if plots else [])]
     if config["resume"]:
         resume(state)
         if trainer.epochs < state.epoch:
@@ -176,7 +186,7 @@ def _run(directory: Path, config: dict[str, Any], parts: Parts, further: Sequenc
         failure = error
         state.status, state.exit_code = _outcome(error)
         state.stop_reason = str(error) or type(error).__name__
-    _conclude(state, parts, painter, started_at, time.perf_counter() - started)
+    _conclude(state, parts, started_at, time.perf_counter() - started)
     if failure is not None:
         _explain(failure, state)
     scores = (100 * state.summary[f"test_{name}"] for name in ("accuracy", "precision", "recall", "f1"))
@@ -211,8 +221,8 @@ def _explain(failure: BaseException, state: Run) -> NoReturn:
     raise failure
 
 
-def callbacks(parts: Parts) -> list[Callback]:
-    """The run's callbacks in their order: measure, decide, keep, then tell."""
+def callbacks(parts: Parts, painting: Sequence[Callback] = ()) -> list[Callback]:
+    """The run's callbacks in their order: measure, decide, keep, draw, then tell."""
     trainer = parts.trainer
     chosen: list[Callback] = [
         Named(callback, f"training.callbacks.{name} ({type(callback).__name__})")
@@ -227,6 +237,7 @@ def callbacks(parts: Parts) -> list[Callback]:
         MetricsFile(),
         OnBestEpoch(lambda run: save_model(run, parts)),
         Checkpoint(trainer.checkpoint_every),
+        *painting,
         Tracker(parts.tracker, f"The tracker {type(parts.tracker).__name__}"),
         Progress(),
     ]
@@ -270,8 +281,8 @@ def _evaluate_best(state: Run, parts: Parts, train: Samples, validation: Samples
     copy_model(state.directory, state.config["save"])
 
 
-def _conclude(state: Run, parts: Parts, painter: Painter, started_at: datetime, seconds: float) -> None:
-    """Write summary.json and the plots, and tell the callbacks. Nothing here may hide how the run ended."""
+def _conclude(state: Run, parts: Parts, started_at: datetime, seconds: float) -> None:
+    """Write summary.json, and tell the callbacks. Nothing here may hide how the run ended."""
     training_seconds = sum(row["seconds"] for row in state.history)
     state.summary |= {
         "status": state.status,
@@ -294,27 +305,18 @@ def _conclude(state: Run, parts: Parts, painter: Painter, started_at: datetime, 
         write_json(state.directory / "summary.json", state.summary)
     except OSError as error:
         log.error("summary.json could not be written: %s", error)
+    with ExitStack() as stack:  # all of them are told, also after Ctrl-C in the middle of a picture
+        for callback in reversed(state.callbacks):
+            stack.callback(_tell_end, callback, state)
+
+
+def _tell_end(callback: Callback, state: Run) -> None:
     try:
-        if state.history and state.status in ("completed", "pruned", "diverged"):
-            _draw(state.directory, painter)
-    finally:  # also after Ctrl-C in the middle of a picture
-        for callback in state.callbacks:
-            try:
-                callback.on_run_end(state)
-            except CallbackFailed as error:
-                log.error("%s", error)
-            except Exception:
-                log.exception("%s failed at the end of the run.", type(callback).__name__)
-
-
-def _draw(directory: Path, painter: Painter) -> None:
-    try:
-        if not painter.draw():
-            from mlp.report.run_plots import draw_run
-
-            draw_run(directory)
-    except Exception:  # a picture is no reason to lose a run; `python -m mlp.report run DIR` draws it again
-        log.exception("The plots could not be drawn.")
+        callback.on_run_end(state)
+    except CallbackFailed as error:
+        log.error("%s", error)
+    except Exception:
+        log.exception("%s failed at the end of the run.", type(callback).__name__)
 
 
 @contextmanager

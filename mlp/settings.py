@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,10 @@ log = logging.getLogger(__name__)
 #: Where the data are; their content may not change, which the checkpoint knows.
 DATA_PLACES = ("dataset.path", "dataset.data_dir")
 #: What may be changed when a run is continued; everything else is the run's own.
-CHANGEABLE = ("training.epochs", "training.patience", "training.checkpoint_every", "tracker", "save", *DATA_PLACES)
+CHANGEABLE = (
+    *("training.epochs", "training.patience", "training.checkpoint_every", "tracker", "save", "plots"),
+    *DATA_PLACES,
+)
 
 
 def settle(cfg: DictConfig, directory: Path) -> dict[str, Any]:
@@ -42,12 +46,11 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     do not exist."""
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     config.pop("search", None)  # a trial is the same run whoever asked for it
-    known = [str(key) for key in OmegaConf.load(CONF / "config.yaml") if key not in ("defaults", "hydra")]
-    known += groups()
     for key in config:
-        if key not in known:
-            raise UserError(unknown("key", key, known))
+        if key not in known_keys():
+            raise UserError(unknown("key", key, known_keys()))
     _check_presence(config)
+    config.setdefault("plots", None)  # older runs, which may be resumed, know nothing of it
     for name, value in config["coefficients"].items():
         if value is None:
             continue
@@ -58,6 +61,13 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
             log.info("Note: %s has no coefficient %s; the value %s is ignored.", optimizer, name, value)
         config["coefficients"][name] = None
     return config
+
+
+@cache
+def known_keys() -> list[str]:
+    """The keys of a configuration's top level."""
+    keys = OmegaConf.load(CONF / "config.yaml")
+    return [*(str(key) for key in keys if key not in ("defaults", "hydra")), *groups()]
 
 
 def _check_presence(config: Mapping[str, Any]) -> None:

@@ -21,7 +21,6 @@ DIRECTORY = Path("multirun_outputs/s")
 FILES = (
     *("config.yaml", "overrides.yaml", "metrics.csv", "best_model.npy", "best_config.json", "checkpoint.npz"),
     *("predictions.npz", "summary.json", "train.log"),
-    *(f"plots/{name}.png" for name in ("curves", "confusion_counts", "confusion_normalised", "per_class", "samples")),
 )
 
 

@@ -42,6 +42,7 @@ MAY_IMPORT = {
         "mlp.best_model",
         "mlp.experiment",
         "mlp.environment",
+        "mlp.report.run_plots",  # of the best trial
         "mlp.settings",
         "mlp.files",
         "mlp.errors",

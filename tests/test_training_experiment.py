@@ -23,13 +23,13 @@ Experiment = Callable[..., "float | None"]
 
 
 @pytest.fixture
-def run_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Experiment]:
-    """Run an experiment in this process, in tmp_path: `run_here("training.epochs=1")`."""
+def run_here(tmp_path: Path) -> Iterator[Experiment]:
+    """Run an experiment in this process, in tmp_path and without plots: `run_here("training.epochs=1")`."""
 
     def run_experiment(*overrides: str) -> float | None:
         resumed = overrides[0].startswith("resume=") if overrides else False
         small = [] if resumed else ["dataset=digits", "tracker=none", "model.hidden_sizes=8", "training.epochs=2"]
-        where = [f"hydra.run.dir={tmp_path}", f"hydra.runtime.output_dir={tmp_path}", "hydra.mode=RUN"]
+        where = [f"hydra.run.dir={tmp_path}", f"hydra.runtime.output_dir={tmp_path}", "hydra.mode=RUN", "plots=false"]
         with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
             cfg = hydra.compose("config", [*small, *where, *overrides], return_hydra_config=True)
         HydraConfig.instance().set_config(cfg)
@@ -38,7 +38,6 @@ def run_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Experi
         return experiment.run(cfg)
 
     OmegaConf.register_new_resolver("run_id", lambda: "000000", replace=True)
-    monkeypatch.setattr(experiment, "_draw", lambda *_: None)
     yield run_experiment
     HydraConfig.instance().cfg = None
 
@@ -64,7 +63,7 @@ def failing(event: str, error: BaseException) -> Callback:
 
 def with_callbacks(monkeypatch: pytest.MonkeyPatch, *further: Callback) -> None:
     usual = experiment.callbacks
-    monkeypatch.setattr(experiment, "callbacks", lambda parts: [*further, *usual(parts)])
+    monkeypatch.setattr(experiment, "callbacks", lambda *args: [*further, *usual(*args)])
 
 
 def test_the_test_set_is_read_once_and_after_training(run_here: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,11 +276,13 @@ def test_everybody_is_told_of_the_end_when_ctrl_c_comes_during_the_plots(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(experiment, "_draw", interrupted)
-    with_callbacks(monkeypatch, witness := Witness())
-    with pytest.raises((KeyboardInterrupt, SystemExit)):
-        run_here()
-    assert len(witness.ends) == 1
+    first, last = Witness(), Witness()
+    monkeypatch.setattr("mlp.report.run_plots.draw_run", interrupted)
+    usual = experiment.callbacks
+    monkeypatch.setattr(experiment, "callbacks", lambda *args: [first, *usual(*args), last])
+    with pytest.raises(KeyboardInterrupt):
+        run_here("plots=true")
+    assert len(first.ends) == len(last.ends) == 1
     assert summary(tmp_path)["status"] == "completed"
 
 

@@ -142,7 +142,7 @@ class Definition:
 
     def described(self) -> dict[str, Any]:
         """What makes two searches the same: written to search.json, and compared when one continues."""
-        aside = ("tracker", "save.", *(["+experiment="] if self.named_in_file else []))
+        aside = ("tracker", "save.", "plots=", *(["+experiment="] if self.named_in_file else []))
         return {
             "sampler": self.sampler,
             "space": self.space.describe(),

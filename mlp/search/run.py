@@ -25,6 +25,7 @@ from mlp.files import atomic_write
 from mlp.search import results
 from mlp.search.definition import Definition
 from mlp.search.estimate import estimate
+from mlp.search.loader import Loader
 from mlp.search.progress import Progress
 from mlp.search.study import RUNNING, Search, counts
 from mlp.search.worker import Worker
@@ -40,6 +41,7 @@ def run(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> 
     Raises UserError for a mistake, before anything runs.
     """
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+    context = HydraContext(callbacks=context.callbacks, config_loader=Loader(context.config_loader))
     definition = Definition.of(config, arguments, context.config_loader)
     directory = _directory(config, definition)
     check_values(context, config, definition)
@@ -52,14 +54,16 @@ def run(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> 
     with atomic_write(directory / "multirun.yaml", "w") as file:
         file.write(without_password(OmegaConf.to_yaml(config)))
     left = counts(search.study.get_trials(deepcopy=False))
-    if left["waiting"] or left["running"]:
-        print(f"Search {definition.name} in {settings.shown(directory)}: {_plan(definition, left)}", flush=True)
-        try:
+    where = f"Search {definition.name} in {settings.shown(directory)}"
+    try:
+        if left["waiting"] or left["running"]:
+            print(f"{where}: {_plan(definition, left)}", flush=True)
             _work(context, config, definition, search)
-        finally:
-            results.write(search)
-    else:
-        print(f"Search {definition.name} in {settings.shown(directory)} is complete: nothing is left to run.")
+        else:
+            print(f"{where} is complete: nothing is left to run.")
+        if config.get("plots") is not False:
+            results.draw_best(search)
+    finally:
         results.write(search)
     print(results.show(search))
     found = counts(search.study.get_trials(deepcopy=False))
