@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,13 @@ def start(
 ) -> subprocess.Popen[str]:
     """Start train.py in `cwd`, with its output in pipes unless `popen` says otherwise."""
     popen = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL, "text": True} | popen
-    return subprocess.Popen([sys.executable, *_program(root, strike), *arguments], cwd=cwd, **popen)
+    return subprocess.Popen([sys.executable, *_program(root, strike), *plotless(arguments)], cwd=cwd, **popen)
+
+
+def plotless(arguments: Sequence[str]) -> list[str]:
+    """Words of train.py for a run without plots, which take most of a short run's time, unless they say otherwise."""
+    decided = any(word.startswith("plots=") for word in arguments)
+    return [*arguments, *([] if decided else ["plots=false"])]
 
 
 def _program(root: Path, strike: Strike | None) -> list[str]:
@@ -101,7 +107,7 @@ def run(cwd: Path, *arguments: str, code: int = 0, strike: Strike | None = None,
     if popen:
         ended = finish(start(cwd, *arguments, strike=strike, **popen))
     else:
-        done = python(*_program(ROOT, strike), *arguments, cwd=cwd)
+        done = python(*_program(ROOT, strike), *plotless(arguments), cwd=cwd)
         ended = Ended(done.returncode, done.stdout, done.stderr)
     assert ended.code == code, f"exit code {ended.code}, not {code}\n{ended.out}\n{ended.err}"
     return ended
