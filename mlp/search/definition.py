@@ -17,7 +17,7 @@ from optuna.exceptions import ExperimentalWarning
 
 from mlp.errors import UserError, unknown
 from mlp.nn import checks
-from mlp.search.space import Parameter, Space, Value, edges, from_config, sweeps
+from mlp.search.space import Parameter, Space, Value, bare, edges, from_config, sweeps
 from mlp.training.trainer import MONITORS
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ def _space_of_file(
 def _values(fixed: Sequence[str]) -> dict[str, Value]:
     """Keys and values of fixed overrides."""
     parsed = OverridesParser.create().parse_overrides(list(fixed))
-    return {o.key_or_group: str(o.get_value_element_as_str()) for o in parsed if not o.is_delete()}
+    return {o.key_or_group: bare(o.get_value_element_as_str()) for o in parsed if not o.is_delete()}
 
 
 def _check_name(name: str) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from hydra.core.override_parser.types import IntervalSweep, Override, Quote, QuotedString, RangeSweep
 from hydra.errors import HydraException
 from optuna.distributions import (
     BaseDistribution,
@@ -49,7 +49,7 @@ class Parameter:
 
     def applies(self, chosen: Mapping[str, Value]) -> bool:
         """Whether the parameter exists beside what was `chosen` before it."""
-        return all(str(chosen.get(key)) in allowed for key, allowed in self.when.items())
+        return all(bare(chosen.get(key)) in allowed for key, allowed in self.when.items())
 
     def parts(self, chosen: Mapping[str, Value]) -> Iterator[tuple[str, BaseDistribution]]:
         """The single numbers or names to draw; a list has its length first, then one entry for each place."""
@@ -165,6 +165,11 @@ def text(value: Value) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def written(value: Any) -> str:
+    """What a YAML file gives as a sweep, in the grammar of overrides: its null is null, its true is true."""
+    return "null" if value is None else text(value)
+
+
 def draw(trial: optuna.trial.BaseTrial, name: str, distribution: BaseDistribution) -> Value:
     """The trial's value of `name`."""
     if isinstance(distribution, CategoricalDistribution):
@@ -234,7 +239,7 @@ def from_override(override: Override) -> BaseDistribution:
         steps = list(value.range())
         if steps and value.step > 0:
             return IntDistribution(int(steps[0]), int(steps[-1]), step=value.step)
-    choices = [_plain(given, written) for given, written in zip(
+    choices = [_plain(given, as_written) for given, as_written in zip(
         override.sweep_iterator(), override.sweep_string_iterator(), strict=True)]  # fmt: skip
     if not choices:
         raise UserError(f"{override.input_line}: no values to choose from")
@@ -244,16 +249,45 @@ def from_override(override: Override) -> BaseDistribution:
 
 
 def _plain(value: Any, written: str) -> Value:
-    """Numbers and truth values as they are; texts and lists as they are written in an override."""
-    return value if isinstance(value, bool | int | float) else written
+    """Numbers and truth values as they are; texts, lists and null as they are written in an override."""
+    if isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, str) and _meaning(written) != value:  # choice("null", x): Hydra has lost the quotes
+        return QuotedString(value, Quote.double).with_quotes()
+    return written
+
+
+def _meaning(written: str) -> Any:
+    """The value that an override with `written` gives, without quotes; None where it is no override."""
+    try:
+        value = OverridesParser.create().parse_rule(written, "value")
+    except HydraException:
+        return None
+    return value.text if isinstance(value, QuotedString) else value
+
+
+def bare(value: Any) -> str:
+    """A value as conditions name it: `"sgd"` is sgd."""
+    if not isinstance(value, str) or not value.startswith(("'", '"')):
+        return text(value)
+    return str(_meaning(value))
 
 
 def sweeps(overrides: Sequence[str], config_loader: ConfigLoader | None = None) -> tuple[list[Parameter], list[str]]:
-    """Split overrides into parameters to vary and those that are fixed. Raises UserError."""
+    """Split overrides into parameters to vary and those that are fixed. Raises UserError.
+
+    Of several for one key the last counts, as in a single run, whether it varies the key or not.
+    """
+    parsed = OverridesParser.create(config_loader=config_loader).parse_overrides(list(overrides))
+    last = {override.get_key_element().lstrip("+~"): override for override in parsed}
+    swept = {override.get_key_element().lstrip("+~") for override in parsed if override.is_sweep_override()}
     varied, fixed = [], []
-    for override in OverridesParser.create(config_loader=config_loader).parse_overrides(list(overrides)):
+    for override in parsed:
+        whole = override.get_key_element()
+        key = whole.lstrip("+~")
+        if key in swept and override is not last[key]:
+            continue
         if override.is_sweep_override():
-            whole, key = override.get_key_element(), override.get_key_element().lstrip("+")
             varied.append(Parameter(key, from_override(override), prefix=whole.removesuffix(key)))
         else:
             fixed.append(override.input_line or "")
@@ -282,11 +316,11 @@ def _parameter(key: str, entry: Any) -> Parameter:
 
 
 def _allowed(needed: Any) -> tuple[str, ...]:
-    return tuple(map(str, needed)) if isinstance(needed, list | tuple) else (str(needed),)
+    return tuple(map(written, needed)) if isinstance(needed, list | tuple) else (written(needed),)
 
 
-def _distribution(key: str, written: Any) -> BaseDistribution:
-    line = f"{key}={written}"
+def _distribution(key: str, given: Any) -> BaseDistribution:
+    line = f"{key}={written(given)}"
     try:
         override = OverridesParser.create().parse_override(line)
     except HydraException as error:
