@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,12 +50,19 @@ def run(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> 
         return None
     search = Search.begin(directory, definition)
     # What was running when the whole search was killed runs again without counting against a trial.
-    search.recover(definition.retries, interrupted=not commands(directory))
+    search.recover(definition.retries, interrupted=not commands(directory), take_over=definition.take_over)
     with atomic_write(directory / "multirun.yaml", "w") as file:
         file.write(without_password(OmegaConf.to_yaml(config)))
     left = counts(search.study.get_trials(deepcopy=False))
     if left["waiting"] or left["running"]:
         print(f"Search {definition.name} in {settings.shown(directory)}: {_plan(definition, left)}", flush=True)
+        for host, until in search.elsewhere():
+            print(
+                f"Note: {host} runs a trial, or did so when it was killed. Without a sign of life it is taken over at "
+                f"{time.strftime('%H:%M:%S', time.localtime(until))}; if nothing runs there, stop this command and "
+                f"give it with search.take_over=true.",
+                flush=True,
+            )
         try:
             _work(context, config, definition, search)
         finally:
