@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from forks import FORKS, python
+from runs import plotless
 
 from mlp import blas
 
@@ -31,7 +32,8 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 def _command(script: str, cwd: Path) -> Command:
     def run(*arguments: str, timeout: float = 120, env: dict[str, str] | None = None, check: bool = False):
-        result = python(str(ROOT / script), *arguments, cwd=cwd, env={**os.environ, **(env or {})}, timeout=timeout)
+        words = plotless(arguments) if script == "train.py" else arguments
+        result = python(str(ROOT / script), *words, cwd=cwd, env={**os.environ, **(env or {})}, timeout=timeout)
         if check and result.returncode:
             pytest.fail(f"{script} {' '.join(arguments)}\n{result.stdout}\n{result.stderr}")
         return result
@@ -41,7 +43,8 @@ def _command(script: str, cwd: Path) -> Command:
 
 @pytest.fixture
 def train(tmp_path: Path) -> Command:
-    """Run train.py in an empty folder: `train("-d", "digits", "-e", "1")`; check=True fails on a non-zero exit."""
+    """Run train.py in an empty folder, without plots: `train("-d", "digits", "-e", "1")`; check=True fails on a
+    non-zero exit."""
     return _command("train.py", tmp_path)
 
 

@@ -4,6 +4,8 @@ from typing import Any
 
 import optuna
 import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -150,3 +152,73 @@ def test_a_key_that_is_added_varies_under_its_own_name() -> None:
     (parameter,), _ = sweeps(["++training.batch_size=16,32"])
     assert parameter.key == "training.batch_size"
     assert grid_lines(Space([parameter])) == {"++training.batch_size=16", "++training.batch_size=32"}
+
+
+# Texts and null
+
+
+@pytest.mark.parametrize(
+    ("line", "values"),
+    [
+        ('a=choice("null",x)', ["null", "x"]),
+        ('a=choice("1e-3","true",1e-3,true)', ["1e-3", "true", 0.001, True]),
+        ("a='null',null", ["null", None]),
+        ('a=choice("a b","it\'s","c,d")', ["a b", "it's", "c,d"]),
+        ('a=["null"],[null]', [["null"], [None]]),
+    ],
+)
+def test_a_trial_gets_the_very_value_that_was_written(line: str, values: list[Any]) -> None:
+    (parameter,), _ = sweeps([line])
+    overrides = [parameter.override({"a": choice}) for choice in parameter.distribution.choices]  # type: ignore[attr-defined]
+    assert [given(override) for override in overrides] == values
+
+
+def given(override: str) -> Any:
+    """The value that Hydra gives the configuration."""
+    config = OmegaConf.create({"a": 0})
+    ConfigLoaderImpl._apply_overrides_to_config(OverridesParser.create().parse_overrides([override]), config)
+    return OmegaConf.to_container(config)["a"]  # type: ignore[index,call-overload]
+
+
+def test_a_condition_knows_a_choice_with_or_without_quotes() -> None:
+    node = {
+        "o": "choice(\"null\", 'sgd')",
+        "rate": {"values": 1, "when": {"o": "sgd"}},
+        "flag": "choice(true, false)",
+    }
+    node["size"] = {"values": "choice(2, 3)", "when": {"flag": True}}
+    lines = grid_lines(Space(from_config(node)))
+    assert lines == {
+        *(f'o="null" flag={flag}' for flag in ["false"]),
+        *(f'o="null" flag=true size={size}' for size in (2, 3)),
+        "o=sgd rate=1 flag=false",
+        *(f"o=sgd rate=1 flag=true size={size}" for size in (2, 3)),
+    }
+
+
+def test_null_in_a_file_is_null() -> None:
+    assert grid_lines(Space(from_config({"a": None, "b": "choice(1, 2)"}))) == {"a=null b=1", "a=null b=2"}
+
+
+# One key given more than once
+
+
+@pytest.mark.parametrize(
+    ("words", "varied", "fixed"),
+    [
+        ("seed=1,2 seed=3", [], ["seed=3"]),
+        ("seed=3 seed=1,2", ["seed"], []),
+        ("optimizer=sgd,adam optimizer=nag", [], ["optimizer=nag"]),
+        ("++a.b=1,2 a.b=3", [], ["a.b=3"]),
+        ("a.b=1,2 ~a.b", [], ["~a.b"]),
+        ("a=1 a=2 b=1,2", ["b"], ["a=1", "a=2"]),
+    ],
+)
+def test_the_last_of_several_words_about_a_key_counts(words: str, varied: list[str], fixed: list[str]) -> None:
+    parameters, rest = sweeps(words.split())
+    assert ([parameter.key for parameter in parameters], rest) == (varied, fixed)
+
+
+def test_the_last_of_two_intervals_counts() -> None:
+    (parameter,), _ = sweeps(["a=interval(0,1)", "a=interval(2,3)"])
+    assert parameter.distribution == FloatDistribution(2.0, 3.0)

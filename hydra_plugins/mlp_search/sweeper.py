@@ -24,9 +24,9 @@ class SearchSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         from mlp.search.run import run
+        from mlp.search.space import written
 
         assert self.hydra_context is not None
         assert self.config is not None
-        given = {word.lstrip("+~").partition("=")[0] for word in arguments}
-        further = [f"{key}={value}" for key, value in self.params.items() if key.lstrip("+") not in given]
+        further = [f"{key}={written(value)}" for key, value in self.params.items()]
         return run(self.hydra_context, self.config, [*further, *arguments])

@@ -52,17 +52,9 @@ def report(args: argparse.Namespace) -> str:
 
 
 def _open(directory: Path) -> Search:
-    """The search in `directory`, to read. Raises UserError where there is none, or its record is damaged."""
-    from optuna.exceptions import OptunaError
-
     from mlp.search.study import Search
 
-    try:
-        return Search(directory)
-    except (ValueError, KeyError, TypeError, AssertionError, OptunaError) as error:
-        text = " ".join(str(error).split())
-        what = f"{type(error).__name__}: {text}"
-        raise UserError(f"the record of the search in {directory} is damaged: {what}") from error
+    return Search(directory)
 
 
 def _positive(text: str) -> int:

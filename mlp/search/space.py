@@ -12,19 +12,21 @@ Written as sweeps in Hydra's own grammar, on the command line or in a file of `c
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import optuna
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from hydra.core.override_parser.types import IntervalSweep, Override, Quote, QuotedString, RangeSweep
 from hydra.errors import HydraException
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
+    distribution_to_json,
 )
 
 from mlp.errors import UserError, unknown
@@ -49,7 +51,7 @@ class Parameter:
 
     def applies(self, chosen: Mapping[str, Value]) -> bool:
         """Whether the parameter exists beside what was `chosen` before it."""
-        return all(str(chosen.get(key)) in allowed for key, allowed in self.when.items())
+        return all(bare(chosen.get(key)) in allowed for key, allowed in self.when.items())
 
     def parts(self, chosen: Mapping[str, Value]) -> Iterator[tuple[str, BaseDistribution]]:
         """The single numbers or names to draw; a list has its length first, then one entry for each place."""
@@ -147,8 +149,34 @@ class Space:
                 listed = {f"{parameter.key}[{place}]": entry for place, entry in enumerate(entries)}
                 yield from self._extend({**point, parameter.length_key: length, **listed}, index + 1)
 
+    def distributions(self, name: str) -> list[BaseDistribution]:
+        """What the part `name` of a parameter may be drawn from: one entry for each condition."""
+        found = []
+        for parameter in self.parameters:
+            if parameter.length is not None and name == parameter.length_key:
+                found.append(parameter.length)
+            elif name == parameter.key or name.startswith(f"{parameter.key}["):
+                found.append(parameter.distribution)
+        return found
+
+    def data(self) -> list[dict[str, Any]]:
+        """The parameters as data, which tells one space from another."""
+
+        def plain(distribution: BaseDistribution | None) -> Any:
+            return None if distribution is None else json.loads(distribution_to_json(distribution))
+
+        return [
+            {
+                "key": parameter.key,
+                "distribution": plain(parameter.distribution),
+                "when": {key: list(allowed) for key, allowed in parameter.when.items()},
+                "length": plain(parameter.length),
+            }
+            for parameter in self.parameters
+        ]
+
     def describe(self) -> dict[str, str]:
-        """One line for each parameter, as people read it; also what tells one space from another."""
+        """One line for each parameter, as people read it."""
         lines: dict[str, str] = {}
         for parameter in self.parameters:
             line = describe(parameter.distribution)
@@ -163,6 +191,11 @@ class Space:
 def text(value: Value) -> str:
     """`value` in the grammar of overrides."""
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def written(value: Any) -> str:
+    """What a YAML file gives as a sweep, in the grammar of overrides: its null is null, its true is true."""
+    return "null" if value is None else text(value)
 
 
 def draw(trial: optuna.trial.BaseTrial, name: str, distribution: BaseDistribution) -> Value:
@@ -234,7 +267,7 @@ def from_override(override: Override) -> BaseDistribution:
         steps = list(value.range())
         if steps and value.step > 0:
             return IntDistribution(int(steps[0]), int(steps[-1]), step=value.step)
-    choices = [_plain(given, written) for given, written in zip(
+    choices = [_plain(given, as_written) for given, as_written in zip(
         override.sweep_iterator(), override.sweep_string_iterator(), strict=True)]  # fmt: skip
     if not choices:
         raise UserError(f"{override.input_line}: no values to choose from")
@@ -244,16 +277,45 @@ def from_override(override: Override) -> BaseDistribution:
 
 
 def _plain(value: Any, written: str) -> Value:
-    """Numbers and truth values as they are; texts and lists as they are written in an override."""
-    return value if isinstance(value, bool | int | float) else written
+    """Numbers and truth values as they are; texts, lists and null as they are written in an override."""
+    if isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, str) and _meaning(written) != value:  # choice("null", x): Hydra has lost the quotes
+        return QuotedString(value, Quote.double).with_quotes()
+    return written
+
+
+def _meaning(written: str) -> Any:
+    """The value that an override with `written` gives, without quotes; None where it is no override."""
+    try:
+        value = OverridesParser.create().parse_rule(written, "value")
+    except HydraException:
+        return None
+    return value.text if isinstance(value, QuotedString) else value
+
+
+def bare(value: Any) -> str:
+    """A value as conditions name it: `"sgd"` is sgd."""
+    if not isinstance(value, str) or not value.startswith(("'", '"')):
+        return text(value)
+    return str(_meaning(value))
 
 
 def sweeps(overrides: Sequence[str], config_loader: ConfigLoader | None = None) -> tuple[list[Parameter], list[str]]:
-    """Split overrides into parameters to vary and those that are fixed. Raises UserError."""
+    """Split overrides into parameters to vary and those that are fixed. Raises UserError.
+
+    Of several for one key the last counts, as in a single run, whether it varies the key or not.
+    """
+    parsed = OverridesParser.create(config_loader=config_loader).parse_overrides(list(overrides))
+    last = {override.get_key_element().lstrip("+~"): override for override in parsed}
+    swept = {override.get_key_element().lstrip("+~") for override in parsed if override.is_sweep_override()}
     varied, fixed = [], []
-    for override in OverridesParser.create(config_loader=config_loader).parse_overrides(list(overrides)):
+    for override in parsed:
+        whole = override.get_key_element()
+        key = whole.lstrip("+~")
+        if key in swept and override is not last[key]:
+            continue
         if override.is_sweep_override():
-            whole, key = override.get_key_element(), override.get_key_element().lstrip("+")
             varied.append(Parameter(key, from_override(override), prefix=whole.removesuffix(key)))
         else:
             fixed.append(override.input_line or "")
@@ -282,11 +344,11 @@ def _parameter(key: str, entry: Any) -> Parameter:
 
 
 def _allowed(needed: Any) -> tuple[str, ...]:
-    return tuple(map(str, needed)) if isinstance(needed, list | tuple) else (str(needed),)
+    return tuple(map(written, needed)) if isinstance(needed, list | tuple) else (written(needed),)
 
 
-def _distribution(key: str, written: Any) -> BaseDistribution:
-    line = f"{key}={written}"
+def _distribution(key: str, given: Any) -> BaseDistribution:
+    line = f"{key}={written(given)}"
     try:
         override = OverridesParser.create().parse_override(line)
     except HydraException as error:

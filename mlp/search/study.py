@@ -22,22 +22,22 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, check_distribution_compatibility
-from optuna.exceptions import UpdateFinishedTrialError
+from optuna.exceptions import OptunaError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from mlp.environment import without_password
 from mlp.errors import UserError
 from mlp.files import write_json
-from mlp.search.definition import Definition, difference
+from mlp.search.change import FIXED, LOST, OBJECTIVES, POINT, REASON, SEEDS, WHOLE, Judge, check_same, newest, renew
+from mlp.search.definition import Definition
 from mlp.search.journal import JOURNAL, locked, open_storage
 
 DEFINITION, RUNNING = "search.json", "running"
 optuna.logging.set_verbosity(optuna.logging.ERROR)  # it announces every study and trial on stderr
 
-#: Names of a trial's user attributes.
-POINT, HOST, ALIVE, LOST, REASON, RETRIES = "point", "host", "alive", "lost", "reason", "retries"
+HOST, ALIVE, RETRIES = "host", "alive", "retries"  # further names of a trial's user attributes
+REMEDY = "Restore it from a copy, or choose another search.name"
 BEAT, SILENCE = 30.0, 600.0  # seconds between two signs of life, and without one before another host takes over
 
 
@@ -49,20 +49,33 @@ class Search:
 
     def __init__(self, directory: Path, storage: BaseStorage | None = None) -> None:
         self.description = _description(directory)
-        self.directory, self.name = directory, str(self.description["name"])
-        self.objectives: list[str] = self.description["objectives"]
+        self.directory = directory
+        with _readable(directory):
+            self.name = str(self.description["name"])
+            self.objectives: list[str] = self.description["objectives"]
+            url = self.description["storage"]
         self._held: dict[int, int] = {}
         self._here = f"{socket.gethostname()}:{directory.resolve()}"  # who can see each other's locks
 
-        url = self.description["storage"]
         self._local = url is None  # then all who take part see each other's locks
         if url is None and storage is None and not (directory / JOURNAL).exists():
-            raise UserError(f"{directory} has lost its {JOURNAL}")
-        try:
-            self.study = optuna.load_study(study_name=self.name, storage=storage or open_storage(directory, url))
-        except KeyError:
-            record = without_password(url) if url else directory / JOURNAL
-            raise UserError(f"{record} is damaged, or of another search: it holds no search {self.name}") from None
+            raise UserError(f"{directory} has lost its {JOURNAL}. {REMEDY}")
+        runs = numbered(directory)  # first the directories: the trials of all of them are in the record already
+        with _readable(directory):
+            storage = storage or open_storage(directory, url)
+            study_name = self.description.get("study", self.name)
+            if study_name not in optuna.get_all_study_names(storage):
+                record = without_password(url) if url else directory / JOURNAL
+                raise UserError(
+                    f"{record} is damaged, or of another search: it holds no search {self.name}. {REMEDY}"
+                )
+            self.study = optuna.load_study(study_name=study_name, storage=storage)
+            trials = len(self.study.get_trials(deepcopy=False))
+        if runs and max(runs) >= trials:
+            raise UserError(
+                f"{directory} has lost a part of its record: it knows {trials} trials, but here is the run of trial "
+                f"{max(runs)}. {REMEDY}"
+            )
 
     @classmethod
     def begin(cls, directory: Path, definition: Definition) -> Search:
@@ -70,15 +83,40 @@ class Search:
         (directory / RUNNING).mkdir(parents=True, exist_ok=True)
         with locked(directory / RUNNING / "search"):
             described = {"name": definition.name, "storage": _public(definition), **definition.described()}
+            before = described
             if (directory / DEFINITION).exists():
                 before = _description(directory)
                 described["name"] = before["name"]
-                _check_same(directory, before, described, definition.accept_changes)
-            storage = open_storage(directory, definition.storage)
+                check_same(directory, before, described, definition.accept_changes)
+                url = definition.storage
+                known = cls(directory, None if url is None else open_storage(directory, url))
+                storage = known.study._storage
+            elif runs := numbered(directory):
+                raise UserError(
+                    f"{directory} holds runs of trials ({min(runs)} to {max(runs)}), but no {DEFINITION} that says "
+                    f"of which search. {REMEDY}"
+                )
+            else:
+                storage = open_storage(directory, definition.storage)
+            described["study"] = before.get("study", before["name"])
+            if before is described:
+                described["study"] = newest(storage, definition.name)
             study = optuna.create_study(
-                storage=storage, study_name=described["name"], directions=definition.directions, load_if_exists=True
+                storage=storage, study_name=described["study"], directions=definition.directions, load_if_exists=True
             )
-            _check_possible(study, definition)
+            if before is described:
+                if WHOLE in study.user_attrs:  # other machines know the search
+                    before = study.user_attrs[WHOLE]
+                    check_same(directory, before, definition.described(), definition.accept_changes)
+                else:
+                    study.set_user_attr(WHOLE, definition.described())
+                write_json(directory / DEFINITION, described)
+            search = cls(directory, storage)
+            judge = Judge(directory, before, definition)
+            if judge.counts_anew(study):
+                working = bool(commands(directory))
+                search._recover(definition.retries, interrupted=not working)
+                described["study"] = renew(storage, search.study, judge, described, working).study_name
             write_json(directory / DEFINITION, described)
             search = cls(directory, storage)
             search._enqueue(definition)
@@ -88,6 +126,7 @@ class Search:
         """Let the points of the plan wait that are not in the study yet; those that it lost wait no more."""
         trials = self.study.get_trials(deepcopy=False)
         there = {trial.user_attrs[POINT] for trial in trials}
+        counting = [trial for trial in trials if not trial.user_attrs.get(LOST)]
         if definition.sampler != "grid":
             assert definition.trials is not None
             for number in range(definition.trials):
@@ -95,7 +134,7 @@ class Search:
                     self.study.enqueue_trial({}, user_attrs={POINT: number})
         else:
             points = {_content(point): point for point in definition.space.grid()}
-            known = {_content(_fixed(trial)) for trial in trials}
+            known = {_content(_fixed(trial)) for trial in counting}
             new = [point for content, point in points.items() if content not in known]
             for number, point in enumerate(new, 1 + max(there, default=-1)):
                 self.study.enqueue_trial(point, user_attrs={POINT: number})
@@ -144,6 +183,9 @@ class Search:
         with self._alone():
             overrides = [*definition.fixed, *definition.space.suggest(trial)]
             trial.set_user_attr("overrides", overrides)
+            described = definition.described()
+            for name in (OBJECTIVES, FIXED, SEEDS):
+                trial.set_user_attr(name, described[name])
             return overrides
 
     def busy(self) -> bool:
@@ -178,25 +220,41 @@ class Search:
                 finally:
                     self._unlock(number)
 
-    def recover(self, retries: int, interrupted: bool = False) -> None:
+    def recover(self, retries: int, interrupted: bool = False, take_over: bool = False) -> None:
         """Close the trials whose workers are gone; their points wait again, unless they went too often.
 
-        That the user has `interrupted` the search counts against none.
+        That the user has `interrupted` the search counts against none. With `take_over`, the trials that other hosts
+        seem to run are closed too.
         """
         with self._alone():
-            self._recover(retries, interrupted)
+            self._recover(retries, interrupted, take_over)
 
-    def _recover(self, retries: int, interrupted: bool = False) -> None:
+    def elsewhere(self) -> list[tuple[str, float]]:
+        """Of each trial that another host runs: which, and when it is taken over if that host stays silent."""
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return [
+            (str(trial.user_attrs.get(HOST, "another host")), _heard(trial) + SILENCE)
+            for trial in running
+            if not self._sees_lock(trial)
+        ]
+
+    def _sees_lock(self, trial: FrozenTrial) -> bool:
+        """Whether the lock of a running trial says if its worker is alive: also where the directory was moved."""
+        host = trial.user_attrs.get(HOST, self._here if self._local else "")
+        if self._local:
+            return bool(host.partition(":")[0] == socket.gethostname())
+        return bool(host == self._here)
+
+    def _recover(self, retries: int, interrupted: bool = False, take_over: bool = False) -> None:
         now = time.time()
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             path = self._running(trial.number)
-            if trial.user_attrs.get(HOST, self._here if self._local else None) == self._here:
+            if self._sees_lock(trial):
                 gone = trial.number not in self._held and not _is_locked(path)
                 killed = path.exists() and not interrupted
             else:
-                assert trial.datetime_start is not None
-                gone = now - trial.user_attrs.get(ALIVE, trial.datetime_start.timestamp()) > SILENCE
-                killed = True
+                gone = take_over or now - _heard(trial) > SILENCE
+                killed = not take_over
             if gone and killed:
                 self._requeue(trial, "its worker was killed, perhaps for want of memory", 1, retries)
             elif gone:  # interrupted; or its worker let go of it, but could not say so, as when the disk is full
@@ -242,6 +300,27 @@ class Search:
         os.close(descriptor)
 
 
+@contextmanager
+def _readable(directory: Path) -> Iterator[None]:
+    """What Optuna raises over a record that it cannot read becomes one message."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AssertionError, OptunaError) as error:
+        what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise UserError(f"the record of the search in {directory} is damaged: {what}. {REMEDY}") from error
+
+
+def numbered(directory: Path) -> list[int]:
+    """The trials whose runs are in the directory of a search."""
+    return [int(path.name) for path in directory.iterdir() if path.name.isdecimal() and path.is_dir()]
+
+
+def _heard(trial: FrozenTrial) -> float:
+    """When the worker of a running trial gave its last sign of life."""
+    assert trial.datetime_start is not None
+    return float(trial.user_attrs.get(ALIVE, trial.datetime_start.timestamp()))
+
+
 def _description(directory: Path) -> dict[str, Any]:
     path = directory / DEFINITION
     try:
@@ -253,43 +332,9 @@ def _description(directory: Path) -> dict[str, Any]:
     return described
 
 
-def _check_same(directory: Path, before: Mapping[str, Any], now: Mapping[str, Any], accept: bool) -> None:
-    changed = difference(before, now)
-    if changed and not accept:
-        raise UserError(
-            f"{directory} holds a search with another definition ({changed}). Choose another search.name, or "
-            f"search.changed=accept to go on with the new one"
-        )
-
-
 def _public(definition: Definition) -> str | None:
     """The storage as search.json names it. Who reads it later gives the password by the database's own means."""
     return None if definition.storage is None else without_password(definition.storage)
-
-
-def _check_possible(study: optuna.Study, definition: Definition) -> None:
-    """Refuse the changes that make the new trials and those that are there no study, accepted or not."""
-    if [direction.name.lower() for direction in study.directions] != definition.directions:
-        raise UserError(
-            f"search.objectives={list(definition.objectives)} are not as many as before, or not of the same "
-            f"direction: choose another search.name"
-        )
-    there: dict[str, BaseDistribution] = {}
-    for trial in study.get_trials(deepcopy=False):
-        there = {**trial.distributions, **there}
-    for parameter in definition.space.parameters:
-        for name, distribution in there.items():
-            now = parameter.length if name == parameter.length_key else parameter.distribution
-            if now is not None and (
-                name in (parameter.key, parameter.length_key) or name.startswith(f"{parameter.key}[")
-            ):
-                try:
-                    check_distribution_compatibility(distribution, now)
-                except ValueError:
-                    raise UserError(
-                        f"{parameter.key}: trials with other choices are in the search already, and only the bounds "
-                        f"of intervals and ranges can change: choose another search.name"
-                    ) from None
 
 
 def _fixed(trial: FrozenTrial) -> dict[str, Any]:
@@ -300,6 +345,26 @@ def _fixed(trial: FrozenTrial) -> dict[str, Any]:
 
 def _content(point: Mapping[str, Any]) -> str:
     return json.dumps(point, sort_keys=True)
+
+
+def commands(directory: Path) -> list[Path]:
+    """The files of the commands at work on a search; those of this machine that were killed are removed."""
+    prefix = f"command-{socket.gethostname()}-"
+    for path in (directory / RUNNING).glob(f"{prefix}*"):
+        if not _exists(path.name.removeprefix(prefix)):
+            path.unlink(missing_ok=True)
+    return list((directory / RUNNING).glob("command-*"))
+
+
+def _exists(pid: str) -> bool:
+    """Whether a process of this machine has the number `pid`."""
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, ValueError):
+        pass
+    return True
 
 
 @contextmanager
