@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 from forks import FORKS, python
-from runs import plotless
 
 from mlp import blas
 
 blas.prepare()  # before NumPy is imported: as the programs do, and the test workers share the cores
+
+from runs import plotless  # noqa: E402
+
 os.environ["WANDB_MODE"] = "offline"
 os.environ.pop("WANDB_API_KEY", None)
 
@@ -86,7 +88,13 @@ def digits_search(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a real search on digits, for reading: two trials of three that reach something, on two seeds
     each, and one that diverges. Tests that change something copy it."""
     words = ["-m", "dataset=digits", "tracker=none", "training.epochs=1", "training.batch_size=128", "optimizer=sgd"]
-    words += ["optimizer.learning_rate=0.001,0.1,1e30", "search.seeds=2", "search.name=small", "search.workers=2"]
+    words += [
+        "optimizer.learning_rate=0.001,0.1,1e30",
+        "search.seeds=2",
+        "search.name=small",
+        "search.workers=2",
+        "plots=null",
+    ]
 
     def make(place: Path) -> None:
         _command("train.py", place)(*words, check=True)

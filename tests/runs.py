@@ -83,7 +83,7 @@ def start(
 
 def plotless(arguments: Sequence[str]) -> list[str]:
     """Words of train.py for a run without plots, which take most of a short run's time, unless they say otherwise."""
-    decided = any(word.startswith("plots=") for word in arguments)
+    decided = any(word.startswith("plots=") or word in ("--info", "--hydra-help") for word in arguments)
     return [*arguments, *([] if decided else ["plots=false"])]
 
 

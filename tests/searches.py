@@ -1,6 +1,7 @@
 """Real searches for the tests: their record, read by Optuna itself, and what must hold for it at the end."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -24,8 +25,9 @@ FILES = (
 )
 
 
-def trials(directory: Path, name: str = "s") -> list[FrozenTrial]:
+def trials(directory: Path) -> list[FrozenTrial]:
     """All trials of a search, those that are lost too."""
+    name = json.loads((directory / "search.json").read_text())["study"]
     storage = JournalStorage(JournalFileBackend(str(directory / "journal.log")))
     return optuna.load_study(study_name=name, storage=storage).trials
 

@@ -10,6 +10,7 @@ from conftest import ROOT, Command
 
 ONE = ("-d", "digits", "-e", "1", "-sz", "8", "--no_wandb")
 SEARCH = ("-d", "digits", "-sz", "8", "--no_wandb", "-m", "search.name=s", "search.workers=2")
+DEFAULT = "plots=null"  # as if it was not given; the tests give false otherwise
 PLOTS = {f"{name}.png" for name in ("curves", "confusion_counts", "confusion_normalised", "per_class", "samples")}
 
 
@@ -29,13 +30,13 @@ def search(tmp_path: Path) -> Path:
 
 
 def test_a_search_draws_its_best_trial_only_and_again_when_that_changes(train: Command, search: Path) -> None:
-    train(*SEARCH, "training.epochs=range(1,3)", check=True)
+    train(*SEARCH, "training.epochs=range(1,3)", DEFAULT, check=True)
     first = best(search)
     assert drawn(search) == {first: PLOTS}
     before = {path: path.stat().st_mtime_ns for path in search.glob("*/plots/*")}
     assert f"{first}/plots/curves.png" in (search / "search.html").read_text()
 
-    train(*SEARCH, "training.epochs=range(1,5)", "search.changed=accept", check=True)
+    train(*SEARCH, "training.epochs=range(1,5)", DEFAULT, check=True)
     second = best(search)
     assert second != first
     assert drawn(search) == {first: PLOTS, second: PLOTS}
@@ -45,9 +46,9 @@ def test_a_search_draws_its_best_trial_only_and_again_when_that_changes(train: C
 def test_what_is_missing_of_the_best_trials_plots_is_drawn_when_the_search_is_called_again(
     train: Command, search: Path
 ) -> None:
-    train(*SEARCH, "training.epochs=1", "seed=1,2", check=True)
+    train(*SEARCH, "training.epochs=1", "seed=1,2", DEFAULT, check=True)
     (search / best(search) / "plots/curves.png").unlink()
-    train(*SEARCH, "training.epochs=1", "seed=1,2", check=True)
+    train(*SEARCH, "training.epochs=1", "seed=1,2", DEFAULT, check=True)
     assert drawn(search) == {best(search): PLOTS}
 
 
@@ -56,14 +57,16 @@ def test_on_the_command_line_it_decides_in_a_search_and_makes_no_other_search_of
 ) -> None:
     train(*SEARCH, "training.epochs=1", "seed=range(1,3)", "plots=false", check=True)
     assert drawn(search) == {}
-    train(*SEARCH, "training.epochs=1", "seed=range(1,4)", "search.changed=accept", "plots=true", check=True)
+    train(*SEARCH, "training.epochs=1", "seed=range(1,4)", "plots=true", check=True)
     assert drawn(search) == {"2": PLOTS, best(search): PLOTS}
-    again = train(*SEARCH, "training.epochs=1", "seed=range(1,4)", check=True)  # the same search as with plots=true
+    again = train(
+        *SEARCH, "training.epochs=1", "seed=range(1,4)", DEFAULT, check=True
+    )  # the same search as with plots=true
     assert "complete: nothing is left to run" in again.stdout
 
 
 def test_on_the_command_line_it_decides_in_a_single_run(train: Command, tmp_path: Path) -> None:
-    train(*ONE, "hydra.run.dir=with", check=True)
+    train(*ONE, "hydra.run.dir=with", DEFAULT, check=True)
     train(*ONE, "hydra.run.dir=without", "plots=false", check=True)
     assert {path.name for path in (tmp_path / "with/plots").iterdir()} == PLOTS
     assert not (tmp_path / "without/plots").exists()
@@ -81,7 +84,7 @@ def test_a_run_from_before_the_switch_can_be_resumed(train: Command, tmp_path: P
     train(*ONE, "hydra.run.dir=run", "plots=false", check=True)
     config = tmp_path / "run/config.yaml"
     config.write_text(config.read_text().replace("plots: false\n", ""))
-    train("resume=run", "training.epochs=2", check=True)
+    train("resume=run", "training.epochs=2", DEFAULT, check=True)
     assert {path.name for path in (tmp_path / "run/plots").iterdir()} == PLOTS
 
 

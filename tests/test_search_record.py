@@ -125,5 +125,5 @@ def test_without_that_it_says_what_it_waits_for(search: Path) -> None:
             process.terminate()
             process.communicate(timeout=60)
     assert re.search(
-        r"Note: container-1:/data/s runs a trial, .* it is taken over at \d\d:\d\d:\d\d;", out.read_text()
+        r"Note: container-1:/data/s runs a trial, .* at \d\d:\d\d:\d\d, it is run here\.", out.read_text()
     )

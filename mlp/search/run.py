@@ -62,9 +62,9 @@ def run(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> 
             print(f"{where}: {_plan(definition, left)}", flush=True)
             for host, until in search.elsewhere():
                 print(
-                    f"Note: {host} runs a trial, or ran it when it was killed. After {SILENCE / 60:g} minutes without a "
-                    f"sign of life, at {time.strftime('%H:%M:%S', time.localtime(until))}, it is run here. If nothing "
-                    f"runs there: stop this command, and give it again with search.take_over=true.",
+                    f"Note: {host} runs a trial, or ran it when it was killed. After {SILENCE / 60:g} minutes "
+                    f"without a sign of life, at {time.strftime('%H:%M:%S', time.localtime(until))}, it is run here. "
+                    f"If nothing runs there: stop this command, and give it again with search.take_over=true.",
                     flush=True,
                 )
             _work(context, config, definition, search)
