@@ -64,6 +64,12 @@ HYDRA_SWITCHES = {
 COMMANDS = ("--run", "--multirun", "--cfg", "--info", "--shell-completion", "--experimental-rerun")
 INFO_KINDS = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
+#: Keys whose values are paths or names, which may have any character.
+TEXT_KEYS = (
+    *("resume", "save.model_path", "save.config_path", "dataset.path", "dataset.data_dir", "search.name"),
+    *("hydra.run.dir", "hydra.sweep.dir"),
+)
+
 EXAMPLES = """\
 examples:
   python train.py -d fashion_mnist -e 20 -o nadam -a tanh -sz 128 64
@@ -248,12 +254,12 @@ def to_hydra(arguments: Sequence[str]) -> list[str]:
     for name in ("model_path", "config_path"):
         if getattr(flags, name) is not None:
             print(f"Note: --{name} is read by inference.py; training ignores it.", file=sys.stderr)
-    given = [_checked(word, folders) for word in given]
+    given = [_checked(literal(word, multirun), folders) for word in given]
     resume = next((word.partition("=")[2] for word in given if word.startswith("resume=")), "null")
     if resume != "null":
-        if not resume.strip("'\""):
+        directory = Path(unquoted(resume))
+        if not unquoted(resume):
             raise UserError("resume= needs a run directory: resume=outputs/...")
-        directory = Path(resume.strip("'\""))
         if not (directory / "config.yaml").is_file():
             raise UserError(f"resume={directory}: no run to continue, {directory / 'config.yaml'} does not exist")
         given.append(f"hydra.run.dir={quoted(str(directory.resolve()))}")
@@ -307,8 +313,30 @@ def _sizes(words: list[str] | None, multirun: bool) -> list[str]:
 
 def quoted(value: str) -> str:
     """`value` as a text in Hydra's override grammar: a backslash only counts before a quote."""
-    escaped = re.sub(r"(\\*)(?=')", r"\1\1\\", value)
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)
     return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
+
+
+def unquoted(value: str) -> str:
+    """The text that a value of Hydra's override grammar stands for, if it is in quotes; else as it is."""
+    mark, inner = value[:1], value[1:-1]
+    ends_early = re.search(rf"(?<!\\)(\\\\)*{re.escape(mark)}", inner)  # at a mark that no backslash escapes
+    if len(value) < 2 or mark not in ("'", '"') or value[-1] != mark or ends_early:
+        return value
+    return re.sub(rf"(\\+)(?={mark}|$)", lambda slashes: "\\" * (len(slashes[1]) // 2), inner)
+
+
+def literal(word: str, multirun: bool = False) -> str:
+    """`key=value` where the value is a path or a name: taken as it is, whatever characters it has.
+
+    What is in quotes, `null`, an interpolation, and in a `multirun` a sweep, stay Hydra's.
+    """
+    key, _, value = word.partition("=")
+    if key.lstrip("+") not in TEXT_KEYS or value in ("", "null") or "${" in value or unquoted(value) != value:
+        return word
+    if multirun and ("," in value or re.match(r"[a-z]+\(", value)):
+        return word
+    return f"{key}={quoted(value)}"
 
 
 def _checked(word: str, folders: Sequence[Path]) -> str:

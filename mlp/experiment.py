@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -210,7 +211,7 @@ def _outcome(error: BaseException) -> tuple[str, int]:
 
 def _explain(failure: BaseException, state: Run) -> NoReturn:
     """Say how to go on after `failure`, and pass it on."""
-    go_on = f"Continue with: python train.py resume={shown(state.directory)}"
+    go_on = f"Continue with: python train.py {shlex.quote(f'resume={shown(state.directory)}')}"
     if isinstance(failure, KeyboardInterrupt):
         log.warning("Interrupted in epoch %d. %s", state.epoch + 1, go_on)
         raise SystemExit(state.exit_code) from failure

@@ -288,7 +288,12 @@ def _dataset(name: str, overrides: Sequence[str]) -> Dataset:
         if not override.startswith("dataset."):
             raise UserError(f"{override}: inference.py takes flags, and overrides of dataset.key=value only")
     option = OmegaConf.load(CONF / "dataset" / f"{canonical('dataset', name)}.yaml")
-    config = OmegaConf.merge({"dataset": option}, OmegaConf.from_dotlist(list(overrides)))
+    config: Any = OmegaConf.create({"dataset": option})
+    for key, _, value in (override.partition("=") for override in overrides):
+        if key in cli.TEXT_KEYS and value != "null":
+            OmegaConf.update(config, key, cli.unquoted(value))
+        else:
+            config = OmegaConf.merge(config, OmegaConf.from_dotlist([f"{key}={value}"]))
     node: Any = OmegaConf.to_container(config, resolve=True)
     return cast(Dataset, build(node["dataset"], "dataset", Dataset))
 

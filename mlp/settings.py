@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -110,7 +111,8 @@ def claim(directory: Path, config: Mapping[str, Any]) -> Iterator[None]:
         else:
             if (directory / "config.yaml").exists():
                 raise UserError(
-                    f"{directory} already holds a run. Continue it with resume={directory}, or choose another one"
+                    f"{directory} already holds a run. Continue it with {shlex.quote(f'resume={directory}')}, or "
+                    f"choose another one"
                 )
             with atomic_write(directory / "overrides.yaml", "w") as file:
                 file.write(OmegaConf.to_yaml(HydraConfig.get().overrides.task))
