@@ -12,6 +12,7 @@ import argparse
 import atexit
 import difflib
 import gc
+import importlib.util
 import itertools
 import re
 import sys
@@ -115,9 +116,10 @@ def parser(prog: str, examples: str = EXAMPLES) -> argparse.ArgumentParser:
 
     for names, target, metavar, text in [*GROUP_FLAGS, *VALUE_FLAGS]:
         add(*names, dest=target, metavar=metavar, help=text, read=not infers or target in READ_BY_INFERENCE)
-    add("-a", "--activation", dest="activation", nargs="+", metavar="NAME", read=True,
+    add("-a", "--activation", dest="activation", nargs="+", action="append", metavar="NAME", read=True,
         help="hidden activation, or one per hidden layer")  # fmt: skip
-    add("-sz", "--hidden_size", "--hidden_sizes", "--hidden_layers", dest="sizes", nargs="+", metavar="N",
+    add("-sz", "--hidden_size", "--hidden_sizes", "--hidden_layers", dest="sizes", nargs="+", action="append",
+        metavar="N",
         help="neurons per hidden layer: one number for all, or a list", read=not infers)  # fmt: skip
     add("-wp", "-w_p", "--wandb_project", dest="project", metavar="NAME", read=not infers,
         help="W&B project; 'disabled' switches W&B off")  # fmt: skip
@@ -178,10 +180,11 @@ def parse(arguments: Sequence[str], prog: str = "train.py") -> tuple[argparse.Na
         raise UserError(str(error)) from error
     overrides = []
     for name in ("sizes", "activation"):  # nargs="+" also swallows the overrides that follow
-        words = getattr(namespace, name) or []
-        overrides += [word for word in words if "=" in word]
-        setattr(namespace, name, [word for word in words if "=" not in word] or None)
-    overrides += rest
+        given = getattr(namespace, name) or [[]]
+        overrides += [word for words in given for word in words if "=" in word]
+        setattr(namespace, name, [word for word in given[-1] if "=" not in word] or None)
+    # In the order of the command line, since of several values the last one counts.
+    overrides = sorted([*overrides, *rest], key=lambda word: -arguments[::-1].index(word))
     for word in overrides:
         if "=" not in word and not word.startswith("~"):
             from mlp.errors import UserError
@@ -233,7 +236,7 @@ def to_hydra(arguments: Sequence[str]) -> list[str]:
     commands = [name for name in map(_switch_name, switches) if name in COMMANDS]
     if len(commands) > 1:
         raise UserError(f"{' and '.join(commands)} cannot be combined: give one of them")
-    folders = _config_folders(switches)
+    folders = _config_folders(switches, given)
     overrides = []
     for _, group, _, _ in GROUP_FLAGS:
         value = getattr(flags, group)
@@ -365,11 +368,24 @@ def _switch_name(switch: str) -> str:
     return {"-c": "--cfg", "-i": "--info", "-sc": "--shell-completion"}.get(name, name)
 
 
-def _config_folders(switches: Sequence[str]) -> list[Path]:
-    """The folders of --config-dir and --config-path."""
+def _config_folders(switches: Sequence[str], given: Sequence[str] = ()) -> list[Path]:
+    """The folders of --config-dir, --config-path and hydra.searchpath."""
     words = [part for switch in switches for part in switch.split("=", 1)]
     names = ("--config-dir", "-cd", "--config-path", "-cp")
-    return [Path(value) for name, value in itertools.pairwise(words) if name in names]
+    folders = [Path(value) for name, value in itertools.pairwise(words) if name in names]
+    for word in given:
+        if path := re.fullmatch(r"\+{0,2}hydra\.searchpath=\[(.*)\]", word):
+            folders += [_searched(entry.strip(" '\"")) for entry in path[1].split(",")]
+    return folders
+
+
+def _searched(entry: str) -> Path:
+    """The folder of an entry of hydra.searchpath: `file://FOLDER`, `pkg://PACKAGE`, or a folder."""
+    kind, _, place = entry.rpartition("://")
+    if kind == "pkg":
+        package = importlib.util.find_spec(place)
+        return Path(next(iter(package.submodule_search_locations or []), "")) if package else Path()
+    return Path(place)
 
 
 def completion_line(line: str) -> str:

@@ -166,7 +166,7 @@ def _run(directory: Path, config: dict[str, Any], parts: Parts, further: Sequenc
     trainer.check_monitor(len(validation) > 0, config["resume"] is not None)  # a share may be too small for a sample
     single = HydraConfig.get().mode == RunMode.RUN
     plots = single if config["plots"] is None else config["plots"]
-    state.callbacks = [*further, *callbacks(parts, [Painting(beside=single)] if plots else [])]
+    state.callbacks = [*further, *callbacks(parts, [Painting(beside=single)] if plots else [], bar=single)]
     if config["resume"]:
         resume(state)
         if trainer.epochs < state.epoch:
@@ -222,7 +222,7 @@ def _explain(failure: BaseException, state: Run) -> NoReturn:
     raise failure
 
 
-def callbacks(parts: Parts, painting: Sequence[Callback] = ()) -> list[Callback]:
+def callbacks(parts: Parts, painting: Sequence[Callback] = (), bar: bool = True) -> list[Callback]:
     """The run's callbacks in their order: measure, decide, keep, draw, then tell."""
     trainer = parts.trainer
     chosen: list[Callback] = [
@@ -240,7 +240,7 @@ def callbacks(parts: Parts, painting: Sequence[Callback] = ()) -> list[Callback]
         Checkpoint(trainer.checkpoint_every),
         *painting,
         Tracker(parts.tracker, f"The tracker {type(parts.tracker).__name__}"),
-        Progress(),
+        Progress(bar),
     ]
 
 

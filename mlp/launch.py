@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mlp import cli, experiment
-from mlp.conf_files import CONF
+from mlp.conf_files import CONF, options
 from mlp.errors import CallbackFailed, Diverged, UserError, unknown
 
 ENGINES = {"joblib": "joblib", "ray": "ray", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # their extras
@@ -75,7 +75,7 @@ def explain(error: BaseException, overrides: Sequence[str]) -> str:
     if key and "@" not in key[1]:  # with @ it is a defaults list that is wrong, and Hydra says it well
         keys = _keys(overrides)
         if key[1] not in keys:
-            return _unknown_key(key[1], keys)
+            return _of_some_options(key[1], overrides) or _unknown_key(key[1], keys)
         cause = re.search(r"full_key: (\S+)", str(error.__cause__))
         return f"{cause[1] if cause else key[1]} is new: write ++{key[1]}=... to add it"
     engine = re.search(r"Could not find 'hydra/launcher/(\w+)'", text)
@@ -89,11 +89,25 @@ def explain(error: BaseException, overrides: Sequence[str]) -> str:
     return text
 
 
+def _of_some_options(given: str, overrides: Sequence[str]) -> str:
+    """What to say of a key that some of the options have that its group is swept over, and others not; else ""."""
+    group = given.partition(".")[0]
+    swept = next((word.partition("=")[2] for word in reversed(overrides) if word.startswith(f"{group}=")), "")
+    names = [name for name in re.split(r"choice\(|[\s,()]+", swept) if name in options(group)]
+    without = [name for name in names if given not in _keys([f"{group}={name}"])]
+    if not without or len(without) == len(names):
+        return ""
+    return (
+        f"{given} is no key of {' and '.join(f'{group}={name}' for name in without)}, which the search tries too. "
+        f"Search over the options that have it, or tie it to them with `when` in a file of conf/search/space"
+    )
+
+
 def _unknown_key(given: str, keys: Sequence[str]) -> str:
     """`unknown`, with the keys of the same group only, and `lr` understood as people mean it."""
     group, _, name = given.rpartition(".")
     meant = {flag.lstrip("-"): key for flags, key, *_ in cli.VALUE_FLAGS for flag in flags}.get(name)
-    if meant in keys:
+    if meant is not None and meant in keys and not meant.startswith("coefficients."):  # there it would be ignored as well
         return f"key '{given}' is unknown; did you mean '{meant}'?"
     siblings = (
         [key for key in keys if key.startswith(f"{group}.")] if group else sorted({k.split(".")[0] for k in keys})

@@ -27,7 +27,7 @@ class Progress:
         self._search, self._definition = search, definition
         self._told = {t.number for t in search.study.get_trials(deepcopy=False) if t.state.is_finished()}
         self._before = len(self._told)
-        self._started = time.monotonic()
+        self._started = self._last = time.monotonic()  # `_last`: when a trial ended
         self._due = 0.0
         self._live: Live | None = None
         self._terminal = sys.stdout.isatty()
@@ -42,6 +42,7 @@ class Progress:
         for trial in trials:
             if trial.state.is_finished() and trial.number not in self._told:
                 self._told.add(trial.number)
+                self._last = now
                 self._tell(self._line(trial))
         if self._terminal:
             self._show(self.status(trials))
@@ -57,8 +58,9 @@ class Progress:
         finished = len(self._told) - self._before
         left = found["waiting"] + found["running"]
         text += f"  {left} left"
-        if finished and left:
-            text += f", about {clock((time.monotonic() - self._started) / finished * left)}"
+        if finished and left:  # from the end of the last trial on it counts down: waiting is no news
+            expected = (self._last - self._started) / finished * left - (time.monotonic() - self._last)
+            text += f", about {clock(expected)}" if expected >= 1 else ""
         return text
 
     def _line(self, trial: FrozenTrial) -> str:

@@ -8,6 +8,9 @@ import logging
 import math
 import re
 import shlex
+import shutil
+import sys
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -196,7 +199,19 @@ def show(search: Search, most: int = SHOWN) -> str:
     for name in (LEADERBOARD, "search.html"):
         if (search.directory / name).exists():
             lines.append(f"{'Leaderboard' if name == LEADERBOARD else 'Page'}: {search.directory / name}")
-    return "\n".join(lines)
+    return "\n".join(_fitting(line) for line in lines)
+
+
+def _fitting(line: str) -> str:
+    """A line as a terminal shows it best: broken between words, and going on below its last column."""
+    if not sys.stdout.isatty():
+        return line
+    columns = shutil.get_terminal_size().columns
+    start = line.rfind("  ", 0, columns // 2) + 2 if "  " in line else 4
+    return textwrap.fill(
+        line, columns, subsequent_indent=" " * start, break_long_words=False, break_on_hyphens=False,
+        replace_whitespace=False, drop_whitespace=False,
+    )  # fmt: skip
 
 
 def _board(search: Search, top: list[FrozenTrial]) -> list[str]:

@@ -113,11 +113,12 @@ class OnBestEpoch(Callback):
 
 
 class Progress(Callback):
-    """A line per epoch, and on a terminal a live bar within the epoch."""
+    """A line per epoch, and on a terminal a live bar within the epoch, unless others write there too."""
 
     REFRESH = 0.1  # seconds
 
-    def __init__(self) -> None:
+    def __init__(self, bar: bool = True) -> None:
+        self._wanted = bar
         self._bar: Bar | None = None
         self._live = False
         self._due = self._started = 0.0
@@ -126,7 +127,7 @@ class Progress(Callback):
         self._batches = 0
 
     def on_run_start(self, run: Run) -> None:
-        self._live = sys.stdout is not None and sys.stdout.isatty()  # None: closed by the caller
+        self._live = self._wanted and sys.stdout.isatty()
         self._started = time.perf_counter()
         self._first_step = run.step
 
