@@ -61,6 +61,8 @@ class Definition:
     first_seed: int
     epochs: int
     named_in_file: bool = False
+    retry_failed: bool = False
+    former_name: str = ""  # of a search that has no given one: what earlier versions called it
 
     @classmethod
     def of(cls, config: DictConfig, arguments: Sequence[str], loader: ConfigLoader | None = None) -> Definition:
@@ -74,10 +76,12 @@ class Definition:
     def _of(cls, config: DictConfig, arguments: Sequence[str], loader: ConfigLoader | None) -> Definition:
         given: dict[str, Any] = OmegaConf.to_container(config.search, resolve=True)  # type: ignore[assignment]
         own = [word for word in arguments if not _about_searching(word)]
+        _check_searching([word for word in arguments if _about_searching(word)])
         varied, fixed = sweeps(own, loader)
         choices = {key: value for key, value in config.hydra.runtime.choices.items() if "/" not in key}
         in_file = _space_of_file(given, arguments, varied, fixed)
         space = Space([*varied, *in_file], {**choices, **_values(fixed)})
+        _check_coefficients(space, fixed)
         sampler = checks.choice("search.sampler", given["sampler"], SAMPLERS)
         trials = given["trials"]
         if sampler != "grid":
@@ -96,11 +100,14 @@ class Definition:
         for name in objectives:
             if name not in OBJECTIVES:
                 raise UserError(unknown("search.objectives", name, OBJECTIVES))
+            if objectives.count(name) > 1:
+                raise UserError(f"search.objectives names {name} twice")
         seeds = checks.integer("search.seeds", given["seeds"], least=1)
         if seeds > 1 and any(parameter.key == "seed" for parameter in space.parameters):
             raise UserError("search.seeds sets the seeds of the runs; leave out the sweep over seed")
-        if not isinstance(given["dry_run"], bool):
-            raise UserError(f"search.dry_run must be true or false. Got {given['dry_run']!r}")
+        for name in ("dry_run", "retry_failed"):
+            if not isinstance(given[name], bool):
+                raise UserError(f"search.{name} must be true or false. Got {given[name]!r}")
         pruner = checks.choice("search.pruner", given["pruner"], PRUNERS)
         if pruner != "none" and objectives[0] not in MONITORS:
             raise UserError(
@@ -131,21 +138,29 @@ class Definition:
             retries=checks.integer("search.retries", given["retries"], least=0),
             accept_changes=given["changed"] == "accept",
             dry_run=given["dry_run"],
+            retry_failed=given["retry_failed"],
             first_seed=config.seed,
             epochs=_most_epochs(space, config.training.epochs),
         )
         if unnamed.name:
             _check_name(unnamed.name)
             return unnamed
-        digest = hashlib.sha256(json.dumps(unnamed.described(), sort_keys=True).encode()).hexdigest()[:6]
-        return cls(**{**vars(unnamed), "name": f"{sampler}-{digest}"})
+        described = unnamed.described()
+        former = {key: value for key, value in described.items() if key != "parameters"}
+        now = {**former, "space": [_unordered(parameter) for parameter in described["parameters"]]}
+        names = [f"{sampler}-{_digest(one)}" for one in (now, former)]
+        return cls(**{**vars(unnamed), "name": names[0], "former_name": names[1]})
 
     def described(self) -> dict[str, Any]:
-        """What makes two searches the same: written to search.json, and compared when one continues."""
+        """What makes two searches the same: written to search.json, and compared when one continues.
+
+        `parameters` is the space as data; `space` says it to people.
+        """
         aside = ("tracker", "save.", *(["+experiment="] if self.named_in_file else []))
         return {
             "sampler": self.sampler,
             "space": self.space.describe(),
+            "parameters": self.space.data(),
             "fixed": sorted(word for word in self.fixed if not word.startswith(aside)),
             "seeds": self.seeds,
             "objectives": list(self.objectives),
@@ -205,6 +220,15 @@ def _about_searching(word: str) -> bool:
     return key.split(".")[0] in ("search", "hydra") or key.startswith(("search/", "hydra/"))
 
 
+def _check_searching(words: Sequence[str]) -> None:
+    for override in OverridesParser.create().parse_overrides(list(words)):
+        if override.is_sweep_override():
+            raise UserError(
+                f"{override.input_line}: what a search is cannot be varied within a search. Give one value, "
+                f"or start one search after another"
+            )
+
+
 def _space_of_file(
     given: Mapping[str, Any], arguments: Sequence[str], varied: Sequence[Parameter], fixed: Sequence[str]
 ) -> list[Parameter]:
@@ -212,7 +236,21 @@ def _space_of_file(
     chosen = any(word.startswith("search/space") for word in arguments)
     if varied and not chosen:
         return []
-    return from_config(given.get("space") or {}, {*_values(fixed), *(parameter.key for parameter in varied)})
+    known = {*_values(fixed), *(parameter.key for parameter in varied)}
+    flags = {key.replace("coefficients.", "optimizer.") for key in known if key.startswith("coefficients.")}
+    return from_config(given.get("space") or {}, known | flags)
+
+
+def _check_coefficients(space: Space, fixed: Sequence[str]) -> None:
+    """A flag such as --momentum would silently replace the values that trials draw."""
+    varied = {parameter.key for parameter in space.parameters}
+    for key in sorted({*varied, *_values(fixed)}):
+        name = key.removeprefix("coefficients.")
+        if name != key and f"optimizer.{name}" in varied:
+            raise UserError(
+                f"optimizer.{name} is searched, and {key} (--{name}) would replace what its trials draw: "
+                f"give one of them"
+            )
 
 
 def _values(fixed: Sequence[str]) -> dict[str, Value]:
@@ -221,21 +259,26 @@ def _values(fixed: Sequence[str]) -> dict[str, Value]:
     return {o.key_or_group: bare(o.get_value_element_as_str()) for o in parsed if not o.is_delete()}
 
 
+def _digest(described: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:6]
+
+
+def _unordered(parameter: Mapping[str, Any]) -> dict[str, Any]:
+    """A parameter as data, whatever the order of its choices."""
+
+    def sort(distribution: Any) -> Any:
+        if distribution is None or "choices" not in distribution["attributes"]:
+            return distribution
+        return {**distribution, "attributes": sorted(map(json.dumps, distribution["attributes"]["choices"]))}
+
+    return {**parameter, **{part: sort(parameter[part]) for part in ("distribution", "length")}}
+
+
 def _check_name(name: str) -> None:
-    if name in (".", "..") or "/" in name or "\\" in name or name != name.strip() or len(name.encode()) > 100:
+    if (size := len(name.encode())) > 100:
+        letters = f"{size} bytes" if size > len(name) else f"{size} characters"
+        raise UserError(f"search.name must have at most 100 characters. Got {letters}: {name}")
+    if name in (".", "..") or "/" in name or "\\" in name or name != name.strip():
         raise UserError(
             f"search.name must be the name of a directory in multirun_outputs, without slashes. Got {name!r}"
         )
-
-
-def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """The first thing in which two descriptions differ, in words; empty if they are equal."""
-    for key in now:
-        if before.get(key) == now[key]:
-            continue
-        old, new = before.get(key), now[key]
-        if isinstance(old, dict) and isinstance(new, dict):
-            name = next(name for name in {**old, **new} if old.get(name) != new.get(name))
-            return f"{key}: {name} was {old.get(name, 'not there')}, now {new.get(name, 'not there')}"
-        return f"{key} was {old}, now {new}"
-    return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import optuna
@@ -13,6 +14,7 @@ from omegaconf import DictConfig
 from mlp import settings
 from mlp.data.batches import Batches
 from mlp.experiment import Parts
+from mlp.search.change import Judge, check_same
 from mlp.search.definition import Definition
 from mlp.search.progress import clock
 from mlp.search.study import DEFINITION, Search, counts
@@ -25,13 +27,22 @@ AROUND = 1.5  # seconds of a run beside its training: composing, validation, eva
 def estimate(context: HydraContext, config: DictConfig, definition: Definition, directory: Path) -> str:
     """The plan of a search as text. A few of its points are trained for a moment; nothing is written."""
     planned = len(definition.space.grid()) if definition.sampler == "grid" else int(definition.trials or 0)
-    done, took = 0, []
+    found: Mapping[str, int] = {"done": 0, "pruned": 0, "failed": 0}
+    took = []
     if (directory / DEFINITION).exists():
-        trials = Search(directory).study.get_trials(deepcopy=False)
+        search = Search(directory)
+        check_same(
+            directory,
+            search.description,
+            {"name": search.name, "storage": search.description["storage"], **definition.described()},
+            definition.accept_changes,
+        )
+        trials = Judge(directory, search.description, definition).carry_all(search.study.get_trials(deepcopy=False))
         found = counts(trials)
-        done = found["done"] + found["pruned"] + found["failed"]
         took = [trial.user_attrs["seconds"] for trial in trials if "seconds" in trial.user_attrs]
-    left = max(0, planned - done)
+    done, failed = found["done"] + found["pruned"], found["failed"]
+    left = max(0, planned - done - failed)
+    before = f"{done} done, {failed} failed: search.retry_failed=true runs them again" if failed else f"{done} done"
     if took:
         seconds = statistics.fmean(took)
     else:
@@ -46,7 +57,7 @@ def estimate(context: HydraContext, config: DictConfig, definition: Definition, 
         "Space:" if len(definition.space) else "Space: a single point",
         *(f"  {key}: {line}" for key, line in definition.space.describe().items()),
         *([f"Fixed: {' '.join(definition.fixed)}"] if definition.fixed else []),
-        f"{left} to run ({done} done), {definition.workers} at a time: about "
+        f"{left} to run ({before}), {definition.workers} at a time: about "
         f"{clock(seconds * left / definition.workers)} without pruning, {clock(seconds)} a trial",
         "Nothing was run: search.dry_run=true.",
     ]

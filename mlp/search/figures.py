@@ -21,8 +21,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from mlp.search import results
 from mlp.search.axes import Axis, axes, number
+from mlp.search.change import LOST, REASON
 from mlp.search.definition import minimised
-from mlp.search.study import LOST, REASON, Search
+from mlp.search.study import Search
 
 Figure = dict[str, Any]
 

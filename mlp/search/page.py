@@ -20,9 +20,10 @@ from optuna.trial import FrozenTrial, TrialState
 from mlp.files import atomic_write, plain
 from mlp.search import figures, results
 from mlp.search.axes import number
+from mlp.search.change import LOST
 from mlp.search.definition import minimised
 from mlp.search.progress import clock
-from mlp.search.study import LOST, Search, counts
+from mlp.search.study import Search, counts
 
 PAGE = "search.html"
 HERE = Path(__file__).parent

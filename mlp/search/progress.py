@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from optuna.trial import FrozenTrial, TrialState
 
 from mlp.search import results
+from mlp.search.change import LOST, REASON
 from mlp.search.definition import Definition
-from mlp.search.study import LOST, REASON, Search, counts
+from mlp.search.study import Search, counts
 
 if TYPE_CHECKING:
     from rich.live import Live

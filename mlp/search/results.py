@@ -21,8 +21,9 @@ from yaml import YAMLError
 from mlp.best_model import CONFIG, MODEL
 from mlp.errors import UserError
 from mlp.files import atomic_write
+from mlp.search.change import LOST, REASON
 from mlp.search.definition import minimised
-from mlp.search.study import LOST, REASON, Search, counts
+from mlp.search.study import Search, counts
 
 log = logging.getLogger(__name__)
 

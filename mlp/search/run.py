@@ -26,7 +26,7 @@ from mlp.search import results
 from mlp.search.definition import Definition
 from mlp.search.estimate import estimate
 from mlp.search.progress import Progress
-from mlp.search.study import RUNNING, Search, counts
+from mlp.search.study import DEFINITION, RUNNING, Search, commands, counts
 from mlp.search.worker import Worker
 
 MOST_CHECKED = 24  # points before the start; composing one takes 0.05 s
@@ -41,6 +41,7 @@ def run(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> 
     """
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     definition = Definition.of(config, arguments, context.config_loader)
+    _check_settings(config)
     directory = _directory(config, definition)
     check_values(context, config, definition)
     if definition.dry_run:
@@ -48,7 +49,7 @@ def run(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> 
         return None
     search = Search.begin(directory, definition)
     # What was running when the whole search was killed runs again without counting against a trial.
-    search.recover(definition.retries, interrupted=not _commands(search))
+    search.recover(definition.retries, interrupted=not commands(directory))
     with atomic_write(directory / "multirun.yaml", "w") as file:
         file.write(without_password(OmegaConf.to_yaml(config)))
     left = counts(search.study.get_trials(deepcopy=False))
@@ -70,9 +71,13 @@ def run(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> 
 
 def _directory(config: DictConfig, definition: Definition) -> Path:
     """Where the search is kept; the configuration learns it too."""
+    pattern = OmegaConf.to_container(config.hydra.sweep, resolve=False)["dir"]  # type: ignore[index, call-overload]
     with open_dict(config):
-        config.search.name = definition.name
-        directory = Path(str(config.hydra.sweep.dir)).resolve()
+        for name in filter(None, (definition.former_name, definition.name)):
+            config.search.name, config.hydra.sweep.dir = name, pattern
+            directory = Path(str(config.hydra.sweep.dir)).resolve()
+            if (directory / DEFINITION).exists():
+                break
         config.hydra.sweep.dir = str(directory)
     return directory
 
@@ -86,16 +91,52 @@ def _plan(definition: Definition, left: Mapping[str, int]) -> str:
     )
 
 
+def _check_settings(config: DictConfig) -> None:
+    """Refuse, or say, what a single run would use and a search cannot."""
+    subdir = OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"]  # type: ignore[index, call-overload]
+    if subdir != "${hydra.job.num}":
+        raise UserError(
+            f"hydra.sweep.subdir={subdir} cannot be had: the directory of a trial is its number in the search's. "
+            f"Leave it out; hydra.sweep.dir and search.name may be chosen"
+        )
+    if os.environ.pop("WANDB_RUN_ID", None):
+        print("Note: WANDB_RUN_ID is ignored in a search: each trial is a run of its own.", file=sys.stderr)
+
+
+def _of_search(composed: DictConfig) -> Any:
+    return OmegaConf.to_container(composed.search, resolve=False), OmegaConf.to_container(composed.hydra.sweeper)
+
+
 def check_values(context: HydraContext, config: DictConfig, definition: Definition) -> None:
     """Compose and check points that show every value, so that a mistake is seen before the search begins."""
+    load = context.config_loader.load_sweep_config
+    groups = [p.prefix + p.key for p in definition.space.parameters if "." not in p.key]
+    without = _of_search(load(config, list(definition.fixed))) if groups else None
     for overrides in definition.space.cover(MOST_CHECKED):
-        composed = compose(context, config, [*definition.fixed, *overrides])
+        composed = load(config, [*definition.fixed, *overrides])
+        if without is not None and _of_search(composed) != without:
+            raise UserError(
+                f"{' '.join(word for word in overrides if word.partition('=')[0] in groups)} brings sweeps or search "
+                f"settings of its own, which a search over such options would leave out: run them one after another"
+            )
+        with open_dict(composed):
+            del composed["hydra"]
         if composed.resume is not None:
             raise UserError("resume continues a single run; leave out -m / --multirun")
         try:
-            Parts.build(settings.plain(composed))
+            _check_objectives(definition, Parts.build(settings.plain(composed)))
         except UserError as error:
             raise UserError(f"{error} (at a point of the search: {' '.join(overrides) or 'the only one'})") from error
+
+
+def _check_objectives(definition: Definition, parts: Parts) -> None:
+    validated = [name for name in definition.objectives if name.startswith("val_")]
+    if validated and getattr(parts.dataset, "validation_fraction", None) == 0:
+        raise UserError(
+            f"search.objectives: there is no {validated[0]} without validation data. Choose a number of another "
+            f"part, as in search.objectives=[train_{validated[0].removeprefix('val_')}], or give "
+            f"dataset.validation_fraction > 0"
+        )
 
 
 def compose(context: HydraContext, config: DictConfig, overrides: Sequence[str]) -> DictConfig:
@@ -165,26 +206,6 @@ def _presence(search: Search) -> Iterator[Path]:
         yield path
     finally:
         path.unlink(missing_ok=True)
-
-
-def _commands(search: Search) -> list[Path]:
-    """The files of other commands at work on the search; those of this machine that were killed are removed."""
-    prefix = f"command-{socket.gethostname()}-"
-    for path in (search.directory / RUNNING).glob(f"{prefix}*"):
-        if not _exists(path.name.removeprefix(prefix)):
-            path.unlink(missing_ok=True)
-    return list((search.directory / RUNNING).glob("command-*"))
-
-
-def _exists(pid: str) -> bool:
-    """Whether a process of this machine has the number `pid`."""
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, ValueError):
-        pass
-    return True
 
 
 class _InAThread:

@@ -12,6 +12,7 @@ Written as sweeps in Hydra's own grammar, on the command line or in a file of `c
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from optuna.distributions import (
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
+    distribution_to_json,
 )
 
 from mlp.errors import UserError, unknown
@@ -147,8 +149,34 @@ class Space:
                 listed = {f"{parameter.key}[{place}]": entry for place, entry in enumerate(entries)}
                 yield from self._extend({**point, parameter.length_key: length, **listed}, index + 1)
 
+    def distributions(self, name: str) -> list[BaseDistribution]:
+        """What the part `name` of a parameter may be drawn from: one entry for each condition."""
+        found = []
+        for parameter in self.parameters:
+            if parameter.length is not None and name == parameter.length_key:
+                found.append(parameter.length)
+            elif name == parameter.key or name.startswith(f"{parameter.key}["):
+                found.append(parameter.distribution)
+        return found
+
+    def data(self) -> list[dict[str, Any]]:
+        """The parameters as data, which tells one space from another."""
+
+        def plain(distribution: BaseDistribution | None) -> Any:
+            return None if distribution is None else json.loads(distribution_to_json(distribution))
+
+        return [
+            {
+                "key": parameter.key,
+                "distribution": plain(parameter.distribution),
+                "when": {key: list(allowed) for key, allowed in parameter.when.items()},
+                "length": plain(parameter.length),
+            }
+            for parameter in self.parameters
+        ]
+
     def describe(self) -> dict[str, str]:
-        """One line for each parameter, as people read it; also what tells one space from another."""
+        """One line for each parameter, as people read it."""
         lines: dict[str, str] = {}
         for parameter in self.parameters:
             line = describe(parameter.distribution)

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, check_distribution_compatibility
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
@@ -30,14 +29,14 @@ from optuna.trial import FrozenTrial, TrialState
 from mlp.environment import without_password
 from mlp.errors import UserError
 from mlp.files import write_json
-from mlp.search.definition import Definition, difference
+from mlp.search.change import FIXED, LOST, OBJECTIVES, POINT, REASON, SEEDS, WHOLE, Judge, check_same, newest, renew
+from mlp.search.definition import Definition
 from mlp.search.journal import JOURNAL, locked, open_storage
 
 DEFINITION, RUNNING = "search.json", "running"
 optuna.logging.set_verbosity(optuna.logging.ERROR)  # it announces every study and trial on stderr
 
-#: Names of a trial's user attributes.
-POINT, HOST, ALIVE, LOST, REASON, RETRIES = "point", "host", "alive", "lost", "reason", "retries"
+HOST, ALIVE, RETRIES = "host", "alive", "retries"  # further names of a trial's user attributes
 BEAT, SILENCE = 30.0, 600.0  # seconds between two signs of life, and without one before another host takes over
 
 
@@ -59,7 +58,8 @@ class Search:
         if url is None and storage is None and not (directory / JOURNAL).exists():
             raise UserError(f"{directory} has lost its {JOURNAL}")
         try:
-            self.study = optuna.load_study(study_name=self.name, storage=storage or open_storage(directory, url))
+            study_name = self.description.get("study", self.name)
+            self.study = optuna.load_study(study_name=study_name, storage=storage or open_storage(directory, url))
         except KeyError:
             record = without_password(url) if url else directory / JOURNAL
             raise UserError(f"{record} is damaged, or of another search: it holds no search {self.name}") from None
@@ -70,15 +70,31 @@ class Search:
         (directory / RUNNING).mkdir(parents=True, exist_ok=True)
         with locked(directory / RUNNING / "search"):
             described = {"name": definition.name, "storage": _public(definition), **definition.described()}
+            before = described
             if (directory / DEFINITION).exists():
                 before = _description(directory)
                 described["name"] = before["name"]
-                _check_same(directory, before, described, definition.accept_changes)
+                check_same(directory, before, described, definition.accept_changes)
             storage = open_storage(directory, definition.storage)
+            described["study"] = before.get("study", before["name"])
+            if before is described:
+                described["study"] = newest(storage, definition.name)
             study = optuna.create_study(
-                storage=storage, study_name=described["name"], directions=definition.directions, load_if_exists=True
+                storage=storage, study_name=described["study"], directions=definition.directions, load_if_exists=True
             )
-            _check_possible(study, definition)
+            if before is described:
+                if WHOLE in study.user_attrs:  # other machines know the search
+                    before = study.user_attrs[WHOLE]
+                    check_same(directory, before, definition.described(), definition.accept_changes)
+                else:
+                    study.set_user_attr(WHOLE, definition.described())
+                write_json(directory / DEFINITION, described)
+            search = cls(directory, storage)
+            judge = Judge(directory, before, definition)
+            if judge.counts_anew(study):
+                working = bool(commands(directory))
+                search._recover(definition.retries, interrupted=not working)
+                described["study"] = renew(storage, search.study, judge, described, working).study_name
             write_json(directory / DEFINITION, described)
             search = cls(directory, storage)
             search._enqueue(definition)
@@ -88,6 +104,7 @@ class Search:
         """Let the points of the plan wait that are not in the study yet; those that it lost wait no more."""
         trials = self.study.get_trials(deepcopy=False)
         there = {trial.user_attrs[POINT] for trial in trials}
+        counting = [trial for trial in trials if not trial.user_attrs.get(LOST)]
         if definition.sampler != "grid":
             assert definition.trials is not None
             for number in range(definition.trials):
@@ -95,7 +112,7 @@ class Search:
                     self.study.enqueue_trial({}, user_attrs={POINT: number})
         else:
             points = {_content(point): point for point in definition.space.grid()}
-            known = {_content(_fixed(trial)) for trial in trials}
+            known = {_content(_fixed(trial)) for trial in counting}
             new = [point for content, point in points.items() if content not in known]
             for number, point in enumerate(new, 1 + max(there, default=-1)):
                 self.study.enqueue_trial(point, user_attrs={POINT: number})
@@ -144,6 +161,9 @@ class Search:
         with self._alone():
             overrides = [*definition.fixed, *definition.space.suggest(trial)]
             trial.set_user_attr("overrides", overrides)
+            described = definition.described()
+            for name in (OBJECTIVES, FIXED, SEEDS):
+                trial.set_user_attr(name, described[name])
             return overrides
 
     def busy(self) -> bool:
@@ -253,43 +273,9 @@ def _description(directory: Path) -> dict[str, Any]:
     return described
 
 
-def _check_same(directory: Path, before: Mapping[str, Any], now: Mapping[str, Any], accept: bool) -> None:
-    changed = difference(before, now)
-    if changed and not accept:
-        raise UserError(
-            f"{directory} holds a search with another definition ({changed}). Choose another search.name, or "
-            f"search.changed=accept to go on with the new one"
-        )
-
-
 def _public(definition: Definition) -> str | None:
     """The storage as search.json names it. Who reads it later gives the password by the database's own means."""
     return None if definition.storage is None else without_password(definition.storage)
-
-
-def _check_possible(study: optuna.Study, definition: Definition) -> None:
-    """Refuse the changes that make the new trials and those that are there no study, accepted or not."""
-    if [direction.name.lower() for direction in study.directions] != definition.directions:
-        raise UserError(
-            f"search.objectives={list(definition.objectives)} are not as many as before, or not of the same "
-            f"direction: choose another search.name"
-        )
-    there: dict[str, BaseDistribution] = {}
-    for trial in study.get_trials(deepcopy=False):
-        there = {**trial.distributions, **there}
-    for parameter in definition.space.parameters:
-        for name, distribution in there.items():
-            now = parameter.length if name == parameter.length_key else parameter.distribution
-            if now is not None and (
-                name in (parameter.key, parameter.length_key) or name.startswith(f"{parameter.key}[")
-            ):
-                try:
-                    check_distribution_compatibility(distribution, now)
-                except ValueError:
-                    raise UserError(
-                        f"{parameter.key}: trials with other choices are in the search already, and only the bounds "
-                        f"of intervals and ranges can change: choose another search.name"
-                    ) from None
 
 
 def _fixed(trial: FrozenTrial) -> dict[str, Any]:
@@ -300,6 +286,26 @@ def _fixed(trial: FrozenTrial) -> dict[str, Any]:
 
 def _content(point: Mapping[str, Any]) -> str:
     return json.dumps(point, sort_keys=True)
+
+
+def commands(directory: Path) -> list[Path]:
+    """The files of the commands at work on a search; those of this machine that were killed are removed."""
+    prefix = f"command-{socket.gethostname()}-"
+    for path in (directory / RUNNING).glob(f"{prefix}*"):
+        if not _exists(path.name.removeprefix(prefix)):
+            path.unlink(missing_ok=True)
+    return list((directory / RUNNING).glob("command-*"))
+
+
+def _exists(pid: str) -> bool:
+    """Whether a process of this machine has the number `pid`."""
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, ValueError):
+        pass
+    return True
 
 
 @contextmanager

@@ -23,9 +23,10 @@ from optuna.trial import TrialState
 
 from mlp import experiment
 from mlp.errors import Diverged, UserError
+from mlp.search.change import REASON
 from mlp.search.definition import Definition
 from mlp.search.journal import open_storage
-from mlp.search.study import REASON, Search
+from mlp.search.study import Search
 from mlp.training import Callback, Run
 
 log = logging.getLogger(__name__)
