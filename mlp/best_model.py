@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlp import model_file
 from mlp.files import atomic_write
+from mlp.model_file import DIGEST
 from mlp.training import Run
 
 if TYPE_CHECKING:
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MODEL, CONFIG = "best_model.npy", "best_config.json"
+MODEL, CONFIG = model_file.MODEL, model_file.CONFIG
 
 
-def model_config(state: Run, parts: Parts) -> dict[str, Any]:
-    """The content of best_config.json: the configuration in the names of the flags, and the scores."""
+def model_config(state: Run, parts: Parts, digest: str) -> dict[str, Any]:
+    """The content of best_config.json: the configuration in the names of the flags, scores, the weights' `digest`."""
     config, network = state.config, parts.network
     activations = [layer.activation.name for layer in network.layers if layer.activation] or [parts.activation.name]
     options = {key: value for key, value in config["activation"].items() if key != "_target_"}
@@ -52,6 +53,7 @@ def model_config(state: Run, parts: Parts) -> dict[str, Any]:
         "num_classes": network.sizes[-1],
         "input_scaling": {"divide_by": parts.dataset.divisor},
         "class_names": list(parts.dataset.class_names),
+        DIGEST: digest,
         "selected_by": parts.trainer.monitor if state.best_value is not None else "last epoch",
         "best_epoch": state.best_epoch,
         **{name: best.get(name) for name in ("val_loss", "val_accuracy", "val_f1")},
@@ -66,27 +68,36 @@ def save_model(state: Run, parts: Parts) -> None:
     """Write best_model.npy and best_config.json for the best weights so far."""
     best = parts.network.state if state.best_state is None else state.best_state
     with parts.network.having(best):
-        model_file.save_weights(state.directory / MODEL, parts.network.get_weights())
-    model_file.save_config(state.directory / CONFIG, model_config(state, parts))
+        weights = parts.network.get_weights()
+    state.summary[DIGEST] = model_file.weights_sha256(weights)
+    model_file.save_weights(state.directory / MODEL, weights)
+    model_file.save_config(state.directory / CONFIG, model_config(state, parts, state.summary[DIGEST]))
 
 
-def _target(save: Mapping[str, Any], key: str, name: str) -> Path:
-    """The file that `save[key]`, a file or a directory, names."""
-    path = Path(save[key])
-    return path / name if path.is_dir() or str(save[key]).endswith("/") else path
+def saved(path: str, name: str = MODEL) -> Path:
+    """The file that `path`, a file or a directory, names."""
+    return Path(path) / name if Path(path).is_dir() or path.endswith("/") else Path(path)
+
+
+def _copies(save: Mapping[str, Any]) -> dict[str, Path]:
+    """Where `save` wants the files of the best model: a model takes its configuration along."""
+    copies = {}
+    if save["model_path"]:
+        copies[MODEL] = saved(str(save["model_path"]))
+        copies[CONFIG] = model_file.config_beside(copies[MODEL])
+    if save["config_path"]:
+        copies[CONFIG] = saved(str(save["config_path"]), CONFIG)
+    return copies
 
 
 def make_room(save: Mapping[str, Any]) -> None:
     """Create the directories of `save` before any work starts. Raises OSError where that cannot be."""
-    for key, name in (("model_path", MODEL), ("config_path", CONFIG)):
-        if save[key]:
-            _target(save, key, name).parent.mkdir(parents=True, exist_ok=True)
+    for target in _copies(save).values():
+        target.parent.mkdir(parents=True, exist_ok=True)
 
 
 def copy_model(directory: Path, save: Mapping[str, Any]) -> None:
-    for key, name in (("model_path", MODEL), ("config_path", CONFIG)):
-        if save[key]:
-            target = _target(save, key, name)
-            with atomic_write(target) as file:
-                file.write((directory / name).read_bytes())
-            log.info("Copied %s to %s.", name, target)
+    for name, target in _copies(save).items():
+        with atomic_write(target) as file:
+            file.write((directory / name).read_bytes())
+        log.info("Copied %s to %s.", name, target)

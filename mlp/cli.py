@@ -17,8 +17,9 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from mlp import blas
+from mlp import blas, streams
 from mlp.conf_files import groups, options
 
 #: Flags that choose an option of a group, or set a configuration value: option strings, target, metavar, help.
@@ -40,9 +41,18 @@ VALUE_FLAGS = [
     (("-beta2", "--beta2"), "coefficients.beta2", "BETA", "second decay of adam and nadam"),
     (("-eps", "--epsilon"), "coefficients.epsilon", "EPS", "epsilon of rmsprop, adam and nadam"),
     (("-s", "--seed"), "seed", "N", "seed of everything random"),
-    (("-msp", "--model_save_path"), "save.model_path", "FILE", "also copy best_model.npy to FILE"),
-    (("--config_save_path",), "save.config_path", "FILE", "also copy best_config.json to FILE"),
+    (
+        ("-msp", "--model_save_path"),
+        "save.model_path",
+        "FILE",
+        "also copy the best model to FILE, its configuration beside it",
+    ),
+    (("--config_save_path",), "save.config_path", "FILE", "copy the configuration to FILE instead"),
 ]
+#: Of the flags above and of --activation: those that inference.py reads. It accepts the others, as train.py its own.
+READ_BY_INFERENCE = ("dataset", "loss", "activation")
+#: What only inference.py knows.
+INFERENCE_FLAGS = ("--plots", "--robustness")
 #: Hydra's own switches, handed on as they are; the second entry: whether a value follows.
 HYDRA_SWITCHES = {
     "--multirun": False, "--run": False, "-r": False, "--resolve": False, "--version": False, "--hydra-help": False,
@@ -53,6 +63,12 @@ HYDRA_SWITCHES = {
 #: Of these, one at most.
 COMMANDS = ("--run", "--multirun", "--cfg", "--info", "--shell-completion", "--experimental-rerun")
 INFO_KINDS = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+
+#: Keys whose values are paths or names, which may have any character.
+TEXT_KEYS = (
+    *("resume", "save.model_path", "save.config_path", "dataset.path", "dataset.data_dir", "search.name"),
+    *("hydra.run.dir", "hydra.sweep.dir"),
+)
 
 EXAMPLES = """\
 examples:
@@ -67,45 +83,73 @@ Values are case-insensitive. Any value of the configuration can be set as key=va
 Hydra's switches work too: --multirun (-m), --cfg, --info, --config-dir, --shell-completion (-sc), --hydra-help.
 """
 
+INFERENCE_EXAMPLES = """\
+examples:
+  python inference.py                                             best_model.npy and best_config.json at the root
+  python inference.py -mp outputs/.../best_model.npy --plots plots
+  python inference.py -mp mine.npy -d digits -a tanh              a model without a configuration
+  python inference.py -mp mine.npy dataset.path=FILE.npz          a model of your own arrays
+
+The configuration of mine.npy is mine_config.json beside it, that of best_model.npy is best_config.json. The flags of
+training are accepted too, and ignored with a note.
+"""
+
 
 def parser(prog: str, examples: str = EXAMPLES) -> argparse.ArgumentParser:
-    """The flags that train.py and the other programs share."""
+    """The flags that all programs accept; the help of each lists those that it reads."""
+    infers = prog == "inference.py"
+    overrides = "[dataset.key=value ...]" if infers else "[group=option ...] [key=value ...]"
+    groups_text = _groups_text(READ_BY_INFERENCE if infers else None)
     result = argparse.ArgumentParser(
         prog=prog,
-        usage=f"python {prog} [flags] [group=option ...] [key=value ...]",
-        epilog=_groups_text() + "\n" + examples,
+        usage=f"python {prog} [flags] {overrides}",
+        epilog=groups_text + "\n" + (INFERENCE_EXAMPLES if infers else examples),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,
         allow_abbrev=False,
     )
     flags = result.add_argument_group("flags")
+
+    def add(*names: str, dest: str, help: str, read: bool, **further: Any) -> None:
+        flags.add_argument(*names, dest=dest, help=help if read else argparse.SUPPRESS, **further)
+
     for names, target, metavar, text in [*GROUP_FLAGS, *VALUE_FLAGS]:
-        flags.add_argument(*names, dest=target, metavar=metavar, help=text)
-    flags.add_argument("-a", "--activation", dest="activation", nargs="+", metavar="NAME",
-                       help="hidden activation, or one per hidden layer")  # fmt: skip
-    flags.add_argument("-sz", "--hidden_size", "--hidden_sizes", "--hidden_layers", dest="sizes", nargs="+",
-                       metavar="N", help="neurons per hidden layer: one number for all, or a list")  # fmt: skip
-    flags.add_argument("-wp", "-w_p", "--wandb_project", dest="project", metavar="NAME",
-                       help="W&B project; 'disabled' switches W&B off")  # fmt: skip
-    flags.add_argument("-we", "--wandb_entity", dest="entity", metavar="NAME", help="W&B entity (user or team)")
-    flags.add_argument("--no_wandb", action="store_true", help="switch W&B off")
-    flags.add_argument("-mp", "--model_path", dest="model_path", metavar="FILE",
-                       help="inference.py: the model to read (default best_model.npy)")  # fmt: skip
-    flags.add_argument("--config_path", dest="config_path", metavar="FILE",
-                       help="inference.py: its configuration (default: best_config.json beside it)")  # fmt: skip
-    if prog == "inference.py":
+        add(*names, dest=target, metavar=metavar, help=text, read=not infers or target in READ_BY_INFERENCE)
+    add("-a", "--activation", dest="activation", nargs="+", metavar="NAME", read=True,
+        help="hidden activation, or one per hidden layer")  # fmt: skip
+    add("-sz", "--hidden_size", "--hidden_sizes", "--hidden_layers", dest="sizes", nargs="+", metavar="N",
+        help="neurons per hidden layer: one number for all, or a list", read=not infers)  # fmt: skip
+    add("-wp", "-w_p", "--wandb_project", dest="project", metavar="NAME", read=not infers,
+        help="W&B project; 'disabled' switches W&B off")  # fmt: skip
+    add("-we", "--wandb_entity", dest="entity", metavar="NAME", help="W&B entity (user or team)", read=not infers)
+    add("--no_wandb", dest="no_wandb", action="store_true", help="switch W&B off", read=not infers)
+    add("-mp", "--model_path", dest="model_path", metavar="FILE", read=infers,
+        help="the model to read (default: best_model.npy at the root)")  # fmt: skip
+    add("--config_path", dest="config_path", metavar="FILE", read=infers,
+        help="its configuration (default: the one beside it)")  # fmt: skip
+    if infers:
         flags.add_argument("--plots", metavar="DIR", help="write confusion matrices, bars and samples to DIR")
         flags.add_argument("--robustness", action="store_true",
                            help="also measure it on shifted, turned, resized, noisy and inverted images")  # fmt: skip
-    flags.add_argument("-m", action="store_true", dest="multirun", help="run every combination of the values given "
-                       "as comma lists; -m followed by a number is the momentum")  # fmt: skip
+    add("-m", action="store_true", dest="multirun", help="run every combination of the values given "
+        "as comma lists; -m followed by a number is the momentum", read=not infers)  # fmt: skip
     flags.add_argument("-h", "--help", action="store_true", help="this text")
     return result
 
 
-def _groups_text() -> str:
+def training_flags(flags: argparse.Namespace) -> list[str]:
+    """The flags on the command line that only training reads, by their long names."""
+    of_training = {target: names[-1] for names, target, _, _ in [*GROUP_FLAGS, *VALUE_FLAGS]}
+    of_training |= {"sizes": "--hidden_size", "project": "--wandb_project", "entity": "--wandb_entity"}
+    given = [target for target in of_training if getattr(flags, target) is not None]
+    off = (flags.project or "").lower() == "disabled"  # as it is here anyway
+    return [of_training[key] for key in given if key not in READ_BY_INFERENCE and not (key == "project" and off)]
+
+
+def _groups_text(chosen: Sequence[str] | None = None) -> str:
     lines = ["groups and their options (conf/GROUP/OPTION.yaml):"]
-    lines += [f"  {group:12} {', '.join(options(group))}" for group in [*groups(), "search/space"] if options(group)]
+    known = [*groups(), "search/space"] if chosen is None else chosen
+    lines += [f"  {group:12} {', '.join(options(group))}" for group in known if options(group)]
     return "\n".join(lines) + "\n"
 
 
@@ -119,6 +163,8 @@ def parse(arguments: Sequence[str], prog: str = "train.py") -> tuple[argparse.Na
         if token.startswith("-") and not _is_number(token) and name not in known:
             from mlp.errors import UserError
 
+            if name in INFERENCE_FLAGS:
+                raise UserError(f"{name} is a flag of inference.py, which measures a saved model")
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise UserError(f"unknown flag {name}{hint} (python {prog} --help lists the flags)")
@@ -208,15 +254,17 @@ def to_hydra(arguments: Sequence[str]) -> list[str]:
     for name in ("model_path", "config_path"):
         if getattr(flags, name) is not None:
             print(f"Note: --{name} is read by inference.py; training ignores it.", file=sys.stderr)
-    given = [_checked(word, folders) for word in given]
+    given = [_checked(literal(word, multirun), folders) for word in given]
     resume = next((word.partition("=")[2] for word in given if word.startswith("resume=")), "null")
     if resume != "null":
-        if not resume.strip("'\""):
+        directory = Path(unquoted(resume))
+        if not unquoted(resume):
             raise UserError("resume= needs a run directory: resume=outputs/...")
-        directory = Path(resume.strip("'\""))
         if not (directory / "config.yaml").is_file():
             raise UserError(f"resume={directory}: no run to continue, {directory / 'config.yaml'} does not exist")
         given.append(f"hydra.run.dir={quoted(str(directory.resolve()))}")
+        # The run has its own dataset, which need not have the keys of the default one that Hydra composes.
+        given = [f"++{word}" if word.startswith(("dataset.path=", "dataset.data_dir=")) else word for word in given]
     return [*switches, *overrides, *given]
 
 
@@ -265,8 +313,30 @@ def _sizes(words: list[str] | None, multirun: bool) -> list[str]:
 
 def quoted(value: str) -> str:
     """`value` as a text in Hydra's override grammar: a backslash only counts before a quote."""
-    escaped = re.sub(r"(\\*)(?=')", r"\1\1\\", value)
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)
     return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
+
+
+def unquoted(value: str) -> str:
+    """The text that a value of Hydra's override grammar stands for, if it is in quotes; else as it is."""
+    mark, inner = value[:1], value[1:-1]
+    ends_early = re.search(rf"(?<!\\)(\\\\)*{re.escape(mark)}", inner)  # at a mark that no backslash escapes
+    if len(value) < 2 or mark not in ("'", '"') or value[-1] != mark or ends_early:
+        return value
+    return re.sub(rf"(\\+)(?={mark}|$)", lambda slashes: "\\" * (len(slashes[1]) // 2), inner)
+
+
+def literal(word: str, multirun: bool = False) -> str:
+    """`key=value` where the value is a path or a name: taken as it is, whatever characters it has.
+
+    What is in quotes, `null`, an interpolation, and in a `multirun` a sweep, stay Hydra's.
+    """
+    key, _, value = word.partition("=")
+    if key.lstrip("+") not in TEXT_KEYS or value in ("", "null") or "${" in value or unquoted(value) != value:
+        return word
+    if multirun and ("," in value or re.match(r"[a-z]+\(", value)):
+        return word
+    return f"{key}={quoted(value)}"
 
 
 def _checked(word: str, folders: Sequence[Path]) -> str:
@@ -317,6 +387,7 @@ def completion_line(line: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> float | None:
     """Run train.py. Exits with 2 after a user's mistake, 3 after divergence, 1 after other failures."""
+    streams.open_closed()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if {"-h", "--help"} & set(arguments):
         parser("train.py").print_help()

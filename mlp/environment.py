@@ -5,6 +5,7 @@ import platform
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ def _processor() -> str:
         return platform.processor()
 
 
+@cache  # the source that this process has loaded
 def git_commit() -> str | None:
     """The commit of the source, with "+changes" if files differ from it; None outside a repository."""
     try:

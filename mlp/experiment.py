@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,14 +22,15 @@ from mlp import environment
 from mlp.best_model import copy_model, make_room, save_model
 from mlp.config import build, check_type
 from mlp.data import Augmentation, Dataset, Samples
-from mlp.errors import Diverged, UserError
+from mlp.data.pictures import PICTURE_SHAPES, is_picture
+from mlp.errors import CallbackFailed, Diverged, UserError
 from mlp.files import write_json
 from mlp.nn import MLP, Activation, Initializer, Loss, Normalization, Optimizer, Schedule
-from mlp.report.painter import Painter
 from mlp.settings import claim, discard_if_empty, save_config, settle, shown
 from mlp.training import Callback, Run, Trainer, evaluate, random_streams
 from mlp.training.callbacks import EarlyStopping, GradientNorms, MetricsFile, OnBestEpoch, Progress
 from mlp.training.checkpoint import Checkpoint, resume
+from mlp.training.guards import Named, Tracker
 from mlp.training.predictions import predictions, save_predictions
 
 log = logging.getLogger(__name__)
@@ -60,22 +62,33 @@ def run(cfg: DictConfig, further: Sequence[Callback] = ()) -> float | None:
 
 
 class Painting(Callback):
-    """Starts the painter after the first epoch, if those to come leave it the time to load; ends it with the run.
+    """Draws the plots at the end of a run, before the tracker copies them.
 
-    It comes after the callback that writes metrics.csv.
+    `beside`: in a second process, which starts after the first epoch if those to come leave it the time to load. In
+    a multirun the other cores are not idle.
     """
 
     LOADING = 0.5  # seconds
 
-    def __init__(self, painter: Painter) -> None:
-        self.painter = painter
+    def __init__(self, beside: bool) -> None:
+        from mlp.report.painter import Painter
+
+        self.painter, self.beside = Painter(), beside
 
     def on_epoch_end(self, run: Run) -> None:
-        if (run.epochs - run.epoch) * run.metrics["seconds"] > self.LOADING:
+        if self.beside and (run.epochs - run.epoch) * run.metrics["seconds"] > self.LOADING:
             self.painter.start(run.directory)
 
     def on_run_end(self, run: Run) -> None:
-        self.painter.close()
+        try:
+            if run.history and run.status in ("completed", "pruned", "diverged") and not self.painter.draw():
+                from mlp.report.run_plots import draw_run
+
+                draw_run(run.directory)
+        except Exception:  # a picture is no reason to lose a run; `python -m mlp.report run DIR` draws it again
+            log.exception("The plots could not be drawn.")
+        finally:
+            self.painter.close()
 
 
 @dataclass(frozen=True)
@@ -101,6 +114,7 @@ class Parts:
         check_type("seed", config["seed"], int)
         if config["seed"] < 0:
             raise UserError(f"seed must be an integer >= 0. Got {config['seed']}")
+        check_type("plots", config["plots"], bool | None)
         kinds = {
             "dataset": Dataset,
             "augment": Augmentation,
@@ -123,17 +137,17 @@ class Parts:
             rng=random_streams(config["seed"])["init"],
         )
         trainer = build(config["training"], "training", Trainer)
+        trainer.check_monitor(objects["dataset"].validation_fraction > 0, config["resume"] is not None)
         if trainer.batch_size < (least := objects["normalization"].least_batch):
             raise UserError(
                 f"training.batch_size must be >= {least} with normalization={objects['normalization'].name}. "
                 f"Got {trainer.batch_size}"
             )
         augment, shape = objects["augment"], objects["dataset"].image_shape
-        if augment.needs_images and len(shape) not in (2, 3):
+        if augment.needs_images and not is_picture(shape):
             raise UserError(
-                f"augment changes images, (height, width) or (height, width, channels), but samples of "
-                f"{objects['dataset'].name} are {shape or (objects['dataset'].num_features,)}: choose augment=none "
-                f"or augment=mixup"
+                f"augment changes images: samples {PICTURE_SHAPES}. Those of {objects['dataset'].name} are "
+                f"{shape or (objects['dataset'].num_features,)}: choose augment=none or augment=mixup"
             )
         callbacks = {f"training.callbacks.{name}": callback for name, callback in trainer.callbacks.items()}
         for path, callback in {"tracker": objects["tracker"], **callbacks}.items():
@@ -148,10 +162,11 @@ def _run(directory: Path, config: dict[str, Any], parts: Parts, further: Sequenc
     state = Run(directory, config, network, parts.optimizer, parts.schedule, random)
     with state.timed("data"):
         train, validation = parts.dataset.split(random["split"])
-    painter = Painter()
-    state.callbacks = [*further, *callbacks(parts)]
-    if HydraConfig.get().mode == RunMode.RUN:  # in a multirun the other cores are not idle
-        state.callbacks = [*state.callbacks, Painting(painter)]
+        state.data_sha256 = parts.dataset.sha256
+    trainer.check_monitor(len(validation) > 0, config["resume"] is not None)  # a share may be too small for a sample
+    single = HydraConfig.get().mode == RunMode.RUN
+    plots = single if config["plots"] is None else config["plots"]
+    state.callbacks = [*further, *callbacks(parts, [Painting(beside=single)] if plots else [])]
     if config["resume"]:
         resume(state)
         if trainer.epochs < state.epoch:
@@ -172,7 +187,7 @@ def _run(directory: Path, config: dict[str, Any], parts: Parts, further: Sequenc
         failure = error
         state.status, state.exit_code = _outcome(error)
         state.stop_reason = str(error) or type(error).__name__
-    _conclude(state, parts, painter, started_at, time.perf_counter() - started)
+    _conclude(state, parts, started_at, time.perf_counter() - started)
     if failure is not None:
         _explain(failure, state)
     scores = (100 * state.summary[f"test_{name}"] for name in ("accuracy", "precision", "recall", "f1"))
@@ -196,7 +211,7 @@ def _outcome(error: BaseException) -> tuple[str, int]:
 
 def _explain(failure: BaseException, state: Run) -> NoReturn:
     """Say how to go on after `failure`, and pass it on."""
-    go_on = f"Continue with: python train.py resume={shown(state.directory)}"
+    go_on = f"Continue with: python train.py {shlex.quote(f'resume={shown(state.directory)}')}"
     if isinstance(failure, KeyboardInterrupt):
         log.warning("Interrupted in epoch %d. %s", state.epoch + 1, go_on)
         raise SystemExit(state.exit_code) from failure
@@ -207,10 +222,13 @@ def _explain(failure: BaseException, state: Run) -> NoReturn:
     raise failure
 
 
-def callbacks(parts: Parts) -> list[Callback]:
-    """The run's callbacks in their order: measure, decide, keep, then tell."""
+def callbacks(parts: Parts, painting: Sequence[Callback] = ()) -> list[Callback]:
+    """The run's callbacks in their order: measure, decide, keep, draw, then tell."""
     trainer = parts.trainer
-    chosen: list[Callback] = [*trainer.callbacks.values()]
+    chosen: list[Callback] = [
+        Named(callback, f"training.callbacks.{name} ({type(callback).__name__})")
+        for name, callback in trainer.callbacks.items()
+    ]
     if trainer.gradient_norm_every:
         chosen.append(GradientNorms(trainer.gradient_norm_every))
     if trainer.patience is not None:
@@ -220,7 +238,8 @@ def callbacks(parts: Parts) -> list[Callback]:
         MetricsFile(),
         OnBestEpoch(lambda run: save_model(run, parts)),
         Checkpoint(trainer.checkpoint_every),
-        parts.tracker,
+        *painting,
+        Tracker(parts.tracker, f"The tracker {type(parts.tracker).__name__}"),
         Progress(),
     ]
 
@@ -232,6 +251,10 @@ def _introduce(parts: Parts, num_train: int, num_validation: int) -> None:
         parts.dataset.name, f"{num_train:,}", f"{num_validation:,}", "-".join(map(str, network.sizes)),
         f"{network.theta.size:,}", network.dtype,
     )  # fmt: skip
+    if not num_validation and parts.trainer.monitor.startswith("val_"):
+        log.info("Note: without validation data no epoch can be called the best; the last one is kept.")
+    for note in parts.dataset.notes():
+        log.warning("Note: %s.", note)
     hidden = network.hidden_sizes
     if len(hidden) > GUIDELINE_LAYERS or max(hidden, default=0) > GUIDELINE_NEURONS:
         log.warning(
@@ -259,17 +282,18 @@ def _evaluate_best(state: Run, parts: Parts, train: Samples, validation: Samples
     copy_model(state.directory, state.config["save"])
 
 
-def _conclude(state: Run, parts: Parts, painter: Painter, started_at: datetime, seconds: float) -> None:
-    """Write summary.json and the plots, and tell the callbacks. Nothing here may hide how the run ended."""
+def _conclude(state: Run, parts: Parts, started_at: datetime, seconds: float) -> None:
+    """Write summary.json, and tell the callbacks. Nothing here may hide how the run ended."""
     training_seconds = sum(row["seconds"] for row in state.history)
     state.summary |= {
         "status": state.status,
         "reason": state.stop_reason,
         "dataset": parts.dataset.name,
+        "data_sha256": state.data_sha256,
         "epochs": state.epoch,
         "steps": state.step,
         "best_epoch": state.best_epoch,
-        "monitor": parts.trainer.monitor,
+        "monitor": parts.trainer.monitor if state.best_value is not None else None,
         "best_value": state.best_value,
         "num_parameters": int(state.network.theta.size),
         "started": started_at.isoformat(timespec="seconds"),
@@ -282,25 +306,18 @@ def _conclude(state: Run, parts: Parts, painter: Painter, started_at: datetime, 
         write_json(state.directory / "summary.json", state.summary)
     except OSError as error:
         log.error("summary.json could not be written: %s", error)
+    with ExitStack() as stack:  # all of them are told, also after Ctrl-C in the middle of a picture
+        for callback in reversed(state.callbacks):
+            stack.callback(_tell_end, callback, state)
+
+
+def _tell_end(callback: Callback, state: Run) -> None:
     try:
-        if state.history and state.status in ("completed", "pruned", "diverged"):
-            _draw(state.directory, painter)
-    finally:  # also after Ctrl-C in the middle of a picture
-        for callback in state.callbacks:
-            try:
-                callback.on_run_end(state)
-            except Exception:
-                log.exception("%s failed at the end of the run.", type(callback).__name__)
-
-
-def _draw(directory: Path, painter: Painter) -> None:
-    try:
-        if not painter.draw():
-            from mlp.report.run_plots import draw_run
-
-            draw_run(directory)
-    except Exception:  # a picture is no reason to lose a run; `python -m mlp.report run DIR` draws it again
-        log.exception("The plots could not be drawn.")
+        callback.on_run_end(state)
+    except CallbackFailed as error:
+        log.error("%s", error)
+    except Exception:
+        log.exception("%s failed at the end of the run.", type(callback).__name__)
 
 
 @contextmanager

@@ -18,10 +18,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mlp import cli, experiment
 from mlp.conf_files import CONF
-from mlp.errors import Diverged, UserError, unknown
+from mlp.errors import CallbackFailed, Diverged, UserError, unknown
 
 ENGINES = {"joblib": "joblib", "ray": "ray", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # their extras
-EXPECTED = (UserError, Diverged, OSError, HydraException, OmegaConfBaseException)
+EXPECTED = (UserError, Diverged, CallbackFailed, OSError, HydraException, OmegaConfBaseException)
 
 
 def launch(arguments: Sequence[str]) -> float | None:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlp import blas, cli
+from mlp import blas, cli, streams
 
 if TYPE_CHECKING:
     from mlp.experiment import Parts
@@ -34,6 +34,7 @@ BAR = 30  # characters
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Exits as train.py does: with 2 after a user's mistake, 3 after divergence, 1 after other failures."""
+    streams.open_closed()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if {"-h", "--help"} & set(arguments):
         parser = cli.parser(PROGRAM, EXAMPLES)
@@ -42,7 +43,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     blas.prepare()
     from mlp import launch, settings
-    from mlp.errors import tell
     from mlp.experiment import Parts
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")  # to stderr
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         overrides = _overrides(arguments)
         parts = Parts.build(settings.plain(launch.compose(overrides)))
-        tell(report(parts, *measure(parts)))
+        streams.tell(report(parts, *measure(parts)))
     except launch.EXPECTED as error:
         launch.fail(error, overrides)
 

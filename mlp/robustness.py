@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from mlp.data.augmentation import CHUNK, interpolate
+from mlp.data.pictures import as_pictures
 from mlp.errors import UserError
 from mlp.nn.types import Array, Labels
 
@@ -33,18 +34,16 @@ def changed_images(X: Array, shape: Image, rng: np.random.Generator) -> Iterator
 
 def moved(X: Array, shape: Image, shift: tuple[float, float] = (0, 0), angle: float = 0, zoom: float = 1) -> Array:
     """The images shifted by (columns, rows), turned by `angle` and enlarged `zoom` times about their middle."""
-    height, width, *channels = shape
+    pictures, out = as_pictures(X, shape), np.empty(X.shape, X.dtype)
+    changed, (_, height, width, _) = as_pictures(out, shape), pictures.shape
     row, column = np.meshgrid(np.arange(height) - (height - 1) / 2, np.arange(width) - (width - 1) / 2, indexing="ij")
     cos, sin = np.cos(angle) / zoom, np.sin(angle) / zoom
     x = (cos * column - sin * row).ravel() + (width - 1) / 2 - shift[0]
     y = (sin * column + cos * row).ravel() + (height - 1) / 2 - shift[1]
-    out = np.empty_like(X)
     for start in range(0, len(X), CHUNK):
-        part, changed = X[start : start + CHUNK], out[start : start + CHUNK]
-        pictures, all_of_them = (len(part), height, width, *(channels or [1])), (len(part), 1)
-        interpolate(
-            part.reshape(pictures), np.tile(x, all_of_them), np.tile(y, all_of_them), changed.reshape(pictures)
-        )
+        part = pictures[start : start + CHUNK]
+        all_of_them = (len(part), 1)
+        interpolate(part, np.tile(x, all_of_them), np.tile(y, all_of_them), changed[start : start + CHUNK])
     return out
 
 

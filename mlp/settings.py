@@ -5,8 +5,10 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,13 @@ from mlp.files import atomic_write, remove_leftovers
 
 log = logging.getLogger(__name__)
 
+#: Where the data are; their content may not change, which the checkpoint knows.
+DATA_PLACES = ("dataset.path", "dataset.data_dir")
 #: What may be changed when a run is continued; everything else is the run's own.
-CHANGEABLE = ("training.epochs", "training.patience", "training.checkpoint_every", "tracker", "save")
+CHANGEABLE = (
+    *("training.epochs", "training.patience", "training.checkpoint_every", "tracker", "save", "plots"),
+    *DATA_PLACES,
+)
 
 
 def settle(cfg: DictConfig, directory: Path) -> dict[str, Any]:
@@ -40,12 +47,11 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     do not exist."""
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     config.pop("search", None)  # a trial is the same run whoever asked for it
-    known = [str(key) for key in OmegaConf.load(CONF / "config.yaml") if key not in ("defaults", "hydra")]
-    known += groups()
     for key in config:
-        if key not in known:
-            raise UserError(unknown("key", key, known))
+        if key not in known_keys():
+            raise UserError(unknown("key", key, known_keys()))
     _check_presence(config)
+    config.setdefault("plots", None)  # older runs, which may be resumed, know nothing of it
     for name, value in config["coefficients"].items():
         if value is None:
             continue
@@ -56,6 +62,13 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
             log.info("Note: %s has no coefficient %s; the value %s is ignored.", optimizer, name, value)
         config["coefficients"][name] = None
     return config
+
+
+@cache
+def known_keys() -> list[str]:
+    """The keys of a configuration's top level."""
+    keys = OmegaConf.load(CONF / "config.yaml")
+    return [*(str(key) for key in keys if key not in ("defaults", "hydra")), *groups()]
 
 
 def _check_presence(config: Mapping[str, Any]) -> None:
@@ -98,7 +111,8 @@ def claim(directory: Path, config: Mapping[str, Any]) -> Iterator[None]:
         else:
             if (directory / "config.yaml").exists():
                 raise UserError(
-                    f"{directory} already holds a run. Continue it with resume={directory}, or choose another one"
+                    f"{directory} already holds a run. Continue it with {shlex.quote(f'resume={directory}')}, or "
+                    f"choose another one"
                 )
             with atomic_write(directory / "overrides.yaml", "w") as file:
                 file.write(OmegaConf.to_yaml(HydraConfig.get().overrides.task))

@@ -1,37 +1,41 @@
 """Shared by all tests: one BLAS thread, no network, and `train` / `infer`, which run the real programs."""
 
+import fcntl
+import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from forks import FORKS, python
 
 from mlp import blas
 
 blas.prepare()  # before NumPy is imported: as the programs do, and the test workers share the cores
+
+from runs import plotless  # noqa: E402
+
 os.environ["WANDB_MODE"] = "offline"
 os.environ.pop("WANDB_API_KEY", None)
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forks_end() -> Iterator[None]:
+    yield
+    FORKS.close()
+
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def _command(script: str, cwd: Path) -> Command:
     def run(*arguments: str, timeout: float = 120, env: dict[str, str] | None = None, check: bool = False):
-        result = subprocess.run(
-            [sys.executable, str(ROOT / script), *arguments],
-            cwd=cwd,
-            env={**os.environ, **(env or {})},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        words = plotless(arguments) if script == "train.py" else arguments
+        result = python(str(ROOT / script), *words, cwd=cwd, env={**os.environ, **(env or {})}, timeout=timeout)
         if check and result.returncode:
             pytest.fail(f"{script} {' '.join(arguments)}\n{result.stdout}\n{result.stderr}")
         return result
@@ -41,7 +45,8 @@ def _command(script: str, cwd: Path) -> Command:
 
 @pytest.fixture
 def train(tmp_path: Path) -> Command:
-    """Run train.py in an empty folder: `train("-d", "digits", "-e", "1")`; check=True fails on a non-zero exit."""
+    """Run train.py in an empty folder, without plots: `train("-d", "digits", "-e", "1")`; check=True fails on a
+    non-zero exit."""
     return _command("train.py", tmp_path)
 
 
@@ -51,15 +56,50 @@ def infer(tmp_path: Path) -> Command:
     return _command("inference.py", tmp_path)
 
 
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A directory for reading, which the first test worker that needs it makes for all of them."""
+    base = factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    place = base / name
+    with (base / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (place / "made").exists():
+            place.mkdir(exist_ok=True)
+            make(place)
+            (place / "made").touch()
+    return place
+
+
+@pytest.fixture(scope="session")
+def quick_studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the small version of all ten studies was run on digits: `report/`, `multirun_outputs/`, `ended.json`."""
+
+    def make(place: Path) -> None:
+        words = ["-m", "mlp.report", "studies", "-d", "digits", "--quick"]
+        ended = python(*words, cwd=place, timeout=600, env={**os.environ, "WANDB_MODE": "disabled"})
+        ended_as = {"code": ended.returncode, "out": ended.stdout, "err": ended.stderr}
+        (place / "ended.json").write_text(json.dumps(ended_as))
+
+    return once(tmp_path_factory, "studies", make)
+
+
 @pytest.fixture(scope="session")
 def digits_search(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a real search on digits, for reading: two trials of three that reach something, on two seeds
     each, and one that diverges. Tests that change something copy it."""
-    cwd = tmp_path_factory.mktemp("search")
     words = ["-m", "dataset=digits", "tracker=none", "training.epochs=1", "training.batch_size=128", "optimizer=sgd"]
-    words += ["optimizer.learning_rate=0.001,0.1,1e30", "search.seeds=2", "search.name=small", "search.workers=2"]
-    _command("train.py", cwd)(*words, check=True)
-    return cwd / "multirun_outputs" / "small"
+    words += [
+        "optimizer.learning_rate=0.001,0.1,1e30",
+        "search.seeds=2",
+        "search.name=small",
+        "search.workers=2",
+        "plots=null",
+    ]
+
+    def make(place: Path) -> None:
+        _command("train.py", place)(*words, check=True)
+
+    return once(tmp_path_factory, "search", make) / "multirun_outputs" / "small"
 
 
 @pytest.fixture

@@ -6,12 +6,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from forks import python
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMES = ("seconds", "samples_per_second")  # the columns that no two runs share
@@ -76,9 +77,20 @@ def start(
     cwd: Path, *arguments: str, strike: Strike | None = None, root: Path = ROOT, **popen: Any
 ) -> subprocess.Popen[str]:
     """Start train.py in `cwd`, with its output in pipes unless `popen` says otherwise."""
-    program = ["-c", SABOTEUR, strike.function, str(strike.count), strike.signal, strike.once] if strike else []
     popen = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL, "text": True} | popen
-    return subprocess.Popen([sys.executable, *program, str(root / "train.py"), *arguments], cwd=cwd, **popen)
+    return subprocess.Popen([sys.executable, *_program(root, strike), *plotless(arguments)], cwd=cwd, **popen)
+
+
+def plotless(arguments: Sequence[str]) -> list[str]:
+    """Words of train.py for a run without plots, which take most of a short run's time, unless they say otherwise."""
+    decided = any(word.startswith("plots=") or word in ("--info", "--hydra-help") for word in arguments)
+    return [*arguments, *([] if decided else ["plots=false"])]
+
+
+def _program(root: Path, strike: Strike | None) -> list[str]:
+    """train.py, or what runs it up to the strike."""
+    program = ["-c", SABOTEUR, strike.function, str(strike.count), strike.signal, strike.once] if strike else []
+    return [*program, str(root / "train.py")]
 
 
 def finish(process: subprocess.Popen[str], timeout: float = 120) -> Ended:
@@ -90,9 +102,13 @@ def finish(process: subprocess.Popen[str], timeout: float = 120) -> Ended:
     return Ended(process.returncode, out, err)
 
 
-def run(cwd: Path, *arguments: str, code: int = 0, **further: Any) -> Ended:
-    """Run train.py to its end, which must be exit code `code`."""
-    ended = finish(start(cwd, *arguments, **further))
+def run(cwd: Path, *arguments: str, code: int = 0, strike: Strike | None = None, **popen: Any) -> Ended:
+    """Run train.py to its end, which must be exit code `code`: in a fork, or with `popen` in a real process."""
+    if popen:
+        ended = finish(start(cwd, *arguments, strike=strike, **popen))
+    else:
+        done = python(*_program(ROOT, strike), *plotless(arguments), cwd=cwd)
+        ended = Ended(done.returncode, done.stdout, done.stderr)
     assert ended.code == code, f"exit code {ended.code}, not {code}\n{ended.out}\n{ended.err}"
     return ended
 

@@ -1,6 +1,7 @@
 """Real searches for the tests: their record, read by Optuna itself, and what must hold for it at the end."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -21,12 +22,12 @@ DIRECTORY = Path("multirun_outputs/s")
 FILES = (
     *("config.yaml", "overrides.yaml", "metrics.csv", "best_model.npy", "best_config.json", "checkpoint.npz"),
     *("predictions.npz", "summary.json", "train.log"),
-    *(f"plots/{name}.png" for name in ("curves", "confusion_counts", "confusion_normalised", "per_class", "samples")),
 )
 
 
-def trials(directory: Path, name: str = "s") -> list[FrozenTrial]:
+def trials(directory: Path) -> list[FrozenTrial]:
     """All trials of a search, those that are lost too."""
+    name = json.loads((directory / "search.json").read_text())["study"]
     storage = JournalStorage(JournalFileBackend(str(directory / "journal.log")))
     return optuna.load_study(study_name=name, storage=storage).trials
 

@@ -14,6 +14,7 @@ SOURCES = sorted([*(ROOT / "mlp").rglob("*.py"), ROOT / "train.py", ROOT / "infe
 #: A room, and what of this project it may import beside itself. What is not named here is free.
 MAY_IMPORT = {
     "mlp.nn": (),
+    "mlp.streams": (),
     "mlp.files": ("mlp.errors",),
     "mlp.errors": ("mlp.nn.naming",),
     "mlp.data": ("mlp.nn", "mlp.files", "mlp.errors"),
@@ -30,6 +31,7 @@ MAY_IMPORT = {
         "mlp.environment",
         "mlp.training",
         "mlp.errors",
+        "mlp.streams",
     ),
     # It runs experiments, many of them.
     "mlp.search": (
@@ -40,9 +42,11 @@ MAY_IMPORT = {
         "mlp.best_model",
         "mlp.experiment",
         "mlp.environment",
+        "mlp.report.run_plots",  # of the best trial
         "mlp.settings",
         "mlp.files",
         "mlp.errors",
+        "mlp.streams",
     ),
     # Reports read run directories: files, never the objects of a run. A saved model is a file too.
     "mlp.report": (
@@ -56,6 +60,7 @@ MAY_IMPORT = {
         "mlp.tracking.session",  # to publish the studies
         "mlp.files",
         "mlp.errors",
+        "mlp.streams",
     ),
 }
 

@@ -333,6 +333,11 @@ def test_paths_that_only_inference_reads_are_noted_and_change_nothing(capsys: py
     assert "--config_path is read by inference.py" in notes
 
 
+@pytest.mark.parametrize("flag", ["--plots=x", "--robustness"])
+def test_a_flag_that_only_inference_knows_is_refused_with_its_program(flag: str) -> None:
+    assert "is a flag of inference.py" in refusal(f"-e 3 {flag}")
+
+
 def test_both_programs_take_the_same_flags() -> None:
     train, infer = (set(cli.parser(prog)._option_string_actions) for prog in ("train.py", "inference.py"))
     assert infer - train == {"--plots", "--robustness"}

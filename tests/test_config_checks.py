@@ -1,45 +1,19 @@
 """A mistake on the command line ends with code 2 and one message that helps, and leaves nothing behind."""
 
-import json
 import shlex
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import ROOT
+from forks import python
 
 RUN = "-d digits -e 1 --no_wandb"  # so that a mistake which passes unseen ends soon
 OPTIMIZERS = ["adam", "momentum", "nadam", "nag", "rmsprop", "sgd"]
 
-# train.py in a process of its own for every command line, but forked after the imports, which take most of the time.
-FORKS = """
-import json, os, sys
-import mlp.launch
-from mlp.cli import main
-
-for line in sys.stdin:
-    place, *arguments = json.loads(line)
-    if child := os.fork():
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-        continue
-    for descriptor, name in enumerate(("/dev/null", place + ".out", place + ".err")):
-        os.dup2(os.open(name, os.O_RDWR | os.O_CREAT, 0o644), descriptor)
-    os.chdir(place)
-    sys.argv = ["train.py", *arguments]
-    sys.exit(main() and None)
-"""
-
 Train = Callable[[str], subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-c", FORKS]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        yield process
 
 
 @pytest.fixture
@@ -50,17 +24,11 @@ def place(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def train(forks: subprocess.Popen[str], place: Path) -> Train:
+def train(place: Path) -> Train:
     """Run train.py in `place` with RUN and a command line."""
 
     def run(line: str) -> subprocess.CompletedProcess[str]:
-        arguments = [*shlex.split(RUN), *shlex.split(line)]
-        assert forks.stdin
-        assert forks.stdout
-        print(json.dumps([str(place), *arguments]), file=forks.stdin, flush=True)
-        code = int(forks.stdout.readline())
-        out, err = (place.with_suffix(suffix).read_text() for suffix in (".out", ".err"))
-        return subprocess.CompletedProcess(arguments, code, out, err)
+        return python(str(ROOT / "train.py"), *shlex.split(RUN), *shlex.split(line), cwd=place)
 
     return run
 
@@ -134,6 +102,8 @@ MISTAKES = {
     "-o momentum -m 1.5": ["momentum", "< 1", "1.5"],
     "dataset.validation_fraction=1": ["validation_fraction", "[0, 1)", "1"],
     "training.monitor=val_f2": ["monitor", "val_f1", "train_loss", "'val_f2'"],
+    "training.patience=2 dataset.validation_fraction=0": ["training.patience=2", "validation_fraction", "train_loss"],
+    "training.monitor=val_loss dataset.validation_fraction=0": ["training.monitor=val_loss", "validation_fraction"],
     "model.dtype=float16": ["dtype", "float32", "float64", "'float16'"],
     # lists of the wrong length
     "-nhl 3 -sz 64 32": ["hidden_sizes", "2", "[64, 32]", "num_layers", "3"],

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from mlp.data import MNIST
-from mlp.data.cache import cache_directory, cached
+from mlp.data.cache import cache_directory, cached, content_sha256
 
 CONTENT = np.arange(12, dtype=np.uint8).reshape(3, 4)
 
@@ -63,6 +63,9 @@ def test_images_of_mnist_are_mapped(cache: Path) -> None:
         lambda whole: whole[:-1],
         lambda whole: whole + b"\0",
         lambda whole: whole.replace(b"descr", b"d\0scr"),
+        lambda whole: whole.replace(b"\x05\x06\x07", b"\x05\x05\x07"),
+        lambda whole: whole[:-1] + b"?",
+        np.zeros((3, 4), np.uint8),
         np.zeros((3, 5), np.uint8),
         np.zeros((3, 4), np.float32),
         np.zeros(12, np.uint8),
@@ -84,6 +87,20 @@ def test_damaged_cache_file_is_rebuilt_silently(
     assert decoder.calls == 1
     assert path.read_bytes() == whole
     assert not caplog.records
+
+
+def test_a_file_that_changes_after_it_was_opened_is_checked_anew(cache: Path) -> None:
+    cached("numbers", (3, 4), Decoder())
+    content = (cache / "numbers.npy").read_bytes()
+    (cache / "numbers.npy").write_bytes(content.replace(b"\x05\x06\x07", b"\x05\x05\x07"))
+    np.testing.assert_array_equal(cached("numbers", (3, 4), Decoder()), CONTENT)
+
+
+@pytest.mark.usefixtures("cache")
+def test_checksum_of_a_cached_array_is_that_of_its_bytes_in_every_view() -> None:
+    array = cached("numbers", (3, 4), Decoder())
+    for view in (array, array.reshape(2, 6), array[:2], array[::-1], array[:, :2], array.view(np.int16), array.T):
+        assert content_sha256(view) == hashlib.sha256(view.tobytes()).hexdigest()
 
 
 def test_any_length_is_accepted_where_the_shape_leaves_it_open(cache: Path) -> None:
@@ -154,7 +171,7 @@ def test_processes_that_decode_at_once_do_no_harm(tmp_path: Path) -> None:
     assert errors == ""
     files = sorted((tmp_path / "cache").iterdir())
     assert [path.suffix for path in files] == [".npy", ".npy"]
-    images = files[0].read_bytes()[-60_000 * 784 :]
+    images = files[0].read_bytes()[-60_000 * 784 - 32 : -32]  # the checksum follows
     assert {answer[0].split()[0] for answer in answers} == {hashlib.md5(images).hexdigest()}
 
 

@@ -168,16 +168,27 @@ def test_damaged_batch_is_named(tmp_path: Path, content: bytes) -> None:
 
 
 def test_missing_batch_is_named(tmp_path: Path) -> None:
-    folder = write_batches(tmp_path / "mine")
+    folder = write_batches(tmp_path / ".keras" / "datasets" / LAYOUTS[0])
     (folder / "data_batch_4").unlink()
     with pytest.raises(UserError, match=r"incomplete.*data_batch_4"):
-        CIFAR10(data_dir=str(folder)).split(np.random.default_rng(0))
+        CIFAR10().split(np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("name", ["data_batch_4", "test_batch"])
+def test_a_folder_that_is_given_must_hold_all_batches_itself(tmp_path: Path, name: str) -> None:
+    write_batches(tmp_path / ".keras" / "datasets" / LAYOUTS[0])
+    folder = write_batches(tmp_path / "mine")
+    (folder / name).unlink()
+    with pytest.raises(UserError, match=rf"dataset\.data_dir=\S*/mine does not hold {name}"):
+        CIFAR10(data_dir=str(folder))
+    with pytest.raises(UserError, match=r"nowhere does not exist"):
+        CIFAR10(data_dir=str(tmp_path / "nowhere"))
 
 
 def test_split_does_not_need_the_test_batch(tmp_path: Path) -> None:
-    folder = write_batches(tmp_path / "mine")
+    folder = write_batches(tmp_path / ".keras" / "datasets" / LAYOUTS[0])
     (folder / "test_batch").unlink()
-    assert len(CIFAR10(data_dir=str(folder)).split(np.random.default_rng(0))[0]) == 90
+    assert len(CIFAR10().split(np.random.default_rng(0))[0]) == 90
 
 
 def test_missing_everywhere_tells_the_ways_to_get_it(tmp_path: Path) -> None:

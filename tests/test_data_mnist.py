@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mlp.data import MNIST, FashionMNIST, Samples
+from mlp.data import MNIST, FashionMNIST, Samples, idx
 from mlp.data.idx import IDXDataset
 from mlp.errors import UserError
 
@@ -99,23 +99,68 @@ def test_parts_stay_unsigned_bytes_and_share_their_memory() -> None:
     assert not set(train.rows) & set(validation.rows)
 
 
-def test_split_works_without_the_test_files(tmp_path: Path) -> None:
-    folder = tmp_path / "data" / "mnist"
+def linked(folder: Path, *patterns: str, name: str = "mnist") -> Path:
     folder.mkdir(parents=True)
-    for file in ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"):
-        shutil.copy(DATA / "mnist" / file, folder)
-    dataset = MNIST(data_dir=str(tmp_path / "data"))
+    for pattern in patterns or ("*.gz",):
+        for file in (DATA / name).glob(pattern):
+            (folder / file.name).symlink_to(file)
+    return folder
+
+
+def test_split_works_without_the_test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    linked(tmp_path / "data" / "mnist", "train-*")
+    monkeypatch.setattr(idx, "REPOSITORY_DATA", tmp_path / "data")
+    dataset = MNIST()
     assert len(dataset.split(np.random.default_rng(0))[0]) == 54_000
     with pytest.raises(UserError, match="t10k-images"):
         dataset.test()
 
 
+def test_a_folder_that_is_given_and_does_not_exist_is_refused(tmp_path: Path) -> None:
+    MNIST().test()  # in the cache, which does not matter
+    with pytest.raises(UserError, match=r"dataset\.data_dir=\S*/nowhere does not exist"):
+        MNIST(data_dir=str(tmp_path / "nowhere"))
+
+
+def test_a_folder_that_is_given_must_hold_the_files_of_both_parts(tmp_path: Path) -> None:
+    folder = linked(tmp_path / "mine", "train-*")
+    with pytest.raises(UserError, match=r"dataset\.data_dir=\S*/mine does not hold t10k-images-idx3-ubyte\[\.gz\]"):
+        MNIST(data_dir=str(folder))
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_a_folder_that_is_given_is_read_whatever_the_cache_holds(tmp_path: Path, part: str) -> None:
+    for fill in (MNIST().load, FashionMNIST().load):
+        fill(part)  # type: ignore[operator]
+    folder = linked(tmp_path / "mine", name="fashion_mnist")
+    with pytest.raises(UserError, match=r"mine/train-images-idx3-ubyte\.gz is damaged or another dataset"):
+        MNIST(data_dir=str(folder)).load(part)  # type: ignore[arg-type]
+    right = linked(tmp_path / "right")
+    np.testing.assert_array_equal(MNIST(data_dir=str(right)).load("test")[1], MNIST().load("test")[1])
+
+
+def test_a_damaged_test_file_of_a_given_folder_is_noticed_before_the_training(folder: Path) -> None:
+    damaged_by(flip, plain(folder))
+    with pytest.raises(UserError, match=r"t10k-images-idx3-ubyte is damaged"):
+        MNIST(data_dir=str(folder)).split(np.random.default_rng(0))
+
+
+def test_a_cache_file_of_the_right_name_with_other_content_is_not_believed(tmp_path: Path) -> None:
+    expected = MNIST().load("test")[0].copy()
+    (path,) = (tmp_path / "cache").glob("mnist-t10k-images*")
+    content = path.read_bytes()
+    path.write_bytes(content[:5000] + b"!" + content[5001:])
+    np.testing.assert_array_equal(MNIST().load("test")[0], expected)
+    np.save(path, np.zeros((10_000, 28, 28), np.uint8))
+    np.testing.assert_array_equal(MNIST().load("test")[0], expected)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A data_dir with the test files of MNIST, to be damaged."""
+    """A data_dir with the files of MNIST, to be damaged."""
     folder = tmp_path / "mine" / "mnist"
     folder.mkdir(parents=True)
-    for file in (DATA / "mnist").glob("t10k-*"):
+    for file in (DATA / "mnist").glob("*.gz"):
         shutil.copy(file, folder)
     return folder
 
@@ -188,59 +233,72 @@ def test_plain_files_are_read_and_data_dir_may_be_the_folder_itself(folder: Path
     assert len(MNIST(data_dir=str(folder)).test()) == 10_000
 
 
-def nowhere(tmp_path: Path) -> str:
-    return str(tmp_path / "nowhere")
+def use_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the cache nor the repository's data."""
+    shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+    monkeypatch.setattr(idx, "REPOSITORY_DATA", tmp_path / "nowhere")
 
 
-def write_keras_npz(tmp_path: Path, x_test: np.ndarray) -> None:
+def write_keras_npz(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, x_test: np.ndarray) -> None:
     path = tmp_path / "keras" / "datasets" / "mnist.npz"
     path.parent.mkdir(parents=True)
     np.savez(path, x_test=x_test, y_test=MNIST().test().y.astype(np.uint8))
-    shutil.rmtree(tmp_path / "cache")
+    use_nothing(tmp_path, monkeypatch)
 
 
-def test_mnist_is_read_from_what_keras_has_downloaded(tmp_path: Path) -> None:
+def test_mnist_is_read_from_what_keras_has_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = np.array(MNIST().test().x)
-    write_keras_npz(tmp_path, expected.reshape(-1, 28, 28))
-    np.testing.assert_array_equal(MNIST(data_dir=nowhere(tmp_path)).test().x, expected)
+    write_keras_npz(tmp_path, monkeypatch, expected.reshape(-1, 28, 28))
+    np.testing.assert_array_equal(MNIST().test().x, expected)
 
 
-def test_damage_in_what_keras_has_downloaded_is_noticed(tmp_path: Path) -> None:
+def test_damage_in_what_keras_has_downloaded_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     damaged = np.array(MNIST().test().x).reshape(-1, 28, 28)
     damaged[0, 0, 0] ^= 1
-    write_keras_npz(tmp_path, damaged)
+    write_keras_npz(tmp_path, monkeypatch, damaged)
     with pytest.raises(UserError, match=r"mnist\.npz is damaged"):
-        MNIST(data_dir=nowhere(tmp_path)).test()
+        MNIST().test()
 
 
-def test_mnist_npz_with_arrays_of_another_shape_is_refused(tmp_path: Path) -> None:
-    write_keras_npz(tmp_path, np.zeros((3, 28, 28), np.uint8))
+def test_mnist_npz_with_arrays_of_another_shape_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_keras_npz(tmp_path, monkeypatch, np.zeros((3, 28, 28), np.uint8))
     with pytest.raises(UserError, match=r"wrong x_test: uint8 \(3, 28, 28\), not uint8 \(10000, 28, 28\)"):
-        MNIST(data_dir=nowhere(tmp_path)).test()
+        MNIST().test()
 
 
-def test_fashion_mnist_is_read_from_what_keras_has_downloaded(tmp_path: Path) -> None:
+def test_fashion_mnist_is_read_from_what_keras_has_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cache = tmp_path / "keras" / "datasets" / "fashion-mnist"
     cache.mkdir(parents=True)
     for file in (DATA / "fashion_mnist").glob("t10k-*"):
         shutil.copy(file, cache)
-    assert len(FashionMNIST(data_dir=nowhere(tmp_path)).test()) == 10_000
+    use_nothing(tmp_path, monkeypatch)
+    assert len(FashionMNIST().test()) == 10_000
 
 
 def test_keras_is_asked_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     test = MNIST().test()
     x, y = np.array(test.x).reshape(-1, 28, 28), test.y.astype(np.uint8)
-    shutil.rmtree(tmp_path / "cache")
+    use_nothing(tmp_path, monkeypatch)
     module = SimpleNamespace(load_data=lambda: ((None, None), (x, y)))
     monkeypatch.setitem(sys.modules, "keras", SimpleNamespace(datasets=SimpleNamespace(mnist=module)))
-    np.testing.assert_array_equal(MNIST(data_dir=nowhere(tmp_path)).test().x, test.x)
+    np.testing.assert_array_equal(MNIST().test().x, test.x)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_missing_everywhere_lists_the_places_and_the_ways_to_get_it(kind: type[IDXDataset], tmp_path: Path) -> None:
+def test_missing_everywhere_lists_the_places_and_the_ways_to_get_it(
+    kind: type[IDXDataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_nothing(tmp_path, monkeypatch)
     with pytest.raises(UserError) as error:
-        kind(data_dir=nowhere(tmp_path)).split(np.random.default_rng(0))
-    for hint in (nowhere(tmp_path), str(tmp_path / "keras"), "git checkout -- data", "dataset.data_dir=FOLDER"):
+        kind().split(np.random.default_rng(0))
+    for hint in (
+        str(tmp_path / "nowhere"),
+        str(tmp_path / "keras"),
+        "git checkout -- data",
+        "dataset.data_dir=FOLDER",
+    ):
         assert hint in str(error.value)
     assert "pip install -e '.[keras]'" in str(error.value)
 
@@ -249,7 +307,8 @@ def test_failed_download_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def load_data() -> None:
         raise Exception("URL fetch failure: no route to host")
 
+    use_nothing(tmp_path, monkeypatch)
     module = SimpleNamespace(mnist=SimpleNamespace(load_data=load_data))
     monkeypatch.setitem(sys.modules, "keras", SimpleNamespace(datasets=module))
     with pytest.raises(UserError, match="no route to host"):
-        MNIST(data_dir=nowhere(tmp_path)).test()
+        MNIST().test()

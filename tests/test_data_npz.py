@@ -130,7 +130,32 @@ MISTAKES = {
     "labels of labels": (lambda a: a.update(y_train=np.zeros((60, 2, 2))), "Got (60, 2, 2)"),
     "scalar labels": (lambda a: a.update(y_train=np.array(1)), "y_train () must have the same length"),
     "one class": (lambda a: a.update(y_train=np.zeros(60, int)), "only the class 0"),
-    "test features": (lambda a: a.update(x_test=np.zeros((12, 4))), "x_test has 4 features, x_train 5"),
+    "test features": (lambda a: a.update(x_test=np.zeros((12, 4))), "samples of x_test are (4,), those of x_train ("),
+    "transposed test": (
+        lambda a: a.update(x_train=np.zeros((60, 8, 8, 3)), x_test=np.zeros((12, 3, 8, 8))),
+        "the samples of x_test are (3, 8, 8), those of x_train (8, 8, 3)",
+    ),
+    "flat test": (
+        lambda a: a.update(x_train=np.zeros((60, 4, 4)), x_test=np.zeros((12, 16))),
+        "the samples of x_test are (16,), those of x_train (4, 4)",
+    ),
+    "beyond float32": (
+        lambda a: a["x_train"].__setitem__((4, 1), -1e300),
+        "x_train has numbers beyond float32, whose largest is 3.4e+38 (scale the features), in 1 rows, the first is",
+    ),
+    "indices": (
+        lambda a: a.update(y_train=6000 * a["y_train"], y_test=6000 * a["y_test"]),
+        "y_train has 3 different labels, the largest 12,000: 12,001 classes, nearly all of them empty. "
+        "np.unique(y, return_inverse=True)[1] numbers the labels 0, 1, ...",
+    ),
+    "a class for each sample": (
+        lambda a: a.update(x_train=np.zeros((5000, 5)), y_train=np.arange(5000)),
+        "y_train has 5,000 classes; at most 4,096 are possible",
+    ),
+    "one-hot of other width": (
+        lambda a: a.update(y_train=np.eye(7)[a["y_train"]], y_test=np.eye(5)[a["y_test"]]),
+        "y_test is one-hot over 5 classes, y_train over 7",
+    ),
     "unseen class": (lambda a: a.update(y_test=np.arange(12) % 5), "classes that y_train has not: 3, 4"),
     "scales differ": (lambda a: a.update(x_test=np.ones((12, 5), np.uint8)), "x_train is float64 and x_test uint8"),
     "no samples": (lambda a: a.update(x_train=np.zeros((0, 5)), y_train=np.zeros(0)), "Got (0, 5)"),
@@ -146,7 +171,7 @@ def test_mistake_is_named(tmp_path: Path, arrays: Arrays, mistake, message: str)
     mistake(arrays)
     path = save(tmp_path, arrays)
     with pytest.raises(UserError) as error:
-        NPZ(path=path).test()
+        NPZ(path=path)
     assert str(error.value).startswith(path)
     assert message in str(error.value)
 
@@ -157,9 +182,57 @@ def test_missing_test_array_is_noticed_before_training(tmp_path: Path, arrays: A
         NPZ(path=save(tmp_path, arrays))
 
 
-def test_split_never_looks_at_the_test_arrays(tmp_path: Path, arrays: Arrays) -> None:
-    arrays |= {"x_test": np.full((3, 2), np.nan), "y_test": np.full(9, -1)}
-    assert len(NPZ(path=save(tmp_path, arrays)).split(np.random.default_rng(0))[0]) == 54
+def test_split_is_the_same_whatever_the_test_arrays_are(tmp_path: Path, arrays: Arrays) -> None:
+    first, _ = NPZ(path=save(tmp_path, arrays)).split(np.random.default_rng(0))
+    arrays |= {"x_test": 1e3 * arrays["x_test"][:3], "y_test": np.array([2, 2, 0])}
+    second, _ = NPZ(path=save(tmp_path, arrays)).split(np.random.default_rng(0))
+    for name in ("x", "y", "rows"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+
+
+@pytest.mark.parametrize(("train", "test"), [((4, 5), (4, 5, 1)), ((1, 4, 5), (4, 5)), ((5,), (5, 1))])
+def test_axes_of_length_1_make_no_difference(
+    tmp_path: Path, arrays: Arrays, train: tuple[int, ...], test: tuple[int, ...]
+) -> None:
+    x = np.random.default_rng(1).normal(size=(72, int(np.prod(train))))
+    arrays |= {"x_train": x[:60].reshape(60, *train), "x_test": x[60:].reshape(12, *test)}
+    np.testing.assert_array_equal(NPZ(path=save(tmp_path, arrays)).load("test")[0], x[60:])
+
+
+def test_classes_without_samples_are_noted(tmp_path: Path, arrays: Arrays) -> None:
+    assert NPZ(path=save(tmp_path, arrays)).notes() == []
+    arrays |= {"y_train": arrays["y_train"] + 1, "y_test": arrays["y_test"] + 1}
+    dataset = NPZ(path=save(tmp_path, arrays))
+    assert dataset.num_classes == 4
+    (note,) = dataset.notes()
+    assert note.startswith("y_train has no sample of the class 0, and the network an output for each of 4 classes")
+    arrays["y_train"] = np.eye(25)[arrays["y_train"]]
+    (note,) = NPZ(path=save(tmp_path, arrays)).notes()
+    assert "of the classes 0, 4, 5, 6, 7, 8, 9, 10, 11, 12 ..., and" in note
+
+
+def test_a_test_part_of_one_class_is_no_mistake(tmp_path: Path, arrays: Arrays) -> None:
+    arrays |= {"y_train": np.arange(60), "x_test": arrays["x_test"][:1], "y_test": np.array([59])}
+    assert NPZ(path=save(tmp_path, arrays)).test().labels.tolist() == [59]
+
+
+def test_the_checksum_is_that_of_the_content_not_of_the_file(tmp_path: Path, arrays: Arrays) -> None:
+    def checksums() -> dict[str, str]:
+        dataset = NPZ(path=str(tmp_path / "mine.npz"))
+        dataset.split(np.random.default_rng(0))
+        return dataset.sha256
+
+    save(tmp_path, arrays)
+    before = checksums()
+    assert sorted(before) == ["test", "train"]
+    np.savez_compressed(tmp_path / "mine.npz", **{**arrays, "y_train": arrays["y_train"].astype(np.uint8), "more": 1})
+    assert checksums() == before
+    for key in arrays:
+        changed = {name: array.copy() for name, array in arrays.items()}
+        changed[key][-1] = changed[key][0]
+        save(tmp_path, changed)
+        part = key.partition("_")[2]
+        assert {name for name, value in checksums().items() if value != before[name]} == {part}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import runs
 from conftest import ROOT, Command
 from sklearn.metrics import accuracy_score, classification_report, log_loss, precision_recall_fscore_support
 
-from mlp.data import Digits
+from mlp.data import NPZ, Digits
 from mlp.errors import UserError
 from mlp.inference import evaluate_model, load_model, main
 from mlp.nn import NeuralNetwork
@@ -201,7 +201,8 @@ def test_missing_configuration_is_noted_and_flags_say_the_rest(
 ) -> None:
     (tmp_path / "alone.npy").write_bytes((run / "best_model.npy").read_bytes())
     result = main(["-mp", str(tmp_path / "alone.npy"), "-d", "digits", "-a", "tanh"])
-    assert "no best_config.json" in "".join(capsys.readouterr())
+    missing = f"no alone_config.json beside {tmp_path / 'alone.npy'}"
+    assert capsys.readouterr().err == f"Note: {missing}: taking loss cross_entropy, unless -l is given.\n"
     assert_measured(result, reference_logits(load_model(run / "best_model.npy"), digits[0]), digits[1])
 
 
@@ -215,7 +216,7 @@ def test_flags_override_the_configuration(run: Path, digits: tuple[np.ndarray, n
         assert_measured(result, logits, digits[1])
 
 
-def test_flags_of_training_are_accepted_and_change_nothing(run: Path) -> None:
+def test_flags_of_training_are_noted_and_change_nothing(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = ["-mp", str(run / "best_model.npy")]
     line = (
         "-e 3 -b 7 -o sgd -lr 0.5 -wd 0.1 -nhl 5 -sz 99 98 -w_i zeros -m 0.9 -beta 0.9 -beta1 0.9 "
@@ -224,6 +225,11 @@ def test_flags_of_training_are_accepted_and_change_nothing(run: Path) -> None:
     plain, flagged = main(model), main([*model, *line.split()])
     np.testing.assert_array_equal(plain.pop("logits"), flagged.pop("logits"))
     assert plain == flagged
+    (note,) = capsys.readouterr().err.splitlines()
+    assert note.startswith("Note: inference.py ignores --optimizer, --weight_init, --epochs, --batch_size, ")
+    named = {"--model_save_path", "--config_save_path", "--hidden_size", "--momentum", "--wandb_project", "--seed"}
+    assert named <= set(re.findall(r"--\w+", note))
+    assert "--no_wandb" not in note
 
 
 def test_options_of_the_dataset_can_be_set(tmp_path: Path) -> None:
@@ -371,11 +377,15 @@ def test_coefficients_of_the_activation_come_with_the_model(tmp_path: Path) -> N
     assert main(["-mp", str(tmp_path / "leaky/best_model.npy"), "-a", "leaky_relu"])["accuracy"] != result["accuracy"]
 
 
-@pytest.mark.parametrize(("pixels", "divisor"), [(np.eye(4, dtype=np.int64), 1), (200 * np.eye(4, dtype=int), 255)])
-def test_integers_are_scaled_when_they_can_only_be_pixels(pixels: np.ndarray, divisor: int) -> None:
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int64", "uint16", "float32"])
+def test_evaluate_model_scales_each_type_as_training_does(tmp_path: Path, dtype: str) -> None:
+    pixels, y = (200 * np.eye(4)).astype(dtype), np.array([0, 1, 2, 0])
+    np.savez(tmp_path / "data.npz", x_train=pixels, y_train=y, x_test=pixels, y_test=y)
     weights = {"W0": np.arange(12.0).reshape(4, 3), "b0": np.zeros(3)}
-    result = evaluate_model(weights, pixels, np.array([0, 1, 2, 0]))
-    np.testing.assert_allclose(result["logits"], pixels / divisor @ weights["W0"])
+    result = evaluate_model(weights, pixels, y)
+    in_training = NPZ(path=str(tmp_path / "data.npz")).test().inputs()
+    np.testing.assert_allclose(result["logits"], in_training @ weights["W0"], rtol=1e-6)
+    np.testing.assert_allclose(in_training, pixels / (255 if dtype == "uint8" else 1), rtol=1e-6)
 
 
 def test_flags_that_name_nothing_are_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

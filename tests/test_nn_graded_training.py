@@ -57,6 +57,24 @@ def test_the_same_seed_trains_the_same_network_and_another_does_not() -> None:
     assert not np.array_equal(thetas[0], thetas[2])
 
 
+@pytest.mark.parametrize("rule", options(Optimizer), ids=lambda rule: rule.name)
+def test_epochs_in_several_calls_are_those_of_one_call_to_the_last_bit(rule: type[Optimizer]) -> None:
+    at_once, bit_by_bit = network(optimizer=rule.name), network(optimizer=rule.name)
+    history = at_once.train(DIGITS, LABELS, epochs=4, batch_size=50)
+    assert [bit_by_bit.train(DIGITS, LABELS, 1, 50)[0] for _ in range(4)] == history
+    np.testing.assert_array_equal(bit_by_bit.theta, at_once.theta)
+
+
+@pytest.mark.parametrize("rule", options(Optimizer), ids=lambda rule: rule.name)
+def test_set_weights_is_a_new_start_of_the_training(rule: type[Optimizer]) -> None:
+    used, fresh = network(optimizer=rule.name), network(optimizer=rule.name)
+    start = used.get_weights()
+    used.train(DIGITS, LABELS, 2, 50)
+    used.set_weights(start)
+    assert used.train(DIGITS, LABELS, 2, 50) == fresh.train(DIGITS, LABELS, 2, 50)
+    np.testing.assert_array_equal(used.theta, fresh.theta)
+
+
 def test_training_does_not_touch_the_global_random_state() -> None:
     np.random.seed(1)  # noqa: NPY002
     expected = np.random.random()  # noqa: NPY002

@@ -257,6 +257,8 @@ def test_a_copy_trains_like_the_original_and_apart_from_it(copied: Callable[[Neu
     original.update_weights()
     np.testing.assert_array_equal(twin.theta, original.theta)
     assert not np.array_equal(before, original.theta)
+    assert twin.train(X, LABELS, 3, 4) == original.train(X, LABELS, 3, 4)  # in the same order
+    np.testing.assert_array_equal(twin.theta, original.theta)
 
 
 @pytest.mark.parametrize("name", ["W", "grad_W", "b", "grad_b"])

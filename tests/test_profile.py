@@ -1,6 +1,5 @@
 """`python -m mlp.profile`: its numbers add up, it measures the training that train.py does, and it leaves nothing."""
 
-import os
 import re
 import subprocess
 import sys
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT, Command
+from forks import python
 
 from mlp import profile
 from mlp.conf_files import options
@@ -21,15 +21,7 @@ ROW = re.compile(r"^(\S.*?) +(-?[\d.]+) +(-?[\d.]+)%(?: +#*)?$", re.MULTILINE)
 
 
 def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "mlp.profile", *arguments],
-        cwd=cwd,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return python("-m", "mlp.profile", *arguments, cwd=cwd)
 
 
 def rows_of(text: str) -> dict[str, float]:

@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import runs
@@ -100,12 +101,9 @@ def test_what_it_cannot_draw_is_reported_by_the_caller(
     for name in ("metrics.csv", "predictions.npz"):
         (tmp_path / name).write_bytes((finished / name).read_bytes())
     (tmp_path / broken).write_bytes(b"what should be a folder, or arrays")
-    painter = Painter()
-    painter.start(tmp_path)
-    try:
-        experiment._draw(tmp_path, painter)
-    finally:
-        painter.close()
+    painting = experiment.Painting(beside=True)
+    painting.painter.start(tmp_path)
+    painting.on_run_end(SimpleNamespace(directory=tmp_path, history=[{"epoch": 1}], status="completed"))  # type: ignore[arg-type]
     assert "The plots could not be drawn" in caplog.text
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import wandb_file
+from forks import python
 from made_runs import make_run
 from PIL import Image
 from wandb_server import answering_server, environment
@@ -120,11 +121,7 @@ def publish(place: Path, *arguments: str, hidden: str = "", **variables: str) ->
         metrics = {"val_loss": [1.0, 0.5]}
         directory = place / "multirun_outputs" / "loss_comparison-digits" / str(number)
         make_run(directory, overrides, metrics, {"total_seconds": 4})
-    process = subprocess.run(
-        [sys.executable, "-c", PROGRAM, hidden, *arguments],
-        cwd=place, env=environment(place, **variables), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        timeout=120,
-    )  # fmt: skip
+    process = python("-c", PROGRAM, hidden, *arguments, cwd=place, env=environment(place, **variables))
     return Published(place, process)
 
 
@@ -260,10 +257,8 @@ def test_a_name_that_wandb_refuses_is_one_message(tmp_path: Path) -> None:
 
 
 def test_without_runs_it_names_the_commands_that_make_them(tmp_path: Path) -> None:
-    program = [sys.executable, "-m", "mlp.report", "publish", "--only", "loss_comparison", "-d", "digits"]
-    said = subprocess.run(
-        program, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, check=False
-    )
+    words = ["publish", "--only", "loss_comparison", "-d", "digits"]
+    said = python("-m", "mlp.report", *words, cwd=tmp_path, env=environment(tmp_path))
     assert said.returncode == 2
     assert f"  {COMMAND}\n" in said.stdout
     assert "error: no study could be answered from the runs in" in said.stderr

@@ -117,6 +117,13 @@ def test_a_best_epoch_that_is_not_among_the_epochs_is_not_marked(tmp_path, best)
     assert "best" not in figure.get_suptitle()
 
 
+def test_a_last_epoch_that_was_kept_unmeasured_is_not_called_the_best(tmp_path):
+    facts = {"best_epoch": 3, "selected_by": "last epoch"}
+    figure = run_plots.curves(read(tmp_path, metrics_csv(validation=False)), facts)
+    assert not [line for ax in figure.axes for line in ax.lines if list(line.get_xdata()) == [3, 3]]
+    assert "best" not in figure.get_suptitle()
+
+
 def test_the_title_gives_dataset_and_test_scores(tmp_path):
     (tmp_path / "best_config.json").write_text('{"dataset": "mnist", "best_epoch": 1}')
     (tmp_path / "summary.json").write_text('{"best_epoch": 2, "test_accuracy": 0.9731, "test_f1": null}')

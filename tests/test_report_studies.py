@@ -1,6 +1,7 @@
 """The report of the studies: what is missing is run or named, and one page holds everything."""
 
 import base64
+import json
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from forks import python
 from made_runs import make_run
 from matplotlib.figure import Figure
 from runs import run
@@ -26,8 +28,7 @@ pytestmark = pytest.mark.timeout(120)
 
 
 def report(cwd: Path, *arguments: str, timeout: float = 100) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "mlp.report", "studies", *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout, env=environment())
+    return python("-m", "mlp.report", "studies", *arguments, cwd=cwd, timeout=timeout, env=environment())
 
 
 def environment() -> dict[str, str]:
@@ -153,18 +154,17 @@ def test_a_study_from_nothing_and_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_the_small_version_of_all_ten(tmp_path: Path) -> None:
+def test_the_small_version_of_all_ten(quick_studies: Path) -> None:
     """On the digits; the transfer is about Fashion-MNIST all the same."""
-    ended = report(tmp_path, "-d", "digits", "--quick", timeout=500)
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stderr == ""
-    text = (tmp_path / "report/report.md").read_text()
+    ended = json.loads((quick_studies / "ended.json").read_text())
+    assert (ended["code"], ended["err"]) == (0, "")
+    text = (quick_studies / "report/report.md").read_text()
     assert "10 of 10 studies are answered, on digits." in text
     assert "Not answered" not in text
     assert "nan" not in re.findall(r"\w+", text)
-    page = Page((tmp_path / "report/index.html").read_text())
+    page = Page((quick_studies / "report/index.html").read_text())
     assert [name for name in page.ids if name != "top"] == [study.name for study in STUDIES]
-    assert len(page.loaded) == len(list((tmp_path / "report/figures").glob("*.png"))) >= 20
+    assert len(page.loaded) == len(list((quick_studies / "report/figures").glob("*.png"))) >= 20
 
 
 def test_without_training_the_commands_are_named(tmp_path: Path) -> None:

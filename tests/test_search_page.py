@@ -123,7 +123,7 @@ def test_nothing_is_fetched_and_all_links_lead_somewhere(real: Page, digits_sear
         elif link != "data:,":
             files += 1
             assert (digits_search / unquote(link)).exists(), link
-    assert files == 2 * 3 + 1 + 1  # directory and two plots of two trials, directory of the failed one, the table
+    assert files == 3 + 2 + 1  # the directories of three trials, two plots of the best one, the table
 
 
 def test_only_the_three_scripts_of_the_page_may_run(real: Page) -> None:

@@ -1,14 +1,10 @@
 """The study of dead neurons: counts as worked by hand, a text that follows them, figures that show them."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import runs
 from made_runs import make_run
 
 from mlp.errors import UserError
@@ -216,19 +212,13 @@ def test_runs_without_their_counts_are_left_out_and_counted(tmp_path: Path) -> N
     assert "1 of the 2 runs ended without a result and is left out." in text(analysis(tmp_path))
 
 
-def test_real_runs_are_answered_by_one_command(tmp_path: Path) -> None:
-    runs.run(tmp_path, *STUDY.overrides("digits", quick=True), "tracker=none")
-    command = [sys.executable, "-m", "mlp.report", "studies", "--only", STUDY.name, "-d", "digits", "--quick"]
-    ended = subprocess.run(
-        [*command, "--no-run", "--out", "report"],
-        cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(runs.ROOT)}, check=False,
-    )  # fmt: skip
-    assert ended.returncode == 0, ended.stderr
-    said = (tmp_path / "report" / "report.md").read_text()
+@pytest.mark.timeout(600)
+def test_real_runs_are_answered_by_one_command(quick_studies: Path) -> None:
+    said = (quick_studies / "report" / "report.md").read_text()
     assert "**Dead ReLU units** at a learning rate of 0.1:" in said
     assert "4 runs on digits, seed 0" in said
-    found = STUDY.analyse(STUDY.findings(tmp_path / "multirun_outputs", "digits", quick=True))
-    counts = np.load(tmp_path / "multirun_outputs" / "dead_neurons-digits-quick" / "1" / "dead_units.npz")
+    found = STUDY.analyse(STUDY.findings(quick_studies / "multirun_outputs", "digits", quick=True))
+    counts = np.load(quick_studies / "multirun_outputs" / "dead_neurons-digits-quick" / "1" / "dead_units.npz")
     dead = sum(int(n == 0) for layer in counts["nonzero"][-1] for n in layer)
     assert found.facts["dead_units/relu/adam/0.1"] == dead
     assert counts["samples"][0] * 128 >= counts["nonzero"][0, 0].sum() > 0

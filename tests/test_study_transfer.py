@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 from made_runs import make_run
-from runs import run
 
 from mlp.conf_files import CONF
 from mlp.errors import UserError
@@ -250,12 +249,11 @@ def test_without_runs_it_says_so(tmp_path: Path) -> None:
         STUDY.analyse(STUDY.findings(tmp_path, "digits"))
 
 
-def test_a_real_run_of_the_three(tmp_path: Path) -> None:
-    """Through the command line; on digits, which are quick."""
-    run(tmp_path, *STUDY.overrides("mnist", quick=True), "dataset=digits", "tracker=none", "search.workers=1")
-    found = STUDY.analyse(STUDY.findings(tmp_path / "multirun_outputs", "mnist", quick=True))
+@pytest.mark.timeout(600)
+def test_a_real_run_of_the_three(quick_studies: Path, tmp_path: Path) -> None:
+    found = STUDY.analyse(STUDY.findings(quick_studies / "multirun_outputs", "digits", quick=True))
     assert "This is the small version" in text(found)
-    with (tmp_path / "multirun_outputs" / "transfer-fashion_mnist-quick" / "leaderboard.csv").open() as file:
+    with (quick_studies / "multirun_outputs" / "transfer-fashion_mnist-quick" / "leaderboard.csv").open() as file:
         board = {row["experiment/transfer"]: row["test_accuracy"] for row in csv.DictReader(file)}
     assert board == {name: str(found.facts[f"test_accuracy/{name}"]) for name in NAMES}
     for block in found.blocks:

@@ -1,14 +1,10 @@
 """The study of vanishing gradients: ratios as worked by hand, a text that follows them, figures that show them."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import runs
 from made_runs import make_run
 
 from mlp.errors import UserError
@@ -194,21 +190,16 @@ def test_a_spread_has_the_digits_of_its_mean(values: list[float], shown: str) ->
     assert Spread(values).rounded() == shown
 
 
-def test_real_runs_are_answered_by_one_command(tmp_path: Path) -> None:
-    words = STUDY.overrides("digits", quick=True)
-    runs.run(tmp_path, *words, "tracker=none")
-    command = [sys.executable, "-m", "mlp.report", "studies", "--only", STUDY.name, "-d", "digits", "--quick"]
-    ended = subprocess.run(
-        [*command, "--no-run", "--out", "report"],
-        cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(runs.ROOT)}, check=False,
-    )  # fmt: skip
-    assert ended.returncode == 0, ended.stderr
-    said = (tmp_path / "report" / "report.md").read_text()
+@pytest.mark.timeout(600)
+def test_real_runs_are_answered_by_one_command(quick_studies: Path) -> None:
+    said = (quick_studies / "report" / "report.md").read_text()
     assert "With sigmoid and 1 hidden layer the gradient of the first one is" in said
     assert "4 runs on digits, seed 0" in said
-    found = STUDY.analyse(STUDY.findings(tmp_path / "multirun_outputs", "digits", quick=True))
+    found = STUDY.analyse(STUDY.findings(quick_studies / "multirun_outputs", "digits", quick=True))
     # The first row is the first step; what the study says of it is what the file holds.
-    trace = np.load(tmp_path / "multirun_outputs" / "vanishing_gradients-digits-quick" / "1" / "gradient_trace.npz")
+    trace = np.load(
+        quick_studies / "multirun_outputs" / "vanishing_gradients-digits-quick" / "1" / "gradient_trace.npz"
+    )
     assert trace["step"][0] == 1
     first = trace["norms"][0]
     assert found.facts["ratio_at_start/sigmoid/6"] == pytest.approx(first[0] / first[6])

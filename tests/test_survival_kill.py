@@ -48,7 +48,9 @@ def random_strikes(seed: str) -> list[Strike]:
     return choose.sample(strikes, len(strikes))
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "nadam", "nag"])
+@pytest.mark.parametrize(
+    "optimizer", ["adam", *(pytest.param(name, marks=pytest.mark.slow) for name in ("nadam", "nag"))]
+)
 def test_killed_in_epochs_and_in_files_it_resumes_to_the_same_bits(
     tmp_path: Path, undisturbed: Callable[..., Path], optimizer: str
 ) -> None:

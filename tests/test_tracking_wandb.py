@@ -374,10 +374,8 @@ def test_a_server_that_never_answers_costs_the_timeout_and_no_data(tmp_path: Pat
         run = execute(tmp_path, code, WANDB_API_KEY="0" * 40, WANDB_BASE_URL=url)
         assert connections
     assert run.stdout == ""
-    assert [line.split(":")[0] for line in run.lines] == [
-        "WARNING W&B refused the online run",
-        "INFO W&B is offline (see above). Upload with",
-    ]
+    (line,) = run.lines
+    assert line.startswith("WARNING W&B is offline (the run is refused: ")
     (kept,) = [file for file in run.files if file.parent.name.startswith("offline")]
     assert wandb_file.read(kept).rows("train_loss") == EPOCHS
 
@@ -459,9 +457,71 @@ def test_a_failing_start_is_one_warning_and_the_training_goes_on(tmp_path: Path)
     assert run.files == []
 
 
-def test_a_wrong_setting_of_the_user_is_one_warning(tmp_path: Path) -> None:
-    run = execute(tmp_path, WANDB_MODE="nonsense")
-    assert [line.split(".")[0] for line in run.lines] == ["WARNING W&B could not start; the run goes on without it"]
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"WANDB_MODE": "OFFLINE"}, "INFO W&B is offline (as configured). "),
+        ({"WANDB_MODE": ""}, "INFO W&B is offline (not logged in). "),
+        (
+            {"WANDB_MODE": "nonsense"},
+            "WARNING W&B is offline (its settings are refused: mode: Input should be 'online",
+        ),
+        (
+            {"WANDB_API_KEY": "abc"},
+            "WARNING W&B is offline (login failed: AuthenticationError: WANDB_API_KEY invalid",
+        ),
+        (
+            {"WANDB_BASE_URL": "nonsense"},
+            "WARNING W&B is offline (its settings are refused: base_url: Input should be",
+        ),
+        (
+            {"WANDB_PROJECT": "a/b"},
+            "WARNING W&B is offline (its settings are refused: UsageError: Invalid project name",
+        ),
+        ({"WANDB_RUN_ID": "a/b"}, "WARNING W&B is offline (its settings are refused: UsageError: Run ID cannot"),
+        ({"HOME": ""}, "INFO W&B is offline (not logged in). "),
+        ({"HOME": "/proc/nobody"}, "INFO W&B is offline (not logged in). "),
+    ],
+    ids=lambda value: " ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else "",
+)
+def test_whatever_the_settings_are_there_is_an_offline_record_and_one_note(
+    tmp_path: Path, variables: dict[str, str], said: str
+) -> None:
+    run = execute(tmp_path, **variables)
+    (line,) = run.lines
+    assert line.startswith(said)
+    assert line.endswith(f"Upload with: wandb sync {run.files[0].parent}")
+    assert run.content.rows("train_loss") == EPOCHS
+
+
+def test_every_run_of_a_process_says_that_the_settings_are_refused(tmp_path: Path) -> None:
+    code = """
+    for name in ("one", "two"):
+        (directory / name).mkdir()
+        train(WandbTracker(), Run(directory / name, {"name": name}), EPOCHS)
+    """
+    run = execute(tmp_path, code, WANDB_RUN_ID="a/b")
+    for line, name in zip(run.lines, ("one", "two"), strict=True):
+        assert line.startswith("WARNING W&B is offline (its settings are refused: UsageError: Run ID cannot")
+        assert wandb_file.read(*wandb_file.find(run.directory / name)).config["name"] == name
+
+
+def test_a_run_that_the_server_refuses_is_kept_offline_under_another_id(tmp_path: Path) -> None:
+    with answering_server(refuse="permission denied") as (url, _):
+        run = execute(tmp_path, WANDB_API_KEY="0" * 40, WANDB_BASE_URL=url, WANDB_RUN_ID="mine")
+    (line,) = run.lines
+    assert line.startswith("WARNING W&B is offline (the run is refused: ")
+    assert "permission denied" in line
+    (kept,) = [file for file in run.files if file.parent.name.startswith("offline")]
+    content = wandb_file.read(kept)
+    assert content.rows("train_loss") == EPOCHS
+    assert content.run.run_id == (run.directory / "wandb_id.txt").read_text().strip() != "mine"
+
+
+def test_an_id_with_blanks_costs_no_model(tmp_path: Path) -> None:
+    run = execute(tmp_path, '(directory / "best_model.npy").write_text("weights")\n' + TRAIN, WANDB_RUN_ID="a b")
+    assert len(run.lines) == 1
+    assert [artifact.name for artifact in run.content.artifacts if artifact.type == "model"] == ["model-a-b"]
 
 
 def test_a_dying_service_is_one_warning_and_the_next_run_gets_another(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A checkpoint restores every bit of a run; anything else under its name is refused, and never executed."""
 
 import io
+import json
 import pickle
 import zipfile
 from pathlib import Path
@@ -68,7 +69,8 @@ def test_training_from_a_checkpoint_ends_in_the_same_bits(tmp_path: Path, kind: 
     assert resumed.best_state is not None
     assert whole.best_state is not None
     assert resumed.best_state.tobytes() == whole.best_state.tobytes()
-    assert (resumed.best_epoch, resumed.best_value) == (whole.best_epoch, whole.best_value)
+    for name in ("best_epoch", "best_value", "best_loss"):
+        assert getattr(resumed, name) == getattr(whole, name) is not None
     for name, array in whole.optimizer.state().items():
         assert resumed.optimizer.state()[name].tobytes() == array.tobytes()
     assert [row["train_loss"] for row in resumed.history] == [row["train_loss"] for row in whole.history]
@@ -246,3 +248,25 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
         save_checkpoint(run)
     assert (tmp_path / FILE).read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == [FILE, "metrics.csv"]
+
+
+def test_a_checkpoint_of_a_release_that_kept_no_loss_goes_on_by_its_rule_the_first_of_equal_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose = Trainer._keep_best
+
+    def all_equal(trainer: Trainer, run: Run) -> None:
+        run.metrics |= {"val_f1": 0.5, "val_loss": 1 / run.epoch}
+        choose(trainer, run)
+
+    monkeypatch.setattr(Trainer, "_keep_best", all_equal)
+    trained(tmp_path)
+    with np.load(tmp_path / FILE) as file:
+        arrays = dict(file)
+    progress = json.loads(arrays["progress"].item())
+    assert progress.pop("best_loss") == 0.25
+    np.savez(tmp_path / FILE, **{**arrays, "progress": np.array(json.dumps(progress | {"best_epoch": 2}))})
+    resumed = new_run(tmp_path)
+    load_checkpoint(resumed)
+    Trainer(epochs=6, batch_size=10).fit(resumed, TRAIN, VALIDATION)
+    assert (resumed.epoch, resumed.best_epoch) == (6, 2)

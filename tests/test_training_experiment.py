@@ -1,5 +1,6 @@
 """An experiment as a whole: who is told at its end, when the test set is read, and what it learns from."""
 
+import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -15,20 +16,20 @@ from runs import assert_same_bits, best_model, metrics, run, summary
 from mlp import experiment
 from mlp.conf_files import CONF
 from mlp.data import Digits
-from mlp.errors import Diverged
+from mlp.errors import CallbackFailed, Diverged, UserError
 from mlp.training import Callback, Run, Trainer
 
 Experiment = Callable[..., "float | None"]
 
 
 @pytest.fixture
-def run_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Experiment]:
-    """Run an experiment in this process, in tmp_path: `run_here("training.epochs=1")`."""
+def run_here(tmp_path: Path) -> Iterator[Experiment]:
+    """Run an experiment in this process, in tmp_path and without plots: `run_here("training.epochs=1")`."""
 
     def run_experiment(*overrides: str) -> float | None:
         resumed = overrides[0].startswith("resume=") if overrides else False
         small = [] if resumed else ["dataset=digits", "tracker=none", "model.hidden_sizes=8", "training.epochs=2"]
-        where = [f"hydra.run.dir={tmp_path}", f"hydra.runtime.output_dir={tmp_path}", "hydra.mode=RUN"]
+        where = [f"hydra.run.dir={tmp_path}", f"hydra.runtime.output_dir={tmp_path}", "hydra.mode=RUN", "plots=false"]
         with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
             cfg = hydra.compose("config", [*small, *where, *overrides], return_hydra_config=True)
         HydraConfig.instance().set_config(cfg)
@@ -37,7 +38,6 @@ def run_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Experi
         return experiment.run(cfg)
 
     OmegaConf.register_new_resolver("run_id", lambda: "000000", replace=True)
-    monkeypatch.setattr(experiment, "_draw", lambda *_: None)
     yield run_experiment
     HydraConfig.instance().cfg = None
 
@@ -63,7 +63,7 @@ def failing(event: str, error: BaseException) -> Callback:
 
 def with_callbacks(monkeypatch: pytest.MonkeyPatch, *further: Callback) -> None:
     usual = experiment.callbacks
-    monkeypatch.setattr(experiment, "callbacks", lambda parts: [*further, *usual(parts)])
+    monkeypatch.setattr(experiment, "callbacks", lambda *args: [*further, *usual(*args)])
 
 
 def test_the_test_set_is_read_once_and_after_training(run_here: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,17 +176,113 @@ def test_a_failure_at_the_end_of_one_callback_is_no_failure_of_the_run(
     assert summary(tmp_path)["status"] == "completed"
 
 
+def plugged(monkeypatch: pytest.MonkeyPatch, event: str, error: BaseException) -> tuple[str, list[str]]:
+    """A class that raises `error` at its `event`, as a configuration names it; and the events it is told of."""
+    events: list[str] = []
+
+    def method(name: str) -> Callable[[Any, Run], None]:
+        def told(_self: Any, _run: Run) -> None:
+            events.append(name)
+            if name == event:
+                raise error
+
+        return told
+
+    names = ("on_run_start", "on_batch_end", "on_epoch_end", "on_run_end")
+    cls = type("Mine", (), {name: method(name) for name in names} | {"__module__": "mlp.training.callbacks"})
+    monkeypatch.setattr("mlp.training.callbacks.Mine", cls, raising=False)
+    return "mlp.training.callbacks.Mine", events
+
+
+@pytest.mark.parametrize("error", [RuntimeError("broken"), OSError(28, "No space"), UserError("no"), SystemExit(3)])
+@pytest.mark.parametrize("event", ["on_run_start", "on_batch_end", "on_epoch_end", "on_run_end"])
+def test_a_tracker_that_fails_is_switched_off_with_one_warning_and_the_run_is_the_same(
+    run_here: Experiment,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    event: str,
+    error: BaseException,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    target, events = plugged(monkeypatch, event, error)
+    assert run_here(f"++tracker._target_={target}", "training.epochs=3") is not None
+    assert (summary(tmp_path)["status"], summary(tmp_path)["epochs"]) == ("completed", 3)
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warning.startswith(f"The tracker Mine failed in {event} and is switched off; the run goes on. ")
+    assert warning.endswith(")")  # the file and line of the tracker
+    assert type(error).__name__ in warning
+    assert "test_training_experiment.py, line " in warning
+    assert (events.count(event), events[-1], events.count("on_run_end")) == (1, "on_run_end", 1)
+
+
+@pytest.mark.parametrize("event", ["on_batch_end", "on_epoch_end"])
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ZeroDivisionError("division by zero"), "failed in {}. ZeroDivisionError: division by zero (test_training"),
+        (UserError("accuracy is good enough"), "stopped the run: accuracy is good enough"),
+    ],
+    ids=["fails", "stops"],
+)
+def test_a_callback_that_raises_ends_the_run_by_its_name_and_the_run_can_be_continued_to_the_same_bits(
+    run_here: Experiment,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    event: str,
+    error: Exception,
+    message: str,
+) -> None:
+    target, _ = plugged(monkeypatch, event, error)
+    with pytest.raises(CallbackFailed) as failed:
+        run_here(f"+training.callbacks.mine._target_={target}", "training.checkpoint_every=10", "training.epochs=3")
+    assert str(failed.value).startswith("training.callbacks.mine (Mine) " + message.format(event))
+    assert failed.value.exit_code == 1
+    assert summary(tmp_path)["status"] == "failed"
+    assert summary(tmp_path)["reason"] == str(failed.value)
+    finished = metrics(tmp_path) if (tmp_path / "metrics.csv").exists() else []
+    assert len(finished) == (event == "on_epoch_end")  # what is finished is kept
+
+    plugged(monkeypatch, "none", error)  # the mended callback
+    run_here(f"resume={tmp_path}")
+    resumed = best_model(tmp_path)
+    shutil.rmtree(tmp_path)
+    tmp_path.mkdir()
+    run_here("training.epochs=3")
+    assert_same_bits(best_model(tmp_path), resumed)
+
+
+def test_a_mistake_that_a_callback_finds_at_the_start_is_the_users(
+    run_here: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, _ = plugged(monkeypatch, "on_run_start", UserError("layer must be <= 2. Got 7"))
+    with pytest.raises(UserError, match=r"^layer must be <= 2\. Got 7$"):
+        run_here(f"+training.callbacks.mine._target_={target}")
+
+
+def test_a_callback_that_fails_at_the_end_of_a_run_is_one_line(
+    run_here: Experiment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    target, _ = plugged(monkeypatch, "on_run_end", RuntimeError("broken"))
+    run_here(f"+training.callbacks.mine._target_={target}")
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert "training.callbacks.mine (Mine) failed in on_run_end. RuntimeError: broken" in record.getMessage()
+    assert record.exc_info is None
+    assert summary(tmp_path)["status"] == "completed"
+
+
 def test_everybody_is_told_of_the_end_when_ctrl_c_comes_during_the_plots(
     run_here: Experiment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(experiment, "_draw", interrupted)
-    with_callbacks(monkeypatch, witness := Witness())
-    with pytest.raises((KeyboardInterrupt, SystemExit)):
-        run_here()
-    assert len(witness.ends) == 1
+    first, last = Witness(), Witness()
+    monkeypatch.setattr("mlp.report.run_plots.draw_run", interrupted)
+    usual = experiment.callbacks
+    monkeypatch.setattr(experiment, "callbacks", lambda *args: [first, *usual(*args), last])
+    with pytest.raises(KeyboardInterrupt):
+        run_here("plots=true")
+    assert len(first.ends) == len(last.ends) == 1
     assert summary(tmp_path)["status"] == "completed"
 
 
@@ -196,6 +292,9 @@ def test_a_run_without_validation_is_complete_with_its_plots(tmp_path: Path) -> 
     assert "Traceback" not in ended.out + ended.err
     assert (tmp_path / "run" / "plots" / "curves.png").exists()
     assert summary(tmp_path / "run")["best_epoch"] == 2
+    assert "Note: without validation data no epoch can be called the best; the last one is kept." in ended.out
+    assert "| best" not in ended.out
+    assert summary(tmp_path / "run")["monitor"] is None
 
 
 def test_a_failing_evaluation_of_the_test_set_is_a_failed_run_that_keeps_its_epochs(

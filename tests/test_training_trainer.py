@@ -4,13 +4,14 @@ import csv
 import math
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score, log_loss
 
 from mlp.data import Samples
-from mlp.errors import Diverged
+from mlp.errors import Diverged, UserError
 from mlp.nn import MLP, SGD, Constant, Cosine, Optimizer, Schedule
 from mlp.training import Callback, Run, Trainer, evaluate, random_streams
 from mlp.training.callbacks import EarlyStopping, GradientNorms, MetricsFile, OnBestEpoch
@@ -62,12 +63,12 @@ class Recorder(Callback):
         self.rows.append(dict(run.metrics))
 
 
-def script(monkeypatch: pytest.MonkeyPatch, name: str, values: list[float]) -> None:
-    """Put these values, one an epoch, in place of a measured metric before the best epoch is chosen."""
+def script(monkeypatch: pytest.MonkeyPatch, **columns: list[float]) -> None:
+    """Put these values, one an epoch, in place of measured metrics before the best epoch is chosen."""
     choose = Trainer._keep_best
 
     def scripted(trainer: Trainer, run: Run) -> None:
-        run.metrics[name] = values[run.epoch - 1]
+        run.metrics |= {name: values[run.epoch - 1] for name, values in columns.items()}
         choose(trainer, run)
 
     monkeypatch.setattr(Trainer, "_keep_best", scripted)
@@ -240,11 +241,9 @@ def test_the_gradient_norm_of_an_epoch_without_a_measured_step_is_nan() -> None:
     ("monitor", "values", "best"),
     [
         ("val_f1", [0.1, 0.3, 0.2], 2),
-        ("val_accuracy", [0.5, 0.7, 0.7], 2),  # of equal epochs the first
         ("train_accuracy", [0.1, 0.2, 0.3], 3),
-        ("train_f1", [0.3, 0.3, 0.3], 1),
         ("val_loss", [0.5, 0.2, 0.4], 2),
-        ("train_loss", [0.5, 0.4, 0.4], 2),
+        ("train_loss", [0.5, 0.4, 0.4], 2),  # of equal losses the first
         ("val_loss", [math.nan, 3.0, math.inf], 2),  # what is no number is never the best
         ("val_f1", [0.1, math.nan, 0.2], 3),
     ],
@@ -260,13 +259,43 @@ def test_the_weights_of_the_best_epoch_are_kept(
             self.taken.append(run.network.theta.copy())
 
     thetas, saved = Thetas(), []
-    script(monkeypatch, monitor, values)
+    script(monkeypatch, **{monitor: values})
     state = new_run(Path(), thetas, OnBestEpoch(lambda run: saved.append(run.epoch)))
     Trainer(epochs=3, monitor=monitor).fit(state, TRAIN, VALIDATION)
     assert (state.best_epoch, state.best_value) == (best, values[best - 1])
     assert state.best_state is not None
     np.testing.assert_array_equal(state.best_state, thetas.taken[best - 1])
     assert saved[-1] == best
+
+
+@pytest.mark.parametrize(
+    ("part", "losses", "best"),
+    [
+        ("val", [0.5, 0.3, 0.4, 0.2], 4),
+        ("val", [0.5, 0.3, 0.3, 0.4], 2),  # of equal losses too the first
+        ("val", [math.nan, math.inf, 9.0, 9.5], 3),  # any loss is better than none
+        ("val", [0.5, math.nan, 0.6, math.inf], 1),
+        ("train", [0.5, 0.3, 0.4, 0.3], 2),
+    ],
+)
+@pytest.mark.parametrize("score", ["accuracy", "f1"])
+def test_of_equal_scores_the_one_with_the_lower_loss_on_the_same_data_is_better(
+    monkeypatch: pytest.MonkeyPatch, part: str, losses: list[float], best: int, score: str
+) -> None:
+    other = {"val": "train", "train": "val"}[part]
+    rising = {f"{other}_loss": [0.4, 0.3, 0.2, 0.1]}  # of the other part: it has no say
+    script(monkeypatch, **{f"{part}_{score}": [0.7] * 4, f"{part}_loss": losses, **rising})
+    saved: list[int] = []
+    state = new_run(Path(), OnBestEpoch(lambda run: saved.append(run.epoch)))
+    Trainer(epochs=4, monitor=f"{part}_{score}").fit(state, TRAIN, VALIDATION)
+    assert (state.best_epoch, saved[-1], state.best_value) == (best, best, 0.7)
+
+
+def test_a_better_score_wins_whatever_its_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    script(monkeypatch, val_f1=[0.6, 0.7, 0.6], val_loss=[0.1, 0.9, 0.05])
+    state = new_run()
+    Trainer(epochs=3).fit(state, TRAIN, VALIDATION)
+    assert state.best_epoch == 2
 
 
 def test_without_validation_the_last_epoch_is_kept_and_no_val_columns_exist() -> None:
@@ -282,7 +311,7 @@ def test_without_validation_the_last_epoch_is_kept_and_no_val_columns_exist() ->
 @pytest.mark.parametrize(
     ("patience", "values", "last", "best"),
     [
-        (2, [0.1, 0.5, 0.4, 0.5, 0.9, 0.9], 4, 2),  # an equal epoch is no improvement
+        (2, [0.1, 0.5, 0.4, 0.5, 0.9, 0.9], 4, 2),  # an equal epoch of equal loss is no improvement
         (1, [0.5, 0.4, 0.9, 0.9, 0.9, 0.9], 2, 1),
         (3, [0.1, 0.5, 0.4, 0.3, 0.6, 0.1], 6, 5),
         (5, [0.9, 0.1, 0.1, 0.1, 0.1, 0.1], 6, 1),  # at the very end
@@ -291,11 +320,47 @@ def test_without_validation_the_last_epoch_is_kept_and_no_val_columns_exist() ->
 def test_early_stopping_after_so_many_epochs_without_improvement(
     monkeypatch: pytest.MonkeyPatch, patience: int, values: list[float], last: int, best: int
 ) -> None:
-    script(monkeypatch, "val_f1", values)
+    script(monkeypatch, val_f1=values, val_loss=[1.0] * 6)
     state = new_run(Path(), EarlyStopping(patience))
     Trainer(epochs=6).fit(state, TRAIN, VALIDATION)
     assert (state.epoch, state.best_epoch) == (last, best)
     assert state.stop_reason == (f"no improvement for {patience} epochs" if last - best >= patience else "")
+
+
+def test_early_stopping_counts_a_lower_loss_at_the_same_score_as_an_improvement(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    script(monkeypatch, val_f1=[0.9] * 6, val_loss=[0.5, 0.4, 0.45, 0.3, 0.35, 0.35])
+    state = new_run(Path(), EarlyStopping(2))
+    Trainer(epochs=6).fit(state, TRAIN, VALIDATION)
+    assert (state.epoch, state.best_epoch) == (6, 4)
+
+
+WANTED = [
+    ({"monitor": "val_loss"}, "training.monitor=val_loss needs validation data, and there are none"),
+    ({"monitor": "val_f1"}, "training.monitor=val_f1 needs validation data, and there are none"),
+    ({"patience": 2}, "training.patience=2 watches val_f1, which needs validation data, and there are none"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), WANTED)
+def test_a_score_that_needs_validation_data_is_refused_where_there_are_none(
+    arguments: dict[str, Any], message: str
+) -> None:
+    Trainer(**arguments).check_monitor(validation=True, resumed=False)
+    with pytest.raises(UserError, match=f"^{message}: .*fraction=0.1, or choose training.monitor=train_loss"):
+        Trainer(**arguments).check_monitor(validation=False, resumed=False)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"monitor": "train_f1"}, {"monitor": "train_loss", "patience": 2}])
+def test_what_needs_no_validation_data_passes_without_them(arguments: dict[str, Any]) -> None:
+    Trainer(**arguments).check_monitor(validation=False, resumed=False)
+
+
+def test_a_resumed_run_may_have_a_monitor_that_an_earlier_release_ignored_but_no_patience() -> None:
+    Trainer(monitor="val_f1").check_monitor(validation=False, resumed=True)
+    with pytest.raises(UserError, match=r"training\.patience=2 watches val_f1"):
+        Trainer(monitor="val_f1", patience=2).check_monitor(validation=False, resumed=True)
 
 
 def test_divergence_names_epoch_step_rate_and_remedy() -> None:

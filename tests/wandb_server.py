@@ -47,6 +47,7 @@ class Answers(BaseHTTPRequestHandler):
     """As much of W&B's server as runs and reports talk to. Keeps what they sent."""
 
     received: ClassVar[list[dict[str, Any]]]
+    refuse: ClassVar[str] = ""  # the error that every request is answered with
 
     def do_PUT(self) -> None:  # an upload
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -55,7 +56,8 @@ class Answers(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"{}")
         self.received.append(request)
-        self.reply({"data": self.answer(request.get("query", ""), request.get("variables", {}))})
+        answer = {"data": self.answer(request.get("query", ""), request.get("variables", {}))}
+        self.reply({"errors": [{"message": self.refuse}]} if self.refuse else answer)
 
     def answer(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
         if "UpsertBucket" in query:  # a run
@@ -99,9 +101,9 @@ class Answers(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def answering_server() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+def answering_server(refuse: str = "") -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """A server that answers: its address, and what it has received so far."""
-    handler = type("Handler", (Answers,), {"received": []})
+    handler = type("Handler", (Answers,), {"received": [], "refuse": refuse})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}", handler.received  # type: ignore[attr-defined]

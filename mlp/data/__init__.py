@@ -10,6 +10,6 @@ from mlp.data.digits import Digits
 from mlp.data.fashion_mnist import FashionMNIST
 from mlp.data.mnist import MNIST
 from mlp.data.npz import NPZ
-from mlp.data.samples import Samples
+from mlp.data.samples import Samples, divisor_of
 
-__all__ = ["CIFAR10", "MNIST", "NPZ", "Augmentation", "Dataset", "Digits", "FashionMNIST", "Samples"]
+__all__ = ["CIFAR10", "MNIST", "NPZ", "Augmentation", "Dataset", "Digits", "FashionMNIST", "Samples", "divisor_of"]

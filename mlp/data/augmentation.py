@@ -9,6 +9,7 @@ import functools
 
 import numpy as np
 
+from mlp.data.pictures import as_pictures
 from mlp.nn import checks
 from mlp.nn.types import Array
 
@@ -83,7 +84,7 @@ class Augmentation:
     ) -> None:
         """out (n, d) <- the images (n, d) changed, in the same units; mixup also changes `targets` (n, c).
 
-        `shape` is (height, width) or (height, width, channels), whose product is d; for mixup alone it may be any.
+        `shape` is that of a picture (see `mlp.data.pictures`), whose product is d; for mixup alone it may be any.
         """
         if self.needs_images:
             for start in range(0, len(images), CHUNK):
@@ -95,15 +96,15 @@ class Augmentation:
 
     def _change(self, images: Array, shape: tuple[int, ...], rng: np.random.Generator, out: Array) -> None:
         """out <- the images moved and erased."""
-        height, width, *channels = shape
-        pictures = (len(images), height, width, *(channels or [1]))
+        pictures, changed = as_pictures(images, shape), as_pictures(out, shape)
+        _, height, width, _ = pictures.shape
         if self.moves:
             x, y = self._sources(len(images), height, width, rng, out.dtype)
-            interpolate(images.reshape(pictures), x, y, out.reshape(pictures))
+            interpolate(pictures, x, y, changed)
         else:
             out[...] = images
         if self.erase:
-            self._erase(out.reshape(pictures), rng)
+            self._erase(changed, rng)
 
     def _sources(
         self, n: int, height: int, width: int, rng: np.random.Generator, dtype: np.dtype[np.floating]

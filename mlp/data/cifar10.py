@@ -8,10 +8,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mlp.data.cache import cached
-from mlp.data.dataset import Dataset
+from mlp.data.cache import cached, file_identity
+from mlp.data.dataset import Dataset, given_file
 from mlp.data.keras_data import keras_datasets_folder, load_with_keras
 from mlp.errors import UserError
+
+BATCHES = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}
 
 
 class CIFAR10(Dataset):
@@ -31,9 +33,13 @@ class CIFAR10(Dataset):
     def __init__(self, validation_fraction: float = 0.1, data_dir: str | None = None) -> None:
         super().__init__(validation_fraction)
         self._data_dir = None if data_dir is None else Path(data_dir).expanduser()
+        if self._data_dir is not None:
+            for name in (*BATCHES["train"], *BATCHES["test"]):
+                paths = (folder / name for folder in self._folders())
+                given_file(self._data_dir, next((path for path in paths if path.is_file()), None), name)
 
     def load(self, part: Literal["train", "test"]) -> tuple[np.ndarray, np.ndarray]:
-        names = [f"data_batch_{i}" for i in range(1, 6)] if part == "train" else ["test_batch"]
+        names = BATCHES[part]
         for folder in self._folders():
             if (folder / names[0]).is_file():
                 return _load_batches(part, [folder / name for name in names])
@@ -49,17 +55,18 @@ class CIFAR10(Dataset):
         return x.reshape(len(x), self.num_features), y.reshape(-1).astype(np.int64)
 
     def _folders(self) -> list[Path]:
-        """Where the batches may lie: Keras 3 unpacks them one folder deeper than Keras 2 did."""
+        """Where the batches may lie. Keras 3 unpacks them one folder deeper than Keras 2 did."""
         batches = "cifar-10-batches-py"
+        if self._data_dir is not None:
+            return [self._data_dir / batches, self._data_dir]
         keras = keras_datasets_folder()
-        folders = [keras / f"{batches}-target" / batches, keras / batches / batches, keras / batches]
-        return folders if self._data_dir is None else [self._data_dir / batches, self._data_dir, *folders]
+        return [keras / f"{batches}-target" / batches, keras / batches / batches, keras / batches]
 
 
 def _load_batches(part: str, paths: list[Path]) -> tuple[np.ndarray, np.ndarray]:
     try:
         # Hashing the files themselves would take longer than the rest of a start.
-        identity = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+        identity = [file_identity(path) for path in paths]
     except OSError as error:
         raise UserError(f"cifar10 is incomplete: {error}. Unpack the archive again.") from error
     key = hashlib.md5(repr(identity).encode(), usedforsecurity=False).hexdigest()

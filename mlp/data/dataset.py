@@ -1,13 +1,18 @@
 """What every dataset is: a training set to split, and a test set that nobody reads by accident."""
 
+import hashlib
 import math
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from mlp.data.cache import content_sha256
+from mlp.data.pictures import PICTURE_SHAPES, is_picture
 from mlp.data.samples import Samples
 from mlp.data.split import stratified_split
+from mlp.errors import UserError
 
 
 class Dataset(ABC):
@@ -25,6 +30,7 @@ class Dataset(ABC):
         if not (isinstance(validation_fraction, (int, float)) and 0 <= validation_fraction < 1):
             raise ValueError(f"validation_fraction must be in [0, 1). Got {validation_fraction}")
         self.validation_fraction = validation_fraction
+        self.sha256: dict[str, str] = {}  # of the parts that were read: "train", "test"
 
     @property
     def num_features(self) -> int:
@@ -41,10 +47,33 @@ class Dataset(ABC):
     def split(self, rng: np.random.Generator) -> tuple[Samples, Samples]:
         """The training set as (train, validation): random, stratified, disjoint. The test set is not read."""
         x, y = self.load("train")
+        self.sha256["train"] = self.checksum(x, y)
         train, validation = stratified_split(y, self.validation_fraction, rng)
         return Samples(x, y, train, self.divisor), Samples(x, y, validation, self.divisor)
 
     def test(self) -> Samples:
         """The test set, read from the disk by this call and by nothing else."""
         x, y = self.load("test")
+        self.sha256["test"] = self.checksum(x, y)
         return Samples(x, y, np.arange(len(y)), self.divisor)
+
+    def notes(self) -> list[str]:
+        """What a user should know about these data before training on them."""
+        if self.image_shape and not is_picture(self.image_shape):
+            return [f"samples of shape {self.image_shape} are not drawn: pictures are {PICTURE_SHAPES}"]
+        return []
+
+    def checksum(self, x: np.ndarray, y: np.ndarray) -> str:
+        """The SHA-256 of one part: the shape of its samples, and type, shape and content of x (n, d) and y (n,)."""
+        arrays = [(array.dtype.str, array.shape, content_sha256(array)) for array in (x, y)]
+        return hashlib.sha256(repr((tuple(self.image_shape), *arrays)).encode()).hexdigest()
+
+
+def given_file(folder: Path, found: Path | None, name: str) -> Path:
+    """A file of `dataset.data_dir`: what the user names must be there, and nothing else takes its place."""
+    if found is None:
+        what = (
+            f"does not hold {name}" if folder.is_dir() else "is not a folder" if folder.exists() else "does not exist"
+        )
+        raise UserError(f"dataset.data_dir={folder} {what}. Without dataset.data_dir the usual places are searched")
+    return found

@@ -1,18 +1,18 @@
 """The IDX format of MNIST and its successors, and the datasets that come in it."""
 
+import functools
 import gzip
 import hashlib
 import math
 import struct
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
 
-from mlp.data.cache import cached
-from mlp.data.dataset import Dataset
+from mlp.data.cache import cached, file_identity
+from mlp.data.dataset import Dataset, given_file
 from mlp.data.keras_data import keras_datasets_folder, load_with_keras
 from mlp.data.npz import read_npz
 from mlp.errors import UserError
@@ -59,7 +59,7 @@ def content_md5(array: np.ndarray) -> str:
 def _damaged(source: Path | str, what: str) -> UserError:
     return UserError(
         f"{source} {what}. Restore it (`git checkout -- data` if it is the repository's), "
-        "or delete it so that the next source is tried."
+        "or name another folder with dataset.data_dir=FOLDER."
     )
 
 
@@ -73,39 +73,61 @@ class IDXDataset(Dataset):
 
     def __init__(self, validation_fraction: float = 0.1, data_dir: str | None = None) -> None:
         super().__init__(validation_fraction)
-        self._data_dir = REPOSITORY_DATA if data_dir is None else Path(data_dir).expanduser()
+        self._given: dict[str, Path] = {}  # the IDX files of the folder that was given, by the keys of FILES
+        if data_dir is not None:
+            folder = Path(data_dir).expanduser()
+            for key, (file, _) in FILES.items():
+                self._given[key] = given_file(folder, _find(file, folder / self.name, folder), f"{file}[.gz]")
 
     def load(self, part: Literal["train", "test"]) -> tuple[np.ndarray, np.ndarray]:
+        for key, path in self._given.items():  # of both parts: a fault must not come to light after all epochs
+            _check(type(self), key, file_identity(path))
         x, y = self._array(f"x_{part}"), self._array(f"y_{part}")
         return x.reshape(len(x), self.num_features), y.astype(np.int64)
 
     def _array(self, key: str) -> np.ndarray:
         file, shape = FILES[key]
-        return cached(f"{self.name}-{file}-{self.md5[key]}", shape, lambda: self._decode(key))
+        # What was given has the same MD5: the cache spares all processes but one the memory.
+        return cached(f"{self.name}-{file}-{self.md5[key]}", shape, lambda: self.verified(key, *self._found(key)))
 
-    def _decode(self, key: str) -> np.ndarray:
-        """Take the array from the first source that has it, and trust none."""
-        source, array = next(self._sources(key))
+    @classmethod
+    def verified(cls, key: str, source: Path | str, array: np.ndarray) -> np.ndarray:
+        """The array, if it is the published one."""
         _, shape = FILES[key]
         if array.shape != shape or array.dtype != np.uint8:
             raise _damaged(source, f"has the wrong {key}: {array.dtype} {array.shape}, not uint8 {shape}")
-        if (md5 := content_md5(array)) != self.md5[key]:
-            raise _damaged(source, f"is damaged or another dataset: the MD5 of {key} is {md5}, not {self.md5[key]}")
+        if (md5 := content_md5(array)) != cls.md5[key]:
+            raise _damaged(source, f"is damaged or another dataset: the MD5 of {key} is {md5}, not {cls.md5[key]}")
         return array
 
-    def _sources(self, key: str) -> Iterator[tuple[Path | str, np.ndarray]]:
+    def _found(self, key: str) -> tuple[Path | str, np.ndarray]:
+        """The first source that has the array, and the array as it is there: what was given and nothing else; or the
+        repository's data, else Keras', else its download."""
         file, shape = FILES[key]
+        if self._given:
+            return self._given[key], read_idx(self._given[key], shape)
         keras = keras_datasets_folder() / self.keras_cache
-        folders = (self._data_dir / self.name, self._data_dir, keras)
-        for path in (folder / name for folder in folders for name in (f"{file}.gz", file)):
-            if path.is_file():
-                yield path, read_idx(path, shape)
+        if path := _find(file, REPOSITORY_DATA / self.name, REPOSITORY_DATA, keras):
+            return path, read_idx(path, shape)
         if keras.is_file():
-            yield keras, read_npz(keras, key)[key]
+            return keras, read_npz(keras, key)[key]
         arrays = load_with_keras(
             self.name,
-            missing=f"{file} of {self.name} is not in {self._data_dir / self.name}, {self._data_dir} or {keras}",
+            missing=f"{file} of {self.name} is not in {REPOSITORY_DATA / self.name}, {REPOSITORY_DATA} or {keras}",
             otherwise="  - in a clone of the repository: git checkout -- data\n"
             "  - from files that you have (IDX, .gz or plain): dataset.data_dir=FOLDER",
         )
-        yield f"keras.datasets.{self.name}", arrays[key]
+        return f"keras.datasets.{self.name}", arrays[key]
+
+
+def _find(file: str, *folders: Path) -> Path | None:
+    """The IDX file in the first of the folders that has it, as .gz or plain."""
+    paths = (folder / name for folder in folders for name in (f"{file}.gz", file))
+    return next((path for path in paths if path.is_file()), None)
+
+
+@functools.lru_cache(maxsize=16)  # a search opens the same files again and again
+def _check(dataset: type[IDXDataset], key: str, identity: tuple[str, int, int, int, int]) -> None:
+    """Raise UserError unless the file holds the published array."""
+    path = Path(identity[0])
+    dataset.verified(key, path, read_idx(path, FILES[key][1]))

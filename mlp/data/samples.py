@@ -6,6 +6,11 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 
+def divisor_of(x: np.ndarray) -> float:
+    """What arrays of unknown origin are divided by: uint8 is taken for pixels, everything else for what it is."""
+    return 255.0 if x.dtype == np.uint8 else 1.0
+
+
 @dataclass(frozen=True, eq=False)
 class Samples:
     """A part of a dataset: training, validation or test. Training and validation share `x` and `y`."""

@@ -3,6 +3,7 @@
 reading.py   bytes on the disk -> arrays, dictionaries, lists; never runs code
 layouts.py   other people's layouts -> {"W0": (in, out), "b0": (out,), "W1": ...}
 config.py    other people's hyper-parameters -> the names and types of our flags
+pair.py      which configuration belongs to which model
 """
 
 from pathlib import Path
@@ -12,17 +13,33 @@ import numpy as np
 from mlp.files import atomic_write
 from mlp.model_file.config import load_config, save_config
 from mlp.model_file.layouts import Weights, layer_sizes, normalise
+from mlp.model_file.pair import (
+    CONFIG,
+    DIGEST,
+    MODEL,
+    config_beside,
+    contradictions,
+    hidden_activations,
+    weights_sha256,
+)
 from mlp.model_file.reading import ModelFileError, read
 
 __all__ = [
+    "CONFIG",
+    "DIGEST",
+    "MODEL",
     "ModelFileError",
     "Weights",
+    "config_beside",
+    "contradictions",
+    "hidden_activations",
     "layer_sizes",
     "load_config",
     "load_weights",
     "normalise",
     "save_config",
     "save_weights",
+    "weights_sha256",
 ]
 
 

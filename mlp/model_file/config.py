@@ -20,7 +20,9 @@ _NAMES = {
     "weight_decay": "wd w_d weightdecay l2 l2_reg l2_lambda",
     "num_layers": "nhl n_layers num_hidden_layers n_hidden_layers number_of_layers",
     "hidden_size": "sz hidden_sizes hidden_layers hidden_layer_sizes hidden_units hidden_dims layer_sizes",
-    "activation": "a activations act activation_function activation_fn activation_func",
+    "activation": "a activations act activation_function activation_functions activation_fn activation_func "
+    "activation_name activation_type act_fn act_func act_function hidden_activation hidden_activations hidden_act "
+    "hidden_activation_function nonlinearity non_linearity",
     "weight_init": "w_i wi init initializer initialiser initialization weight_initialization init_method",
     "momentum": "m",
     "beta": "",
@@ -30,7 +32,10 @@ _NAMES = {
     "seed": "s random_seed random_state",
 }
 _OURS = {name: ours for ours, others in _NAMES.items() for name in [ours, *others.split()]}
-_WRAPPERS = {"config", "best_config", "args", "hyperparameters", "hyperparams", "params"}
+_WRAPPERS = {
+    *("config", "best_config", "args", "hyperparameters", "hyperparams", "hparams", "params", "best_params"),
+    *("model", "model_config", "network", "architecture", "arch", "mlp"),
+}
 
 _VALUES = {
     "dataset": {"fashionmnist": "fashion_mnist"},
@@ -61,6 +66,7 @@ _VALUES = {
         "random_normal": "random",
     },
 }
+_DECISIVE = {"dataset", "loss", "activation"}  # without them the weights are measured as another network
 _INTEGERS = {"epochs", "batch_size", "num_layers", "seed"}
 _FLOATS = {"learning_rate", "weight_decay", "momentum", "beta", "beta1", "beta2", "epsilon"}
 
@@ -94,7 +100,9 @@ def _clean(raw: dict[str, Any]) -> dict[str, Any]:
     given: dict[str, list[tuple[str, Any]]] = {}
     config: dict[str, Any] = {}
     for key, value in _entries(raw):
-        spelling = key.strip().lstrip("-").lower().replace("-", "_")
+        spelling = re.sub(
+            r"(?<=[a-z])(?=[A-Z])|[\s-]+", "_", key.strip().lstrip("-")
+        ).lower()  # hiddenSize, hidden-size
         if spelling not in _OURS:
             config[key] = value
         elif value is not None:
@@ -102,6 +110,8 @@ def _clean(raw: dict[str, Any]) -> dict[str, Any]:
     sizes = given.pop("hidden_size", [])
     for name, candidates in given.items():
         config[name] = _value(name, dict(candidates).get(name, candidates[0][1]))  # our own spelling wins
+        if name in _DECISIVE and (others := [v for _, v in candidates if _value(name, v) != config[name]]):
+            raise ModelFileError(f"says {name} {short(config[name])} and {short(others[0])}; one of them must go")
     return _with_hidden_size(config, dict(sizes))
 
 
@@ -124,14 +134,14 @@ def _value(name: str, value: Any) -> Any:
     names = _split(value)
     if names is None:
         raise ModelFileError(
-            f"{name} must be a name{' or a list of names' * (name == 'activation')}. Got {_short(value)}"
+            f"{name} must be a name{' or a list of names' * (name == 'activation')}. Got {short(value)}"
         )
     synonyms = _VALUES[name]
     known = [synonyms.get(text, text) for text in (re.sub(r"[\s-]+", "_", word.lower()) for word in names)]
     if len(known) == 1:
         return known[0]
     if name != "activation":
-        raise ModelFileError(f"{name} must be one name. Got {_short(value)}")
+        raise ModelFileError(f"{name} must be one name. Got {short(value)}")
     return known
 
 
@@ -144,7 +154,7 @@ def _number(name: str, value: Any) -> int | float:
             raise ValueError
     except (ValueError, OverflowError):
         kind = "an integer" if name in _INTEGERS else "a number"
-        raise ModelFileError(f"{name} must be {kind}. Got {_short(value)}") from None
+        raise ModelFileError(f"{name} must be {kind}. Got {short(value)}") from None
     return int(value if isinstance(value, int) else number) if name in _INTEGERS else number
 
 
@@ -185,6 +195,6 @@ def _sizes(value: Any) -> list[int] | None:
     return [int(value)] if 1 <= value < math.inf and value % 1 == 0 else None
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

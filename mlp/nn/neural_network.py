@@ -77,6 +77,7 @@ class NeuralNetwork(MLP):
         rule = by_name(Optimizer, field("optimizer", default="adam"))
         arguments = {name: getattr(cli_args, name, None) for name in inspect.signature(rule).parameters}
         self.optimizer: Optimizer = rule(**{name: v for name, v in arguments.items() if v is not None})
+        self._shuffle = np.random.default_rng(self.seed)
 
     def forward(self, X: Array) -> Array:
         """Logits (b, c) of X (b, d_in), or of pictures (b, ...) with d_in numbers each. No softmax."""
@@ -114,15 +115,18 @@ class NeuralNetwork(MLP):
     def train(
         self, X_train: Array, y_train: np.ndarray, epochs: int | None = None, batch_size: int | None = None
     ) -> list[float]:
-        """Train on shuffled mini-batches; returns the mean training loss of each epoch."""
+        """Train on shuffled mini-batches; returns the mean training loss of each epoch.
+
+        Goes on where the last call stopped, in the order of the samples and in the optimizer's state too: epochs in
+        several calls give the same bits as in one. `set_weights` makes a new start.
+        """
         epochs = self.epochs if epochs is None else checks.integer("epochs", epochs, least=1)
         batch_size = self.batch_size if batch_size is None else checks.integer("batch_size", batch_size, least=1)
         X = self._inputs(X_train)
         targets = self._targets(y_train, len(X))
-        rng = np.random.default_rng(self.seed)
         history = []
         for _ in range(epochs):
-            order, total = rng.permutation(len(X)), 0.0
+            order, total = self._shuffle.permutation(len(X)), 0.0
             for rows in np.split(order, range(batch_size, len(X), batch_size)):
                 total += self.loss_and_gradients(X[rows], targets[rows]) * len(rows)
                 self.update_weights()
@@ -143,7 +147,9 @@ class NeuralNetwork(MLP):
         """Take over parameters as `get_weights` or `np.load(path, allow_pickle=True)` return them.
 
         The network adopts their shapes: another number of layers or neurons makes it another network. Biases may
-        be (n,) or (1, n). Raises ValueError where the arrays do not chain into a network.
+        be (n,) or (1, n). Training starts anew: the optimizer forgets its steps, as they belong to other weights, and
+        the samples are shuffled as in a network just built. Raises ValueError where the arrays do not chain into a
+        network.
         """
         pairs = _pairs(weights.item() if isinstance(weights, np.ndarray) and weights.size == 1 else weights)
         sizes = [len(pairs[0][0]), *(W.shape[1] for W, _ in pairs)]
@@ -151,7 +157,8 @@ class NeuralNetwork(MLP):
             listed = {type(activation) for activation in self._activations or ()}
             activations = None if len(listed) == 1 else self._activations  # a list of one kind fits any depth
             self._build(sizes, per_layer(activations, self._activation, len(sizes) - 2))
-            self.optimizer.reset()
+        self.optimizer.reset()
+        self._shuffle = np.random.default_rng(self.seed)
         for layer, (W, b) in zip(self.layers, pairs, strict=True):
             layer.W, layer.b = W, b
 

@@ -5,7 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlp.errors import UserError, tell, unknown
+from mlp import streams
+from mlp.errors import UserError, unknown
 
 
 def draw_run(args: argparse.Namespace) -> list[Path]:
@@ -57,6 +58,7 @@ def dataset_name(given: str) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    streams.open_closed()
     parser = argparse.ArgumentParser("python -m mlp.report", description="Draw plots from the files of runs.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
@@ -100,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("Interrupted. The same command goes on.", file=sys.stderr)
         return 130
     if paths:
-        tell("\n".join(map(str, paths)))
+        streams.tell("\n".join(map(str, paths)))
     return 0
 
 

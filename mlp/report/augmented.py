@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mlp.data import Augmentation, Dataset
+from mlp.data.pictures import as_pictures, is_picture
 from mlp.errors import UserError
 from mlp.report import style
 
@@ -15,7 +16,7 @@ IMAGES, DRAWS = 10, 3
 def augmented(dataset: Dataset, augmentation: Augmentation, title: str, seed: int = 0) -> Figure:
     """One image of each of the first classes, and `DRAWS` changed versions of it below."""
     shape = dataset.image_shape
-    if len(shape) not in (2, 3):
+    if not is_picture(shape):
         raise UserError(f"{dataset.name} has no images to show")
     x, y = dataset.load("train")
     rows = [int(np.flatnonzero(y == label)[0]) for label in range(min(IMAGES, dataset.num_classes))]
@@ -32,8 +33,8 @@ def augmented(dataset: Dataset, augmentation: Augmentation, title: str, seed: in
     figure.suptitle(title, fontsize=style.TITLE, x=0.01, ha="left")
     for line, images in zip(axes, table, strict=True):
         for ax, image in zip(line, images, strict=True):
-            picture = np.clip(image.reshape(shape) / dataset.divisor, 0, 1)
-            ax.imshow(picture, cmap="gray_r" if picture.ndim == 2 else None, vmin=0, vmax=1)
+            picture = np.clip(as_pictures(image[None], shape)[0] / dataset.divisor, 0, 1)
+            ax.imshow(picture, cmap="gray_r" if picture.shape[-1] == 1 else None, vmin=0, vmax=1)
             ax.set_xticks([])
             ax.set_yticks([])
     axes[0, 0].set_ylabel("stored", fontsize=style.SMALL)

@@ -126,7 +126,8 @@ def curves(metrics: Mapping[str, Array], facts: Mapping[str, Any]) -> Figure:
     _legend_outside(norms)
 
     best = facts.get("best_epoch")
-    best = best if isinstance(best, int | float) and best in epochs else None
+    measured = facts.get("selected_by") != "last epoch"
+    best = best if measured and isinstance(best, int | float) and best in epochs else None
     pad = max(0.5, 0.03 * (epochs[-1] - epochs[0]))
     for ax in (loss, score, rate, norms):
         ax.set_xlim(epochs[0] - pad, epochs[-1] + pad)

@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,7 @@ def read_search(directory: Path) -> SearchFiles:
     board = directory / "leaderboard.csv"
     for path in (described, board):
         if not path.is_file():
-            raise UserError(f"{path} is missing: python -m mlp.search report {directory} writes it")
+            raise UserError(f"{path} is missing: python -m mlp.search report {shlex.quote(str(directory))} writes it")
     try:
         facts = json.loads(described.read_text(encoding="utf-8"))
         space = {str(key): str(text) for key, text in facts["space"].items()}

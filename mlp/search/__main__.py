@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlp.errors import UserError, tell
+from mlp import streams
+from mlp.errors import UserError
 
 if TYPE_CHECKING:
     from mlp.search.study import Search
@@ -51,17 +52,9 @@ def report(args: argparse.Namespace) -> str:
 
 
 def _open(directory: Path) -> Search:
-    """The search in `directory`, to read. Raises UserError where there is none, or its record is damaged."""
-    from optuna.exceptions import OptunaError
-
     from mlp.search.study import Search
 
-    try:
-        return Search(directory)
-    except (ValueError, KeyError, TypeError, AssertionError, OptunaError) as error:
-        text = " ".join(str(error).split())
-        what = f"{type(error).__name__}: {text}"
-        raise UserError(f"the record of the search in {directory} is damaged: {what}") from error
+    return Search(directory)
 
 
 def _positive(text: str) -> int:
@@ -71,6 +64,7 @@ def _positive(text: str) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    streams.open_closed()
     parser = argparse.ArgumentParser("python -m mlp.search", description="Read what a search has found.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
@@ -100,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (UserError, OSError) as error:  # OSError: no permission, no space, a file where a folder should be
         print(f"error: {error}", file=sys.stderr)
         return UserError.exit_code
-    tell(text)
+    streams.tell(text)
     return 0
 
 

@@ -62,6 +62,7 @@ class Definition:
     epochs: int
     named_in_file: bool = False
     retry_failed: bool = False
+    take_over: bool = False
     former_name: str = ""  # of a search that has no given one: what earlier versions called it
 
     @classmethod
@@ -105,7 +106,7 @@ class Definition:
         seeds = checks.integer("search.seeds", given["seeds"], least=1)
         if seeds > 1 and any(parameter.key == "seed" for parameter in space.parameters):
             raise UserError("search.seeds sets the seeds of the runs; leave out the sweep over seed")
-        for name in ("dry_run", "retry_failed"):
+        for name in ("dry_run", "retry_failed", "take_over"):
             if not isinstance(given[name], bool):
                 raise UserError(f"search.{name} must be true or false. Got {given[name]!r}")
         pruner = checks.choice("search.pruner", given["pruner"], PRUNERS)
@@ -139,6 +140,7 @@ class Definition:
             accept_changes=given["changed"] == "accept",
             dry_run=given["dry_run"],
             retry_failed=given["retry_failed"],
+            take_over=given["take_over"],
             first_seed=config.seed,
             epochs=_most_epochs(space, config.training.epochs),
         )
@@ -156,7 +158,7 @@ class Definition:
 
         `parameters` is the space as data; `space` says it to people.
         """
-        aside = ("tracker", "save.", *(["+experiment="] if self.named_in_file else []))
+        aside = ("tracker", "save.", "plots=", *(["+experiment="] if self.named_in_file else []))
         return {
             "sampler": self.sampler,
             "space": self.space.describe(),

@@ -21,7 +21,7 @@ from mlp.search.study import DEFINITION, Search, counts
 from mlp.training import random_streams
 
 POINTS, STEPS = 6, 20  # how many points are timed, and for how many steps
-AROUND = 1.5  # seconds of a run beside its training: composing, validation, evaluation, plots
+AROUND, PLOTS = 0.3, 1.0  # seconds of a run beside its training: composing, validation, evaluation, files; plots
 
 
 def estimate(context: HydraContext, config: DictConfig, definition: Definition, directory: Path) -> str:
@@ -46,7 +46,8 @@ def estimate(context: HydraContext, config: DictConfig, definition: Definition, 
     if took:
         seconds = statistics.fmean(took)
     else:
-        seconds = (_seconds_per_run(context, config, definition) + AROUND) * definition.seeds
+        around = AROUND + (PLOTS if config.get("plots") else 0)
+        seconds = (_seconds_per_run(context, config, definition) + around) * definition.seeds
     aims = zip(definition.directions, definition.objectives, strict=True)
     lines = [
         f"Search {definition.name}: {planned} trials by {definition.sampler}"

@@ -149,6 +149,20 @@ def write(search: Search) -> None:
         log.error("search.html could not be written: %s: %s", type(error).__name__, error)
 
 
+def draw_best(search: Search) -> None:
+    """Draw those plots of the best trial that are not there yet. A failure is only logged."""
+    winner = best(search)
+    path = None if winner is None else directory(search, winner)
+    if path is None:  # nothing is done, or another machine has done it
+        return
+    try:
+        from mlp.report import run_plots
+
+        run_plots.save_all([plot for plot in run_plots.plots(path) if not plot[0].exists()])
+    except Exception as error:  # `python -m mlp.report run DIR` draws them again
+        log.error("The plots of %s could not be drawn: %s: %s", path, type(error).__name__, error)
+
+
 def show(search: Search, most: int = SHOWN) -> str:
     """The counts, the leaderboard's first rows, what runs since when, and what was pruned or failed and why."""
     trials = search.study.get_trials(deepcopy=False)

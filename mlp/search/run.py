@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,8 +26,9 @@ from mlp.files import atomic_write
 from mlp.search import results
 from mlp.search.definition import Definition
 from mlp.search.estimate import estimate
+from mlp.search.loader import Loader
 from mlp.search.progress import Progress
-from mlp.search.study import DEFINITION, RUNNING, Search, commands, counts
+from mlp.search.study import DEFINITION, RUNNING, SILENCE, Search, commands, counts
 from mlp.search.worker import Worker
 
 MOST_CHECKED = 24  # points before the start; composing one takes 0.05 s
@@ -40,6 +42,7 @@ def run(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> 
     Raises UserError for a mistake, before anything runs.
     """
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+    context = HydraContext(callbacks=context.callbacks, config_loader=Loader(context.config_loader))
     definition = Definition.of(config, arguments, context.config_loader)
     _check_settings(config)
     directory = _directory(config, definition)
@@ -49,18 +52,27 @@ def run(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> 
         return None
     search = Search.begin(directory, definition)
     # What was running when the whole search was killed runs again without counting against a trial.
-    search.recover(definition.retries, interrupted=not commands(directory))
+    search.recover(definition.retries, interrupted=not commands(directory), take_over=definition.take_over)
     with atomic_write(directory / "multirun.yaml", "w") as file:
         file.write(without_password(OmegaConf.to_yaml(config)))
     left = counts(search.study.get_trials(deepcopy=False))
-    if left["waiting"] or left["running"]:
-        print(f"Search {definition.name} in {settings.shown(directory)}: {_plan(definition, left)}", flush=True)
-        try:
+    where = f"Search {definition.name} in {settings.shown(directory)}"
+    try:
+        if left["waiting"] or left["running"]:
+            print(f"{where}: {_plan(definition, left)}", flush=True)
+            for host, until in search.elsewhere():
+                print(
+                    f"Note: {host} runs a trial, or ran it when it was killed. After {SILENCE / 60:g} minutes "
+                    f"without a sign of life, at {time.strftime('%H:%M:%S', time.localtime(until))}, it is run here. "
+                    f"If nothing runs there: stop this command, and give it again with search.take_over=true.",
+                    flush=True,
+                )
             _work(context, config, definition, search)
-        finally:
-            results.write(search)
-    else:
-        print(f"Search {definition.name} in {settings.shown(directory)} is complete: nothing is left to run.")
+        else:
+            print(f"{where} is complete: nothing is left to run.")
+        if config.get("plots") is not False:
+            results.draw_best(search)
+    finally:
         results.write(search)
     print(results.show(search))
     found = counts(search.study.get_trials(deepcopy=False))

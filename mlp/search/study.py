@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.exceptions import UpdateFinishedTrialError
+from optuna.exceptions import OptunaError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -37,6 +37,7 @@ DEFINITION, RUNNING = "search.json", "running"
 optuna.logging.set_verbosity(optuna.logging.ERROR)  # it announces every study and trial on stderr
 
 HOST, ALIVE, RETRIES = "host", "alive", "retries"  # further names of a trial's user attributes
+REMEDY = "Restore it from a copy, or choose another search.name"
 BEAT, SILENCE = 30.0, 600.0  # seconds between two signs of life, and without one before another host takes over
 
 
@@ -48,21 +49,33 @@ class Search:
 
     def __init__(self, directory: Path, storage: BaseStorage | None = None) -> None:
         self.description = _description(directory)
-        self.directory, self.name = directory, str(self.description["name"])
-        self.objectives: list[str] = self.description["objectives"]
+        self.directory = directory
+        with _readable(directory):
+            self.name = str(self.description["name"])
+            self.objectives: list[str] = self.description["objectives"]
+            url = self.description["storage"]
         self._held: dict[int, int] = {}
         self._here = f"{socket.gethostname()}:{directory.resolve()}"  # who can see each other's locks
 
-        url = self.description["storage"]
         self._local = url is None  # then all who take part see each other's locks
         if url is None and storage is None and not (directory / JOURNAL).exists():
-            raise UserError(f"{directory} has lost its {JOURNAL}")
-        try:
+            raise UserError(f"{directory} has lost its {JOURNAL}. {REMEDY}")
+        runs = numbered(directory)  # first the directories: the trials of all of them are in the record already
+        with _readable(directory):
+            storage = storage or open_storage(directory, url)
             study_name = self.description.get("study", self.name)
-            self.study = optuna.load_study(study_name=study_name, storage=storage or open_storage(directory, url))
-        except KeyError:
-            record = without_password(url) if url else directory / JOURNAL
-            raise UserError(f"{record} is damaged, or of another search: it holds no search {self.name}") from None
+            if study_name not in optuna.get_all_study_names(storage):
+                record = without_password(url) if url else directory / JOURNAL
+                raise UserError(
+                    f"{record} is damaged, or of another search: it holds no search {self.name}. {REMEDY}"
+                )
+            self.study = optuna.load_study(study_name=study_name, storage=storage)
+            trials = len(self.study.get_trials(deepcopy=False))
+        if runs and max(runs) >= trials:
+            raise UserError(
+                f"{directory} has lost a part of its record: it knows {trials} trials, but here is the run of trial "
+                f"{max(runs)}. {REMEDY}"
+            )
 
     @classmethod
     def begin(cls, directory: Path, definition: Definition) -> Search:
@@ -75,7 +88,16 @@ class Search:
                 before = _description(directory)
                 described["name"] = before["name"]
                 check_same(directory, before, described, definition.accept_changes)
-            storage = open_storage(directory, definition.storage)
+                url = definition.storage
+                known = cls(directory, None if url is None else open_storage(directory, url))
+                storage = known.study._storage
+            elif runs := numbered(directory):
+                raise UserError(
+                    f"{directory} holds runs of trials ({min(runs)} to {max(runs)}), but no {DEFINITION} that says "
+                    f"of which search. {REMEDY}"
+                )
+            else:
+                storage = open_storage(directory, definition.storage)
             described["study"] = before.get("study", before["name"])
             if before is described:
                 described["study"] = newest(storage, definition.name)
@@ -198,25 +220,41 @@ class Search:
                 finally:
                     self._unlock(number)
 
-    def recover(self, retries: int, interrupted: bool = False) -> None:
+    def recover(self, retries: int, interrupted: bool = False, take_over: bool = False) -> None:
         """Close the trials whose workers are gone; their points wait again, unless they went too often.
 
-        That the user has `interrupted` the search counts against none.
+        That the user has `interrupted` the search counts against none. With `take_over`, the trials that other hosts
+        seem to run are closed too.
         """
         with self._alone():
-            self._recover(retries, interrupted)
+            self._recover(retries, interrupted, take_over)
 
-    def _recover(self, retries: int, interrupted: bool = False) -> None:
+    def elsewhere(self) -> list[tuple[str, float]]:
+        """Of each trial that another host runs: which, and when it is taken over if that host stays silent."""
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return [
+            (str(trial.user_attrs.get(HOST, "another host")), _heard(trial) + SILENCE)
+            for trial in running
+            if not self._sees_lock(trial)
+        ]
+
+    def _sees_lock(self, trial: FrozenTrial) -> bool:
+        """Whether the lock of a running trial says if its worker is alive: also where the directory was moved."""
+        host = trial.user_attrs.get(HOST, self._here if self._local else "")
+        if self._local:
+            return bool(host.partition(":")[0] == socket.gethostname())
+        return bool(host == self._here)
+
+    def _recover(self, retries: int, interrupted: bool = False, take_over: bool = False) -> None:
         now = time.time()
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             path = self._running(trial.number)
-            if trial.user_attrs.get(HOST, self._here if self._local else None) == self._here:
+            if self._sees_lock(trial):
                 gone = trial.number not in self._held and not _is_locked(path)
                 killed = path.exists() and not interrupted
             else:
-                assert trial.datetime_start is not None
-                gone = now - trial.user_attrs.get(ALIVE, trial.datetime_start.timestamp()) > SILENCE
-                killed = True
+                gone = take_over or now - _heard(trial) > SILENCE
+                killed = not take_over
             if gone and killed:
                 self._requeue(trial, "its worker was killed, perhaps for want of memory", 1, retries)
             elif gone:  # interrupted; or its worker let go of it, but could not say so, as when the disk is full
@@ -260,6 +298,27 @@ class Search:
         descriptor = self._held.pop(number)
         self._running(number).unlink(missing_ok=True)
         os.close(descriptor)
+
+
+@contextmanager
+def _readable(directory: Path) -> Iterator[None]:
+    """What Optuna raises over a record that it cannot read becomes one message."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AssertionError, OptunaError) as error:
+        what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise UserError(f"the record of the search in {directory} is damaged: {what}. {REMEDY}") from error
+
+
+def numbered(directory: Path) -> list[int]:
+    """The trials whose runs are in the directory of a search."""
+    return [int(path.name) for path in directory.iterdir() if path.name.isdecimal() and path.is_dir()]
+
+
+def _heard(trial: FrozenTrial) -> float:
+    """When the worker of a running trial gave its last sign of life."""
+    assert trial.datetime_start is not None
+    return float(trial.user_attrs.get(ALIVE, trial.datetime_start.timestamp()))
 
 
 def _description(directory: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from omegaconf import DictConfig, open_dict
 from optuna.trial import TrialState
 
 from mlp import experiment
-from mlp.errors import Diverged, UserError
+from mlp.errors import CallbackFailed, Diverged, UserError
 from mlp.search.change import REASON
 from mlp.search.definition import Definition
 from mlp.search.journal import open_storage
@@ -132,8 +132,9 @@ class Worker:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
-            if isinstance(error, OSError) and error.errno in DISK:
-                raise
+            origin = error.__cause__ if isinstance(error, CallbackFailed) else error
+            if isinstance(origin, OSError) and origin.errno in DISK:
+                raise origin from None
             state, facts[REASON] = TrialState.FAIL, reason(error)
             if not isinstance(error, Diverged | UserError):
                 log.error("Trial %d failed:\n%s", trial.number, traceback.format_exc())
@@ -198,4 +199,4 @@ def means(summaries: Sequence[dict[str, Any]]) -> dict[str, float]:
 def reason(error: BaseException) -> str:
     """Why a trial failed, in one line."""
     text = " ".join(str(error).split()) or type(error).__name__
-    return text if isinstance(error, Diverged | UserError) else f"{type(error).__name__}: {text}"
+    return text if isinstance(error, Diverged | UserError | CallbackFailed) else f"{type(error).__name__}: {text}"

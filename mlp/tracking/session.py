@@ -6,8 +6,8 @@ run with `start`, and ends it with `finish`.
 
 from __future__ import annotations
 
-import logging
 import os
+import secrets
 import socket
 import sys
 import threading
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from wandb import Run as WandbRun
     from wandb import Settings
 
-log = logging.getLogger(__name__)
-
 MODES = ("auto", "online", "offline", "disabled")
 PROBE_SECONDS = 2.0
+
+_refused = ""  # what was wrong with the user's settings, if wandb has been started without them
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Plan:
     mode: str  # online, offline or disabled
     reason: str  # of being offline
     settings: Settings  # those of the user
+    refused: bool = False  # whether it is offline since something of the user's was refused
 
 
 def project_name(project: str) -> str:
@@ -44,41 +45,61 @@ def project_name(project: str) -> str:
     return project
 
 
-def plan(mode: str, timeout: float) -> Plan:
+def wanted_mode() -> str:
+    """WANDB_MODE, in small letters as wandb wants it."""
+    return os.environ.get("WANDB_MODE", "").strip().lower()
+
+
+def plan(mode: str, timeout: float, directory: Path) -> Plan:
     """What `mode` means here and now.
 
     "auto" follows WANDB_MODE and wandb's own settings. It is online if these allow it, the user is logged in and the
-    server answers, and offline in every other case. `timeout` in seconds is for wandb's own process to start.
+    server answers, and offline in every other case. `timeout` in seconds is for wandb's own process to start;
+    `directory` is for its log where the user has no home.
     """
+    global _refused
     # wandb reports its own usage to its server even from an offline run, and when the program ends it waits 10 s for
     # an answer. Offline means that nothing leaves the machine.
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    wanted = wanted_mode()
+    os.environ.pop("WANDB_MODE", None)
+    if wanted:
+        os.environ["WANDB_MODE"] = wanted
     import wandb
 
-    settings = wandb.Settings(silent=True, x_service_wait=timeout)
-    if mode == "online":
-        settings.mode = "online"
+    options: dict[str, Any] = {"silent": True, "x_service_wait": timeout}
+    settings = wandb.Settings(**options | ({"mode": "online"} if mode == "online" else {}))
     wandb.termsetup(settings, None)  # before its settings files are read, which it would announce
     with _exit_hooks_kept():
-        with service_asked_often():
-            settings = wandb.setup(settings).settings
-        return Plan(*_decide(mode, settings), settings)
+        with service_asked_often(), _service_log_below(directory):
+            try:
+                settings = wandb.setup(settings).settings
+            except Exception as error:  # a variable that wandb does not accept, whichever
+                wandb.teardown()
+                with _variables("WANDB_"):
+                    settings = wandb.setup(wandb.Settings(**options | {"mode": "offline"})).settings
+                _refused = f"its settings are refused: {cause(error)}"
+        if _refused:
+            return Plan("offline", _refused, settings, refused=True)
+        return _decide(mode, settings)
 
 
-def _decide(mode: str, settings: Settings) -> tuple[str, str]:
-    """The mode to start in, and the reason if it is offline."""
+def _decide(mode: str, settings: Settings) -> Plan:
     import wandb
 
     mode = settings.mode if mode == "auto" else mode
     if mode == "disabled":
-        return mode, ""
+        return Plan(mode, "", settings)
     if mode in ("offline", "dryrun"):
-        return "offline", "as configured"
-    if not wandb.login(prompt=False, verify=False):
-        return "offline", "not logged in"
-    if not reachable(settings.base_url, settings.https_proxy or settings.http_proxy):
-        return "offline", f"no connection to {settings.base_url}"
-    return "online", ""
+        return Plan("offline", "as configured", settings)
+    try:
+        if not wandb.login(prompt=False, verify=False):
+            return Plan("offline", "not logged in", settings)
+        if not reachable(settings.base_url, settings.https_proxy or settings.http_proxy):
+            return Plan("offline", f"no connection to {settings.base_url}", settings)
+    except Exception as error:  # what no key can be, or no address of a proxy
+        return Plan("offline", f"login failed: {cause(error)}", settings, refused=True)
+    return Plan("online", "", settings)
 
 
 def start(
@@ -87,22 +108,18 @@ def start(
     """A new run with its files below `directory`/wandb, or the one with `run_id` continued; and how it started.
 
     `labels` are arguments of wandb.init: project, entity, group, name, tags, config ... `timeout` in seconds is for
-    the server, here and in `finish`. Where the server refuses the run, it starts offline.
+    the server, here and in `finish`. Where the run is refused, it starts offline under a new id.
     """
     with _exit_hooks_kept():
         try:
-            return _init(plan.mode, directory, timeout, run_id, labels), plan
+            return _init(plan.mode, directory, timeout, labels | {"id": run_id, "resume": run_id and "allow"}), plan
         except Exception as error:
-            if plan.mode != "online":
-                raise
-            log.warning("W&B refused the online run: %s", one_line(error))
-            # The refused id stays taken in this process.
-            return _init("offline", directory, timeout, None, labels), replace(
-                plan, mode="offline", reason="see above"
-            )
+            plan = replace(plan, mode="offline", reason=f"the run is refused: {cause(error)}", refused=True)
+            # The refused id, which may be that of WANDB_RUN_ID, stays taken in this process.
+            return _init("offline", directory, timeout, labels | {"id": secrets.token_hex(4)}), plan
 
 
-def _init(mode: str, directory: Path, timeout: float, run_id: str | None, labels: dict[str, Any]) -> WandbRun:
+def _init(mode: str, directory: Path, timeout: float, labels: dict[str, Any]) -> WandbRun:
     import wandb
 
     options: dict[str, Any] = {
@@ -126,8 +143,6 @@ def _init(mode: str, directory: Path, timeout: float, run_id: str | None, labels
         **labels,
         dir=str(directory.absolute()),
         mode=mode,  # type: ignore[arg-type]
-        id=run_id,
-        resume="allow" if run_id else None,
         reinit="create_new",
         save_code=False,
         settings=wandb.Settings(**known),
@@ -159,15 +174,43 @@ def staged_in(directory: Path) -> Iterator[None]:
 
     By itself wandb keeps them in the user's home.
     """
-    before = os.environ.get("WANDB_DATA_DIR")
-    os.environ["WANDB_DATA_DIR"] = str(directory.absolute() / "wandb")
+    with _variables("WANDB_DATA_DIR", WANDB_DATA_DIR=str(directory.absolute() / "wandb")):
+        yield
+
+
+@contextmanager
+def _variables(hidden: str, **given: str) -> Iterator[None]:
+    """Within the block the environment has the `given` variables, and of those that begin with `hidden` no others."""
+    before = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(hidden)}
+    os.environ.update(given)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ["WANDB_DATA_DIR"]
-        else:
-            os.environ["WANDB_DATA_DIR"] = before
+        for name in given:
+            os.environ.pop(name, None)
+        os.environ.update(before)
+
+
+@contextmanager
+def _service_log_below(directory: Path) -> Iterator[None]:
+    """Give wandb's process a place for its log where it would find none, and print to stderr instead.
+
+    It is written in Go, and takes the user's cache from the environment alone, without a look at the password file.
+    """
+    home = Path(os.environ.get("HOME", ""))
+    usual = home / "Library" / "Caches" if sys.platform == "darwin" else home / ".cache"
+    cache = Path(os.environ.get("WANDB_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or usual)
+    try:
+        if cache.is_absolute():
+            (cache / "wandb" / "logs").mkdir(parents=True, exist_ok=True)
+        usable = cache.is_absolute() and os.access(cache / "wandb" / "logs", os.W_OK)
+    except OSError:
+        usable = False
+    if usable:
+        yield
+    else:
+        with _variables("WANDB_CACHE_DIR", WANDB_CACHE_DIR=str(directory.absolute() / "wandb")):
+            yield
 
 
 def within(seconds: float, work: Callable[[], object]) -> bool:
@@ -227,6 +270,15 @@ def _exit_hooks_kept() -> Iterator[None]:
         yield
     finally:
         sys.exit, sys.excepthook = hooks
+
+
+def cause(error: Exception) -> str:
+    """What `error` says, in one line; of pydantic's reports without their links."""
+    details = getattr(error, "errors", None)
+    if not callable(details):
+        return one_line(error)
+    parts = [[*map(str, detail["loc"]), detail["msg"].removeprefix("Value error, ")] for detail in details()]
+    return "; ".join(": ".join(part) for part in parts)
 
 
 def one_line(error: Exception) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -92,7 +91,7 @@ class WandbTracker:
 
     def on_run_start(self, run: TrackedRun) -> None:
         self._run, self._failed = None, False
-        mode = os.environ.get("WANDB_MODE") if self.mode == "auto" else self.mode
+        mode = session.wanted_mode() if self.mode == "auto" else self.mode
         if mode != "disabled":
             with self._harmless("start"):
                 self._start(run)
@@ -129,7 +128,7 @@ class WandbTracker:
             self._failed = True
 
     def _start(self, run: TrackedRun) -> None:
-        plan = session.plan(self.mode, self.timeout)
+        plan = session.plan(self.mode, self.timeout, run.directory)
         if plan.mode == "disabled":
             return
         self._run, plan = session.start(
@@ -153,7 +152,7 @@ class WandbTracker:
         if plan.mode == "online":
             log.info("W&B: %s (files: %s)", self._run.url, files)
         else:
-            level = logging.WARNING if self.mode == "online" else logging.INFO
+            level = logging.WARNING if self.mode == "online" or plan.refused else logging.INFO
             log.log(level, "W&B is offline (%s). Upload with: wandb sync %s", plan.reason, files)
 
     def _log_results(self, wandb_run: WandbRun, run: TrackedRun) -> None:
@@ -173,7 +172,8 @@ class WandbTracker:
 
             files = [run.directory / name for name in MODEL_FILES if (run.directory / name).exists()]
             if self.log_model and files:
-                artifact = wandb.Artifact(f"model-{wandb_run.id}", type="model", metadata=dict(run.summary))
+                name = re.sub(r"[^\w.-]", "-", f"model-{wandb_run.id}", flags=re.ASCII)[:128]
+                artifact = wandb.Artifact(name, type="model", metadata=dict(run.summary))
                 for file in files:
                     artifact.add_file(str(file))
                 wandb_run.log_artifact(artifact)

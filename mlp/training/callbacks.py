@@ -102,7 +102,7 @@ class MetricsFile(Callback):
 
 
 class OnBestEpoch(Callback):
-    """Calls `save(run)` at the end of each epoch that is the best so far."""
+    """Calls `save(run)` at the end of each epoch that is the best so far; of each, where nothing is monitored."""
 
     def __init__(self, save: Callable[[Run], Any]) -> None:
         self.save = save
@@ -171,7 +171,8 @@ class Progress(Callback):
         log.info(
             "epoch %*d/%d | train loss %.4f acc %.2f%% | %s%.1f s, %s samples/s%s",
             len(str(run.epochs)), run.epoch, run.epochs, m["train_loss"], 100 * m["train_accuracy"], validation,
-            m["seconds"], f"{m['samples_per_second']:,.0f}", " | best" if run.best_epoch == run.epoch else "",
+            m["seconds"], f"{m['samples_per_second']:,.0f}",
+            " | best" if run.best_epoch == run.epoch and run.best_value is not None else "",
         )  # fmt: skip
 
     def on_run_end(self, run: Run) -> None:

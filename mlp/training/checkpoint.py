@@ -27,7 +27,9 @@ def save_checkpoint(run: Run) -> None:
         "step": run.step,
         "best_epoch": run.best_epoch,
         "best_value": run.best_value,
+        "best_loss": run.best_loss,
         "history": run.history,
+        "data_sha256": run.data_sha256,
         "random": {name: generator.bit_generator.state for name, generator in run.random.items()},
     }
     arrays = {"state": run.network.state, "progress": np.array(json.dumps(progress))}
@@ -58,6 +60,7 @@ def load_checkpoint(run: Run) -> None:
     arrays = _read(path)
     try:
         progress: dict[str, Any] = json.loads(arrays["progress"].item())
+        _check_data(path, progress.get("data_sha256", {}), run.data_sha256)
         state, network = arrays["state"], run.network
         if (state.shape, state.dtype) != (network.state.shape, network.dtype):
             raise UserError(
@@ -75,9 +78,20 @@ def load_checkpoint(run: Run) -> None:
             generator.bit_generator.state = progress["random"][name]
         run.epoch, run.step, run.history = progress["epoch"], progress["step"], progress["history"]
         run.best_epoch, run.best_value = progress["best_epoch"], progress["best_value"]
+        run.best_loss = progress.get("best_loss")  # earlier releases did not keep it
         run.metrics = dict(run.history[-1]) if run.history else {}
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is not a checkpoint of this program ({error!r})") from error
+
+
+def _check_data(path: Path, then: dict[str, str], now: dict[str, str]) -> None:
+    """Raise UserError if a part of the data has another content than when the run was interrupted."""
+    if changed := [part for part in then if then[part] != now.get(part, then[part])]:
+        sums = ", ".join(f"{part} {then[part][:12]}... then, {now[part][:12]}... now" for part in changed)
+        raise UserError(
+            f"the data changed since {path} was written (SHA-256 of {sums}). Restore the file, or say where it is "
+            f"with dataset.path= or dataset.data_dir=; with other data, start a new run without resume"
+        )
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:

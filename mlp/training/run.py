@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlp.errors import CallbackFailed
 from mlp.nn.network import MLP
 from mlp.nn.optimizers import Optimizer
 from mlp.nn.schedules import Schedule
@@ -43,6 +44,7 @@ class Run:
     random: dict[str, np.random.Generator]
     callbacks: Sequence[Callback] = ()
     train: Samples | None = None  # what it trains on, from the start of the training
+    data_sha256: dict[str, str] = field(default_factory=dict)  # of the parts of the data that were read
 
     epochs: int = 0  # how many are to be trained in all
     steps_per_epoch: int = 0
@@ -55,7 +57,8 @@ class Run:
     average: WeightAverage | None = None
 
     best_epoch: int = 0
-    best_value: float | None = None
+    best_value: float | None = None  # None: nothing is monitored, and the best epoch is the last
+    best_loss: float | None = None  # it decides between epochs of the same value
     best_state: Array | None = None  # of the network
 
     stop: bool = False  # a callback sets it to end the run after this epoch
@@ -76,6 +79,15 @@ class Run:
             self.timing[part] = self.timing.get(part, 0.0) + time.perf_counter() - started
 
     def emit(self, event: str) -> None:
-        """Call `event` of every callback, in order."""
+        """Call `event` of every callback, in order.
+
+        One that fails, in a way that names it, ends the run after the others: they keep what is finished.
+        """
+        failure: CallbackFailed | None = None
         for callback in self.callbacks:
-            getattr(callback, event)(self)
+            try:
+                getattr(callback, event)(self)
+            except CallbackFailed as error:
+                failure, self.stop = failure or error, True
+        if failure is not None:
+            raise failure

@@ -8,7 +8,7 @@ import numpy as np
 
 from mlp.data import Augmentation, Samples
 from mlp.data.batches import Batches
-from mlp.errors import Diverged
+from mlp.errors import Diverged, UserError
 from mlp.nn import checks
 from mlp.nn.metrics import confusion_matrix, scores
 from mlp.nn.types import Array
@@ -26,9 +26,10 @@ class Trainer:
     Args:
         epochs: passes over the training data.
         batch_size: samples per step.
-        monitor: the metric whose best epoch gives the model to keep: one of MONITORS. Without validation data
-            a val_ metric does not exist, and the last epoch is kept.
-        patience: stop after so many epochs without improvement of `monitor`; None: never.
+        monitor: the metric whose best epoch gives the model to keep: one of MONITORS. Of equal scores the one with
+            the lower loss on the same data is better, of equal losses too the first. None: val_f1, or without
+            validation data the last epoch, see `check_monitor`.
+        patience: stop after so many epochs without improvement; None: never.
         checkpoint_every: epochs between two checkpoints; the last epoch always leaves one.
         gradient_norm_every: steps between two measurements of the gradient norms; 0: none.
         clip_norm: longest gradient of all parameters together that a step uses; longer ones are scaled down to it
@@ -42,7 +43,7 @@ class Trainer:
         self,
         epochs: int = 10,
         batch_size: int = 64,
-        monitor: str = "val_f1",
+        monitor: str | None = None,
         patience: int | None = None,
         checkpoint_every: int = 1,
         gradient_norm_every: int = 20,
@@ -52,13 +53,32 @@ class Trainer:
     ) -> None:
         self.epochs = checks.integer("epochs", epochs, least=1)
         self.batch_size = checks.integer("batch_size", batch_size, least=1)
-        self.monitor = checks.choice("monitor", monitor, MONITORS)
+        self.monitor = checks.choice("monitor", MONITORS[0] if monitor is None else monitor, MONITORS)
+        self._monitor_given = monitor is not None
         self.patience = None if patience is None else checks.integer("patience", patience, least=1)
         self.checkpoint_every = checks.integer("checkpoint_every", checkpoint_every, least=1)
         self.gradient_norm_every = checks.integer("gradient_norm_every", gradient_norm_every, least=0)
         self.clip_norm = None if clip_norm is None else checks.number("clip_norm", clip_norm, above=0)
         self.average = None if average is None else checks.number("average", average, above=0, below=1)
         self.callbacks = dict(callbacks or {})
+
+    def check_monitor(self, validation: bool, resumed: bool) -> None:
+        """Raise UserError if `monitor` or `patience` wants a score that needs validation data, and there are none.
+
+        The `monitor` of a resumed run passes: earlier releases wrote val_f1 where none was given.
+        """
+        if validation or not self.monitor.startswith("val_"):
+            return
+        if self.patience is not None:
+            asked = f"training.patience={self.patience} watches {self.monitor}, which needs validation data"
+        elif self._monitor_given and not resumed:
+            asked = f"training.monitor={self.monitor} needs validation data"
+        else:
+            return
+        raise UserError(
+            f"{asked}, and there are none: hold some out with dataset.validation_fraction=0.1, or choose "
+            f"training.monitor=train_loss, train_accuracy or train_f1"
+        )
 
     def fit(
         self,
@@ -140,13 +160,20 @@ class Trainer:
         }
 
     def _keep_best(self, run: Run) -> None:
-        """Remember the weights if this epoch is the best so far; of equal epochs the first."""
+        """Remember the weights if this epoch is the best so far, or if there is nothing to tell it by."""
         value = run.metrics.get(self.monitor)
-        sign = -1 if self.monitor.endswith("loss") else 1
-        better = value is None or run.best_value is None or sign * value > sign * run.best_value
-        if better and (value is None or math.isfinite(value)):
-            run.best_value, run.best_epoch = value, run.epoch
+        loss = run.metrics.get(f"{self.monitor.partition('_')[0]}_loss")
+        if value is None or self._rank(value, loss) > self._rank(run.best_value, run.best_loss):
+            run.best_epoch, run.best_value, run.best_loss = run.epoch, value, loss
             run.best_state = (run.average or run.network).state.copy()
+
+    def _rank(self, value: float | None, loss: float | None) -> tuple[float, float]:
+        """The larger, the better. A value that is no number is never better than anything."""
+        if value is None or not math.isfinite(value):
+            return -math.inf, -math.inf
+        if loss is None:  # in a checkpoint of an earlier release, where of equal values the first was kept
+            loss = -math.inf
+        return -value if self.monitor.endswith("loss") else value, -math.inf if math.isnan(loss) else -loss
 
 
 def clip(grad: Array, most: float) -> None:

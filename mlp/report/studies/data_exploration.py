@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from mlp.data import Dataset
+from mlp.data.pictures import as_pictures, is_picture
 from mlp.data.split import stratified_split
 from mlp.errors import UserError
 from mlp.nn.metrics import confusion_matrix
@@ -115,10 +116,9 @@ class Pictures:
 
     def _bytes(self, values: Array) -> Pixels:
         """Inputs of a network as pictures of bytes."""
-        shape = self.data.image_shape
-        shape = shape[:2] if shape[2:] == (1,) else shape
         pixels = np.clip(np.round(255 * values), 0, 255).astype(np.uint8)
-        return pixels.reshape(len(values), *shape)
+        pictures = as_pictures(pixels, self.data.image_shape)
+        return pictures[..., 0] if pictures.shape[-1] == 1 else pictures
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ class DataExploration(Study):
 
     def analyse(self, found: Findings) -> Analysis:
         runs = self._need(found)
-        if len(found.data.image_shape) < 2:
+        if not is_picture(found.data.image_shape):
             raise UserError(f"{self.name}: the samples of {found.dataset} are no images")
         pictures = Pictures(found.data, float(runs[0].value("dataset.validation_fraction")))
         names = pictures.names

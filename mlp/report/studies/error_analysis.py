@@ -13,6 +13,7 @@ from matplotlib.patches import Rectangle
 
 from mlp.conf_files import CONF, options
 from mlp.data import Dataset
+from mlp.data.pictures import as_pictures, is_picture
 from mlp.errors import UserError
 from mlp.inference import saved_predictions
 from mlp.nn.metrics import per_class
@@ -86,7 +87,10 @@ class ErrorAnalysis(Study):
         samples = found.data.test()
         if not np.array_equal(samples.labels, best.said["y_true"]):
             raise UserError(f"{self.name}: {best.name} was measured on other data than {found.dataset}")
-        pixels = samples.x[samples.rows].reshape(-1, *found.data.image_shape) / samples.divisor
+        if not is_picture(found.data.image_shape):
+            raise UserError(f"{self.name}: the samples of {found.dataset} are no images")
+        pixels = as_pictures(samples.x[samples.rows], found.data.image_shape) / samples.divisor
+        pixels = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
         return compare(best, second, pixels, found.data)
 
     def _models(self, found: Findings) -> tuple[Model, Model | None]:

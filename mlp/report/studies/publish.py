@@ -44,7 +44,7 @@ def publish(names: Sequence[str], dataset: str, quick: bool, out: Path, project:
     studies = build.chosen(names)
     try:
         labels = {"project": session.project_name(project), "entity": entity}
-        plan = session.plan("auto", TIMEOUT)
+        plan = session.plan("auto", TIMEOUT, out)
     except ValueError as error:
         raise UserError(" ".join(str(error).split())) from error
     if plan.mode == "disabled":
@@ -62,11 +62,14 @@ def publish(names: Sequence[str], dataset: str, quick: bool, out: Path, project:
         if chapter.analysis is None:
             continue
         try:
-            one, plan = send(chapter, out, plan, labels)
+            one, after = send(chapter, out, plan, labels)
         except Exception as error:  # a study that W&B cannot take costs no other
             failed.append(chapter.study.name)
             print(f"{chapter.study.name} is left out: {session.one_line(error)}", file=sys.stderr)
             continue
+        if after.reason != plan.reason:
+            print(f"W&B is offline ({after.reason})", flush=True)
+        plan = after
         sent.append(one)
         print(f"  {chapter.study.name}: {counts(chapter)}", *([] if one.offline else [one.run.url]), flush=True)
 

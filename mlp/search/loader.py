@@ -1,0 +1,91 @@
+"""Hydra's composition for many trials: what it gives is the same, what repeats is done once."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import CachingConfigRepository, IConfigRepository
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.default_element import ResultDefault
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.plugins.config_source import ConfigResult
+from omegaconf import DictConfig, OmegaConf, flag_override
+
+
+class Repository(CachingConfigRepository):
+    """Remembers which groups exist too: Hydra asks for each override."""
+
+    def __init__(self, delegate: IConfigRepository) -> None:
+        super().__init__(delegate)
+        self.groups: dict[str, bool] = {}
+
+    def group_exists(self, config_path: str) -> bool:
+        if config_path not in self.groups:
+            self.groups[config_path] = self.delegate.group_exists(config_path)
+        return self.groups[config_path]
+
+
+class Loader(ConfigLoaderImpl):
+    """Hydra's loader with a memory: trials differ in a few options and values, and share two dozen files.
+
+    A file is read and parsed once. A top-level node of the configuration is merged once for each list of files that
+    it is made of (`optimizer` for each option, `hydra` once), since no file's merge depends on another node.
+    """
+
+    def __init__(self, loader: ConfigLoader) -> None:
+        vars(self).update(vars(loader))
+        self._forget()
+
+    def _forget(self) -> None:
+        self._repositories: dict[tuple[Any, ...], Repository] = {}
+        self._files: dict[tuple[Any, ...], ConfigResult] = {}
+        self._nodes: dict[tuple[Any, ...], Any] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if key not in ("_repositories", "_files", "_nodes")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._forget()
+
+    def _parse_overrides_and_create_caching_repo(
+        self, config_name: str | None, overrides: list[str]
+    ) -> tuple[list[Override], CachingConfigRepository]:
+        parsed = OverridesParser.create().parse_overrides(overrides)
+        paths = (str(override.input_line) for override in parsed if override.key_or_group == "hydra.searchpath")
+        key = (config_name, *paths)
+        if key not in self._repositories:
+            self._repositories[key] = repository = Repository(self.repository)
+            self._process_config_searchpath(config_name, parsed, repository)
+        return parsed, self._repositories[key]
+
+    def _load_single_config(self, default: ResultDefault, repo: IConfigRepository) -> ConfigResult:
+        result = copy.copy(self._file(default, repo))
+        result.config = copy.deepcopy(result.config)
+        return result
+
+    def _file(self, default: ResultDefault, repo: IConfigRepository) -> ConfigResult:
+        key = (id(repo), default.config_path, default.package, default.primary)
+        if key not in self._files:
+            self._files[key] = super()._load_single_config(default, repo)
+        return self._files[key]
+
+    def _compose_config_from_defaults_list(
+        self, defaults: Sequence[ResultDefault], repo: IConfigRepository
+    ) -> DictConfig:
+        files: dict[Any, list[ResultDefault]] = {}  # of each top-level node, in order
+        for default in defaults:
+            for name in self._file(default, repo).config:
+                files.setdefault(name, []).append(default)
+        composed = OmegaConf.create()
+        with flag_override(composed, "no_deepcopy_set_nodes", True):
+            for name, its in files.items():
+                key = (id(repo), name, *((file.config_path, file.package, file.primary) for file in its))
+                if key not in self._nodes:
+                    self._nodes[key] = super()._compose_config_from_defaults_list(its, repo)._get_node(name)
+                composed[name] = copy.deepcopy(self._nodes[key])
+        return composed

@@ -1,0 +1,84 @@
+"""What keeps other people's callbacks from harming a run: trackers, and those of `training.callbacks`."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from pathlib import Path
+from typing import Any
+
+from mlp.errors import CallbackFailed, Diverged, UserError
+from mlp.training.callbacks import Callback
+from mlp.training.run import Run
+
+log = logging.getLogger(__name__)
+
+
+class Guard(Callback):
+    """Passes every event on to `callback`, which may lack some of them; `name` is for messages."""
+
+    def __init__(self, callback: Any, name: str) -> None:
+        self.callback = callback
+        self.name = name
+
+    def call(self, event: str, run: Run) -> None:
+        if hasattr(self.callback, event):
+            getattr(self.callback, event)(run)
+
+    def on_run_start(self, run: Run) -> None:
+        self.call("on_run_start", run)
+
+    def on_batch_end(self, run: Run) -> None:
+        self.call("on_batch_end", run)
+
+    def on_epoch_end(self, run: Run) -> None:
+        self.call("on_epoch_end", run)
+
+    def on_run_end(self, run: Run) -> None:
+        self.call("on_run_end", run)
+
+
+class Tracker(Guard):
+    """A tracker, which is a copy of the record and no reason to end a run: one that fails is switched off.
+
+    It is still told of the end, to close what it has open.
+    """
+
+    failed = False
+
+    def call(self, event: str, run: Run) -> None:
+        if self.failed and event != "on_run_end":
+            return
+        try:
+            super().call(event, run)
+        except (Exception, SystemExit) as error:
+            if not self.failed:
+                log.warning("%s failed in %s and is switched off; the run goes on. %s", self.name, event, told(error))
+            self.failed = True
+
+
+class Named(Guard):
+    """A callback of the user, which may end the run: as CallbackFailed, which names it.
+
+    A UserError at the start is a mistake in the configuration, and passes as it is.
+    """
+
+    def call(self, event: str, run: Run) -> None:
+        try:
+            super().call(event, run)
+        except Diverged:
+            raise
+        except UserError as error:
+            if event == "on_run_start":
+                raise
+            raise CallbackFailed(f"{self.name} stopped the run: {error}") from error
+        except Exception as error:
+            raise CallbackFailed(f"{self.name} failed in {event}. {told(error)}") from error
+
+
+def told(error: BaseException) -> str:
+    """`error` in one line, with the line of the callback where it came from."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    # Of the frames the first is the guard's; `call` of the base class and the callback's own method follow.
+    frames = traceback.extract_tb(error.__traceback__)[2:]
+    return f"{text} ({Path(frames[0].filename).name}, line {frames[0].lineno})" if frames else text

@@ -1,0 +1,129 @@
+"""A record that is damaged, lost or of another host: nothing starts anew, and nobody waits in silence."""
+
+import json
+import re
+import shutil
+import socket
+from pathlib import Path
+
+import optuna
+import pytest
+from conftest import Command
+from runs import Ended, run, start, wait_until
+from searches import assert_whole, trials
+
+WORDS = ("-m", "-d", "digits", "-e", "1", "model.hidden_sizes=8", "tracker=none", "search.name=s", "-o", "sgd,adam")
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a search of two trials was run."""
+    place = tmp_path_factory.mktemp("search")
+    run(place, *WORDS)
+    return place
+
+
+@pytest.fixture
+def search(done: Path, tmp_path: Path) -> Path:
+    """The directory of a copy of it."""
+    shutil.copytree(done / "multirun_outputs", tmp_path / "multirun_outputs")
+    return tmp_path / "multirun_outputs" / "s"
+
+
+def content(directory: Path) -> dict[Path, bytes]:
+    return {
+        path: path.read_bytes() for path in directory.rglob("*") if path.is_file() and "running" not in path.parts
+    }
+
+
+def refused(search: Path, *more: str) -> str:
+    """Continue a search, which is refused in one message; nothing changes."""
+    before = content(search)
+    ended: Ended = run(search.parents[1], *WORDS, *more, code=2)
+    assert ended.err.startswith("Error: ")
+    assert ended.err.count("\n") == 1
+    assert ended.out == ""
+    assert content(search) == before
+    return ended.err
+
+
+@pytest.mark.parametrize("number", [0, 3])
+def test_a_damaged_line_is_refused(search: Path, number: int) -> None:
+    journal = search / "journal.log"
+    lines = journal.read_text().splitlines(keepends=True)
+    lines[number] = lines[number][:20] + "\n"
+    journal.write_text("".join(lines))
+    said = refused(search)
+    assert "the record of the search in" in said
+    assert "is damaged: JSONDecodeError" in said
+    assert "Restore it from a copy, or choose another search.name" in said
+
+
+def test_half_a_last_line_is_what_a_kill_leaves(search: Path) -> None:
+    with (search / "journal.log").open("a") as journal:
+        journal.write('{"op_code":4,"work')
+    assert "is complete: nothing is left to run" in run(search.parents[1], *WORDS).out
+
+
+def test_a_lost_or_emptied_journal_is_refused(search: Path) -> None:
+    journal = search / "journal.log"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    second = [number for number, line in enumerate(lines) if b'"op_code":4' in line][1]  # where a trial is created
+    journal.write_bytes(b"")
+    assert "it holds no search s" in refused(search)
+    journal.write_bytes(b"".join(lines[:second]))
+    assert "it knows 1 trials, but here is the run of trial 1" in refused(search)
+    journal.unlink()
+    assert "has lost its journal.log" in refused(search)
+
+
+def test_runs_without_a_search_are_not_run_over(search: Path) -> None:
+    (search / "search.json").unlink()
+    (search / "journal.log").unlink()
+    assert "holds runs of trials (0 to 1), but no search.json" in refused(search)
+
+
+def killed_in_its_second_trial(search: Path, host: str) -> None:
+    """Make a copy of a search one whose second trial `host` began, and did not end."""
+    lines = (search / "journal.log").read_text().splitlines()
+    kept = []
+    for line in lines:
+        entry = json.loads(line)
+        if entry.get("trial_id") == 1 and entry["op_code"] == 6 and entry["state"] != 0:
+            continue  # its end
+        if entry.get("trial_id") == 1 and "host" in entry.get("user_attr", {}):
+            entry["user_attr"]["host"] = host
+        if entry.get("trial_id") == 1 and "alive" in entry.get("user_attr", {}):
+            entry["user_attr"]["alive"] = 4e9  # not silent for a long time
+        kept.append(json.dumps(entry, separators=(",", ":")))
+    (search / "journal.log").write_text("\n".join(kept) + "\n")
+    assert [trial.state.name for trial in trials(search)] == ["COMPLETE", "RUNNING"]
+
+
+def test_a_directory_that_was_moved_on_one_host_goes_on_at_once(search: Path) -> None:
+    killed_in_its_second_trial(search, f"{socket.gethostname()}:/elsewhere/multirun_outputs/s")
+    assert "2 done" in run(search.parents[1], *WORDS).out
+    assert_whole(search, 2)
+
+
+def test_another_host_is_named_and_taken_over_when_that_is_asked_for(search: Path, train: Command) -> None:
+    killed_in_its_second_trial(search, "container-1:/data/s")
+    done = train(*WORDS, "search.take_over=true", check=True)
+    assert "Note" not in done.stdout
+    found = assert_whole(search, 2)
+    assert [trial.state for trial in found] == [optuna.trial.TrialState.COMPLETE] * 2
+
+
+def test_without_that_it_says_what_it_waits_for(search: Path) -> None:
+    killed_in_its_second_trial(search, "container-1:/data/s")
+    out = search.parents[1] / "out"
+    with out.open("w") as stream:
+        process = start(search.parents[1], *WORDS, stdout=stream, start_new_session=True)
+        try:
+            wait_until(process, lambda: "search.take_over=true" in out.read_text())
+        finally:
+            process.terminate()
+            process.communicate(timeout=60)
+    assert re.search(
+        r"Note: container-1:/data/s runs a trial, .* at \d\d:\d\d:\d\d, it is run here\.", out.read_text()
+    )

@@ -1,0 +1,36 @@
+"""A program whose standard streams the caller has closed does its work all the same, and writes nothing elsewhere."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from searches import DIRECTORY, SMALL, assert_whole
+
+CLOSED = ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"]
+
+
+def shell(place: Path, program: str, closed: str) -> int:
+    command = f'exec "{sys.executable}" {program} {closed}'
+    return subprocess.run(["sh", "-c", command], cwd=place, capture_output=True, timeout=120, check=False).returncode
+
+
+@pytest.mark.parametrize("closed", CLOSED)
+def test_a_search_finds_the_same_without_them(tmp_path: Path, closed: str) -> None:
+    words = " ".join([*SMALL, "-o", "sgd,adam"])
+    assert shell(tmp_path, f'"{ROOT / "train.py"}" {words}', closed) == 0
+    found = assert_whole(tmp_path / DIRECTORY, 2)
+    assert [trial.params for trial in found] == [{"optimizer": "sgd"}, {"optimizer": "adam"}]
+    assert all(json.loads(line) for line in (tmp_path / DIRECTORY / "journal.log").read_text().splitlines())
+
+
+@pytest.mark.parametrize("program", ["-m mlp.search show {}", "-m mlp.search best {}"])
+def test_reading_a_search_ends_well_without_them(digits_search: Path, program: str) -> None:
+    assert shell(ROOT, program.format(f'"{digits_search}"'), ">&- 2>&-") == 0
+
+
+def test_a_mistake_keeps_its_exit_code_without_them(tmp_path: Path) -> None:
+    assert shell(tmp_path, f'"{ROOT / "train.py"}" -o adm', ">&- 2>&-") == 2
+    assert shell(tmp_path, f'"{ROOT / "inference.py"}" -o adm', ">&- 2>&-") == 2
