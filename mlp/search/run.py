@@ -56,7 +56,7 @@ def run(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> 
     with atomic_write(directory / "multirun.yaml", "w") as file:
         file.write(without_password(OmegaConf.to_yaml(config)))
     left = counts(search.study.get_trials(deepcopy=False))
-    where = f"Search {definition.name} in {settings.shown(directory)}"
+    where = f"Search {search.name} in {settings.shown(directory)}"
     try:
         if left["waiting"] or left["running"]:
             print(f"{where}: {_plan(definition, left)}", flush=True)
