@@ -166,7 +166,7 @@ def _run(directory: Path, config: dict[str, Any], parts: Parts, further: Sequenc
     trainer.check_monitor(len(validation) > 0, config["resume"] is not None)  # a share may be too small for a sample
     single = HydraConfig.get().mode == RunMode.RUN
     plots = single if config["plots"] is None else config["plots"]
-    state.callbacks = [*further, *callbacks(parts, [Painting(beside=single)] if plots else [], bar=single)]
+    state.callbacks = [*further, *callbacks(parts, [Painting(beside=single)] if plots else [], single)]
     if config["resume"]:
         resume(state)
         if trainer.epochs < state.epoch:

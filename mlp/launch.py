@@ -107,7 +107,9 @@ def _unknown_key(given: str, keys: Sequence[str]) -> str:
     """`unknown`, with the keys of the same group only, and `lr` understood as people mean it."""
     group, _, name = given.rpartition(".")
     meant = {flag.lstrip("-"): key for flags, key, *_ in cli.VALUE_FLAGS for flag in flags}.get(name)
-    if meant is not None and meant in keys and not meant.startswith("coefficients."):  # there it would be ignored as well
+    if (
+        meant is not None and meant in keys and not meant.startswith("coefficients.")
+    ):  # there it would be ignored as well
         return f"key '{given}' is unknown; did you mean '{meant}'?"
     siblings = (
         [key for key in keys if key.startswith(f"{group}.")] if group else sorted({k.split(".")[0] for k in keys})

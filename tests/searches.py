@@ -27,7 +27,8 @@ FILES = (
 
 def trials(directory: Path) -> list[FrozenTrial]:
     """All trials of a search, those that are lost too."""
-    name = json.loads((directory / "search.json").read_text())["study"]
+    described = directory / "search.json"
+    name = json.loads(described.read_text())["study"] if described.exists() else "s"
     storage = JournalStorage(JournalFileBackend(str(directory / "journal.log")))
     return optuna.load_study(study_name=name, storage=storage).trials
 

@@ -31,7 +31,7 @@ MNIST = (
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a run whose plots are there."""
     place = tmp_path_factory.mktemp("finished")
-    runs.run(place, "-d", "digits", "-e", "2", "-sz", "8", "--no_wandb", "hydra.run.dir=run")
+    runs.run(place, "-d", "digits", "-e", "2", "-sz", "8", "--no_wandb", "hydra.run.dir=run", "plots=null")
     return place / "run"
 
 
@@ -122,7 +122,7 @@ def test_closing_it_in_the_middle_of_a_picture_leaves_no_half_of_a_file(finished
 
 
 def test_a_killed_run_leaves_no_process_behind(tmp_path: Path) -> None:
-    process = runs.start(tmp_path, *MNIST, "training.epochs=100")
+    process = runs.start(tmp_path, *MNIST, "training.epochs=100", "plots=null")
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     if not children.exists():
         process.kill()

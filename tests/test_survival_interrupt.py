@@ -61,11 +61,11 @@ def test_ctrl_c_between_epochs_and_at_the_end_is_no_less_orderly(tmp_path: Path,
 
 def test_ctrl_c_while_the_plots_are_drawn_leaves_a_completed_run_and_no_traceback(tmp_path: Path) -> None:
     strike = Strike("mlp.report.run_plots.draw_run", 1, "SIGINT")
-    ended = finish(start(tmp_path, *COMMAND, "hydra.run.dir=run", strike=strike))
+    ended = finish(start(tmp_path, *COMMAND, "hydra.run.dir=run", "plots=null", strike=strike))
     assert ended.code == 130
     assert "Traceback" not in ended.out + ended.err
     assert summary(tmp_path / "run")["status"] == "completed"
-    run(tmp_path, "resume=run")
+    run(tmp_path, "resume=run", "plots=null")
     assert (tmp_path / "run" / "plots" / "curves.png").exists()
 
 

@@ -288,7 +288,7 @@ def test_everybody_is_told_of_the_end_when_ctrl_c_comes_during_the_plots(
 
 def test_a_run_without_validation_is_complete_with_its_plots(tmp_path: Path) -> None:
     command = ("-d", "digits", "-sz", "8", "-e", "2", "--no_wandb", "dataset.validation_fraction=0")
-    ended = run(tmp_path, *command, "hydra.run.dir=run")
+    ended = run(tmp_path, *command, "hydra.run.dir=run", "plots=null")
     assert "Traceback" not in ended.out + ended.err
     assert (tmp_path / "run" / "plots" / "curves.png").exists()
     assert summary(tmp_path / "run")["best_epoch"] == 2

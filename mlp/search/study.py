@@ -12,8 +12,10 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import signal
 import socket
+import tempfile
 import time
 import zlib
 from collections.abc import Iterator, Mapping
@@ -53,7 +55,7 @@ class Search:
         with _readable(directory):
             self.name = str(self.description["name"])
             self.objectives: list[str] = self.description["objectives"]
-            url = self.description["storage"]
+            self._url = url = self.description["storage"]
         self._held: dict[int, int] = {}
         self._here = f"{socket.gethostname()}:{directory.resolve()}"  # who can see each other's locks
 
@@ -81,7 +83,7 @@ class Search:
     def begin(cls, directory: Path, definition: Definition) -> Search:
         """Create the search, or open it again and add what is missing. Raises UserError where it is another one."""
         (directory / RUNNING).mkdir(parents=True, exist_ok=True)
-        with locked(directory / RUNNING / "search"):
+        with locked(directory / RUNNING / "search"), _sqlite_locked(definition.storage):
             described = {"name": definition.name, "storage": _public(definition), **definition.described()}
             before = described
             if (directory / DEFINITION).exists():
@@ -283,7 +285,7 @@ class Search:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        with locked(self._running("search")), signals_deferred():
+        with locked(self._running("search")), _sqlite_locked(self._url), signals_deferred():
             yield
 
     def _running(self, number: int | str) -> Path:
@@ -365,6 +367,19 @@ def _exists(pid: str) -> bool:
     except (PermissionError, ValueError):
         pass
     return True
+
+
+@contextmanager
+def _sqlite_locked(url: str | None) -> Iterator[None]:
+    """The lock of an SQLite database for all directories that share it: Optuna reads and takes a waiting trial in two
+    steps, which only other databases make one."""
+    file = re.match(r"sqlite[^:]*:///(?:file:)?([^?]+)", url or "")
+    if file is None:
+        yield
+    else:
+        place = zlib.crc32(str(Path(file[1]).resolve()).encode())
+        with locked(Path(tempfile.gettempdir()) / f"sqlite-{os.getuid()}-{place:08x}.lock"):
+            yield
 
 
 @contextmanager
