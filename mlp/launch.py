@@ -74,8 +74,10 @@ def explain(error: BaseException, overrides: Sequence[str]) -> str:
     key = re.search(r"Could not override '([^']+)'", text)
     if key and "@" not in key[1]:  # with @ it is a defaults list that is wrong, and Hydra says it well
         keys = _keys(overrides)
+        if said := _of_swept_options(key[1], overrides):
+            return said
         if key[1] not in keys:
-            return _of_some_options(key[1], overrides) or _unknown_key(key[1], keys)
+            return _unknown_key(key[1], keys)
         cause = re.search(r"full_key: (\S+)", str(error.__cause__))
         return f"{cause[1] if cause else key[1]} is new: write ++{key[1]}=... to add it"
     engine = re.search(r"Could not find 'hydra/launcher/(\w+)'", text)
@@ -89,27 +91,31 @@ def explain(error: BaseException, overrides: Sequence[str]) -> str:
     return text
 
 
-def _of_some_options(given: str, overrides: Sequence[str]) -> str:
-    """What to say of a key that some of the options have that its group is swept over, and others not; else ""."""
+def _of_swept_options(given: str, overrides: Sequence[str]) -> str:
+    """What to say of a key whose group is swept over, since not every option has it; "" where it is not swept."""
     group = given.partition(".")[0]
     swept = next((word.partition("=")[2] for word in reversed(overrides) if word.startswith(f"{group}=")), "")
     names = [name for name in re.split(r"choice\(|[\s,()]+", swept) if name in options(group)]
-    without = [name for name in names if given not in _keys([f"{group}={name}"])]
-    if not without or len(without) == len(names):
+    if len(names) < 2:
         return ""
-    return (
-        f"{given} is no key of {' and '.join(f'{group}={name}' for name in without)}, which the search tries too. "
-        f"Search over the options that have it, or tie it to them with `when` in a file of conf/search/space"
-    )
+    keys = {name: _keys([f"{group}={name}"]) for name in names}
+    without = [name for name in names if given not in keys[name]]
+    if len(without) == len(names):
+        return _unknown_key(given, keys[names[0]])
+    if without:
+        return (
+            f"{given} is no key of {' and '.join(f'{group}={name}' for name in without)}, which the search tries "
+            f"too. Search over the options that have it, or tie it to them with `when` in a file of conf/search/space"
+        )
+    return f"{given} is no key of the option that {group} has without the search: write ++{given}=..."
 
 
 def _unknown_key(given: str, keys: Sequence[str]) -> str:
     """`unknown`, with the keys of the same group only, and `lr` understood as people mean it."""
     group, _, name = given.rpartition(".")
     meant = {flag.lstrip("-"): key for flags, key, *_ in cli.VALUE_FLAGS for flag in flags}.get(name)
-    if (
-        meant is not None and meant in keys and not meant.startswith("coefficients.")
-    ):  # there it would be ignored as well
+    # Among the coefficients it would be ignored as well.
+    if meant is not None and meant in keys and not meant.startswith("coefficients."):
         return f"key '{given}' is unknown; did you mean '{meant}'?"
     siblings = (
         [key for key in keys if key.startswith(f"{group}.")] if group else sorted({k.split(".")[0] for k in keys})

@@ -16,6 +16,7 @@ def open_closed() -> None:
             if null != number:
                 os.dup2(null, number)
                 os.close(null)
+            os.set_inheritable(number, True)  # also for the programs that this one starts
             setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 

@@ -18,6 +18,14 @@ from mlp.errors import UserError
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
 
+def test_no_override_is_lost_between_repeated_flags_and_the_last_of_each_counts() -> None:
+    words = cli.to_hydra(["-sz", "8", "seed=1", "-sz", "16", "32", "loss=mse", "-e", "1", "seed=2"])
+    assert [word for word in words if word.startswith(("seed=", "loss="))] == [
+        "seed=1", "loss=mean_squared_error", "seed=2"]  # fmt: skip
+    assert "model.hidden_sizes=[16,32]" in words
+    assert [word for word in cli.to_hydra(["seed=3", "-sz", "8", "seed=1"]) if "seed" in word] == ["seed=3", "seed=1"]
+
+
 @pytest.fixture(autouse=True, scope="module")
 def default() -> Iterator[Any]:
     """The configuration without any override."""

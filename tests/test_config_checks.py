@@ -66,6 +66,7 @@ MISTAKES = {
     ],
     "trainig.epochs=3": ["'trainig.epochs'", "did you mean 'training.epochs'"],
     "sed=3": ["'sed'", "did you mean 'seed'"],
+    "optimizer=adam optimizer.momentum=0.9": ["'optimizer.momentum' is unknown", "optimizer.beta1"],
     "optimizer.lr=1": ["'optimizer.lr'", "did you mean 'optimizer.learning_rate'"],
     "coefficients.beta3=0.9": ["'coefficients.beta3'", "coefficients.beta2"],
     "+optimizer.gamma=1": ["'optimizer.gamma'", "optimizer.beta1"],
@@ -188,6 +189,9 @@ SWEEPS = {
     "-m -e 1,abc": ["training.epochs", "an integer", "'abc'"],
     "-m optimizer.lerning_rate=1,2": ["'optimizer.lerning_rate'", "did you mean 'optimizer.learning_rate'"],
     "-m optimizer._target_=mlp.nn.Adam,os.system": ["os.system"],
+    "-m -o sgd,adam optimizer.beta1=0.9": ["optimizer.beta1 is no key of optimizer=sgd, which the search tries too"],
+    "-m schedule=cosine,exponential schedule.final=0.1": ["++schedule.final"],
+    "-m schedule=constant,exponential schedule.gamma=0.5": ["'schedule.gamma' is unknown"],
 }
 
 

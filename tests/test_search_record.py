@@ -47,7 +47,7 @@ def refused(search: Path, *more: str) -> str:
     return ended.err
 
 
-@pytest.mark.parametrize("number", [0, 3])
+@pytest.mark.parametrize("number", [0, 3, -1])
 def test_a_damaged_line_is_refused(search: Path, number: int) -> None:
     journal = search / "journal.log"
     lines = journal.read_text().splitlines(keepends=True)
@@ -57,6 +57,12 @@ def test_a_damaged_line_is_refused(search: Path, number: int) -> None:
     assert "the record of the search in" in said
     assert "is damaged: JSONDecodeError" in said
     assert "Restore it from a copy, or choose another search.name" in said
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "{"])
+def test_a_damaged_definition_is_refused(search: Path, content: str) -> None:
+    (search / "search.json").write_text(content)
+    assert "search.json is damaged" in refused(search)
 
 
 def test_half_a_last_line_is_what_a_kill_leaves(search: Path) -> None:

@@ -31,6 +31,14 @@ def test_reading_a_search_ends_well_without_them(digits_search: Path, program: s
     assert shell(ROOT, program.format(f'"{digits_search}"'), ">&- 2>&-") == 0
 
 
+def test_programs_that_are_started_have_streams_too() -> None:
+    code = "import subprocess, sys; from mlp import streams; streams.open_closed(); "
+    code += "sys.exit(subprocess.call(sys.argv[1:]))"
+    child = "import sys; print(1); print(2, file=sys.stderr); sys.exit(sys.stdout is None or sys.stderr is None)"
+    command = f'exec "{sys.executable}" -c "{code}" "{sys.executable}" -c "{child}" >&- 2>&-'
+    assert subprocess.run(["sh", "-c", command], cwd=ROOT, check=False).returncode == 0
+
+
 def test_a_mistake_keeps_its_exit_code_without_them(tmp_path: Path) -> None:
     assert shell(tmp_path, f'"{ROOT / "train.py"}" -o adm', ">&- 2>&-") == 2
     assert shell(tmp_path, f'"{ROOT / "inference.py"}" -o adm', ">&- 2>&-") == 2

@@ -81,11 +81,24 @@ def locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def _check_last_line(path: Path) -> None:
+    """Refuse a last line that is complete and no record: Optuna would pass over it, until another one follows."""
+    with FileIO(path, "r") as file:
+        end = end_of_lines(file)
+        start = max(0, end - 2**20)
+        file.seek(start)
+        *before, line = file.read(end - start).rstrip(b"\n").split(b"\n")
+    if line and (before or start == 0):  # else it is longer than what was read, as no damage is
+        json.loads(line)
+
+
 def open_storage(directory: Path, url: str | None) -> BaseStorage:
     """The record of the search in `directory`: its journal, or the database at `url`.
 
-    Raises UserError for a database that cannot be reached.
+    Raises UserError for a database that cannot be reached, ValueError for a journal whose last line is damaged.
     """
+    if url is None and (directory / JOURNAL).is_file():
+        _check_last_line(directory / JOURNAL)
     return JournalStorage(Journal(directory / JOURNAL)) if url is None else _database(url)
 
 

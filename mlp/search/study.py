@@ -331,6 +331,9 @@ def _description(directory: Path) -> dict[str, Any]:
         raise UserError(f"{directory} holds no search: it has no {DEFINITION}") from None
     except ValueError as error:
         raise UserError(f"{path} is damaged: {error}") from error
+    known = described if isinstance(described, dict) else {}
+    if missing := [key for key in ("name", "objectives", "storage") if key not in known]:
+        raise UserError(f"{path} is damaged: it has no {missing[0]}. {REMEDY}")
     return described
 
 
