@@ -258,13 +258,21 @@ def to_hydra(arguments: Sequence[str]) -> list[str]:
         if getattr(flags, name) is not None:
             print(f"Note: --{name} is read by inference.py; training ignores it.", file=sys.stderr)
     given = [_checked(literal(word, multirun), folders) for word in given]
-    resume = next((word.partition("=")[2] for word in given if word.startswith("resume=")), "null")
+    values = {
+        key.lstrip("+"): value for key, _, value in (word.partition("=") for word in given)
+    }  # the last one counts
+    resume, run_dir = values.get("resume", "null"), values.get("hydra.run.dir")
     if resume != "null":
         directory = Path(unquoted(resume))
         if not unquoted(resume):
             raise UserError("resume= needs a run directory: resume=outputs/...")
         if not (directory / "config.yaml").is_file():
             raise UserError(f"resume={directory}: no run to continue, {directory / 'config.yaml'} does not exist")
+        if run_dir is not None and Path(unquoted(run_dir)).resolve() != directory.resolve():
+            raise UserError(
+                f"hydra.run.dir={unquoted(run_dir)} cannot be combined with resume={directory}: "
+                f"a run goes on in its own directory"
+            )
         given.append(f"hydra.run.dir={quoted(str(directory.resolve()))}")
         # The run has its own dataset, which need not have the keys of the default one that Hydra composes.
         given = [f"++{word}" if word.startswith(("dataset.path=", "dataset.data_dir=")) else word for word in given]

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,13 @@ import numpy as np
 import pytest
 from conftest import ROOT, Command
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 from runs import Strike, run
 
-from mlp.cli import literal, unquoted
+from mlp.cli import literal, to_hydra, unquoted
+from mlp.errors import UserError
+from mlp.search import results
+from mlp.search.study import Search
 
 TEXTS = [
     *("größe 1", "a=b", "it's", "x #y (1)", "[1]", "{a}", "a,b", "$HOME", "~", "true", "5", '"q" e', "a\\", "a\\'b"),
@@ -85,3 +90,40 @@ def test_the_commands_that_a_search_prints_can_be_pasted(train: Command, tmp_pat
     assert done.returncode == 0, done.stderr
     winner = max((tmp_path / ODD).glob("*/summary.json"), key=lambda p: json.loads(p.read_text())["val_accuracy"])
     assert (tmp_path / "again/best_model.npy").read_bytes() == (winner.parent / "best_model.npy").read_bytes()
+
+
+def test_of_two_runs_to_continue_the_last_one_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").touch()
+    for words, expected in (
+        (["resume=a", "resume=b"], "b"),
+        (["++resume=b"], "b"),
+        (["resume=a", "resume=null"], None),
+    ):
+        composed = {o.key_or_group: o.value() for o in OverridesParser.create().parse_overrides(to_hydra(words))}
+        assert composed.get("hydra.run.dir") == (None if expected is None else str(tmp_path / expected))
+        assert composed["resume"] == expected
+
+
+def test_a_run_goes_on_in_its_own_directory_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/config.yaml").touch()
+    with pytest.raises(UserError, match=r"hydra\.run\.dir=b cannot be combined with resume=a"):
+        to_hydra(["resume=a", "hydra.run.dir=b"])
+    assert to_hydra(["resume=a", "hydra.run.dir=./a"])[-1] == f"hydra.run.dir='{tmp_path / 'a'}'"
+
+
+@pytest.mark.parametrize("added", ["--config-dir={}", "hydra.searchpath=[{}]"])
+def test_the_commands_of_a_search_name_the_folders_of_its_options(train: Command, tmp_path: Path, added: str) -> None:
+    (tmp_path / "my own/optimizer").mkdir(parents=True)
+    (tmp_path / "my own/optimizer/mine.yaml").write_text("defaults: [sgd, _self_]\nlearning_rate: 0.25\n")
+    words = [added.format(tmp_path / "my own"), "-m", *SHORT, "optimizer=mine", "seed=1,2", "search.name=s"]
+    train(*words, check=True)
+    search = Search(tmp_path / "multirun_outputs/s")
+    again = shlex.split(results.repeat(search, results.best(search)))[2:]
+    train(*again, "hydra.run.dir=again", "plots=false", check=True)
+    assert OmegaConf.load(tmp_path / "again/config.yaml").optimizer.learning_rate == 0.25
+    assert "nothing is left to run" in train(*shlex.split(results.command(search))[2:], check=True).stdout

@@ -293,13 +293,12 @@ def seconds(trial: FrozenTrial) -> float | None:
 
 def command(search: Search) -> str | None:
     """The command that began the search and continues it; None where it is not known."""
-    try:
-        config = OmegaConf.load(search.directory / "multirun.yaml")
-        given = [OmegaConf.select(config, f"hydra.overrides.{kind}") for kind in ("hydra", "task")]
-        words = [str(word) for kind in given for word in kind]
-    except (OSError, ValueError, YAMLError, OmegaConfBaseException, TypeError):
+    started = _started(search)
+    if started is None:
         return None
-    return shlex.join(["python", "train.py", "-m", *(word for word in words if word != "hydra.mode=MULTIRUN")])
+    folders, about_hydra, task = started
+    words = [word for word in about_hydra if word != "hydra.mode=MULTIRUN"]
+    return shlex.join(["python", "train.py", "-m", *folders, *words, *task])
 
 
 def repeat(search: Search, trial: FrozenTrial) -> str:
@@ -310,7 +309,23 @@ def repeat(search: Search, trial: FrozenTrial) -> str:
         words.append(f"seed={path.name.removeprefix('seed_')}")
     if any(word.startswith("+experiment=") for word in words):
         words.append("hydra.mode=RUN")  # the experiment's own may be the search
-    return shlex.join(["python", "train.py", *words])
+    folders, about_hydra, _ = _started(search) or ([], [], [])
+    searched = [word for word in about_hydra if word.lstrip("+").startswith("hydra.searchpath=")]
+    return shlex.join(["python", "train.py", *folders, *searched, *words])
+
+
+def _started(search: Search) -> tuple[list[str], list[str], list[str]] | None:
+    """How the search was last started: --config-dir, overrides that are Hydra's, those of the trials."""
+    try:
+        config = OmegaConf.load(search.directory / "multirun.yaml")
+        about_hydra, task = (
+            [*map(str, OmegaConf.select(config, f"hydra.overrides.{kind}"))] for kind in ("hydra", "task")
+        )
+        sources = OmegaConf.select(config, "hydra.runtime.config_sources") or []
+        folders = [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException, TypeError, AttributeError):
+        return None
+    return folders, about_hydra, task
 
 
 def install(search: Search, root: Path) -> tuple[FrozenTrial, list[Path]]:
