@@ -236,7 +236,7 @@ def to_hydra(arguments: Sequence[str]) -> list[str]:
     commands = [name for name in map(_switch_name, switches) if name in COMMANDS]
     if len(commands) > 1:
         raise UserError(f"{' and '.join(commands)} cannot be combined: give one of them")
-    folders = _config_folders(switches, given)
+    folders = config_folders(switches, given)
     overrides = []
     for _, group, _, _ in GROUP_FLAGS:
         value = getattr(flags, group)
@@ -246,7 +246,7 @@ def to_hydra(arguments: Sequence[str]) -> list[str]:
         value = getattr(flags, key)
         if value is not None:
             overrides.append(f"{key}={quoted(value) if key.startswith('save.') else value}")
-    overrides += _activation(flags.activation, multirun) + _sizes(flags.sizes, multirun)
+    overrides += _activation(flags.activation, multirun, folders) + _sizes(flags.sizes, multirun)
     if flags.no_wandb or (flags.project or "").lower() == "disabled":
         overrides.append("tracker=none")
     elif "tracker=none" not in given:
@@ -258,9 +258,8 @@ def to_hydra(arguments: Sequence[str]) -> list[str]:
         if getattr(flags, name) is not None:
             print(f"Note: --{name} is read by inference.py; training ignores it.", file=sys.stderr)
     given = [_checked(literal(word, multirun), folders) for word in given]
-    values = {
-        key.lstrip("+"): value for key, _, value in (word.partition("=") for word in given)
-    }  # the last one counts
+    # Of a key that is given twice, the last value counts.
+    values = {key.lstrip("+"): value for key, _, value in (word.partition("=") for word in given)}
     resume, run_dir = values.get("resume", "null"), values.get("hydra.run.dir")
     if resume != "null":
         directory = Path(unquoted(resume))
@@ -279,7 +278,7 @@ def to_hydra(arguments: Sequence[str]) -> list[str]:
     return [*switches, *overrides, *given]
 
 
-def _canonical_list(group: str, value: str) -> str:
+def _canonical_list(group: str, value: str, folders: Sequence[Path]) -> str:
     """`Adam, NADAM` -> `adam,nadam`, also within choice(...); other sweep functions stay as they are."""
     from mlp.config import canonical
 
@@ -287,15 +286,15 @@ def _canonical_list(group: str, value: str) -> str:
     before, names, after = function.groups() if function else ("", value, "")
     if "(" in names:
         return value
-    return before + ",".join(canonical(group, name.strip()) for name in names.split(",")) + after
+    return before + ",".join(canonical(group, name.strip(), folders) for name in names.split(",")) + after
 
 
-def _activation(words: list[str] | None, multirun: bool) -> list[str]:
+def _activation(words: list[str] | None, multirun: bool, folders: Sequence[Path]) -> list[str]:
     if words is None:
         return []
     text = ",".join(words)
     if len(words) == 1 and (multirun or "," not in text) and not text.startswith("["):
-        return [f"activation={_canonical_list('activation', text)}"]
+        return [f"activation={_canonical_list('activation', text, folders)}"]
     return [f"model.activations=[{','.join(activation_names(words))}]"]
 
 
@@ -353,7 +352,7 @@ def literal(word: str, multirun: bool = False) -> str:
 def _checked(word: str, folders: Sequence[Path]) -> str:
     """Check the options of a `group=option` override, and spell them as their files are; other overrides pass.
 
-    Options of further configuration `folders` are left to Hydra.
+    `folders` are further configuration folders that have options.
     """
     from mlp.errors import UserError
 
@@ -364,10 +363,8 @@ def _checked(word: str, folders: Sequence[Path]) -> str:
     if not match or match[2] not in groups():
         return word
     prefix, group, value = match.groups()
-    if any((folder / group / f"{name.strip()}.yaml").is_file() for folder in folders for name in value.split(",")):
-        return word
     prefix = "+" if group == "experiment" else prefix  # it is not in the defaults list, so Hydra wants a plus
-    return f"{prefix}{group}={_canonical_list(group, value)}"
+    return f"{prefix}{group}={_canonical_list(group, value, folders)}"
 
 
 def _switch_name(switch: str) -> str:
@@ -376,24 +373,27 @@ def _switch_name(switch: str) -> str:
     return {"-c": "--cfg", "-i": "--info", "-sc": "--shell-completion"}.get(name, name)
 
 
-def _config_folders(switches: Sequence[str], given: Sequence[str] = ()) -> list[Path]:
+def config_folders(switches: Sequence[str], given: Sequence[str] = ()) -> list[Path]:
     """The folders of --config-dir, --config-path and hydra.searchpath."""
     words = [part for switch in switches for part in switch.split("=", 1)]
     names = ("--config-dir", "-cd", "--config-path", "-cp")
     folders = [Path(value) for name, value in itertools.pairwise(words) if name in names]
     for word in given:
         if path := re.fullmatch(r"\+{0,2}hydra\.searchpath=\[(.*)\]", word):
-            folders += [_searched(entry.strip(" '\"")) for entry in path[1].split(",")]
+            folders += [folder for entry in path[1].split(",") for folder in _searched(entry.strip(" '\""))]
     return folders
 
 
-def _searched(entry: str) -> Path:
-    """The folder of an entry of hydra.searchpath: `file://FOLDER`, `pkg://PACKAGE`, or a folder."""
+def _searched(entry: str) -> list[Path]:
+    """The folders of an entry of hydra.searchpath: `file://FOLDER`, `pkg://PACKAGE`, or a folder."""
     kind, _, place = entry.rpartition("://")
     if kind == "pkg":
-        package = importlib.util.find_spec(place)
-        return Path(next(iter(package.submodule_search_locations or []), "")) if package else Path()
-    return Path(place)
+        try:
+            package = importlib.util.find_spec(place)
+        except (ImportError, ValueError):  # there is no such package
+            return []
+        return [Path(folder) for folder in (package and package.submodule_search_locations) or []]
+    return [Path(place)]
 
 
 def completion_line(line: str) -> str:

@@ -6,7 +6,8 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from mlp.conf_files import CONF, options
@@ -14,16 +15,20 @@ from mlp.errors import UserError, unknown
 from mlp.nn.naming import squash
 
 
-def canonical(group: str, name: str) -> str:
+def canonical(group: str, name: str, folders: Sequence[Path] = ()) -> str:
     """The option of `group` that `name` means, in any spelling or by an alias (`ReLU`, `mse`, `nesterov`).
+
+    `folders` are further configuration folders that have options.
 
     Raises UserError naming the nearest match and what is allowed.
     """
-    known = options(group)
+    known = options(group, folders)
+    if name in known:
+        return name
     for option in known:
         if squash(option) == squash(name):
             return option
-    for option in known:
+    for option in options(group):
         if squash(name) in map(squash, _aliases(group, option)):
             return option
     raise UserError(unknown(group, name, known))

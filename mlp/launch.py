@@ -7,6 +7,7 @@ import re
 import secrets
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 import hydra
@@ -94,11 +95,12 @@ def explain(error: BaseException, overrides: Sequence[str]) -> str:
 def _of_swept_options(given: str, overrides: Sequence[str]) -> str:
     """What to say of a key whose group is swept over, since not every option has it; "" where it is not swept."""
     group = given.partition(".")[0]
+    folders = cli.config_folders(overrides, overrides)
     swept = next((word.partition("=")[2] for word in reversed(overrides) if word.startswith(f"{group}=")), "")
-    names = [name for name in re.split(r"choice\(|[\s,()]+", swept) if name in options(group)]
+    names = [name for name in re.split(r"choice\(|[\s,()]+", swept) if name in options(group, folders)]
     if len(names) < 2:
         return ""
-    keys = {name: _keys([f"{group}={name}"]) for name in names}
+    keys = {name: _keys([_searchpath(folders), f"{group}={name}"]) for name in names}
     without = [name for name in names if given not in keys[name]]
     if len(without) == len(names):
         return _unknown_key(given, keys[names[0]])
@@ -125,13 +127,19 @@ def _unknown_key(given: str, keys: Sequence[str]) -> str:
 
 def _keys(overrides: Sequence[str]) -> list[str]:
     """All keys of the configuration that the group choices among `overrides` compose."""
-    choices = []
+    folders = cli.config_folders(overrides, overrides)
+    choices = [_searchpath(folders)]
     overrides = [word for word in overrides if re.match(r"[~+]*[\w/.@]+=", word)]
     for override in OverridesParser.create().parse_overrides(overrides):
         group = override.key_or_group.partition("@")[0]
-        if (CONF / group).is_dir() and not override.is_sweep_override() and "hydra" not in group:
+        known = any((folder / group).is_dir() for folder in (CONF, *folders))
+        if known and not override.is_sweep_override() and "hydra" not in group:
             choices.append(override.input_line or "")
     return _leaves(OmegaConf.to_container(compose(choices)), "")  # type: ignore[arg-type]
+
+
+def _searchpath(folders: Sequence[Path]) -> str:
+    return f"hydra.searchpath=[{','.join(cli.quoted(f'file://{folder.resolve()}') for folder in folders)}]"
 
 
 def compose(overrides: Sequence[str]) -> DictConfig:

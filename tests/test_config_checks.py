@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from forks import python
+from omegaconf import OmegaConf
 
 RUN = "-d digits -e 1 --no_wandb"  # so that a mistake which passes unseen ends soon
 OPTIMIZERS = ["adam", "momentum", "nadam", "nag", "rmsprop", "sgd"]
@@ -177,6 +178,26 @@ def test_directory_of_users_options_is_held_to_the_same_rules(train: Train, plac
     (place / "mine/optimizer/evil.yaml").write_text(f"_target_: os.system\ncommand: {CANARY}\n")
     assert "os.system" in refusal(train, place, "--config-dir mine optimizer=evil")
     assert not (place / "canary").exists()
+
+
+@pytest.mark.parametrize("added", ["--config-dir 'my own'", "'hydra.searchpath=[my own]'"])
+def test_options_of_another_folder_are_known_like_those_of_conf(train: Train, place: Path, added: str) -> None:
+    (place / "my own/optimizer").mkdir(parents=True)
+    (place / "my own/optimizer/mine.yaml").write_text("defaults: [adam, _self_]\nbeta2: 0.9\n")
+    for line, parts in {
+        "-o mime": ["did you mean 'mine'", "Allowed: adam, mine, momentum"],
+        "-o mine optimizer.bta2=0.5": ["did you mean 'optimizer.beta2'", "optimizer.learning_rate"],
+        "-m -o mine,SGD optimizer.beta2=0.5": ["optimizer.beta2 is no key of optimizer=sgd"],
+    }.items():
+        message = refusal(train, place, f"{added} {line}")
+        assert [part for part in parts if part not in message] == [], message
+    result = train(f"{added} -o Mine plots=false hydra.run.dir=run")
+    assert result.returncode == 0, result.stderr
+    assert OmegaConf.load(place / "run/config.yaml").optimizer.beta2 == 0.9
+
+
+def test_a_package_that_does_not_exist_is_no_traceback(train: Train) -> None:
+    assert "Traceback" not in train("hydra.searchpath=[pkg://no.such] -o adam plots=false").stderr
 
 
 # One wrong value in a sweep
