@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
+import statistics
 import sys
 import time
+from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from optuna.trial import FrozenTrial, TrialState
@@ -26,8 +30,6 @@ class Progress:
     def __init__(self, search: Search, definition: Definition) -> None:
         self._search, self._definition = search, definition
         self._told = {t.number for t in search.study.get_trials(deepcopy=False) if t.state.is_finished()}
-        self._before = len(self._told)
-        self._started = self._last = time.monotonic()  # `_last`: when a trial ended
         self._due = 0.0
         self._live: Live | None = None
         self._terminal = sys.stdout.isatty()
@@ -42,7 +44,6 @@ class Progress:
         for trial in trials:
             if trial.state.is_finished() and trial.number not in self._told:
                 self._told.add(trial.number)
-                self._last = now
                 self._tell(self._line(trial))
         if self._terminal:
             self._show(self.status(trials))
@@ -55,13 +56,9 @@ class Progress:
         if best is not None and best.values:
             name = self._search.objectives[0]
             text += f"  best {name} {best.values[0]:.4g} (trial {best.number})"
-        finished = len(self._told) - self._before
-        left = found["waiting"] + found["running"]
-        text += f"  {left} left"
-        if finished and left:  # from the end of the last trial on it counts down: waiting is no news
-            expected = (self._last - self._started) / finished * left - (time.monotonic() - self._last)
-            text += f", about {clock(expected)}" if expected >= 1 else ""
-        return text
+        text += f"  {found['waiting'] + found['running']} left"
+        expected = time_left(trials, found["waiting"], self._definition.workers, datetime.now())
+        return text + (f", about {clock(expected)}" if expected >= 1 else "")
 
     def _line(self, trial: FrozenTrial) -> str:
         word = "lost" if trial.user_attrs.get(LOST) else WORDS[trial.state]
@@ -94,6 +91,24 @@ class Progress:
             self._live.stop()
             self._live = None
         self._terminal = False
+
+
+def time_left(trials: Sequence[FrozenTrial], waiting: int, workers: int, now: datetime) -> float:
+    """Seconds until all trials have ended if each takes as long as those that have did on average; 0: not known.
+
+    It never climbs while nothing ends: a trial that takes longer is expected to end at once.
+    """
+    took = [seconds for trial in trials if (seconds := results.seconds(trial)) is not None]
+    if not took:
+        return 0.0
+    mean = statistics.fmean(took)
+    begun = [t.datetime_start for t in trials if t.state == TrialState.RUNNING and t.datetime_start is not None]
+    ends = [max(0.0, mean - (now - start).total_seconds()) for start in begun]
+    ends += [0.0] * (workers - len(ends))  # of those that are about to take a trial
+    heapq.heapify(ends)
+    for _ in range(waiting):
+        heapq.heapreplace(ends, ends[0] + mean)
+    return max(ends)
 
 
 def clock(seconds: float) -> str:
