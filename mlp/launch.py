@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import hydra
+import hydra._internal.hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
@@ -20,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from mlp import cli, experiment
 from mlp.conf_files import CONF, options
 from mlp.errors import CallbackFailed, Diverged, UserError, unknown
+from mlp.search.loader import Loader
 
 ENGINES = {"joblib": "joblib", "ray": "ray", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # their extras
 EXPECTED = (UserError, Diverged, CallbackFailed, OSError, HydraException, OmegaConfBaseException)
@@ -42,6 +44,8 @@ def launch(arguments: Sequence[str]) -> float | None:
         except UserError as error:
             fail(error, arguments)
     sys.argv = [sys.argv[0], *hydra_arguments]
+    # Hydra composes twice, first only to look up hydra.mode.
+    hydra._internal.hydra.ConfigLoaderImpl = Loader  # type: ignore[attr-defined]
     try:
         return _hydra_main()  # type: ignore[no-any-return]
     except EXPECTED as error:

@@ -44,7 +44,7 @@ def loader() -> Iterator[ConfigLoaderImpl]:
 @pytest.fixture(scope="module")
 def kept(loader: ConfigLoaderImpl) -> Loader:
     """One loader for all tests, so that each finds what the others left in its memory."""
-    return Loader(loader)
+    return Loader.of(loader)
 
 
 def composed(loader: ConfigLoaderImpl, overrides: list[str]) -> Any:
@@ -119,7 +119,7 @@ def test_no_file_is_read_twice(loader: ConfigLoaderImpl, monkeypatch: pytest.Mon
         return usual(file)
 
     monkeypatch.setattr(OmegaConf, "load", load)
-    once = Loader(loader)
+    once = Loader.of(loader)
     for overrides in chain(([f"seed={seed}"] for seed in range(3)), [["optimizer=sgd"], ["optimizer=sgd", "seed=9"]]):
         once.load_configuration("config", overrides, RunMode.RUN)
     assert len(read) == len(set(read)) > 10

@@ -1,4 +1,5 @@
-"""Hydra's composition for many trials: what it gives is the same, what repeats is done once."""
+"""Hydra's composition, which a single run does twice and a search for every trial: what it gives is the same, what
+repeats is done once."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from typing import Any
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository, IConfigRepository
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.default_element import ResultDefault
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -36,9 +38,14 @@ class Loader(ConfigLoaderImpl):
     it is made of (`optimizer` for each option, `hydra` once), since no file's merge depends on another node.
     """
 
-    def __init__(self, loader: ConfigLoader) -> None:
-        vars(self).update(vars(loader))
+    def __init__(self, config_search_path: ConfigSearchPath) -> None:
+        super().__init__(config_search_path)
         self._forget()
+
+    @classmethod
+    def of(cls, loader: ConfigLoader) -> Loader:
+        """A loader that gives the same as `loader`, which it may be."""
+        return loader if isinstance(loader, cls) else cls(loader.get_search_path())
 
     def _forget(self) -> None:
         self._repositories: dict[tuple[Any, ...], Repository] = {}

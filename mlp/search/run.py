@@ -42,7 +42,7 @@ def run(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> 
     Raises UserError for a mistake, before anything runs.
     """
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
-    context = HydraContext(callbacks=context.callbacks, config_loader=Loader(context.config_loader))
+    context = HydraContext(callbacks=context.callbacks, config_loader=Loader.of(context.config_loader))
     definition = Definition.of(config, arguments, context.config_loader)
     _check_settings(config)
     directory = _directory(config, definition)
