@@ -61,34 +61,18 @@ def run(cfg: DictConfig, further: Sequence[Callback] = ()) -> float | None:
         raise
 
 
-class Painting(Callback):
-    """Draws the plots at the end of a run, before the tracker copies them.
-
-    `beside`: in a second process, which starts after the first epoch if those to come leave it the time to load. In
-    a multirun the other cores are not idle.
-    """
-
-    LOADING = 0.5  # seconds
-
-    def __init__(self, beside: bool) -> None:
-        from mlp.report.painter import Painter
-
-        self.painter, self.beside = Painter(), beside
-
-    def on_epoch_end(self, run: Run) -> None:
-        if self.beside and (run.epochs - run.epoch) * run.metrics["seconds"] > self.LOADING:
-            self.painter.start(run.directory)
+class PlotCallback(Callback):
+    """Draws the plots at the end of a run, before the tracker copies them."""
 
     def on_run_end(self, run: Run) -> None:
+        if not run.history or run.status not in ("completed", "pruned", "diverged"):
+            return
         try:
-            if run.history and run.status in ("completed", "pruned", "diverged") and not self.painter.draw():
-                from mlp.report.run_plots import draw_run
+            from mlp.report.run_plots import draw_run
 
-                draw_run(run.directory)
+            draw_run(run.directory)
         except Exception:  # a picture is no reason to lose a run; `python -m mlp.report run DIR` draws it again
             log.exception("The plots could not be drawn.")
-        finally:
-            self.painter.close()
 
 
 @dataclass(frozen=True)
@@ -166,7 +150,7 @@ def _run(directory: Path, config: dict[str, Any], parts: Parts, further: Sequenc
     trainer.check_monitor(len(validation) > 0, config["resume"] is not None)  # a share may be too small for a sample
     single = HydraConfig.get().mode == RunMode.RUN
     plots = single if config["plots"] is None else config["plots"]
-    state.callbacks = [*further, *callbacks(parts, [Painting(beside=single)] if plots else [], single)]
+    state.callbacks = [*further, *callbacks(parts, plots, single)]
     if config["resume"]:
         resume(state)
         if trainer.epochs < state.epoch:
@@ -222,7 +206,7 @@ def _explain(failure: BaseException, state: Run) -> NoReturn:
     raise failure
 
 
-def callbacks(parts: Parts, painting: Sequence[Callback] = (), bar: bool = True) -> list[Callback]:
+def callbacks(parts: Parts, plots: bool = False, bar: bool = True) -> list[Callback]:
     """The run's callbacks in their order: measure, decide, keep, draw, then tell."""
     trainer = parts.trainer
     chosen: list[Callback] = [
@@ -238,7 +222,7 @@ def callbacks(parts: Parts, painting: Sequence[Callback] = (), bar: bool = True)
         MetricsFile(),
         OnBestEpoch(lambda run: save_model(run, parts)),
         Checkpoint(trainer.checkpoint_every),
-        *painting,
+        *([PlotCallback()] if plots else []),
         Tracker(parts.tracker, f"The tracker {type(parts.tracker).__name__}"),
         Progress(bar),
     ]
