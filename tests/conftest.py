@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,8 @@ blas.prepare()  # before NumPy is imported: as the programs do, and the test wor
 
 from runs import plotless  # noqa: E402
 
+# In the background it is ignored, and the programs that tests start would ignore it too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["WANDB_MODE"] = "offline"
 os.environ.pop("WANDB_API_KEY", None)
 

@@ -20,13 +20,41 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 SERVER = r"""
-import gc, json, os, runpy, signal, sys
+import atexit, gc, json, os, runpy, signal, sys, threading, weakref
 
 sys.path[0] = sys.argv[1]
 import inference  # before NumPy is imported
 import importlib
 for name in sys.argv[2:]:
     importlib.import_module(name)
+
+def run(program):
+    "As `python program` does, with sys.argv[0] to come."
+    if program == "-m":
+        sys.path.insert(0, os.getcwd())
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    elif program == "-c":
+        code, sys.argv[0] = sys.argv[0], "-c"
+        exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
+    else:
+        sys.argv.insert(0, program)
+        sys.path[0] = os.path.dirname(program)
+        runpy.run_path(program, run_name="__main__")
+
+def end(code):
+    "As Python ends, without taking a hundred modules apart."
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+from mlp import launch
+from hydra.core.global_hydra import GlobalHydra
+launch.compose(["dataset=digits", "tracker=none"])  # parsers and plugins are slow the first time
+GlobalHydra.instance().clear()
+for finalizer in weakref.finalize._registry:
+    finalizer.atexit = False  # what was made here, as W&B's temporary folder, is not the forks' to remove
 gc.freeze()
 print("ready", flush=True)
 for line in sys.stdin:
@@ -43,22 +71,17 @@ for line in sys.stdin:
     os.environ.clear()
     os.environ.update(task["env"])
     sys.stdin = open(0)
-    program, *sys.argv = task["command"]  # as `python` takes it
-    if program == "-m":
-        sys.path.insert(0, os.getcwd())
-        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
-    elif program == "-c":
-        code, sys.argv[0] = sys.argv[0], "-c"
-        exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
-    else:
-        sys.argv.insert(0, program)
-        sys.path[0] = os.path.dirname(program)
-        runpy.run_path(program, run_name="__main__")
-    sys.exit()
+    program, *sys.argv = task["command"]
+    try:
+        run(program)
+    except SystemExit as exit:
+        if exit.code is None or isinstance(exit.code, int):
+            end(exit.code or 0)
+        raise
+    end(0)
 """
-#: Not W&B, whose temporary folder the first fork to end would remove.
 IMPORTS = (
-    *("matplotlib.pyplot", "optuna", "plotly.graph_objects", "plotly.io", "rich.table", "sklearn.datasets"),
+    *("matplotlib.pyplot", "optuna", "plotly.graph_objects", "plotly.io", "rich.table", "sklearn.datasets", "wandb"),
     *("mlp.launch", "mlp.report.run_plots", "mlp.report.studies.build", "mlp.search.page", "mlp.search.worker"),
     *("mlp.search.run", "hydra_plugins.mlp_search.launcher", "hydra_plugins.mlp_search.sweeper"),
 )

@@ -177,7 +177,8 @@ class Lost:
 
         del [Finalized()][0]
         until = time.monotonic() + 20
-        while not self.interrupted and time.monotonic() < until:
+        while not self.interrupted:
+            assert time.monotonic() < until, "the interruption is lost"
             time.sleep(0.01)
         raise KeyboardInterrupt
 
@@ -194,8 +195,6 @@ def test_an_interruption_that_a_finalizer_swallows_is_heeded(
     launcher = LocalLauncher()
     context = HydraContext(config_loader=loader, callbacks=Callbacks())
     launcher.setup(hydra_context=context, task_function=Lost(), config=config)
-    started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         launcher.launch([["hydra.sweep.subdir=0"]], initial_job_idx=0)
-    assert time.monotonic() - started < 15
     assert capfd.readouterr().err == ""

@@ -167,13 +167,11 @@ def test_an_interruption_stops_at_once_and_the_same_command_goes_on(
     directory = tmp_path / DIRECTORY
     process = begin(tmp_path, *LONG)
     wait_until(process, lambda: some_run(directory))
-    started = time.monotonic()
     if to == "the group":
         os.killpg(process.pid, number)
     else:
         process.send_signal(number)
     ended = finish(process)
-    assert time.monotonic() - started < 8
     stopped_well(ended, 130 if number == signal.SIGINT else 143, directory)
     assert processes(process.pid) == []
     if number == signal.SIGTERM:
