@@ -13,11 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
-
 from mlp import environment
 from mlp.best_model import copy_model, make_room, save_model
 from mlp.config import build, check_type
@@ -26,7 +21,7 @@ from mlp.data.pictures import PICTURE_SHAPES, is_picture
 from mlp.errors import CallbackFailed, Diverged, UserError
 from mlp.files import write_json
 from mlp.nn import MLP, Activation, Initializer, Loss, Normalization, Optimizer, Schedule
-from mlp.settings import claim, discard_if_empty, save_config, settle, shown
+from mlp.settings import lock, save_config, shown
 from mlp.training import Callback, Run, Trainer, evaluate, random_streams
 from mlp.training.callbacks import EarlyStopping, GradientNorms, MetricsFile, OnBestEpoch, Progress
 from mlp.training.checkpoint import Checkpoint, resume
@@ -42,23 +37,24 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, as schedulers send it: ends a run as Ctrl-C does."""
 
 
-def run(cfg: DictConfig, further: Sequence[Callback] = ()) -> float | None:
-    """Run the experiment that Hydra composed. Returns the best value of the monitored metric.
+def run(
+    config: dict[str, Any],
+    directory: Path,
+    callbacks: Sequence[Callback] = (),
+    overrides: Sequence[str] = (),
+    progress_bar: bool = False,
+) -> Run:
+    """Run the experiment of a resolved configuration in `directory`, and return what it did.
 
-    `further` callbacks come before all others: what they decide at the end of an epoch, the others write down.
+    `callbacks` come before the run's own: what they decide at the end of an epoch, the others write down.
+    `overrides` are kept in overrides.yaml. `progress_bar`: on a terminal, within each epoch.
 
     Raises UserError for a mistake in the configuration, Diverged when the loss becomes NaN or infinite, OSError
     when a file cannot be written. What was finished before stays in the run directory.
     """
-    directory = Path(HydraConfig.get().runtime.output_dir)
-    try:
-        config = settle(cfg, directory)
-        parts = Parts.build(config)
-        with claim(directory, config):
-            return _run(directory, config, parts, further)
-    except (UserError, OmegaConfBaseException):
-        discard_if_empty(directory)
-        raise
+    parts = Parts.build(config)
+    with lock(directory, config, overrides):
+        return _run(directory, config, parts, callbacks, progress_bar)
 
 
 class PlotCallback(Callback):
@@ -73,6 +69,12 @@ class PlotCallback(Callback):
             draw_run(run.directory)
         except Exception:  # a picture is no reason to lose a run; `python -m mlp.report run DIR` draws it again
             log.exception("The plots could not be drawn.")
+
+
+def wants_plots(config: Mapping[str, Any], otherwise: bool) -> bool:
+    """What the configuration says of plots, or `otherwise` where it leaves that to the kind of run."""
+    check_type("plots", config["plots"], bool | None)
+    return otherwise if config["plots"] is None else bool(config["plots"])
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ class Parts:
         check_type("seed", config["seed"], int)
         if config["seed"] < 0:
             raise UserError(f"seed must be an integer >= 0. Got {config['seed']}")
-        check_type("plots", config["plots"], bool | None)
+        wants_plots(config, otherwise=False)
         kinds = {
             "dataset": Dataset,
             "augment": Augmentation,
@@ -140,7 +142,9 @@ class Parts:
         return cls(network=network, trainer=trainer, seed=config["seed"], **objects)
 
 
-def _run(directory: Path, config: dict[str, Any], parts: Parts, further: Sequence[Callback]) -> float | None:
+def _run(
+    directory: Path, config: dict[str, Any], parts: Parts, callbacks: Sequence[Callback], progress_bar: bool
+) -> Run:
     started, started_at = time.perf_counter(), datetime.now(UTC)
     network, trainer, random = parts.network, parts.trainer, random_streams(parts.seed)
     state = Run(directory, config, network, parts.optimizer, parts.schedule, random)
@@ -148,9 +152,7 @@ def _run(directory: Path, config: dict[str, Any], parts: Parts, further: Sequenc
         train, validation = parts.dataset.split(random["split"])
         state.data_sha256 = parts.dataset.sha256
     trainer.check_monitor(len(validation) > 0, config["resume"] is not None)  # a share may be too small for a sample
-    single = HydraConfig.get().mode == RunMode.RUN
-    plots = single if config["plots"] is None else config["plots"]
-    state.callbacks = [*further, *callbacks(parts, plots, single)]
+    state.callbacks = [*callbacks, *own_callbacks(parts, progress_bar)]
     if config["resume"]:
         resume(state)
         if trainer.epochs < state.epoch:
@@ -183,7 +185,7 @@ def _run(directory: Path, config: dict[str, Any], parts: Parts, further: Sequenc
         state.best_epoch,
     )
     log.info("Run directory: %s", shown(directory))
-    return state.best_value
+    return state
 
 
 def _outcome(error: BaseException) -> tuple[str, int]:
@@ -206,8 +208,8 @@ def _explain(failure: BaseException, state: Run) -> NoReturn:
     raise failure
 
 
-def callbacks(parts: Parts, plots: bool = False, bar: bool = True) -> list[Callback]:
-    """The run's callbacks in their order: measure, decide, keep, draw, then tell."""
+def own_callbacks(parts: Parts, progress_bar: bool = False) -> list[Callback]:
+    """The callbacks of every run in their order: measure, decide, keep, then show."""
     trainer = parts.trainer
     chosen: list[Callback] = [
         Named(callback, f"training.callbacks.{name} ({type(callback).__name__})")
@@ -222,9 +224,8 @@ def callbacks(parts: Parts, plots: bool = False, bar: bool = True) -> list[Callb
         MetricsFile(),
         OnBestEpoch(lambda run: save_model(run, parts)),
         Checkpoint(trainer.checkpoint_every),
-        *([PlotCallback()] if plots else []),
         Tracker(parts.tracker, f"The tracker {type(parts.tracker).__name__}"),
-        Progress(bar),
+        Progress(progress_bar),
     ]
 
 

@@ -15,6 +15,7 @@ import hydra._internal.hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -22,6 +23,7 @@ from mlp import cli, experiment
 from mlp.conf_files import CONF, options
 from mlp.errors import CallbackFailed, Diverged, UserError, unknown
 from mlp.search.loader import Loader
+from mlp.settings import discarded_if_refused, resolve, resolve_resumed, resolve_trial
 
 ENGINES = {"joblib": "joblib", "ray": "ray", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # their extras
 EXPECTED = (UserError, Diverged, CallbackFailed, OSError, HydraException, OmegaConfBaseException)
@@ -60,10 +62,22 @@ def launch(arguments: Sequence[str]) -> float | None:
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def _hydra_main(cfg: DictConfig) -> float | None:
     """Hydra's task. In a single run errors end the program here, before Hydra adds its own report."""
+    hydra_config = HydraConfig.get()
+    directory, overrides = Path(hydra_config.runtime.output_dir), list(hydra_config.overrides.task)
+    named = any(word.startswith("hydra.run.dir=") for word in hydra_config.overrides.hydra)
+    single = hydra_config.mode == RunMode.RUN
     try:
-        return experiment.run(cfg)
+        with discarded_if_refused(directory, f"{hydra_config.job.name}.log", named=named):
+            if not single:
+                config = resolve_trial(cfg, Path(str(hydra_config.sweep.dir)).name)
+            elif cfg.get("resume") is not None:
+                config = resolve_resumed(cfg, directory, overrides)
+            else:
+                config = resolve(cfg)
+            plots = [experiment.PlotCallback()] if experiment.wants_plots(config, otherwise=single) else []
+            return experiment.run(config, directory, plots, overrides, progress_bar=single).best_value
     except EXPECTED as error:
-        fail(error, HydraConfig.get().overrides.task)
+        fail(error, overrides)
 
 
 def fail(error: BaseException, overrides: Sequence[str]) -> NoReturn:

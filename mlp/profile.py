@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     overrides = arguments
     try:
         overrides = _overrides(arguments)
-        parts = Parts.build(settings.plain(launch.compose(overrides)))
+        parts = Parts.build(settings.resolve(launch.compose(overrides)))
         streams.tell(report(parts, *measure(parts)))
     except launch.EXPECTED as error:
         launch.fail(error, overrides)

@@ -1,4 +1,4 @@
-"""What a run is to do and where: the composed configuration settled, and its directory claimed."""
+"""What a run is to do and where: the composed configuration as a plain dictionary, and a directory of its own."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import fcntl
 import logging
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from mlp.conf_files import CONF, groups, options
 from mlp.errors import UserError, unknown
@@ -32,17 +31,7 @@ CHANGEABLE = (
 )
 
 
-def settle(cfg: DictConfig, directory: Path) -> dict[str, Any]:
-    """`plain`, with resumed values taken from the run that is resumed, and a search's name handed to the tracker."""
-    if cfg.get("resume") is not None:
-        cfg = _resumed(cfg, directory)
-    config = plain(cfg)
-    if "group" in config["tracker"] and HydraConfig.get().mode == RunMode.MULTIRUN:
-        config["tracker"]["group"] = config["tracker"]["group"] or Path(str(HydraConfig.get().sweep.dir)).name
-    return config
-
-
-def plain(cfg: DictConfig) -> dict[str, Any]:
+def resolve(cfg: DictConfig) -> dict[str, Any]:
     """The configuration as a plain dictionary, coefficients handed to the optimizer. Raises UserError for keys that
     do not exist."""
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
@@ -64,6 +53,16 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     return config
 
 
+def resolve_trial(cfg: DictConfig, group: str) -> dict[str, Any]:
+    """`resolve` for one of many runs, which the tracker shows as the group `group`."""
+    if cfg.get("resume") is not None:
+        raise UserError("resume continues a single run; leave out -m / --multirun")
+    config = resolve(cfg)
+    if "group" in config["tracker"]:
+        config["tracker"]["group"] = config["tracker"]["group"] or group
+    return config
+
+
 @cache
 def known_keys() -> list[str]:
     """The keys of a configuration's top level."""
@@ -81,16 +80,15 @@ def _check_presence(config: Mapping[str, Any]) -> None:
             raise UserError(f"{group} is missing: choose one of {', '.join(options(group))}")
 
 
-def _resumed(cfg: DictConfig, directory: Path) -> DictConfig:
-    if HydraConfig.get().mode == RunMode.MULTIRUN:
-        raise UserError("resume continues a single run; leave out -m / --multirun")
+def resolve_resumed(cfg: DictConfig, directory: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """`resolve` for the run of `directory`, which keeps its own configuration but for what `overrides` may change."""
     path = directory / "config.yaml"
     if not path.is_file():
         raise UserError(f"resume={cfg.resume}: no run to continue, {path} does not exist")
     saved = OmegaConf.load(path)
     assert isinstance(saved, DictConfig)
     saved.resume = cfg.resume
-    for override in OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task)):
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
         key = override.key_or_group
         if any(key == name or key.startswith(f"{name}.") for name in CHANGEABLE):
             OmegaConf.update(saved, key, OmegaConf.select(cfg, key), merge=False)
@@ -99,11 +97,11 @@ def _resumed(cfg: DictConfig, directory: Path) -> DictConfig:
                 f"{override.input_line} cannot be combined with resume: the run keeps its own configuration. "
                 f"Only {', '.join(CHANGEABLE)} may change"
             )
-    return saved
+    return resolve(saved)
 
 
 @contextmanager
-def claim(directory: Path, config: Mapping[str, Any]) -> Iterator[None]:
+def lock(directory: Path, config: Mapping[str, Any], overrides: Sequence[str]) -> Iterator[None]:
     """Make `directory` this run's own: no other run writes there, now or later, unless it resumes this one."""
     with _locked(directory):
         if config["resume"] is not None:
@@ -115,7 +113,7 @@ def claim(directory: Path, config: Mapping[str, Any]) -> Iterator[None]:
                     f"choose another one"
                 )
             with atomic_write(directory / "overrides.yaml", "w") as file:
-                file.write(OmegaConf.to_yaml(HydraConfig.get().overrides.task))
+                file.write(OmegaConf.to_yaml(list(overrides)))
             save_config(directory, config)
         yield
 
@@ -140,19 +138,23 @@ def _locked(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def discard_if_empty(directory: Path) -> None:
-    """Remove the directory of a run that never began: nothing in it but its log, and nobody at work there.
+@contextmanager
+def discarded_if_refused(directory: Path, log_name: str, *, named: bool) -> Iterator[None]:
+    """Remove the directory of a run that a mistake keeps from beginning: nothing in it but its log, and nobody at
+    work there.
 
     In a directory that the user has named, a log with content may be the user's: then all is left alone.
     """
-    hydra = HydraConfig.get()
-    named = any(override.startswith("hydra.run.dir=") for override in hydra.overrides.hydra)
-    with suppress(UserError, FileNotFoundError), _locked(directory):
-        files = list(directory.iterdir())
-        if all(path.name == f"{hydra.job.name}.log" and not (named and path.stat().st_size) for path in files):
-            for path in files:
-                path.unlink()
-            directory.rmdir()
+    try:
+        yield
+    except (UserError, OmegaConfBaseException):
+        with suppress(UserError, FileNotFoundError), _locked(directory):
+            files = list(directory.iterdir())
+            if all(path.name == log_name and not (named and path.stat().st_size) for path in files):
+                for path in files:
+                    path.unlink()
+                directory.rmdir()
+        raise
 
 
 def shown(path: Path) -> Path:

@@ -11,7 +11,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from mlp.launch import compose
-from mlp.settings import plain
+from mlp.settings import resolve
 
 
 def make_run(
@@ -44,4 +44,4 @@ def make_run(
 @cache
 def _config(overrides: tuple[str, ...]) -> str:
     """The configuration in YAML; composing it is the slow part of a made run."""
-    return OmegaConf.to_yaml(OmegaConf.create(plain(compose(overrides))))
+    return OmegaConf.to_yaml(OmegaConf.create(resolve(compose(overrides))))

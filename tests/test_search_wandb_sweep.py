@@ -91,7 +91,7 @@ def test_each_command_of_an_agent_is_a_valid_run(monkeypatch: pytest.MonkeyPatch
     for chosen in choices():
         command, _ = agent_starts(chosen, monkeypatch)
         assert command[:3] == ["/usr/bin/env", "python", "train.py"]
-        config = settings.plain(launch.compose(cli.to_hydra(command[3:])))
+        config = settings.resolve(launch.compose(cli.to_hydra(command[3:])))
         network = Parts.build(config).network
         assert network.hidden_sizes == [chosen["model.hidden_sizes"]] * chosen["model.num_layers"]
         assert config["optimizer"]["learning_rate"] == chosen["optimizer.learning_rate"]

@@ -14,7 +14,7 @@ from mlp.experiment import Parts
 from mlp.launch import compose
 from mlp.report.studies.optimizer_showdown import OPTIMIZERS, OptimizerShowdown
 from mlp.report.studies.study import Analysis, Picture, Spread, Table
-from mlp.settings import plain
+from mlp.settings import resolve
 
 STUDY = OptimizerShowdown()
 Losses = Mapping[tuple[str, float, int], Sequence[float]]  # by optimizer, learning rate and seed
@@ -47,7 +47,7 @@ def picture(found: Analysis, name: str) -> Picture:
 
 def test_initial_weights_depend_on_the_seed_and_not_on_the_optimizer() -> None:
     def theta(optimizer: str, seed: int) -> np.ndarray:
-        return Parts.build(plain(compose([f"optimizer={optimizer}", f"seed={seed}"]))).network.theta
+        return Parts.build(resolve(compose([f"optimizer={optimizer}", f"seed={seed}"]))).network.theta
 
     reference = theta("sgd", 0)
     for optimizer in OPTIMIZERS:

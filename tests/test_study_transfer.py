@@ -15,7 +15,7 @@ from mlp.launch import compose
 from mlp.report.studies import transfer
 from mlp.report.studies.study import Analysis, Picture, Table
 from mlp.report.studies.transfer import NAMES, Transfer
-from mlp.settings import plain
+from mlp.settings import resolve
 
 STUDY = Transfer()
 SEARCH, SHOWDOWN, RECIPE = NAMES
@@ -76,14 +76,14 @@ def test_there_are_exactly_three_configurations_and_each_states_its_rule() -> No
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_trains_on_fashion_mnist_whichever_place_it_has_in_the_sweep(name: str) -> None:
-    config = plain(compose(["+experiment=transfer", f"+experiment/transfer={name}"]))
+    config = resolve(compose(["+experiment=transfer", f"+experiment/transfer={name}"]))
     assert config["dataset"]["_target_"] == "mlp.data.FashionMNIST"
     assert config["dataset"]["validation_fraction"] == 0.1
 
 
 def test_the_recipe_is_that_of_the_best_model_but_for_its_length() -> None:
-    config = plain(compose(["+experiment=transfer", f"+experiment/transfer={RECIPE}"]))
-    best = plain(compose(["+experiment=best_mnist"]))
+    config = resolve(compose(["+experiment=transfer", f"+experiment/transfer={RECIPE}"]))
+    best = resolve(compose(["+experiment=best_mnist"]))
     best["dataset"], best["training"]["epochs"] = config["dataset"], 20
     assert config == best
 

@@ -75,7 +75,7 @@ def test_ctrl_c_while_the_plots_are_drawn_leaves_a_completed_run_and_no_tracebac
         ("mlp.cli.parser", 1),  # while the command line is read
         ("builtins.__import__", 300),  # while modules are imported
         ("builtins.__import__", 2000),
-        ("mlp.settings.settle", 1),
+        ("mlp.settings.resolve", 1),
         ("mlp.experiment.Parts.build", 1),
         ("mlp.data.digits.Digits.load", 1),
     ],

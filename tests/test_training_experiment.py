@@ -2,44 +2,36 @@
 
 import shutil
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import hydra
 import numpy as np
 import pytest
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf, open_dict
 from runs import assert_same_bits, best_model, metrics, run, summary
 
 from mlp import experiment
-from mlp.conf_files import CONF
 from mlp.data import Digits
 from mlp.errors import CallbackFailed, Diverged, UserError
+from mlp.launch import compose
+from mlp.settings import resolve, resolve_resumed
 from mlp.training import Callback, Run, Trainer
 
-Experiment = Callable[..., "float | None"]
+Experiment = Callable[..., Run]
 
 
 @pytest.fixture
-def run_here(tmp_path: Path) -> Iterator[Experiment]:
-    """Run an experiment in this process, in tmp_path and without plots: `run_here("training.epochs=1")`."""
+def run_here(tmp_path: Path) -> Experiment:
+    """Run an experiment in this process, in tmp_path: `run_here("training.epochs=1", callbacks=[...])`."""
 
-    def run_experiment(*overrides: str) -> float | None:
+    def run_experiment(*overrides: str, callbacks: Sequence[Callback] = ()) -> Run:
         resumed = overrides[0].startswith("resume=") if overrides else False
         small = [] if resumed else ["dataset=digits", "tracker=none", "model.hidden_sizes=8", "training.epochs=2"]
-        where = [f"hydra.run.dir={tmp_path}", f"hydra.runtime.output_dir={tmp_path}", "hydra.mode=RUN", "plots=false"]
-        with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-            cfg = hydra.compose("config", [*small, *where, *overrides], return_hydra_config=True)
-        HydraConfig.instance().set_config(cfg)
-        with open_dict(cfg):
-            del cfg.hydra
-        return experiment.run(cfg)
+        cfg = compose([*small, *overrides])
+        config = resolve_resumed(cfg, tmp_path, overrides) if resumed else resolve(cfg)
+        return experiment.run(config, tmp_path, callbacks)
 
-    OmegaConf.register_new_resolver("run_id", lambda: "000000", replace=True)
-    yield run_experiment
-    HydraConfig.instance().cfg = None
+    return run_experiment
 
 
 class Witness(Callback):
@@ -59,11 +51,6 @@ def failing(event: str, error: BaseException) -> Callback:
         raise error
 
     return type("Failing", (Callback,), {event: fail})()  # type: ignore[no-any-return]
-
-
-def with_callbacks(monkeypatch: pytest.MonkeyPatch, *further: Callback) -> None:
-    usual = experiment.callbacks
-    monkeypatch.setattr(experiment, "callbacks", lambda *args: [*further, *usual(*args)])
 
 
 def test_the_test_set_is_read_once_and_after_training(run_here: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,14 +91,12 @@ def test_another_test_set_changes_the_test_scores_and_nothing_else(tmp_path: Pat
 
 
 def test_the_objective_is_the_best_value_of_the_monitored_metric(run_here: Experiment, tmp_path: Path) -> None:
-    value = run_here("training.monitor=val_loss", "training.epochs=3")
+    value = run_here("training.monitor=val_loss", "training.epochs=3").best_value
     assert value == min(float(row["val_loss"]) for row in metrics(tmp_path))
     assert summary(tmp_path)["best_value"] == value
 
 
-def test_the_model_that_is_saved_and_measured_is_that_of_the_best_epoch(
-    run_here: Experiment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_the_model_that_is_saved_and_measured_is_that_of_the_best_epoch(run_here: Experiment, tmp_path: Path) -> None:
     class Weights(Callback):
         def __init__(self) -> None:
             self.after: list[Mapping[str, np.ndarray]] = []
@@ -119,10 +104,10 @@ def test_the_model_that_is_saved_and_measured_is_that_of_the_best_epoch(
         def on_epoch_end(self, run: Run) -> None:
             self.after.append(run.network.get_weights())
 
-    with_callbacks(monkeypatch, weights := Weights())
+    weights = Weights()
     # A rate so high that the last epoch is not the best.
     learn = ["optimizer=sgd", "optimizer.learning_rate=1.5", "training.epochs=6", "training.monitor=val_loss"]
-    run_here(*learn)
+    run_here(*learn, callbacks=[weights])
     losses = [float(row["val_loss"]) for row in metrics(tmp_path)]
     best = int(np.argmin(losses))
     assert best < 5
@@ -131,9 +116,9 @@ def test_the_model_that_is_saved_and_measured_is_that_of_the_best_epoch(
     assert summary(tmp_path)["val_loss"] == losses[best]
 
 
-def test_everybody_is_told_of_the_end_of_a_good_run(run_here: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
-    with_callbacks(monkeypatch, witness := Witness())
-    run_here()
+def test_everybody_is_told_of_the_end_of_a_good_run(run_here: Experiment) -> None:
+    witness = Witness()
+    run_here(callbacks=[witness])
     assert witness.ends == [("completed", 0)]
 
 
@@ -151,7 +136,6 @@ def test_everybody_is_told_of_the_end_of_a_good_run(run_here: Experiment, monkey
 )
 def test_everybody_is_told_of_the_end_when_a_callback_fails(
     run_here: Experiment,
-    monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     event: str,
     error: BaseException,
@@ -159,18 +143,17 @@ def test_everybody_is_told_of_the_end_when_a_callback_fails(
     raised: type[BaseException],
 ) -> None:
     first, last = Witness(), Witness()
-    with_callbacks(monkeypatch, first, failing(event, error), last)
     with pytest.raises(raised):
-        run_here()
+        run_here(callbacks=[first, failing(event, error), last])
     assert first.ends == last.ends == [ends]
     assert summary(tmp_path)["status"] == ends[0]
 
 
 def test_a_failure_at_the_end_of_one_callback_is_no_failure_of_the_run(
-    run_here: Experiment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    run_here: Experiment, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with_callbacks(monkeypatch, failing("on_run_end", RuntimeError("broken")), witness := Witness())
-    assert run_here() is not None
+    witness = Witness()
+    assert run_here(callbacks=[failing("on_run_end", RuntimeError("broken")), witness]).best_value is not None
     assert witness.ends == [("completed", 0)]
     assert "Failing failed at the end of the run" in caplog.text
     assert summary(tmp_path)["status"] == "completed"
@@ -205,7 +188,7 @@ def test_a_tracker_that_fails_is_switched_off_with_one_warning_and_the_run_is_th
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     target, events = plugged(monkeypatch, event, error)
-    assert run_here(f"++tracker._target_={target}", "training.epochs=3") is not None
+    assert run_here(f"++tracker._target_={target}", "training.epochs=3").best_value is not None
     assert (summary(tmp_path)["status"], summary(tmp_path)["epochs"]) == ("completed", 3)
     (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert warning.startswith(f"The tracker Mine failed in {event} and is switched off; the run goes on. ")
@@ -278,10 +261,8 @@ def test_everybody_is_told_of_the_end_when_ctrl_c_comes_during_the_plots(
 
     first, last = Witness(), Witness()
     monkeypatch.setattr("mlp.report.run_plots.draw_run", interrupted)
-    usual = experiment.callbacks
-    monkeypatch.setattr(experiment, "callbacks", lambda *args: [first, *usual(*args), last])
     with pytest.raises(KeyboardInterrupt):
-        run_here("plots=true")
+        run_here(callbacks=[first, experiment.PlotCallback(), last])
     assert len(first.ends) == len(last.ends) == 1
     assert summary(tmp_path)["status"] == "completed"
 
@@ -303,11 +284,11 @@ def test_a_failing_evaluation_of_the_test_set_is_a_failed_run_that_keeps_its_epo
     def unreadable(_: Digits) -> None:
         raise OSError(5, "Input/output error", "test.gz")
 
-    with_callbacks(monkeypatch, witness := Witness())
+    witness = Witness()
     with monkeypatch.context() as broken:
         broken.setattr(Digits, "test", unreadable)
         with pytest.raises(OSError, match="Input/output"):
-            run_here()
+            run_here(callbacks=[witness])
     assert witness.ends == [("failed", 1)]
     assert len(metrics(tmp_path)) == 2
     run_here(f"resume={tmp_path}")

@@ -77,7 +77,7 @@ def _seconds_per_run(context: HydraContext, config: DictConfig, definition: Defi
     times = []
     for _ in range(POINTS):
         overrides = definition.space.suggest(study.ask())
-        parts = Parts.build(settings.plain(compose(context, config, [*definition.fixed, *overrides])))
+        parts = Parts.build(settings.resolve(compose(context, config, [*definition.fixed, *overrides])))
         random = random_streams(parts.seed)
         train, _ = parts.dataset.split(random["split"])
         network, optimizer = parts.network, parts.optimizer

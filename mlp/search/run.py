@@ -136,7 +136,7 @@ def check_values(context: HydraContext, config: DictConfig, definition: Definiti
         if composed.resume is not None:
             raise UserError("resume continues a single run; leave out -m / --multirun")
         try:
-            _check_objectives(definition, Parts.build(settings.plain(composed)))
+            _check_objectives(definition, Parts.build(settings.resolve(composed)))
         except UserError as error:
             raise UserError(f"{error} (at a point of the search: {' '.join(overrides) or 'the only one'})") from error
 

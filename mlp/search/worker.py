@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import math
 import os
@@ -27,6 +26,7 @@ from mlp.search.change import REASON
 from mlp.search.definition import Definition
 from mlp.search.journal import open_storage
 from mlp.search.study import Search
+from mlp.settings import discarded_if_refused, resolve_trial
 from mlp.training import Callback, Run
 
 log = logging.getLogger(__name__)
@@ -160,8 +160,16 @@ class Worker:
             config.hydra.sweep.dir = self.directory
         reports = place == 0 and len(self.definition.objectives) == 1
         report = Report(self, search, trial, self.definition.objectives[0] if reports else None)
+        directory, overrides = Path(self.directory) / subdir, config.hydra.overrides.task
+
+        def run(cfg: DictConfig) -> Run:
+            with discarded_if_refused(directory, f"{config.hydra.job.name}.log", named=False):
+                resolved = resolve_trial(cfg, Path(self.directory).name)
+                plots = [experiment.PlotCallback()] if experiment.wants_plots(resolved, otherwise=False) else []
+                return experiment.run(resolved, directory, [report, *plots], overrides)
+
         result = run_job(
-            task_function=lambda cfg: experiment.run(cfg, [report]),
+            task_function=run,
             config=config,
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
@@ -169,12 +177,10 @@ class Worker:
         )
         if result.status == JobStatus.FAILED:
             raise result._return_value  # .return_value would also print
-        path = Path(self.directory) / subdir / "summary.json"
-        try:
-            summary = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:  # a run ends well without it only if it could not be written
-            raise OSError(errno.EIO, "The summary of a run could not be written", str(path)) from None
-        return summary["status"] == "pruned", summary
+        done: Run = result._return_value
+        if not (directory / "summary.json").exists():  # a run ends well without it only if it could not be written
+            raise OSError(errno.EIO, "The summary of a run could not be written", str(directory / "summary.json"))
+        return done.pruned, done.summary
 
     def _mean(self, summaries: Sequence[dict[str, Any]], name: str) -> float:
         found = [summary.get(name) for summary in summaries]

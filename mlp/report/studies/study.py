@@ -154,7 +154,7 @@ class Study(ABC):
         if not self.dataset and dataset != "mnist":
             words.append(f"dataset={dataset}")
         if quick:
-            words += [*self.quick, f"search.name={self.directory(Path(), dataset, quick).name}"]
+            words += [*self.quick, "plots=false", f"search.name={self.directory(Path(), dataset, quick).name}"]
         return words
 
     def findings(self, root: Path, dataset: str, quick: bool = False) -> Findings:
