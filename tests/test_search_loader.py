@@ -67,7 +67,14 @@ def described(node: Any) -> Any:
     return own, [(key, described(child)) for key, child in below]
 
 
-@pytest.mark.parametrize("overrides", [*OPTIONS, *FURTHER], ids=lambda words: " ".join(words) or "none")
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        *(pytest.param(words, marks=[pytest.mark.slow] if place % 4 else []) for place, words in enumerate(OPTIONS)),
+        *FURTHER,
+    ],
+    ids=lambda words: " ".join(words) or "none",
+)
 def test_it_composes_the_same_the_first_time_and_the_second(
     loader: ConfigLoaderImpl, kept: Loader, overrides: list[str]
 ) -> None:

@@ -1,7 +1,6 @@
 """conf/wandb_sweep.yaml: a sweep that W&B accepts, whose agents' commands train.py accepts, in the run they name."""
 
 import importlib.util
-import itertools
 import json
 import os
 import subprocess
@@ -29,10 +28,10 @@ def values(parameter: dict[str, Any]) -> list[Any]:
 
 
 def choices() -> Iterator[dict[str, Any]]:
-    """Each optimizer with the first, second ... value of every other parameter: all values and bounds occur."""
-    others = {key: values(entry) for key, entry in SWEEP["parameters"].items() if key != "optimizer"}
-    for optimizer, place in itertools.product(values(SWEEP["parameters"]["optimizer"]), range(5)):
-        yield {"optimizer": optimizer, **{key: found[place % len(found)] for key, found in others.items()}}
+    """The first, second ... value of every parameter: all values and bounds occur."""
+    found = {key: values(entry) for key, entry in SWEEP["parameters"].items()}
+    for place in range(max(map(len, found.values()))):
+        yield {key: options[place % len(options)] for key, options in found.items()}
 
 
 def agent_starts(chosen: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], dict[str, str]]:

@@ -9,7 +9,8 @@ import pytest
 from conftest import ROOT
 from searches import DIRECTORY, SMALL, assert_whole
 
-CLOSED = ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"]
+ONE = [pytest.param(closed, marks=pytest.mark.slow) for closed in ("<&-", ">&-", "2>&-")]
+CLOSED = [*ONE, "<&- >&- 2>&-"]
 
 
 def shell(place: Path, program: str, closed: str) -> int:

@@ -461,10 +461,11 @@ def test_a_failing_start_is_one_warning_and_the_training_goes_on(tmp_path: Path)
     ("variables", "said"),
     [
         ({"WANDB_MODE": "OFFLINE"}, "INFO W&B is offline (as configured). "),
-        ({"WANDB_MODE": ""}, "INFO W&B is offline (not logged in). "),
-        (
+        pytest.param({"WANDB_MODE": ""}, "INFO W&B is offline (not logged in). ", marks=pytest.mark.slow),
+        pytest.param(
             {"WANDB_MODE": "nonsense"},
             "WARNING W&B is offline (its settings are refused: mode: Input should be 'online",
+            marks=pytest.mark.slow,
         ),
         (
             {"WANDB_API_KEY": "abc"},
@@ -474,13 +475,14 @@ def test_a_failing_start_is_one_warning_and_the_training_goes_on(tmp_path: Path)
             {"WANDB_BASE_URL": "nonsense"},
             "WARNING W&B is offline (its settings are refused: base_url: Input should be",
         ),
-        (
+        pytest.param(
             {"WANDB_PROJECT": "a/b"},
             "WARNING W&B is offline (its settings are refused: UsageError: Invalid project name",
+            marks=pytest.mark.slow,
         ),
         ({"WANDB_RUN_ID": "a/b"}, "WARNING W&B is offline (its settings are refused: UsageError: Run ID cannot"),
         ({"HOME": ""}, "INFO W&B is offline (not logged in). "),
-        ({"HOME": "/proc/nobody"}, "INFO W&B is offline (not logged in). "),
+        pytest.param({"HOME": "/proc/nobody"}, "INFO W&B is offline (not logged in). ", marks=pytest.mark.slow),
     ],
     ids=lambda value: " ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else "",
 )
