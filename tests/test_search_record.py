@@ -10,7 +10,10 @@ import optuna
 import pytest
 from conftest import Command
 from runs import Ended, run, start, wait_until
-from searches import assert_whole, trials
+from searches import assert_whole, states, trials
+
+from mlp.errors import UserError
+from mlp.search.study import Search
 
 WORDS = ("-m", "-d", "digits", "-e", "1", "model.hidden_sizes=8", "tracker=none", "search.name=s", "-o", "sgd,adam")
 
@@ -65,6 +68,21 @@ def test_a_damaged_definition_is_refused(search: Path, content: str) -> None:
     assert "search.json is damaged" in refused(search)
 
 
+@pytest.mark.parametrize("key", ["name", "objectives", "storage", "space"])
+def test_a_part_of_the_definition_of_a_wrong_type_is_named(search: Path, key: str) -> None:
+    facts = json.loads((search / "search.json").read_text())
+    (search / "search.json").write_text(json.dumps({**facts, key: 3}))
+    with pytest.raises(UserError, match=f"search.json is damaged: its {key} is missing or of a wrong type"):
+        Search(search)
+
+
+@pytest.mark.parametrize("name", ["journal.log", "search.json"])
+def test_a_folder_in_the_place_of_a_file_is_a_mistake(search: Path, name: str) -> None:
+    (search / name).unlink()
+    (search / name).mkdir()
+    assert str(search / name) in refused(search)
+
+
 def test_half_a_last_line_is_what_a_kill_leaves(search: Path) -> None:
     with (search / "journal.log").open("a") as journal:
         journal.write('{"op_code":4,"work')
@@ -74,11 +92,18 @@ def test_half_a_last_line_is_what_a_kill_leaves(search: Path) -> None:
 def test_a_lost_or_emptied_journal_is_refused(search: Path) -> None:
     journal = search / "journal.log"
     lines = journal.read_bytes().splitlines(keepends=True)
-    second = [number for number, line in enumerate(lines) if b'"op_code":4' in line][1]  # where a trial is created
     journal.write_bytes(b"")
     assert "it holds no search s" in refused(search)
-    journal.write_bytes(b"".join(lines[:second]))
-    assert "it knows 1 trials, but here is the run of trial 1" in refused(search)
+    second = [line for line in lines if b'"op_code":4' in line][1]  # creates the trial
+    journal.write_bytes(b"".join(line for line in lines if line != second and b'"trial_id":1' not in line))
+    assert states(trials(search)) == ["COMPLETE"]
+    with pytest.raises(UserError, match="by which trial 1 has not begun, though its run is here"):
+        Search(search)
+    begun = next(number for number, line in enumerate(lines) if b'"op_code":6' in line)
+    journal.write_bytes(b"".join(lines[:begun]))
+    assert states(trials(search)) == ["WAITING", "WAITING"]
+    with pytest.raises(UserError, match="by which trial 0 has not begun, though its run is here"):
+        Search(search)
     journal.unlink()
     assert "has lost its journal.log" in refused(search)
 
