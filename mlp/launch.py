@@ -6,7 +6,7 @@ import os
 import re
 import secrets
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -91,7 +91,10 @@ def explain(error: BaseException, overrides: Sequence[str]) -> str:
     if key := _overridden(error):
         keys = _keys(overrides)
         if swept := _swept_options(key, overrides):
-            return _of_some_options(key, swept)
+            without = [name for name, its in swept.items() if key not in its]
+            if 0 < len(without) < len(swept):
+                return cli.not_of_all(key, [f"{key.partition('.')[0]}={name}" for name in without])
+            keys = swept[without[0]] if without else keys
         if key not in keys:
             return _unknown_key(key, keys)
         cause = re.search(r"full_key: (\S+)", str(error.__cause__))
@@ -120,18 +123,6 @@ def _swept_options(key: str, overrides: Sequence[str]) -> dict[str, list[str]]:
     swept = next((word.partition("=")[2] for word in reversed(overrides) if word.startswith(f"{group}=")), "")
     names = [name for name in re.split(r"choice\(|[\s,()]+", swept) if name in options(group, folders)]
     return {name: _keys([_searchpath(folders), f"{group}={name}"]) for name in names} if len(names) > 1 else {}
-
-
-def _of_some_options(key: str, swept: Mapping[str, Sequence[str]]) -> str:
-    """What to say of a key that not every option of a search has."""
-    without = [name for name, keys in swept.items() if key not in keys]
-    if len(without) == len(swept):
-        return _unknown_key(key, swept[without[0]])
-    group = key.partition(".")[0]
-    return (
-        f"{key} is no key of {' and '.join(f'{group}={name}' for name in without)}, which the search tries too. "
-        f"Search over the options that have it, or tie it to them with `when` in a file of conf/search/space"
-    )
 
 
 def _unknown_key(given: str, keys: Sequence[str]) -> str:

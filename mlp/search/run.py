@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sys
 import threading
@@ -14,11 +15,12 @@ from typing import Any
 
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobStatus, configure_log
+from hydra.errors import HydraException
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mlp import settings
-from mlp.cli import quoted
+from mlp.cli import not_of_all, quoted
 from mlp.environment import without_password
 from mlp.errors import UserError
 from mlp.experiment import Parts
@@ -125,7 +127,7 @@ def check_values(context: HydraContext, config: DictConfig, definition: Definiti
     groups = [p.prefix + p.key for p in definition.space.parameters if "." not in p.key]
     without = _of_search(load(config, list(definition.fixed))) if groups else None
     for overrides in definition.space.cover(MOST_CHECKED):
-        composed = load(config, [*definition.fixed, *overrides])
+        composed = _composed(context, config, definition, overrides)
         if without is not None and _of_search(composed) != without:
             raise UserError(
                 f"{' '.join(word for word in overrides if word.partition('=')[0] in groups)} brings sweeps or search "
@@ -139,6 +141,19 @@ def check_values(context: HydraContext, config: DictConfig, definition: Definiti
             _check_objectives(definition, Parts.build(settings.plain(composed)))
         except UserError as error:
             raise UserError(f"{error} (at a point of the search: {' '.join(overrides) or 'the only one'})") from error
+
+
+def _composed(
+    context: HydraContext, config: DictConfig, definition: Definition, overrides: Sequence[str]
+) -> DictConfig:
+    try:
+        return context.config_loader.load_sweep_config(config, [*definition.fixed, *overrides])
+    except HydraException as error:
+        key = re.search(r"Could not override '(([\w/]+)\.[^']+)'", str(error))
+        chosen = [word for word in overrides if key and word.lstrip("+").partition("=")[0] == key[2]]
+        if key is None or not chosen:
+            raise
+        raise UserError(not_of_all(key[1], chosen)) from error
 
 
 def _check_objectives(definition: Definition, parts: Parts) -> None:
