@@ -183,7 +183,7 @@ REFUSED = {
     "dataset.validation_fraction=0,0.1 -lr 0.1": "there is no val_accuracy without validation data",
     "-o momentum optimizer.momentum=0.8,0.9 --momentum 0.5": "coefficients.momentum (--momentum) would replace",
     "search=tpe,random": "what a search is cannot be varied within a search",
-    "hydra.sweep.subdir=x -lr 0.1,0.2": "hydra.sweep.subdir=x cannot be had",
+    "hydra.sweep.subdir=x -lr 0.1,0.2": "hydra.sweep.subdir=x is not possible in a search",
     f"-lr 0.1,0.2 search.name={'a' * 101}": "at most 100 characters. Got 101",
     "-lr 0.1,0.2 search.objectives=[val_loss,val_loss]": "names val_loss twice",
     "-lr 0.1,0.2 search.objectives=[accuracy]": "search.objectives",

@@ -62,13 +62,7 @@ def run(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> 
     try:
         if left["waiting"] or left["running"]:
             print(f"{where}: {_plan(definition, left)}", flush=True)
-            for host, until in search.elsewhere():
-                print(
-                    f"Note: {host} runs a trial, or ran it when it was killed. After {SILENCE / 60:g} minutes "
-                    f"without a sign of life, at {time.strftime('%H:%M:%S', time.localtime(until))}, it is run here. "
-                    f"If nothing runs there: stop this command, and give it again with search.take_over=true.",
-                    flush=True,
-                )
+            _tell_of_other_hosts(search)
             _work(context, config, definition, search)
         else:
             print(f"{where} is complete: nothing is left to run.")
@@ -81,6 +75,18 @@ def run(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> 
     if not found["done"] + found["pruned"]:
         raise SystemExit(1)
     return results.best_values(search)
+
+
+def _tell_of_other_hosts(search: Search) -> None:
+    for host, (number, until) in search.elsewhere().items():
+        trials, they = (f"{number} trials", "they") if number > 1 else ("a trial", "it")
+        at = time.strftime("%H:%M:%S", time.localtime(until))
+        print(
+            f"Note: {host} runs {trials}, or was killed while it did. If it gives no sign of life by {at}, "
+            f"{SILENCE / 60:g} minutes after the last one, {they} will run here. If nothing runs there any more, stop "
+            f"this command and give it again with search.take_over=true.",
+            file=sys.stderr,
+        )
 
 
 def _directory(config: DictConfig, definition: Definition) -> Path:
@@ -110,8 +116,8 @@ def _check_settings(config: DictConfig) -> None:
     subdir = OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"]  # type: ignore[index, call-overload]
     if subdir != "${hydra.job.num}":
         raise UserError(
-            f"hydra.sweep.subdir={subdir} cannot be had: the directory of a trial is its number in the search's. "
-            f"Leave it out; hydra.sweep.dir and search.name may be chosen"
+            f"hydra.sweep.subdir={subdir} is not possible in a search, where a trial's number is the name of its "
+            f"directory. Leave it out, and choose hydra.sweep.dir or search.name"
         )
     if os.environ.pop("WANDB_RUN_ID", None):
         print("Note: WANDB_RUN_ID is ignored in a search: each trial is a run of its own.", file=sys.stderr)

@@ -234,14 +234,13 @@ class Search:
         with self._alone():
             self._recover(retries, interrupted, take_over)
 
-    def elsewhere(self) -> list[tuple[str, float]]:
-        """Of each trial that another host runs: which, and when it is taken over if that host stays silent."""
-        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        return [
-            (str(trial.user_attrs.get(HOST, "another host")), _heard(trial) + SILENCE)
-            for trial in running
-            if not self._sees_lock(trial)
-        ]
+    def elsewhere(self) -> dict[str, tuple[int, float]]:
+        """Of each other host that runs trials: how many, and when the last of them is taken over if it is silent."""
+        until: dict[str, list[float]] = {}
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if not self._sees_lock(trial):
+                until.setdefault(trial.user_attrs.get(HOST, "another host"), []).append(_heard(trial) + SILENCE)
+        return {host: (len(times), max(times)) for host, times in until.items()}
 
     def _sees_lock(self, trial: FrozenTrial) -> bool:
         """Whether the lock of a running trial says if its worker is alive: also where the directory was moved."""
