@@ -83,8 +83,8 @@ def _tell_of_other_hosts(search: Search) -> None:
         at = time.strftime("%H:%M:%S", time.localtime(until))
         print(
             f"Note: {host} runs {trials}, or was killed while it did. If it gives no sign of life by {at}, "
-            f"{SILENCE / 60:g} minutes after the last one, {they} will run here. If nothing runs there any more, stop "
-            f"this command and give it again with search.take_over=true.",
+            f"{SILENCE / 60:g} minutes after the last one, {they} will run here. If nothing runs there any more, "
+            f"stop this command and give it again with search.take_over=true.",
             file=sys.stderr,
         )
 
