@@ -236,6 +236,7 @@ def to_hydra(arguments: Sequence[str]) -> list[str]:
     commands = [name for name in map(_switch_name, switches) if name in COMMANDS]
     if len(commands) > 1:
         raise UserError(f"{' and '.join(commands)} cannot be combined: give one of them")
+    _check_searchpath(given)
     folders = config_folders(switches, given)
     overrides = []
     for _, group, _, _ in GROUP_FLAGS:
@@ -378,10 +379,21 @@ def config_folders(switches: Sequence[str], given: Sequence[str] = ()) -> list[P
     words = [part for switch in switches for part in switch.split("=", 1)]
     names = ("--config-dir", "-cd", "--config-path", "-cp")
     folders = [Path(value) for name, value in itertools.pairwise(words) if name in names]
-    for word in given:
-        if path := re.fullmatch(r"\+{0,2}hydra\.searchpath=\[(.*)\]", word):
-            folders += [folder for entry in path[1].split(",") for folder in _searched(entry.strip(" '\""))]
-    return folders
+    return [*folders, *(folder for entry in _searchpath_entries(given) for folder in _searched(entry))]
+
+
+def _searchpath_entries(given: Sequence[str]) -> list[str]:
+    """The entries of hydra.searchpath; what is wrong with it Hydra will say."""
+    words = [word for word in given if word.lstrip("+").startswith("hydra.searchpath=[")]
+    if not words:
+        return []
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        return [str(entry) for entry in OverridesParser.create().parse_override(words[-1]).value()]  # type: ignore[union-attr]
+    except HydraException:
+        return []
 
 
 def _searched(entry: str) -> list[Path]:
@@ -394,6 +406,24 @@ def _searched(entry: str) -> list[Path]:
             return []
         return [Path(folder) for folder in (package and package.submodule_search_locations) or []]
     return [Path(place)]
+
+
+def _check_searchpath(given: Sequence[str]) -> None:
+    """Hydra would go on without a folder that is not there."""
+    from mlp.errors import UserError
+
+    for entry in _searchpath_entries(given):
+        if "${" not in entry and not any(folder.is_dir() for folder in _searched(entry)):
+            kind = "package" if entry.startswith("pkg://") else "folder"
+            raise UserError(f"hydra.searchpath: there is no {kind} {entry.partition('://')[2] or entry}")
+
+
+def not_of_all(key: str, without: Sequence[str]) -> str:
+    """What to say of a key that the options `without` lack, as `optimizer=sgd`, which a search tries."""
+    return (
+        f"{key} is no key of {' and '.join(without)}, which the search tries too. Search over the options that have "
+        f"it, or tie it to them with `when` in a file of conf/search/space"
+    )
 
 
 def completion_line(line: str) -> str:
@@ -412,6 +442,7 @@ def completion_line(line: str) -> str:
 def main(argv: Sequence[str] | None = None) -> float | None:
     """Run train.py. Exits with 2 after a user's mistake, 3 after divergence, 1 after other failures."""
     streams.open_closed()
+    streams.outlive_readers()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if {"-h", "--help"} & set(arguments):
         parser("train.py").print_help()

@@ -26,6 +26,8 @@ from mlp.search.loader import Loader
 from mlp.settings import discarded_if_refused, resolve, resolve_resumed, resolve_trial
 
 ENGINES = {"joblib": "joblib", "ray": "ray", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # their extras
+#: The last two: a folder where a file should be, and the reverse.
+MISTAKES = (UserError, HydraException, OmegaConfBaseException, IsADirectoryError, NotADirectoryError)
 EXPECTED = (UserError, Diverged, CallbackFailed, OSError, HydraException, OmegaConfBaseException)
 
 
@@ -45,11 +47,10 @@ def launch(arguments: Sequence[str]) -> float | None:
             hydra_arguments = cli.to_hydra(arguments)
         except UserError as error:
             fail(error, arguments)
-    sys.argv = [sys.argv[0], *hydra_arguments]
     # Hydra composes twice, first only to look up hydra.mode.
     hydra._internal.hydra.ConfigLoaderImpl = Loader  # type: ignore[attr-defined]
     try:
-        return _hydra_main()  # type: ignore[no-any-return]
+        return _start(hydra_arguments)
     except EXPECTED as error:
         if full_report:
             raise
@@ -57,6 +58,21 @@ def launch(arguments: Sequence[str]) -> float | None:
     except KeyboardInterrupt as interrupt:
         print("Interrupted.", file=sys.stderr)
         raise SystemExit(143 if isinstance(interrupt, experiment.Terminated) else 130) from None
+
+
+def _start(arguments: Sequence[str]) -> float | None:
+    """Run Hydra. It composes a search without its sweeps first, when a key of the options of a swept group may be
+    missing: one that all of them have is then added."""
+    sys.argv = [sys.argv[0], *arguments]
+    try:
+        return _hydra_main()  # type: ignore[no-any-return]
+    except HydraException as error:
+        key = _overridden(error)
+        added = [f"++{word}" if word.startswith(f"{key}=") else word for word in arguments]
+        swept = _swept_options(key, arguments)
+        if added == arguments or not swept or not all(key in keys for keys in swept.values()):
+            raise
+    return _start(added)
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
@@ -83,22 +99,24 @@ def _hydra_main(cfg: DictConfig) -> float | None:
 def fail(error: BaseException, overrides: Sequence[str]) -> NoReturn:
     """Print what went wrong and exit: 2 for the user's mistakes, 3 for divergence, 1 for the rest."""
     print(f"Error: {explain(error, overrides)}", file=sys.stderr)
-    mistake = isinstance(error, UserError | HydraException | OmegaConfBaseException)
+    mistake = isinstance(error, MISTAKES)
     raise SystemExit(getattr(error, "exit_code", 2 if mistake else 1)) from None
 
 
 def explain(error: BaseException, overrides: Sequence[str]) -> str:
     """One message: what was given, what is allowed, how to fix it."""
     text = str(error).strip()
-    key = re.search(r"Could not override '([^']+)'", text)
-    if key and "@" not in key[1]:  # with @ it is a defaults list that is wrong, and Hydra says it well
+    if key := _overridden(error):
         keys = _keys(overrides)
-        if said := _of_swept_options(key[1], overrides):
-            return said
-        if key[1] not in keys:
-            return _unknown_key(key[1], keys)
+        if swept := _swept_options(key, overrides):
+            without = [name for name, its in swept.items() if key not in its]
+            if 0 < len(without) < len(swept):
+                return cli.not_of_all(key, [f"{key.partition('.')[0]}={name}" for name in without])
+            keys = swept[without[0]] if without else keys
+        if key not in keys:
+            return _unknown_key(key, keys)
         cause = re.search(r"full_key: (\S+)", str(error.__cause__))
-        return f"{cause[1] if cause else key[1]} is new: write ++{key[1]}=... to add it"
+        return f"{cause[1] if cause else key} is new: write ++{key}=... to add it"
     engine = re.search(r"Could not find 'hydra/launcher/(\w+)'", text)
     if engine and engine[1] in ENGINES:
         extra = ENGINES[engine[1]]
@@ -110,24 +128,19 @@ def explain(error: BaseException, overrides: Sequence[str]) -> str:
     return text
 
 
-def _of_swept_options(given: str, overrides: Sequence[str]) -> str:
-    """What to say of a key whose group is swept over, since not every option has it; "" where it is not swept."""
-    group = given.partition(".")[0]
+def _overridden(error: BaseException) -> str:
+    """The key that Hydra could not override; empty for another error."""
+    key = re.search(r"Could not override '([^']+)'", str(error))
+    return key[1] if key and "@" not in key[1] else ""  # with @ it is a defaults list, and Hydra says it well
+
+
+def _swept_options(key: str, overrides: Sequence[str]) -> dict[str, list[str]]:
+    """The options that the command line sweeps over in the group of `key`, each with the keys that it has."""
+    group = key.partition(".")[0]
     folders = cli.config_folders(overrides, overrides)
     swept = next((word.partition("=")[2] for word in reversed(overrides) if word.startswith(f"{group}=")), "")
     names = [name for name in re.split(r"choice\(|[\s,()]+", swept) if name in options(group, folders)]
-    if len(names) < 2:
-        return ""
-    keys = {name: _keys([_searchpath(folders), f"{group}={name}"]) for name in names}
-    without = [name for name in names if given not in keys[name]]
-    if len(without) == len(names):
-        return _unknown_key(given, keys[names[0]])
-    if without:
-        return (
-            f"{given} is no key of {' and '.join(f'{group}={name}' for name in without)}, which the search tries "
-            f"too. Search over the options that have it, or tie it to them with `when` in a file of conf/search/space"
-        )
-    return f"{given} is no key of the option that {group} has without the search: write ++{given}=..."
+    return {name: _keys([_searchpath(folders), f"{group}={name}"]) for name in names} if len(names) > 1 else {}
 
 
 def _unknown_key(given: str, keys: Sequence[str]) -> str:

@@ -1,7 +1,10 @@
 """Standard streams that the caller has closed, before the start or in the middle."""
 
+import errno
+import io
 import os
 import sys
+from typing import Any
 
 
 def open_closed() -> None:
@@ -18,6 +21,36 @@ def open_closed() -> None:
                 os.close(null)
             os.set_inheritable(number, True)  # also for the programs that this one starts
             setattr(sys, name, os.fdopen(number, mode, closefd=False))
+
+
+class _Lasting(io.FileIO):
+    """A stream whose reader may leave, or whose terminal may close: what is written then goes nowhere."""
+
+    def write(self, content: Any) -> int:
+        try:
+            return super().write(content)
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):
+                raise
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, self.fileno())
+            os.close(null)
+            return len(content)
+
+
+def outlive_readers() -> None:
+    """Work goes on when nobody reads what it prints any more: what counts is in its files."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper) and stream is getattr(sys, f"__{name}__"):
+            stream.flush()
+            lasting = _Lasting(stream.fileno(), "w", closefd=False)
+            buffer: Any = lasting if stream.write_through else io.BufferedWriter(lasting)  # as Python's own
+            replaced = io.TextIOWrapper(
+                buffer, stream.encoding, stream.errors,
+                line_buffering=stream.line_buffering, write_through=stream.write_through,
+            )  # fmt: skip
+            setattr(sys, name, replaced)
 
 
 def tell(text: str) -> None:

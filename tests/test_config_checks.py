@@ -196,8 +196,25 @@ def test_options_of_another_folder_are_known_like_those_of_conf(train: Train, pl
     assert OmegaConf.load(place / "run/config.yaml").optimizer.beta2 == 0.9
 
 
-def test_a_package_that_does_not_exist_is_no_traceback(train: Train) -> None:
-    assert "Traceback" not in train("hydra.searchpath=[pkg://no.such] -o adam plots=false").stderr
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("nodir", "folder nodir"),
+        ("file:///no/dir", "folder /no/dir"),
+        ("'a,b'", "folder a,b"),
+        ("pkg://no.such", "package no.such"),
+        ("pkg://mlp, pkg://nosuch", "package nosuch"),
+    ],
+)
+def test_a_folder_of_options_that_is_missing_is_refused(train: Train, place: Path, entry: str, said: str) -> None:
+    message = refusal(train, place, f'"hydra.searchpath=[{entry}]"')
+    assert message == f"Error: hydra.searchpath: there is no {said}\n"
+
+
+def test_a_folder_of_options_may_have_a_comma_in_its_name(train: Train, place: Path) -> None:
+    (place / "a,b/optimizer").mkdir(parents=True)
+    (place / "a,b/optimizer/mine.yaml").write_text("defaults: [sgd, _self_]\n")
+    assert train("\"hydra.searchpath=['a,b']\" -o mine plots=false").returncode == 0
 
 
 # One wrong value in a sweep
@@ -211,7 +228,14 @@ SWEEPS = {
     "-m optimizer.lerning_rate=1,2": ["'optimizer.lerning_rate'", "did you mean 'optimizer.learning_rate'"],
     "-m optimizer._target_=mlp.nn.Adam,os.system": ["os.system"],
     "-m -o sgd,adam optimizer.beta1=0.9": ["optimizer.beta1 is no key of optimizer=sgd, which the search tries too"],
-    "-m schedule=cosine,exponential schedule.final=0.1": ["++schedule.final"],
+    "-m schedule=cosine,step schedule.final=0.1": [
+        "schedule.final is no key of schedule=step, which the search tries"
+    ],
+    "-m schedule=cosine,exponential schedule.finl=0.1": [
+        "'schedule.finl' is unknown; did you mean 'schedule.final'?"
+    ],
+    "-m search=tpe search.trials=2 optimizer.beta1=0.9": ["optimizer.beta1 is no key of optimizer=sgd, which"],
+    "-m optimizer=adam,nadam optimizer.momentum=0.9": ["'optimizer.momentum' is unknown. Allowed: optimizer.beta1"],
     "-m schedule=constant,exponential schedule.gamma=0.5": ["'schedule.gamma' is unknown"],
 }
 
@@ -225,6 +249,15 @@ def test_wrong_value_in_a_sweep_is_explained(train: Train, place: Path, line: st
     finished = {path.parent for path in place.rglob("summary.json")}
     begun = {path for path in place.glob("multirun_outputs/*/*") if path.is_dir()}
     assert begun == finished
+
+
+def test_a_key_that_all_options_of_a_sweep_have_is_set_in_each(train: Train, place: Path) -> None:
+    line = "-m schedule=cosine,exponential schedule.final=0.1 optimizer=nag,momentum optimizer.momentum=0.7"
+    result = train(f"{line} search.name=s plots=false")
+    assert (result.returncode, result.stderr) == (0, "")
+    configs = [OmegaConf.load(path) for path in sorted(place.glob("multirun_outputs/s/?/config.yaml"))]
+    found = [(c.schedule._target_, c.schedule.final, c.optimizer.momentum) for c in configs]
+    assert found == [(f"mlp.nn.{name}", 0.1, 0.7) for name in ("Cosine", "Cosine", "Exponential", "Exponential")]
 
 
 def test_what_is_right_is_taken(train: Train, place: Path) -> None:

@@ -150,6 +150,14 @@ def test_prose_is_not_what_tells_two_searches_apart(cwd: Path) -> None:
     assert not difference({**facts, "space": dict.fromkeys(facts["space"], "said otherwise")}, facts)
 
 
+def test_the_order_of_parameters_is_no_other_search_and_the_message_names_what_is(tmp_path: Path) -> None:
+    line = (*SMALL, "-e", "1")
+    run(tmp_path, *line, "-lr", "0.1,0.2", "-b", "64,128")
+    assert "nothing is left to run" in run(tmp_path, *line, "training.batch_size=128,64", "-lr", "0.2,0.1").out
+    said = run(tmp_path, *line, "-lr", "0.2,0.1", "-b", "64,128", "-o", "sgd,adam", code=2).err
+    assert "(space: optimizer was not there, now sgd or adam)" in said
+
+
 # Trials that failed
 
 
@@ -175,7 +183,7 @@ REFUSED = {
     "dataset.validation_fraction=0,0.1 -lr 0.1": "there is no val_accuracy without validation data",
     "-o momentum optimizer.momentum=0.8,0.9 --momentum 0.5": "coefficients.momentum (--momentum) would replace",
     "search=tpe,random": "what a search is cannot be varied within a search",
-    "hydra.sweep.subdir=x -lr 0.1,0.2": "hydra.sweep.subdir=x cannot be had",
+    "hydra.sweep.subdir=x -lr 0.1,0.2": "hydra.sweep.subdir=x is not possible in a search",
     f"-lr 0.1,0.2 search.name={'a' * 101}": "at most 100 characters. Got 101",
     "-lr 0.1,0.2 search.objectives=[val_loss,val_loss]": "names val_loss twice",
     "-lr 0.1,0.2 search.objectives=[accuracy]": "search.objectives",

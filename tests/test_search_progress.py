@@ -1,9 +1,18 @@
-"""How long a search still takes, from how long its trials took."""
+"""What a search shows of itself: how long it still takes, and its lines on a terminal."""
 
+import fcntl
+import os
+import pty
+import struct
+import termios
+from contextlib import suppress
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from runs import start
+from searches import DIRECTORY, SMALL, trials
 
 from mlp.search.progress import time_left
 
@@ -40,3 +49,39 @@ def test_it_never_climbs_while_nothing_ends() -> None:
     times = [time_left(trials, 7, 2, NOW + timedelta(seconds=after)) for after in range(60)]
     assert times == sorted(times, reverse=True)
     assert times[0] - times[5] == pytest.approx(5)
+
+
+def on_a_terminal(cwd: Path, columns: int, *words: str) -> str:
+    """What train.py shows on a terminal so wide."""
+    terminal, end = pty.openpty()
+    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    process = start(cwd, *words, stdout=end, stderr=end, env={**environment, "TERM": "xterm"})
+    os.close(end)
+    shown = b""
+    with suppress(OSError):  # when all who write to it have ended
+        while received := os.read(terminal, 65536):
+            shown += received
+    os.close(terminal)
+    assert process.wait(60) == 0, shown.decode()
+    return shown.decode()
+
+
+def test_on_a_terminal_the_bars_of_trials_stay_away_and_lines_break_between_words(tmp_path: Path) -> None:
+    shown = on_a_terminal(tmp_path, 120, *SMALL, "search=random", "search.trials=2", "search/space=assignment")
+    status, board = shown.replace("\r", "").split("what was varied")
+    assert " running" in status
+    assert "samples/s" not in shown
+    assert "epoch" not in shown
+    varied = [word for trial in trials(tmp_path / DIRECTORY) for word in trial.user_attrs["overrides"]]
+    names = {word for word in varied if word.startswith(("activation=", "init=", "loss=", "model.", "optimizer="))}
+    assert names - {"model.hidden_sizes=8"} <= set(board.split())
+    assert max(map(len, board.splitlines())) <= 120
+    assert len([line for line in board.splitlines() if "loss=" in line]) == 2  # none on the next line
+
+
+def test_a_single_run_shows_its_bar_there(tmp_path: Path) -> None:
+    assert (
+        "samples/s"
+        in on_a_terminal(tmp_path, 120, "-d", "digits", "-e", "1", "--no_wandb").partition("train loss")[0]
+    )

@@ -10,8 +10,12 @@ import optuna
 import pytest
 from conftest import Command
 from runs import Ended, run, start, wait_until
-from searches import assert_whole, trials
+from searches import assert_whole, states, trials
 
+from mlp.errors import UserError
+from mlp.search.study import Search
+
+ALIVE = 4e9  # a sign of life that is not long ago
 WORDS = ("-m", "-d", "digits", "-e", "1", "model.hidden_sizes=8", "tracker=none", "search.name=s", "-o", "sgd,adam")
 
 
@@ -65,6 +69,21 @@ def test_a_damaged_definition_is_refused(search: Path, content: str) -> None:
     assert "search.json is damaged" in refused(search)
 
 
+@pytest.mark.parametrize("key", ["name", "objectives", "storage", "space"])
+def test_a_part_of_the_definition_of_a_wrong_type_is_named(search: Path, key: str) -> None:
+    facts = json.loads((search / "search.json").read_text())
+    (search / "search.json").write_text(json.dumps({**facts, key: 3}))
+    with pytest.raises(UserError, match=f"search.json is damaged: its {key} is missing or of a wrong type"):
+        Search(search)
+
+
+@pytest.mark.parametrize("name", ["journal.log", "search.json"])
+def test_a_folder_in_the_place_of_a_file_is_a_mistake(search: Path, name: str) -> None:
+    (search / name).unlink()
+    (search / name).mkdir()
+    assert str(search / name) in refused(search)
+
+
 def test_half_a_last_line_is_what_a_kill_leaves(search: Path) -> None:
     with (search / "journal.log").open("a") as journal:
         journal.write('{"op_code":4,"work')
@@ -74,11 +93,18 @@ def test_half_a_last_line_is_what_a_kill_leaves(search: Path) -> None:
 def test_a_lost_or_emptied_journal_is_refused(search: Path) -> None:
     journal = search / "journal.log"
     lines = journal.read_bytes().splitlines(keepends=True)
-    second = [number for number, line in enumerate(lines) if b'"op_code":4' in line][1]  # where a trial is created
     journal.write_bytes(b"")
     assert "it holds no search s" in refused(search)
-    journal.write_bytes(b"".join(lines[:second]))
-    assert "it knows 1 trials, but here is the run of trial 1" in refused(search)
+    second = [line for line in lines if b'"op_code":4' in line][1]  # creates the trial
+    journal.write_bytes(b"".join(line for line in lines if line != second and b'"trial_id":1' not in line))
+    assert states(trials(search)) == ["COMPLETE"]
+    with pytest.raises(UserError, match="by which trial 1 has not begun, though its run is here"):
+        Search(search)
+    begun = next(number for number, line in enumerate(lines) if b'"op_code":6' in line)
+    journal.write_bytes(b"".join(lines[:begun]))
+    assert states(trials(search)) == ["WAITING", "WAITING"]
+    with pytest.raises(UserError, match="by which trial 0 has not begun, though its run is here"):
+        Search(search)
     journal.unlink()
     assert "has lost its journal.log" in refused(search)
 
@@ -89,47 +115,52 @@ def test_runs_without_a_search_are_not_run_over(search: Path) -> None:
     assert "holds runs of trials (0 to 1), but no search.json" in refused(search)
 
 
-def killed_in_its_second_trial(search: Path, host: str) -> None:
-    """Make a copy of a search one whose second trial `host` began, and did not end."""
-    lines = (search / "journal.log").read_text().splitlines()
+def killed(search: Path, host: str, *begun: int) -> None:
+    """Make a copy of a search one in which `host` began the trials `begun`, and did not end them."""
     kept = []
-    for line in lines:
+    for line in (search / "journal.log").read_text().splitlines():
         entry = json.loads(line)
-        if entry.get("trial_id") == 1 and entry["op_code"] == 6 and entry["state"] != 0:
-            continue  # its end
-        if entry.get("trial_id") == 1 and "host" in entry.get("user_attr", {}):
-            entry["user_attr"]["host"] = host
-        if entry.get("trial_id") == 1 and "alive" in entry.get("user_attr", {}):
-            entry["user_attr"]["alive"] = 4e9  # not silent for a long time
+        if entry.get("trial_id") in begun:
+            if entry["op_code"] == 6 and entry["state"] != 0:
+                continue  # its end
+            if "host" in entry.get("user_attr", {}):
+                entry["user_attr"]["host"] = host
+            if "alive" in entry.get("user_attr", {}):
+                entry["user_attr"]["alive"] = ALIVE + entry["trial_id"]
         kept.append(json.dumps(entry, separators=(",", ":")))
     (search / "journal.log").write_text("\n".join(kept) + "\n")
-    assert [trial.state.name for trial in trials(search)] == ["COMPLETE", "RUNNING"]
+    assert [trial.number for trial in trials(search) if not trial.state.is_finished()] == list(begun)
 
 
 def test_a_directory_that_was_moved_on_one_host_goes_on_at_once(search: Path) -> None:
-    killed_in_its_second_trial(search, f"{socket.gethostname()}:/elsewhere/multirun_outputs/s")
+    killed(search, f"{socket.gethostname()}:/elsewhere/multirun_outputs/s", 1)
     assert "2 done" in run(search.parents[1], *WORDS).out
     assert_whole(search, 2)
 
 
 def test_another_host_is_named_and_taken_over_when_that_is_asked_for(search: Path, train: Command) -> None:
-    killed_in_its_second_trial(search, "container-1:/data/s")
+    killed(search, "container-1:/data/s", 1)
     done = train(*WORDS, "search.take_over=true", check=True)
-    assert "Note" not in done.stdout
+    assert (done.stderr, "Note" in done.stdout) == ("", False)
     found = assert_whole(search, 2)
     assert [trial.state for trial in found] == [optuna.trial.TrialState.COMPLETE] * 2
 
 
 def test_without_that_it_says_what_it_waits_for(search: Path) -> None:
-    killed_in_its_second_trial(search, "container-1:/data/s")
-    out = search.parents[1] / "out"
-    with out.open("w") as stream:
-        process = start(search.parents[1], *WORDS, stdout=stream, start_new_session=True)
+    killed(search, "container-1:/data/s", 0, 1)
+    assert Search(search).elsewhere() == {"container-1:/data/s": (2, ALIVE + 1 + 600)}
+    out, err = search.parents[1] / "out", search.parents[1] / "err"
+    with out.open("w") as stdout, err.open("w") as stderr:
+        process = start(search.parents[1], *WORDS, stdout=stdout, stderr=stderr, start_new_session=True)
         try:
-            wait_until(process, lambda: "search.take_over=true" in out.read_text())
+            wait_until(process, lambda: err.read_text().endswith("\n"))
         finally:
             process.terminate()
             process.communicate(timeout=60)
-    assert re.search(
-        r"Note: container-1:/data/s runs a trial, .* at \d\d:\d\d:\d\d, it is run here\.", out.read_text()
+    note = err.read_text().splitlines()[0]
+    assert re.fullmatch(
+        r"Note: container-1:/data/s runs 2 trials, or was killed while it did\. If it gives no sign of life by "
+        r"\d\d:\d\d:\d\d, 10 minutes after the last one, they will run here\. .* search\.take_over=true\.",
+        note,
     )
+    assert "Note" not in out.read_text()

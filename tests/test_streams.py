@@ -1,12 +1,14 @@
 """A program whose standard streams the caller has closed does its work all the same, and writes nothing elsewhere."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from runs import finish, start, summary
 from searches import DIRECTORY, SMALL, assert_whole
 
 ONE = [pytest.param(closed, marks=pytest.mark.slow) for closed in ("<&-", ">&-", "2>&-")]
@@ -43,3 +45,26 @@ def test_programs_that_are_started_have_streams_too() -> None:
 def test_a_mistake_keeps_its_exit_code_without_them(tmp_path: Path) -> None:
     assert shell(tmp_path, f'"{ROOT / "train.py"}" -o adm', ">&- 2>&-") == 2
     assert shell(tmp_path, f'"{ROOT / "inference.py"}" -o adm', ">&- 2>&-") == 2
+
+
+@pytest.mark.parametrize("words", [(*SMALL, "-o", "sgd,adam"), ("-d", "digits", "-e", "2", "tracker=none")])
+def test_work_goes_on_when_the_reader_of_its_output_has_left(tmp_path: Path, words: tuple[str, ...]) -> None:
+    reading, writing = os.pipe()
+    process = start(tmp_path, *words, f"hydra.run.dir={tmp_path / 'run'}", stdout=writing)
+    os.close(writing)
+    os.close(reading)
+    ended = finish(process)
+    assert (ended.code, ended.err) == (0, "")
+    if "-m" in words:
+        assert_whole(tmp_path / DIRECTORY, 2)
+    else:
+        assert summary(tmp_path / "run")["status"] == "completed"
+
+
+@pytest.mark.parametrize("switch", [[], ["-u"]])
+def test_other_failures_of_a_stream_are_told(switch: list[str]) -> None:
+    code = "from mlp import streams; streams.outlive_readers(); print(1, flush=True)"
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, *switch, "-c", code]
+        ended = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert "OSError: [Errno 28]" in ended.stderr

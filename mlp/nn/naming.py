@@ -13,8 +13,9 @@ def unknown(kind: str, given: str, allowed: Iterable[str]) -> str:
     "optimizer 'adm' is unknown; did you mean 'adam'? Allowed: adam, sgd"
     """
     options = sorted(allowed)
-    by_lower = {option.lower(): option for option in options}
-    near = difflib.get_close_matches(given.lower(), by_lower, n=1)
+    group = given.lower()[: given.rfind(".") + 1]  # what all keys of a group begin with makes none of them nearer
+    by_lower = {option.lower().removeprefix(group): option for option in options}
+    near = difflib.get_close_matches(given.lower().removeprefix(group), by_lower, n=1)
     hint = f"; did you mean '{by_lower[near[0]]}'?" if near else "."
     return f"{kind} '{given}' is unknown{hint} Allowed: {', '.join(options)}"
 

@@ -28,6 +28,7 @@ from mlp.search.space import Space, values
 #: Names of a trial's user attributes.
 POINT, LOST, REASON = "point", "lost", "reason"
 OBJECTIVES, FIXED, SEEDS = "objectives", "fixed", "seeds"  # what it was run with
+PARTS = ("distribution", "length")  # of a parameter as data
 WHOLE = "definition"  # of a study: what it is a search for; it is there once all trials are
 
 
@@ -44,35 +45,35 @@ def check_same(directory: Path, before: Mapping[str, Any], now: Mapping[str, Any
 def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """The first thing in which two descriptions differ, in words; empty if they mean the same search.
 
-    The order of choices does not count, nor do values that a grid gains.
+    The order of parameters and of choices does not count, nor do values that a grid gains.
     """
     for key in now:
         if key in ("parameters", "study"):
             continue
+        old, new, name = before.get(key), now[key], ""
         if key == "space" and "parameters" in before:
             grid = before["sampler"] == now["sampler"] == "grid"
-            same = not _other_parameters(before["parameters"], now["parameters"], grid)
-        else:
-            same = before.get(key) == now[key]
-        if same:
+            if not (name := _changed_parameter(before["parameters"], now["parameters"], grid)):
+                continue
+        elif old == new:
             continue
-        old, new = before.get(key), now[key]
         if isinstance(old, dict) and isinstance(new, dict):
-            name = next((name for name in {**old, **new} if old.get(name) != new.get(name)), "")
-            if name:
-                return f"{key}: {name} was {old.get(name, 'not there')}, now {new.get(name, 'not there')}"
+            name = name or next((name for name in {**old, **new} if old.get(name) != new.get(name)), "")
+            return f"{key}: {name} was {old.get(name, 'not there')}, now {new.get(name, 'not there')}"
         return f"{key} was {old}, now {new}"
     return ""
 
 
-def _other_parameters(before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]], grid: bool) -> bool:
-    if [(p["key"], p["when"]) for p in before] != [(p["key"], p["when"]) for p in now]:
-        return True
-    return any(
-        not _continues(old[part], new[part], grid)
-        for old, new in zip(before, now, strict=True)
-        for part in ("distribution", "length")
-    )
+def _changed_parameter(before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]], grid: bool) -> str:
+    """The key of the first parameter that takes other values, or under other conditions; empty if none does."""
+    for key in dict.fromkeys(parameter["key"] for parameter in (*before, *now)):
+        old, new = ([parameter for parameter in of if parameter["key"] == key] for of in (before, now))
+        if len(old) != len(new) or any(
+            was["when"] != is_now["when"] or not all(_continues(was[p], is_now[p], grid) for p in PARTS)
+            for was, is_now in zip(old, new, strict=True)
+        ):
+            return str(key)
+    return ""
 
 
 def _continues(before: Any, now: Any, grid: bool) -> bool:

@@ -95,8 +95,11 @@ def _check_last_line(path: Path) -> None:
 def open_storage(directory: Path, url: str | None) -> BaseStorage:
     """The record of the search in `directory`: its journal, or the database at `url`.
 
-    Raises UserError for a database that cannot be reached, ValueError for a journal whose last line is damaged.
+    Raises UserError for a database that cannot be reached and for a folder in the journal's place, ValueError for a
+    journal whose last line is damaged.
     """
+    if url is None and (directory / JOURNAL).is_dir():
+        raise UserError(f"{directory / JOURNAL} is a folder. Remove it, or choose another search.name")
     if url is None and (directory / JOURNAL).is_file():
         _check_last_line(directory / JOURNAL)
     return JournalStorage(Journal(directory / JOURNAL)) if url is None else _database(url)

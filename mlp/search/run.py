@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sys
 import threading
@@ -14,11 +15,12 @@ from typing import Any
 
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobStatus, configure_log
+from hydra.errors import HydraException
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mlp import settings
-from mlp.cli import quoted
+from mlp.cli import not_of_all, quoted
 from mlp.environment import without_password
 from mlp.errors import UserError
 from mlp.experiment import Parts
@@ -60,13 +62,7 @@ def run(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> 
     try:
         if left["waiting"] or left["running"]:
             print(f"{where}: {_plan(definition, left)}", flush=True)
-            for host, until in search.elsewhere():
-                print(
-                    f"Note: {host} runs a trial, or ran it when it was killed. After {SILENCE / 60:g} minutes "
-                    f"without a sign of life, at {time.strftime('%H:%M:%S', time.localtime(until))}, it is run here. "
-                    f"If nothing runs there: stop this command, and give it again with search.take_over=true.",
-                    flush=True,
-                )
+            _tell_of_other_hosts(search)
             _work(context, config, definition, search)
         else:
             print(f"{where} is complete: nothing is left to run.")
@@ -79,6 +75,18 @@ def run(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> 
     if not found["done"] + found["pruned"]:
         raise SystemExit(1)
     return results.best_values(search)
+
+
+def _tell_of_other_hosts(search: Search) -> None:
+    for host, (number, until) in search.elsewhere().items():
+        trials, they = (f"{number} trials", "they") if number > 1 else ("a trial", "it")
+        at = time.strftime("%H:%M:%S", time.localtime(until))
+        print(
+            f"Note: {host} runs {trials}, or was killed while it did. If it gives no sign of life by {at}, "
+            f"{SILENCE / 60:g} minutes after the last one, {they} will run here. If nothing runs there any more, "
+            f"stop this command and give it again with search.take_over=true.",
+            file=sys.stderr,
+        )
 
 
 def _directory(config: DictConfig, definition: Definition) -> Path:
@@ -108,8 +116,8 @@ def _check_settings(config: DictConfig) -> None:
     subdir = OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"]  # type: ignore[index, call-overload]
     if subdir != "${hydra.job.num}":
         raise UserError(
-            f"hydra.sweep.subdir={subdir} cannot be had: the directory of a trial is its number in the search's. "
-            f"Leave it out; hydra.sweep.dir and search.name may be chosen"
+            f"hydra.sweep.subdir={subdir} is not possible in a search, where a trial's number is the name of its "
+            f"directory. Leave it out, and choose hydra.sweep.dir or search.name"
         )
     if os.environ.pop("WANDB_RUN_ID", None):
         print("Note: WANDB_RUN_ID is ignored in a search: each trial is a run of its own.", file=sys.stderr)
@@ -125,7 +133,7 @@ def check_values(context: HydraContext, config: DictConfig, definition: Definiti
     groups = [p.prefix + p.key for p in definition.space.parameters if "." not in p.key]
     without = _of_search(load(config, list(definition.fixed))) if groups else None
     for overrides in definition.space.cover(MOST_CHECKED):
-        composed = load(config, [*definition.fixed, *overrides])
+        composed = _composed(context, config, definition, overrides)
         if without is not None and _of_search(composed) != without:
             raise UserError(
                 f"{' '.join(word for word in overrides if word.partition('=')[0] in groups)} brings sweeps or search "
@@ -139,6 +147,19 @@ def check_values(context: HydraContext, config: DictConfig, definition: Definiti
             _check_objectives(definition, Parts.build(settings.resolve(composed)))
         except UserError as error:
             raise UserError(f"{error} (at a point of the search: {' '.join(overrides) or 'the only one'})") from error
+
+
+def _composed(
+    context: HydraContext, config: DictConfig, definition: Definition, overrides: Sequence[str]
+) -> DictConfig:
+    try:
+        return context.config_loader.load_sweep_config(config, [*definition.fixed, *overrides])
+    except HydraException as error:
+        key = re.search(r"Could not override '(([\w/]+)\.[^']+)'", str(error))
+        chosen = [word for word in overrides if key and word.lstrip("+").partition("=")[0] == key[2]]
+        if key is None or not chosen:
+            raise
+        raise UserError(not_of_all(key[1], chosen)) from error
 
 
 def _check_objectives(definition: Definition, parts: Parts) -> None:

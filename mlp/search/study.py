@@ -40,6 +40,8 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)  # it announces every study a
 
 HOST, ALIVE, RETRIES = "host", "alive", "retries"  # further names of a trial's user attributes
 REMEDY = "Restore it from a copy, or choose another search.name"
+#: Of search.json, what reading a search needs.
+PARTS = {"name": str, "objectives": list, "storage": str | None, "space": dict}
 BEAT, SILENCE = 30.0, 600.0  # seconds between two signs of life, and without one before another host takes over
 
 
@@ -62,7 +64,7 @@ class Search:
         self._local = url is None  # then all who take part see each other's locks
         if url is None and storage is None and not (directory / JOURNAL).exists():
             raise UserError(f"{directory} has lost its {JOURNAL}. {REMEDY}")
-        runs = numbered(directory)  # first the directories: the trials of all of them are in the record already
+        runs = numbered(directory)  # before the record is read, which then has the trials of all of them
         with _readable(directory):
             storage = storage or open_storage(directory, url)
             study_name = self.description.get("study", self.name)
@@ -72,11 +74,12 @@ class Search:
                     f"{record} is damaged, or of another search: it holds no search {self.name}. {REMEDY}"
                 )
             self.study = optuna.load_study(study_name=study_name, storage=storage)
-            trials = len(self.study.get_trials(deepcopy=False))
-        if runs and max(runs) >= trials:
+            trials = self.study.get_trials(deepcopy=False)
+        # A trial is in the record as running before its directory is made.
+        if lost := [n for n in runs if n >= len(trials) or trials[n].state == TrialState.WAITING]:
             raise UserError(
-                f"{directory} has lost a part of its record: it knows {trials} trials, but here is the run of trial "
-                f"{max(runs)}. {REMEDY}"
+                f"{directory} has lost a part of its record, by which trial {min(lost)} has not begun, though its "
+                f"run is here. {REMEDY}"
             )
 
     @classmethod
@@ -231,14 +234,13 @@ class Search:
         with self._alone():
             self._recover(retries, interrupted, take_over)
 
-    def elsewhere(self) -> list[tuple[str, float]]:
-        """Of each trial that another host runs: which, and when it is taken over if that host stays silent."""
-        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        return [
-            (str(trial.user_attrs.get(HOST, "another host")), _heard(trial) + SILENCE)
-            for trial in running
-            if not self._sees_lock(trial)
-        ]
+    def elsewhere(self) -> dict[str, tuple[int, float]]:
+        """Of each other host that runs trials: how many, and when the last of them is taken over if it is silent."""
+        until: dict[str, list[float]] = {}
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if not self._sees_lock(trial):
+                until.setdefault(trial.user_attrs.get(HOST, "another host"), []).append(_heard(trial) + SILENCE)
+        return {host: (len(times), max(times)) for host, times in until.items()}
 
     def _sees_lock(self, trial: FrozenTrial) -> bool:
         """Whether the lock of a running trial says if its worker is alive: also where the directory was moved."""
@@ -330,10 +332,11 @@ def _description(directory: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"{directory} holds no search: it has no {DEFINITION}") from None
     except ValueError as error:
-        raise UserError(f"{path} is damaged: {error}") from error
+        raise UserError(f"{path} is damaged: {error}. {REMEDY}") from error
     known = described if isinstance(described, dict) else {}
-    if missing := [key for key in ("name", "objectives", "storage") if key not in known]:
-        raise UserError(f"{path} is damaged: it has no {missing[0]}. {REMEDY}")
+    for key, kinds in PARTS.items():
+        if not isinstance(known.get(key, Ellipsis), kinds):
+            raise UserError(f"{path} is damaged: its {key} is missing or of a wrong type. {REMEDY}")
     return described
 
 
