@@ -211,6 +211,17 @@ def test_classes_without_samples_are_noted(tmp_path: Path, arrays: Arrays) -> No
     assert "of classes 0, 4, 5, 6, 7, 8, 9, 10, 11, 12 ..., yet" in note
 
 
+def test_labels_with_gaps_are_refused_beyond_ten_classes_for_each_label(tmp_path: Path, arrays: Arrays) -> None:
+    for largest, allowed in ((29, True), (30, False)):  # 30 or 31 classes, 3 labels
+        gaps = {key: np.where(arrays[key] == 2, largest, arrays[key]) for key in ("y_train", "y_test")}
+        path = save(tmp_path, arrays | gaps)
+        if allowed:
+            assert NPZ(path=path).num_classes == 30
+        else:
+            with pytest.raises(UserError, match="31 classes, nearly all of them empty"):
+                NPZ(path=path)
+
+
 def test_a_test_part_of_one_class_is_no_mistake(tmp_path: Path, arrays: Arrays) -> None:
     arrays |= {"y_train": np.arange(60), "x_test": arrays["x_test"][:1], "y_test": np.array([59])}
     assert NPZ(path=save(tmp_path, arrays)).test().labels.tolist() == [59]
