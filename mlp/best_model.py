@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlp import model_file
+from mlp.errors import UserError
 from mlp.files import atomic_write
 from mlp.model_file import DIGEST
 from mlp.training import Run
@@ -91,9 +92,23 @@ def _copies(save: Mapping[str, Any]) -> dict[str, Path]:
 
 
 def make_room(save: Mapping[str, Any]) -> None:
-    """Create the directories of `save` before any work starts. Raises OSError where that cannot be."""
-    for target in _copies(save).values():
+    """Create the directories of `save` before any work starts. Raises OSError where that cannot be, and UserError
+    where a file would replace the other one, or the configuration of another model."""
+    copies = _copies(save)
+    for target in copies.values():
         target.parent.mkdir(parents=True, exist_ok=True)
+    if MODEL not in copies:
+        return
+    model, config = copies[MODEL], copies[CONFIG]
+    if model.resolve() == config.resolve():
+        raise UserError(f"save.model_path and save.config_path are the same file, {model}: name two")
+    stem = model.stem.removesuffix("_model")  # best.npy and best_model.npy both have best_config.json
+    other = model.with_stem(stem if stem != model.stem else f"{stem}_model")
+    if not save["config_path"] and config.is_file() and other.is_file():
+        raise UserError(
+            f"save.model_path={model}: its configuration would replace {config}, that of {other}. Choose another "
+            f"name, or another place for the configuration with --config_save_path"
+        )
 
 
 def copy_model(directory: Path, save: Mapping[str, Any]) -> None:

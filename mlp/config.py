@@ -73,6 +73,10 @@ def build(node: Mapping[str, Any], path: str, kind: Any = object, **further: Any
         return cls(**arguments, **further)
     except ValueError as error:
         raise UserError(f"{path}: {error}") from error
+    except (UserError, OSError, MemoryError):  # which have messages of their own
+        raise
+    except Exception as error:
+        raise UserError(f"{path}: {cls.__name__} failed to start. {type(error).__name__}: {error}") from error
 
 
 def _build_nested(value: Any, path: str) -> Any:
@@ -132,6 +136,6 @@ def describe(hint: Any) -> str:
         return " or ".join(map(repr, arguments))
     if origin in (collections.abc.Sequence, list, tuple):
         return f"a list (each entry {describe(arguments[0])})"
-    if origin in (collections.abc.Mapping, dict):
+    if origin in (collections.abc.Mapping, dict) or hint in (dict, Mapping):
         return "a mapping"
     return words.get(hint, getattr(hint, "__name__", str(hint)))

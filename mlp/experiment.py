@@ -132,7 +132,7 @@ class Parts:
         augment, shape = objects["augment"], objects["dataset"].image_shape
         if augment.needs_images and not is_picture(shape):
             raise UserError(
-                f"augment changes images: samples {PICTURE_SHAPES}. Those of {objects['dataset'].name} are "
+                f"augment changes images: samples of shape {PICTURE_SHAPES}. Those of {objects['dataset'].name} are "
                 f"{shape or (objects['dataset'].num_features,)}: choose augment=none or augment=mixup"
             )
         callbacks = {f"training.callbacks.{name}": callback for name, callback in trainer.callbacks.items()}
@@ -252,7 +252,7 @@ def _introduce(parts: Parts, num_train: int, num_validation: int) -> None:
 def _evaluate_best(state: Run, parts: Parts, train: Samples, validation: Samples) -> None:
     """Measure the best weights on all three parts, and write everything that follows from that.
 
-    This is the only place where the test set is read.
+    This is the only place where the test set is used.
     """
     network, dataset = parts.network, parts.dataset
     if state.best_state is not None:

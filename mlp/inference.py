@@ -14,13 +14,13 @@ from omegaconf import OmegaConf
 from mlp import cli, model_file, streams
 from mlp.best_model import saved
 from mlp.conf_files import CONF
-from mlp.config import build, canonical
+from mlp.config import build, canonical, check_arguments, check_type
 from mlp.data import Dataset, divisor_of
 from mlp.data.pictures import PICTURE_SHAPES, is_picture
 from mlp.errors import UserError
-from mlp.nn import NeuralNetwork
+from mlp.nn import Activation, NeuralNetwork
 from mlp.nn.metrics import confusion_matrix, per_class, scores
-from mlp.nn.naming import squash
+from mlp.nn.naming import by_name, squash
 from mlp.training.evaluate import Evaluation
 from mlp.training.predictions import predictions
 
@@ -136,6 +136,11 @@ def _main(arguments: list[str]) -> dict[str, Any]:
     config = _saved_config(model_path, weights, config_path, _given(flags), notes)
     dataset = _dataset(str(config["dataset"]), overrides)
     network = _network(model_path, weights, config, dataset)
+    if flags.robustness and not is_picture(dataset.image_shape):
+        shape = dataset.image_shape or (dataset.num_features,)
+        raise UserError(
+            f"--robustness needs images: samples of shape {PICTURE_SHAPES}. Those of {dataset.name} are {shape}"
+        )
     _say([*notes, *_scaling(config, dataset)])
     samples = dataset.test()
     result = evaluate_model(network, samples.inputs(dtype=network.dtype), samples.labels)
@@ -143,11 +148,6 @@ def _main(arguments: list[str]) -> dict[str, Any]:
     print(f"{model_path} on the test set of {dataset.name}: network {'-'.join(map(str, network.sizes))}")
     print(_report(evaluation, dataset.class_names))
     if flags.robustness:
-        if not is_picture(dataset.image_shape):
-            shape = dataset.image_shape or (dataset.num_features,)
-            raise UserError(
-                f"--robustness needs images: samples {PICTURE_SHAPES}. Those of {dataset.name} are {shape}"
-            )
         from mlp import robustness
 
         inputs = samples.inputs(dtype=network.dtype)
@@ -218,7 +218,8 @@ def _saved_config(
         if doubts and believed:
             flags = "/".join(DEFAULTS[key][1] for key in open_questions if key in config)
             notes.append(
-                f"{path} {', '.join(doubts)}. Taking its {', '.join(believed)} all the same, unless {flags} is given."
+                f"{path} {'; it '.join(doubts)}. Taking its {', '.join(believed)} all the same, unless "
+                f"{flags} is given."
             )
         trained_on = str(config.get("dataset", given.get("dataset")))
         if "dataset" in given and squash(trained_on) != squash(str(given["dataset"])):
@@ -236,10 +237,17 @@ def _saved_config(
         notes.append(f"{what}: taking {assumed}, unless {flags} is given.")
     if "activation" in given:
         config.pop("activation_options", None)
-    elif "activation" in config:
+    for key in (key for key in open_questions if key in config):
         try:
-            hidden = len(model_file.layer_sizes(weights)) - 2
-            config["activation"] = model_file.hidden_activations(config["activation"], hidden)
+            if key == "activation":
+                hidden = len(model_file.layer_sizes(weights)) - 2
+                config[key] = model_file.hidden_activations(config[key], hidden)
+            for name in [config[key]] if isinstance(config[key], str) else config[key]:
+                option = canonical(key, name)
+                if key == "activation":
+                    options = config.get("activation_options") or {}
+                    check_type("activation_options", options, Mapping)
+                    check_arguments(by_name(Activation, option), options, "activation_options")
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
     return {key: default for key, (default, _) in DEFAULTS.items()} | config | dict(given)

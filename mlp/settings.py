@@ -92,6 +92,8 @@ def resolve_resumed(cfg: DictConfig, directory: Path, overrides: Sequence[str]) 
         key = override.key_or_group
         if any(key == name or key.startswith(f"{name}.") for name in CHANGEABLE):
             OmegaConf.update(saved, key, OmegaConf.select(cfg, key), merge=False)
+        elif key == "dataset" and cfg.dataset.get("_target_") == saved.dataset.get("_target_"):
+            continue  # it names the dataset that the run has, perhaps beside a new place of it
         elif key != "resume":
             raise UserError(
                 f"{override.input_line} cannot be combined with resume: the run keeps its own configuration. "

@@ -107,13 +107,22 @@ def linked(folder: Path, *patterns: str, name: str = "mnist") -> Path:
     return folder
 
 
-def test_split_works_without_the_test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_test_files_that_are_missing_are_said_before_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_nothing(tmp_path, monkeypatch)
     linked(tmp_path / "data" / "mnist", "train-*")
     monkeypatch.setattr(idx, "REPOSITORY_DATA", tmp_path / "data")
-    dataset = MNIST()
-    assert len(dataset.split(np.random.default_rng(0))[0]) == 54_000
     with pytest.raises(UserError, match="t10k-images"):
-        dataset.test()
+        MNIST().split(np.random.default_rng(0))
+
+
+def test_a_split_knows_the_checksums_of_both_parts() -> None:
+    dataset, other = MNIST(), MNIST()
+    dataset.split(np.random.default_rng(0))
+    other.test()
+    assert dataset.sha256.keys() == {"train", "test"}
+    assert dataset.sha256["test"] == other.sha256["test"] != dataset.sha256["train"]
 
 
 def test_a_folder_that_is_given_and_does_not_exist_is_refused(tmp_path: Path) -> None:

@@ -118,8 +118,8 @@ MISTAKES = {
     "missing arrays": (lambda a: [a.pop(k) for k in ("x_train", "y_train")], "no array x_train, y_train"),
     "lengths differ": (lambda a: a.update(y_train=a["y_train"][:-1]), "x_train (60, 5) and y_train (59,)"),
     "test lengths": (lambda a: a.update(x_test=a["x_test"][1:]), "x_test (11, 5) and y_test (12,)"),
-    "NaN": (nan_in_row_7, "x_train has NaN or infinity in 1 rows, the first is row 7"),
-    "infinity": (infinity_in_test, "x_test has NaN or infinity in 1 rows, the first is row 3"),
+    "NaN": (nan_in_row_7, "x_train has NaN or infinity in row 7"),
+    "infinity": (infinity_in_test, "x_test has NaN or infinity in row 3"),
     "negative label": (lambda a: a.update(y_train=a["y_train"] - 1), "Got -1 in row 0"),
     "fractional label": (lambda a: a.update(y_train=a["y_train"] + 0.5), "y_train must hold integers from 0"),
     "NaN label": (lambda a: a.update(y_train=np.full(60, np.nan)), "Got nan in row 0"),
@@ -141,7 +141,7 @@ MISTAKES = {
     ),
     "beyond float32": (
         lambda a: a["x_train"].__setitem__((4, 1), -1e300),
-        "x_train has numbers beyond float32, whose largest is 3.4e+38 (scale the features), in 1 rows, the first is",
+        "x_train has numbers beyond float32, whose largest is 3.4e+38 (scale the features), in row",
     ),
     "indices": (
         lambda a: a.update(y_train=6000 * a["y_train"], y_test=6000 * a["y_test"]),
@@ -156,7 +156,7 @@ MISTAKES = {
         lambda a: a.update(y_train=np.eye(7)[a["y_train"]], y_test=np.eye(5)[a["y_test"]]),
         "y_test is one-hot over 5 classes, y_train over 7",
     ),
-    "unseen class": (lambda a: a.update(y_test=np.arange(12) % 5), "classes that y_train has not: 3, 4"),
+    "unseen class": (lambda a: a.update(y_test=np.arange(12) % 5), "classes that y_train lacks: 3, 4"),
     "scales differ": (lambda a: a.update(x_test=np.ones((12, 5), np.uint8)), "x_train is float64 and x_test uint8"),
     "no samples": (lambda a: a.update(x_train=np.zeros((0, 5)), y_train=np.zeros(0)), "Got (0, 5)"),
     "no features": (lambda a: a.update(x_train=np.zeros((60, 0))), "Got (60, 0)"),
@@ -205,10 +205,21 @@ def test_classes_without_samples_are_noted(tmp_path: Path, arrays: Arrays) -> No
     dataset = NPZ(path=save(tmp_path, arrays))
     assert dataset.num_classes == 4
     (note,) = dataset.notes()
-    assert note.startswith("y_train has no sample of the class 0, and the network an output for each of 4 classes")
+    assert note.startswith("y_train has no sample of class 0, yet the network has an output for each of 4 classes")
     arrays["y_train"] = np.eye(25)[arrays["y_train"]]
     (note,) = NPZ(path=save(tmp_path, arrays)).notes()
-    assert "of the classes 0, 4, 5, 6, 7, 8, 9, 10, 11, 12 ..., and" in note
+    assert "of classes 0, 4, 5, 6, 7, 8, 9, 10, 11, 12 ..., yet" in note
+
+
+def test_labels_with_gaps_are_refused_beyond_ten_classes_for_each_label(tmp_path: Path, arrays: Arrays) -> None:
+    for largest, allowed in ((29, True), (30, False)):  # 30 or 31 classes, 3 labels
+        gaps = {key: np.where(arrays[key] == 2, largest, arrays[key]) for key in ("y_train", "y_test")}
+        path = save(tmp_path, arrays | gaps)
+        if allowed:
+            assert NPZ(path=path).num_classes == 30
+        else:
+            with pytest.raises(UserError, match="31 classes, nearly all of them empty"):
+                NPZ(path=path)
 
 
 def test_a_test_part_of_one_class_is_no_mistake(tmp_path: Path, arrays: Arrays) -> None:

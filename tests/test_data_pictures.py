@@ -113,6 +113,7 @@ def test_a_run_says_that_samples_are_not_drawn_and_refuses_robustness(
     refused = infer("-mp", "run/best_model.npy", *words, "--robustness")
     assert refused.returncode == 2
     assert "(channels, height, width) with 1 or 3 channels. Those of npz are (4, 6, 6)" in refused.stderr
+    assert refused.stdout == ""  # before the work
 
 
 def test_the_checksums_of_the_data_are_in_the_summary(tmp_path: Path, train: Command) -> None:

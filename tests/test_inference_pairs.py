@@ -10,6 +10,7 @@ import pytest
 import runs
 from conftest import ROOT
 
+from mlp.best_model import make_room
 from mlp.errors import UserError
 from mlp.inference import main
 from mlp.model_file import config_beside, load_weights, save_weights, weights_sha256
@@ -75,6 +76,22 @@ def test_a_saved_model_takes_its_configuration_along(trained: Path) -> None:
     for copy, original in (("mine.npy", "best_model.npy"), ("mine_config.json", "best_config.json")):
         assert (trained / copy).read_bytes() == (trained / "run" / original).read_bytes()
     assert (trained / "best_config.json").read_bytes() == (ROOT / "best_config.json").read_bytes()
+
+
+@pytest.mark.parametrize(("kept", "given"), [("best_model.npy", "best.npy"), ("z.npy", "z_model.npy")])
+def test_a_copy_does_not_take_the_configuration_of_another_model(kept: str, given: str) -> None:
+    for path in (Path(kept), config_beside(Path(kept))):
+        path.write_text("the other's")
+    save = {"model_path": given, "config_path": None}
+    with pytest.raises(UserError, match=rf"its configuration would replace \w+_config\.json, that of {kept}"):
+        make_room(save)
+    make_room({**save, "config_path": "elsewhere.json"})
+    make_room({**save, "model_path": kept})  # its own
+
+
+def test_a_model_and_its_configuration_are_two_files() -> None:
+    with pytest.raises(UserError, match="are the same file, one"):
+        make_room({"model_path": "one", "config_path": "./one"})
 
 
 def test_a_model_beside_another_is_measured_by_its_own_configuration(capsys: Captured, accuracy: Any) -> None:
@@ -161,6 +178,15 @@ def test_sizes_that_contradict_the_weights_are_said(
     ]
 
 
+def test_both_kinds_of_contradiction_are_said(capsys: Captured) -> None:
+    rewrite("mine_config.json", input_size=784, weights_sha256="0")
+    main(["-mp", "mine.npy", "-d", "digits", "-a", "tanh"])
+    assert notes(capsys) == [
+        "mine_config.json says input_size 784, but the weights are 64-32-16-10; it belongs to other weights (its "
+        "weights_sha256 is not theirs). Taking its loss cross_entropy all the same, unless -l is given."
+    ]
+
+
 @pytest.mark.parametrize("hidden_size", [[32, 16], [64, 32, 16], [32, 16, 10], [64, 32, 16, 10], "32 16"])
 def test_sizes_in_every_way_of_counting_agree(capsys: Captured, hidden_size: Any) -> None:
     rewrite("mine_config.json", hidden_size=hidden_size, num_layers=3)
@@ -185,12 +211,25 @@ def test_sizes_in_every_way_of_counting_agree(capsys: Captured, hidden_size: Any
         {"activation": "tanh,softmax"},
         {"activations": ["tanh", "tanh", "linear"]},
         {"activation": "tanh", "model": {"activation": "TANH"}},
+        {"activation": {"name": "tanh"}},
+        {"model": {"act_fn": {"type": "Tanh"}}, "optimizer": {"name": "adam", "lr": 0.1}},
     ],
     ids=json.dumps,
 )
 def test_the_activation_is_understood(capsys: Captured, accuracy: Any, config: dict[str, Any]) -> None:
     Path("mine_config.json").write_text(json.dumps({"dataset": "digits", "loss": "ce", **config}))
     assert main(["-mp", "mine.npy"])["accuracy"] == accuracy
+    assert notes(capsys) == []
+
+
+def test_the_options_of_a_named_activation_count(capsys: Captured) -> None:
+    logits = []
+    for activation in ({"name": "leaky_relu", "negative_slope": 0.3}, "leaky_relu"):
+        Path("mine_config.json").write_text(json.dumps({"dataset": "digits", "loss": "ce", "activation": activation}))
+        logits.append(main(["-mp", "mine.npy"])["logits"])
+    rewrite("mine_config.json", activation_options={"negative_slope": 0.3})
+    np.testing.assert_array_equal(main(["-mp", "mine.npy"])["logits"], logits[0])
+    assert not np.allclose(*logits)
     assert notes(capsys) == []
 
 
@@ -211,6 +250,12 @@ def test_what_the_configuration_does_not_say_is_noted(capsys: Captured, accuracy
         ({"activation": ["tanh", "tanh", "relu"]}, "gives the output layer relu, but here that layer is linear"),
         ({"activation": "relu", "model": {"act_fn": "tanh"}}, "says activation 'relu' and 'tanh'"),
         ({"activation": "tanh", "config": {"activation": "relu"}}, "says activation"),
+        ({"activation": "tahn"}, "activation 'tahn' is unknown; did you mean 'tanh'?"),
+        ({"activation": ["tanh", "tanh", "tanh", "tanh"]}, "activation names 4 functions (tanh, tanh, tanh, tanh), "),
+        ({"activation": {"name": "tanh", "slope": 0.1}}, "key 'activation_options.slope' is unknown. Allowed: none"),
+        ({"activation": "leaky_relu", "activation_options": {"negative_slope": "x"}}, "must be a number. Got 'x'"),
+        ({"activation": "tanh", "activation_options": [1]}, "activation_options must be a mapping. Got [1]"),
+        ({"activation": "tanh", "loss": "hinge"}, "loss 'hinge' is unknown"),
     ],
 )
 def test_an_activation_that_cannot_be_meant_is_refused(

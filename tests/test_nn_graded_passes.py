@@ -233,7 +233,11 @@ def test_training_data_of_a_wrong_shape_are_refused(network: NeuralNetwork, n: i
         (LABELS + 1, r"values 1\.\.4"),
         (LABELS + 0.5, r"values 0\.5\.\.3\.5"),
         (np.full(9, np.nan), r"values nan"),
-        (np.array(list("abcabcabc")), r"Got"),
+        (np.array(list("abcabcabc")), r"Got shape \(9,\), <U1$"),
+        (LABELS + 1, r"values 1\.\.4; np\.unique\(y, return_inverse=True\)\[1\] numbers the labels 0, 1, \.\.\."),
+        (6000 * LABELS, r"values 0\.\.18000; np\.unique"),
+        (np.array(list("abcdabcda")), r"<U1; np\.unique"),
+        (np.where(LABELS == 2, 3, LABELS) + 1, r"values 1\.\.4$"),  # a class is missing: numbering would shift
     ],
 )
 def test_labels_that_make_no_sense_are_refused(network: NeuralNetwork, wrong: np.ndarray, message: str) -> None:

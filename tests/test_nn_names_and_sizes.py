@@ -62,6 +62,20 @@ def test_a_name_far_from_all_is_answered_with_all_names() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ("optimizer.momentum", ". "),
+        ("optimizer.betta1", "; did you mean 'optimizer.beta1'? "),
+        ("optimzer.beta2", "; did you mean 'optimizer.beta2'? "),
+        ("schedule.gama", "; did you mean 'schedule.gamma'? "),
+    ],
+)
+def test_of_keys_the_last_parts_are_compared(given: str, hint: str) -> None:
+    allowed = ["optimizer.beta1", "optimizer.beta2", "model.beta2", "schedule.gamma"]
+    assert unknown("key", given, allowed).startswith(f"key '{given}' is unknown{hint}Allowed: ")
+
+
+@pytest.mark.parametrize(
     ("hidden_sizes", "num_layers", "expected"),
     [
         (128, None, [128, 128, 128]),

@@ -59,8 +59,11 @@ def test_a_run_goes_on_with_a_moved_file_and_remembers_it(tmp_path: Path, train:
     missing = train("resume=run", "-e", "2")
     assert missing.returncode == 2
     assert "mine.npz does not exist" in missing.stderr
-    train("resume=run", "dataset.path=elsewhere/same.npz", "-e", "2", check=True)
+    train("resume=run", "-d", "npz", "dataset.path=elsewhere/same.npz", "-e", "2", check=True)
     train("resume=run", "-e", "3", check=True)
+    other = train("resume=run", "-d", "digits", "-e", "4")
+    assert other.returncode == 2
+    assert "dataset=digits cannot be combined with resume" in other.stderr
     shutil.copy(tmp_path / "elsewhere" / "same.npz", tmp_path / "mine.npz")
     train(*RUN[:-1], "hydra.run.dir=reference", "-e", "3", check=True)
     assert losses(tmp_path / "run") == losses(tmp_path / "reference")
@@ -84,7 +87,7 @@ def test_a_run_without_a_file_takes_no_path(train: Command) -> None:
         ({"x_test": np.zeros((30, 6, 5), np.uint8)}, "the samples of x_test are (6, 5), those of x_train (6, 6)"),
         ({"x_test": np.full((30, 6, 6), np.nan)}, "x_test has NaN or infinity in 30 rows"),
         ({"x_test": np.zeros((30, 6, 6))}, "x_train is uint8 and x_test float64"),
-        ({"y_test": np.full(30, 7)}, "y_test has classes that y_train has not: 7"),
+        ({"y_test": np.full(30, 7)}, "y_test has classes that y_train lacks: 7"),
     ],
 )
 def test_a_fault_of_the_test_part_ends_the_run_before_it_trains(

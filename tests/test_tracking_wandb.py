@@ -380,6 +380,12 @@ def test_a_server_that_never_answers_costs_the_timeout_and_no_data(tmp_path: Pat
     assert wandb_file.read(kept).rows("train_loss") == EPOCHS
 
 
+def test_a_process_of_wandb_that_does_not_start_in_time_costs_the_tracking_only(tmp_path: Path) -> None:
+    run = execute(tmp_path, TRAIN.replace("WandbTracker()", "WandbTracker(timeout=1e-3)"), WANDB_MODE="offline")
+    (line,) = run.lines
+    assert line.startswith("WARNING W&B could not start; the run goes on without it. ServicePollForTokenError: ")
+
+
 def test_online_without_a_login_does_not_ask_on_a_terminal(tmp_path: Path) -> None:
     terminal, end = pty.openpty()
     code = TRAIN.replace("WandbTracker()", "WandbTracker(mode='online')")

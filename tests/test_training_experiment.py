@@ -53,7 +53,9 @@ def failing(event: str, error: BaseException) -> Callback:
     return type("Failing", (Callback,), {event: fail})()  # type: ignore[no-any-return]
 
 
-def test_the_test_set_is_read_once_and_after_training(run_here: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_test_set_is_handed_out_once_and_after_training(
+    run_here: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     events: list[str] = []
 
     def told(owner: Any, name: str, event: Callable[..., str]) -> None:
@@ -68,10 +70,11 @@ def test_the_test_set_is_read_once_and_after_training(run_here: Experiment, monk
 
         monkeypatch.setattr(owner, name, wrapper)
 
-    told(Digits, "load", lambda _, part: part)
+    told(Digits, "split", lambda *_: "split")
+    told(Digits, "test", lambda *_: "test")
     told(Trainer, "fit", lambda *_: "fit")
     run_here()
-    assert events == ["train", "end of train", "fit", "end of fit", "test", "end of test"]
+    assert events == ["split", "end of split", "fit", "end of fit", "test", "end of test"]
 
 
 def test_another_test_set_changes_the_test_scores_and_nothing_else(tmp_path: Path) -> None:
@@ -196,6 +199,20 @@ def test_a_tracker_that_fails_is_switched_off_with_one_warning_and_the_run_is_th
     assert type(error).__name__ in warning
     assert "test_training_experiment.py, line " in warning
     assert (events.count(event), events[-1], events.count("on_run_end")) == (1, "on_run_end", 1)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no such project"), KeyError("WANDB_KEY"), TypeError("entity")])
+def test_a_tracker_that_cannot_be_built_is_a_mistake_in_the_configuration(
+    run_here: Experiment, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    target, _ = plugged(monkeypatch, "none", error)
+
+    def refuse(_self: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(f"{target}.__init__", refuse)
+    with pytest.raises(UserError, match=rf"^tracker: Mine failed to start\. {type(error).__name__}: {error}$"):
+        run_here(f"++tracker._target_={target}")
 
 
 @pytest.mark.parametrize("event", ["on_batch_end", "on_epoch_end"])

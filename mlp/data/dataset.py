@@ -1,4 +1,4 @@
-"""What every dataset is: a training set to split, and a test set that nobody reads by accident."""
+"""What every dataset is: a training set to split, and a test set that nobody uses by accident."""
 
 import hashlib
 import math
@@ -45,14 +45,18 @@ class Dataset(ABC):
         """Read one part as stored: x (N, num_features), uint8 or float, and y (N,) int64."""
 
     def split(self, rng: np.random.Generator) -> tuple[Samples, Samples]:
-        """The training set as (train, validation): random, stratified, disjoint. The test set is not read."""
+        """The training set as (train, validation): random, stratified, disjoint.
+
+        The test set is opened too, for its faults and its checksum only: a fault must not come to light after the
+        training.
+        """
         x, y = self.load("train")
-        self.sha256["train"] = self.checksum(x, y)
+        self.sha256 = {"train": self.checksum(x, y), "test": self.checksum(*self.load("test"))}
         train, validation = stratified_split(y, self.validation_fraction, rng)
         return Samples(x, y, train, self.divisor), Samples(x, y, validation, self.divisor)
 
     def test(self) -> Samples:
-        """The test set, read from the disk by this call and by nothing else."""
+        """The test set, which this call alone hands out."""
         x, y = self.load("test")
         self.sha256["test"] = self.checksum(x, y)
         return Samples(x, y, np.arange(len(y)), self.divisor)

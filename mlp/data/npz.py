@@ -10,12 +10,12 @@ import numpy as np
 from mlp.data.dataset import Dataset
 from mlp.data.samples import divisor_of
 from mlp.errors import UserError
+from mlp.nn.checks import RENUMBER
 
 MOST_CLASSES = 65_536
 MOST_GAPS = 10  # times as many classes as there are labels
 MOST_OUTPUTS = 4096  # confusion matrices and one-hot rows are classes x classes
 LARGEST = float(np.finfo(np.float32).max)
-RENUMBER = "np.unique(y, return_inverse=True)[1]"
 
 
 def read_npz(path: Path, *keys: str) -> dict[str, np.ndarray]:
@@ -69,14 +69,13 @@ class NPZ(Dataset):
         if num_classes < 2:
             raise self._error("y_train has only the class 0; there is nothing to tell apart")
         if unseen := np.setdiff1d(test[1], train[1]).tolist():
-            raise self._error(f"y_test has classes that y_train has not: {', '.join(map(str, unseen[:10]))}")
+            raise self._error(f"y_test has classes that y_train lacks: {', '.join(map(str, unseen[:10]))}")
         self._check_classes(arrays["y_train"], train[1], num_classes)
         if _is_one_hot(arrays["y_train"]) and _is_one_hot(arrays["y_test"]) and num_test_classes != num_classes:
             raise self._error(f"y_test is one-hot over {num_test_classes} classes, y_train over {num_classes}")
         self.image_shape = x.shape[1:] if x.ndim > 2 else ()
         self.divisor = divisor_of(x)
         self.class_names = tuple(map(str, range(num_classes)))
-        self.sha256["test"] = self.checksum(*test)
 
     @property
     def num_features(self) -> int:
@@ -90,10 +89,10 @@ class NPZ(Dataset):
         empty = np.setdiff1d(np.arange(self.num_classes), labels).tolist()
         if not empty:
             return super().notes()
-        which = "the class" if len(empty) == 1 else "the classes"
+        which = "class" if len(empty) == 1 else "classes"
         some = ", ".join(map(str, empty[:10])) + (" ..." if len(empty) > 10 else "")
         return [
-            f"y_train has no sample of {which} {some}, and the network an output for each of {self.num_classes} "
+            f"y_train has no sample of {which} {some}, yet the network has an output for each of {self.num_classes} "
             f"classes; {RENUMBER} numbers the labels without gaps",
             *super().notes(),
         ]
@@ -123,7 +122,8 @@ class NPZ(Dataset):
         for what, wrong in checks.items():
             if wrong.any():
                 bad = np.flatnonzero(wrong)
-                raise self._error(f"{name} has {what} in {len(bad)} rows, the first is row {bad[0]}")
+                rows = f"row {bad[0]}" if len(bad) == 1 else f"{len(bad)} rows, the first is row {bad[0]}"
+                raise self._error(f"{name} has {what} in {rows}")
 
     def _check_classes(self, y: np.ndarray, labels: np.ndarray, num_classes: int) -> None:
         """Raise UserError for numbers that are no class numbers, such as indices: the network grows with them."""
@@ -149,7 +149,10 @@ class NPZ(Dataset):
         wrong = ~((y >= 0) & (y < MOST_CLASSES) & (y == np.floor(y)))
         if wrong.any():
             row = np.flatnonzero(wrong)[0]
-            raise self._error(f"{name} must hold integers from 0 to {MOST_CLASSES - 1}. Got {y[row]} in row {row}")
+            raise self._error(
+                f"{name} must hold integers from 0 to {MOST_CLASSES - 1}. Got {y[row]} in row {row}; {RENUMBER} "
+                f"numbers the labels 0, 1, ..."
+            )
         labels = y.astype(np.int64)
         return labels, int(labels.max()) + 1
 

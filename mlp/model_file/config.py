@@ -100,9 +100,7 @@ def _clean(raw: dict[str, Any]) -> dict[str, Any]:
     given: dict[str, list[tuple[str, Any]]] = {}
     config: dict[str, Any] = {}
     for key, value in _entries(raw):
-        spelling = re.sub(
-            r"(?<=[a-z])(?=[A-Z])|[\s-]+", "_", key.strip().lstrip("-")
-        ).lower()  # hiddenSize, hidden-size
+        spelling = _spelling(key)
         if spelling not in _OURS:
             config[key] = value
         elif value is not None:
@@ -115,14 +113,24 @@ def _clean(raw: dict[str, Any]) -> dict[str, Any]:
     return _with_hidden_size(config, dict(sizes))
 
 
+def _spelling(key: str) -> str:
+    """hiddenSize, hidden-size, --Hidden_Size -> hidden_size."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|[\s-]+", "_", key.strip().lstrip("-")).lower()
+
+
 def _entries(raw: dict[str, Any]) -> list[tuple[str, Any]]:
     """The keys of the file, those of wrappers such as {"config": {...}} included."""
     entries: list[tuple[str, Any]] = []
     for key, value in raw.items():
+        ours = _OURS.get(_spelling(key))
         if isinstance(value, dict) and key.lower() in _WRAPPERS:
             entries += _entries(value)
         elif isinstance(value, dict) and "value" in value and value.keys() <= {"value", "desc"}:
             entries.append((key, value["value"]))  # as W&B writes it
+        elif isinstance(value, dict) and (name := value.get("name") or value.get("type")) and ours in _VALUES:
+            options = {k: v for k, v in value.items() if k not in ("name", "type")}
+            entries.append((key, name))  # {"activation": {"name": "leaky_relu", "negative_slope": 0.2}}
+            entries += [("activation_options", options)] if ours == "activation" else _entries(options)
         else:
             entries.append((key, value))
     return entries

@@ -61,7 +61,7 @@ def contradictions(config: Mapping[str, Any], weights: Weights) -> list[str]:
 def hidden_activations(names: str | list[str], hidden_layers: int) -> str | list[str]:
     """The activations of the hidden layers: an entry for the output layer, as in [tanh, tanh, softmax], goes.
 
-    Raises ModelFileError where that entry is a function which would change the answers.
+    Raises ModelFileError where that entry is a function which would change the answers, or the number is wrong.
     """
     if isinstance(names, str):
         return names
@@ -73,5 +73,10 @@ def hidden_activations(names: str | list[str], hidden_layers: int) -> str | list
         raise ModelFileError(
             f"activation {', '.join(names)} gives the output layer {names[-1]}, but here that layer is linear. Give "
             f"the activations of the {hidden_layers} hidden layers with -a, to measure the network without it"
+        )
+    if len(names) > 1 and hidden_layers and len(names) != hidden_layers:
+        raise ModelFileError(
+            f"activation names {len(names)} functions ({', '.join(names)}), but the network has {hidden_layers} "
+            f"hidden layers. Say with -a which they have"
         )
     return names[0] if len(names) == 1 or not hidden_layers else names

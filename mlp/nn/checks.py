@@ -5,6 +5,9 @@ from typing import Any
 
 import numpy as np
 
+#: What makes class numbers 0, 1, ... of labels of any kind.
+RENUMBER = "np.unique(y, return_inverse=True)[1]"
+
 
 def number(
     name: str,

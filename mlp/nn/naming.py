@@ -9,15 +9,23 @@ from typing import Any
 def unknown(kind: str, given: str, allowed: Iterable[str]) -> str:
     """Say that `given` is no known `kind`, name the nearest match and everything that is allowed.
 
+    Of keys the last parts are compared, as a long group that they share would make any two of them alike.
+
     >>> unknown("optimizer", "adm", ["adam", "sgd"])
     "optimizer 'adm' is unknown; did you mean 'adam'? Allowed: adam, sgd"
+    >>> unknown("key", "optimizer.mu", ["optimizer.beta1", "optimizer.nu"])
+    "key 'optimizer.mu' is unknown. Allowed: optimizer.beta1, optimizer.nu"
     """
     options = sorted(allowed)
-    group = given.lower()[: given.rfind(".") + 1]  # what all keys of a group begin with makes none of them nearer
-    by_lower = {option.lower().removeprefix(group): option for option in options}
-    near = difflib.get_close_matches(given.lower().removeprefix(group), by_lower, n=1)
-    hint = f"; did you mean '{by_lower[near[0]]}'?" if near else "."
-    return f"{kind} '{given}' is unknown{hint} Allowed: {', '.join(options)}"
+    near = difflib.get_close_matches(_last_part(given), map(_last_part, options), n=1)
+    likely = [option for option in options if _last_part(option) in near]
+    meant = difflib.get_close_matches(given, likely, n=1, cutoff=0)
+    hint = f"; did you mean '{meant[0]}'?" if meant else "."
+    return f"{kind} '{given}' is unknown{hint} Allowed: {', '.join(options) or 'none'}"
+
+
+def _last_part(name: str) -> str:
+    return name.rpartition(".")[2].lower()
 
 
 def squash(name: str) -> str:

@@ -174,11 +174,15 @@ class NeuralNetwork(MLP):
         y, c = np.asarray(y), self.sizes[-1]
         if c > 1 and y.shape == (n, c):
             return np.ascontiguousarray(y, dtype=self.dtype)
-        labels = y.reshape(-1) if y.dtype.kind in "biuf" else np.full(n, -1)
-        if len(labels) != n or np.any(labels != np.floor(labels)) or np.any((labels < 0) | (labels >= c)):
+        labels = y.reshape(-1)
+        numbers = y.dtype.kind in "biuf"
+        if len(labels) != n or not numbers or np.any((labels != np.floor(labels)) | (labels < 0) | (labels >= c)):
+            got = f"values {labels.min()}..{labels.max()}" if numbers and labels.size else f"{y.dtype}"
+            # Only with a label of every class are the numbers those that the network's outputs have.
+            nameable = y.dtype.kind in "biufSU" and len(labels) == n and len(np.unique(labels)) == c
             raise ValueError(
-                f"y must be labels 0..{c - 1} of shape ({n},) or ({n}, 1), or one-hot ({n}, {c}). Got shape {y.shape}"
-                + (f", values {labels.min()}..{labels.max()}" if labels.size else "")
+                f"y must be labels 0..{c - 1} of shape ({n},) or ({n}, 1), or one-hot ({n}, {c}). Got shape "
+                f"{y.shape}, {got}" + (f"; {checks.RENUMBER} numbers the labels 0, 1, ..." if nameable else "")
             )
         return one_hot(labels.astype(np.int64), c, self.dtype)
 

@@ -67,6 +67,7 @@ def plan(mode: str, timeout: float, directory: Path) -> Plan:
         os.environ["WANDB_MODE"] = wanted
     import wandb
 
+    _telemetry_off()
     options: dict[str, Any] = {"silent": True, "x_service_wait": timeout}
     settings = wandb.Settings(**options | ({"mode": "online"} if mode == "online" else {}))
     wandb.termsetup(settings, None)  # before its settings files are read, which it would announce
@@ -82,6 +83,17 @@ def plan(mode: str, timeout: float, directory: Path) -> Plan:
         if _refused:
             return Plan("offline", _refused, settings, refused=True)
         return _decide(mode, settings)
+
+
+def _telemetry_off() -> None:
+    """Without this a process of wandb that does not start is waited for without end, in wandb 0.31.
+
+    The failure is to be reported to wandb, for which the lock is needed that the start holds.
+    """
+    with suppress(ImportError, AttributeError):
+        from wandb.analytics.opentelemetry import opentelemetry_proxy
+
+        opentelemetry_proxy.disable()
 
 
 def _decide(mode: str, settings: Settings) -> Plan:
