@@ -19,10 +19,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hydra_trials.compat import CachingConfigLoader as Loader
 from mlp import cli, experiment
 from mlp.conf_files import CONF, options
 from mlp.errors import CallbackFailed, Diverged, UserError, unknown
-from mlp.search.loader import Loader
 from mlp.settings import discarded_if_refused, resolve, resolve_resumed, resolve_trial
 
 ENGINES = {"joblib": "joblib", "ray": "ray", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # their extras

@@ -82,8 +82,8 @@ for line in sys.stdin:
 """
 IMPORTS = (
     *("matplotlib.pyplot", "optuna", "plotly.graph_objects", "plotly.io", "rich.table", "sklearn.datasets", "wandb"),
-    *("mlp.launch", "mlp.report.run_plots", "mlp.report.studies.build", "mlp.search.page", "mlp.search.worker"),
-    *("mlp.search.run", "hydra_plugins.mlp_search.launcher", "hydra_plugins.mlp_search.sweeper"),
+    *("mlp.launch", "mlp.report.run_plots", "mlp.report.studies.build", "mlp.search.page", "mlp.search.objective"),
+    *("hydra_trials.run", "hydra_trials.launcher", "mlp.search.results"),
 )
 
 

@@ -15,10 +15,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from runs import Strike, run
 
+from hydra_trials.study import Search
 from mlp.cli import literal, to_hydra, unquoted
 from mlp.errors import UserError
 from mlp.search import results
-from mlp.search.study import Search
 
 TEXTS = [
     *("größe 1", "a=b", "it's", "x #y (1)", "[1]", "{a}", "a,b", "$HOME", "~", "true", "5", '"q" e', "a\\", "a\\'b"),

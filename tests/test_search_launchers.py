@@ -23,10 +23,10 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig
 from optuna.trial import TrialState
 
-from hydra_plugins.mlp_search.launcher import LocalLauncher
+from hydra_plugins.hydra_trials.launcher import LocalLauncher
+from hydra_trials.study import Search
 from mlp.conf_files import CONF
 from mlp.launch import explain
-from mlp.search.study import Search
 
 GRID = ("-m", "-d", "digits", "-e", "3", "-sz", "16", "tracker=none", "search.name=grid", "search.workers=2")
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}  # it leaves a token in the home directory
