@@ -43,6 +43,7 @@ PRUNERS: Mapping[str, Mapping[str, Any]] = {
         "_target_": "optuna.pruners.SuccessiveHalvingPruner", "min_resource": 1, "reduction_factor": 3
     },
 }  # fmt: skip
+ENUMERATING = ("optuna.samplers.GridSampler", "optuna.samplers.BruteForceSampler")  # they stop Optuna's own loop
 Chosen = str | Mapping[str, Any]  # a short name, or a `_target_` with arguments
 
 
@@ -162,6 +163,8 @@ class Settings:
         if not isinstance(value, dict):
             return self.choice(name, tuple(known))
         package = f"optuna.{name}s"
+        if value.get("_target_") in ENUMERATING:
+            raise self.error(name, f"{value['_target_']} enumerates points: choose grid, which does that here")
         if str(value.get("_target_")).rpartition(".")[0] != package:
             raise self.error(name, f"must be {', '.join(known)}, or a _target_ of {package}. Got {value}")
         try:

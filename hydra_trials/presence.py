@@ -16,7 +16,7 @@ RUNNING = "running"  # the folder of a search for such files and for the locks o
 @contextmanager
 def announced(directory: Path) -> Iterator[Path]:
     """The file of this command, which is there within the block."""
-    path = directory / RUNNING / f"command-{socket.gethostname()}-{os.getpid()}"
+    path = directory / RUNNING / f"{_prefix()}{os.getpid()}"
     with path.open("w") as file:
         fcntl.lockf(file, fcntl.LOCK_EX)  # which forked processes do not inherit, unlike that of flock
         try:
@@ -28,7 +28,7 @@ def announced(directory: Path) -> Iterator[Path]:
 def is_wanted(path: Path) -> bool:
     """Whether the command of the file `path` still wants its workers. One that was killed cannot remove its file, but
     has lost the lock of it; that of another host is not asked, since not all file systems know it there."""
-    if not path.name.startswith(f"command-{socket.gethostname()}-"):
+    if not path.name.startswith(_prefix()) or path.name == f"{_prefix()}{os.getpid()}":  # its own it would unlock
         return path.exists()
     try:
         with path.open("r+") as file:
@@ -38,6 +38,10 @@ def is_wanted(path: Path) -> bool:
     except OSError:
         return True
     return False
+
+
+def _prefix() -> str:
+    return f"command-{socket.gethostname()}-"
 
 
 def commands(directory: Path) -> list[Path]:

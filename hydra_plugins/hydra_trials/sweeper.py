@@ -65,6 +65,7 @@ ConfigStore.instance().store(
     name="trials",
     node={
         "_target_": f"{__name__}.TrialsSweeper",
+        "_recursive_": False,  # a sampler's _target_ is a setting
         "params": None,
         "node": "hydra.sweeper",
         "hooks": "hydra_trials.hooks.Hooks",
