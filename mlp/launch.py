@@ -8,7 +8,7 @@ import secrets
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import hydra
 import hydra._internal.hydra
@@ -79,7 +79,10 @@ def _start(arguments: Sequence[str]) -> float | None:
 def _hydra_main(cfg: DictConfig) -> float | None:
     """Hydra's task. In a single run errors end the program here, before Hydra adds its own report."""
     hydra_config = HydraConfig.get()
-    directory, overrides = Path(hydra_config.runtime.output_dir), list(hydra_config.overrides.task)
+    directory = Path(hydra_config.runtime.output_dir)
+    overrides: Any = OmegaConf.to_container(
+        hydra_config.overrides.task, resolve=False
+    )  # what ${...} stands for is not kept
     named = any(word.startswith("hydra.run.dir=") for word in hydra_config.overrides.hydra)
     single = hydra_config.mode == RunMode.RUN
     try:

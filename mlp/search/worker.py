@@ -17,7 +17,7 @@ from typing import Any
 import optuna
 from hydra.core.utils import JobStatus, run_job
 from hydra.types import HydraContext
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 from optuna.trial import TrialState
 
 from mlp import experiment
@@ -160,13 +160,14 @@ class Worker:
             config.hydra.sweep.dir = self.directory
         reports = place == 0 and len(self.definition.objectives) == 1
         report = Report(self, search, trial, self.definition.objectives[0] if reports else None)
-        directory, overrides = Path(self.directory) / subdir, config.hydra.overrides.task
+        directory = Path(self.directory) / subdir
+        given: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
 
         def run(cfg: DictConfig) -> Run:
             with discarded_if_refused(directory, f"{config.hydra.job.name}.log", named=False):
                 resolved = resolve_trial(cfg, Path(self.directory).name)
                 plots = [experiment.PlotCallback()] if experiment.wants_plots(resolved, otherwise=False) else []
-                return experiment.run(resolved, directory, [report, *plots], overrides)
+                return experiment.run(resolved, directory, [report, *plots], given)
 
         result = run_job(
             task_function=run,
