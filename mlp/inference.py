@@ -114,13 +114,16 @@ def _network(
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Evaluate a model as the command line says; print the scores; return logits, loss, accuracy, f1, precision,
-    recall. Exits with 2 after a user's mistake."""
+    recall. Exits with 2 after a user's mistake, with 1 where something cannot be written."""
     streams.open_closed()
     try:
         return _main(list(sys.argv[1:] if argv is None else argv))
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
         raise SystemExit(UserError.exit_code) from None
+    except OSError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
 
 
 def _main(arguments: list[str]) -> dict[str, Any]:
@@ -145,16 +148,16 @@ def _main(arguments: list[str]) -> dict[str, Any]:
     samples = dataset.test()
     result = evaluate_model(network, samples.inputs(dtype=network.dtype), samples.labels)
     evaluation = Evaluation(result["loss"], samples.labels, result["logits"])
-    print(f"{model_path} on the test set of {dataset.name}: network {'-'.join(map(str, network.sizes))}")
-    print(_report(evaluation, dataset.class_names))
+    streams.tell(f"{model_path} on the test set of {dataset.name}: network {'-'.join(map(str, network.sizes))}")
+    streams.tell(_report(evaluation, dataset.class_names))
     if flags.robustness:
         from mlp import robustness
 
         inputs = samples.inputs(dtype=network.dtype)
         table = robustness.table(network.forward, inputs, samples.labels, dataset.image_shape)
-        print(f"\n{'test images':40} accuracy")
+        streams.tell(f"\n{'test images':40} accuracy")
         for name, accuracy in table:
-            print(f"  {name:38} {accuracy:.4f}")
+            streams.tell(f"  {name:38} {accuracy:.4f}")
     if flags.plots:
         from mlp.report.run_plots import draw_predictions
 
@@ -166,7 +169,7 @@ def _main(arguments: list[str]) -> dict[str, Any]:
         for path in draw_predictions(
             predictions(evaluation, samples, dataset.class_names, dataset.image_shape), directory
         ):
-            print(f"Wrote {path}")
+            streams.tell(f"Wrote {path}")
     return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import secrets
@@ -30,6 +31,9 @@ def launch(arguments: Sequence[str]) -> float | None:
     # Hydra would print its own, longer reports of errors and exit with 1; this hands them to us instead.
     full_report = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    logging.raiseExceptions = (
+        False  # a reader of the output that is gone, as `head`, is no error: train.log has it all
+    )
     OmegaConf.register_new_resolver("run_id", lambda: secrets.token_hex(3), use_cache=True, replace=True)
     if "-sc" in arguments or "--shell-completion" in arguments:
         hydra_arguments = list(arguments)

@@ -42,3 +42,24 @@ def test_programs_that_are_started_have_streams_too() -> None:
 def test_a_mistake_keeps_its_exit_code_without_them(tmp_path: Path) -> None:
     assert shell(tmp_path, f'"{ROOT / "train.py"}" -o adm', ">&- 2>&-") == 2
     assert shell(tmp_path, f'"{ROOT / "inference.py"}" -o adm', ">&- 2>&-") == 2
+
+
+@pytest.mark.parametrize("program", ["train.py -d digits -e 2 -sz 4 --no_wandb plots=false", "inference.py"])
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path, program: str) -> None:
+    name, *words = program.split()
+    with subprocess.Popen(
+        [sys.executable, ROOT / name, *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
+def test_scores_that_cannot_be_written_are_one_message(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, ROOT / "inference.py"], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, b"Error: [Errno 28] No space left on device\n")
