@@ -441,8 +441,7 @@ def completion_line(line: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> float | None:
     """Run train.py. Exits with 2 after a user's mistake, 3 after divergence, 1 after other failures."""
-    streams.open_closed()
-    streams.outlive_readers()
+    streams.prepare()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if {"-h", "--help"} & set(arguments):
         parser("train.py").print_help()

@@ -114,13 +114,16 @@ def _network(
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Evaluate a model as the command line says; print the scores; return logits, loss, accuracy, f1, precision,
-    recall. Exits with 2 after a user's mistake."""
-    streams.open_closed()
+    recall. Exits with 2 after a user's mistake, with 1 where something cannot be written."""
+    streams.prepare()
     try:
         return _main(list(sys.argv[1:] if argv is None else argv))
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
         raise SystemExit(UserError.exit_code) from None
+    except OSError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
 
 
 def _main(arguments: list[str]) -> dict[str, Any]:

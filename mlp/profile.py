@@ -34,7 +34,7 @@ BAR = 30  # characters
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Exits as train.py does: with 2 after a user's mistake, 3 after divergence, 1 after other failures."""
-    streams.open_closed()
+    streams.prepare()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if {"-h", "--help"} & set(arguments):
         parser = cli.parser(PROGRAM, EXAMPLES)
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         overrides = _overrides(arguments)
         parts = Parts.build(settings.resolve(launch.compose(overrides)))
-        streams.tell(report(parts, *measure(parts)))
+        print(report(parts, *measure(parts)))
     except launch.EXPECTED as error:
         launch.fail(error, overrides)
 

@@ -58,7 +58,7 @@ def dataset_name(given: str) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    streams.open_closed()
+    streams.prepare()
     parser = argparse.ArgumentParser("python -m mlp.report", description="Draw plots from the files of runs.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
@@ -102,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("Interrupted. The same command goes on.", file=sys.stderr)
         return 130
     if paths:
-        streams.tell("\n".join(map(str, paths)))
+        print("\n".join(map(str, paths)))
     return 0
 
 
