@@ -50,7 +50,7 @@ def estimate(context: HydraContext, config: DictConfig, definition: Definition, 
         seconds = (_seconds_per_run(context, config, definition) + around) * definition.seeds
     aims = zip(definition.directions, definition.objectives, strict=True)
     lines = [
-        f"Search {definition.name}: {planned} trials by {definition.sampler}"
+        f"Search {definition.name}: {planned} trial{'s' * (planned != 1)} by {definition.sampler}"
         + (f", each on {definition.seeds} seeds" if definition.seeds > 1 else "")
         + (f"; pruner {definition.pruner}" if definition.pruner != "none" else ""),
         f"Directory: {settings.shown(directory)}",

@@ -105,10 +105,8 @@ def _directory(config: DictConfig, definition: Definition) -> Path:
 def _plan(definition: Definition, left: Mapping[str, int]) -> str:
     done = left["done"] + left["pruned"] + left["failed"]
     seeds = f", each on {definition.seeds} seeds" if definition.seeds > 1 else ""
-    return (
-        f"{left['waiting'] + left['running']} trials to run{seeds}, {done} done before; "
-        f"{definition.workers} at a time"
-    )
+    planned = left["waiting"] + left["running"]
+    return f"{planned} trial{'s' * (planned != 1)} to run{seeds}, {done} done before; {definition.workers} at a time"
 
 
 def _check_settings(config: DictConfig) -> None:
