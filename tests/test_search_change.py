@@ -183,6 +183,8 @@ REFUSED = {
     "dataset.validation_fraction=0,0.1 -lr 0.1": "there is no val_accuracy without validation data",
     "-o momentum optimizer.momentum=0.8,0.9 --momentum 0.5": "coefficients.momentum (--momentum) would replace",
     "activation=relu,tanh model.activations=[tanh]": "model.activations would replace what its trials draw",
+    "-lr 0.1,0.2 -msp best.npy": "best multirun_outputs/s --install --to FOLDER",
+    "-lr 0.1 search.seeds=2 --config_save_path best.json": "save.config_path: each trial would replace the model",
     "search=tpe,random": "what a search is cannot be varied within a search",
     "hydra.sweep.subdir=x -lr 0.1,0.2": "hydra.sweep.subdir=x is not possible in a search",
     f"-lr 0.1,0.2 search.name={'a' * 101}": "at most 100 characters. Got 101",
@@ -198,6 +200,18 @@ def test_what_a_search_cannot_give_is_refused_before_it_begins(tmp_path: Path, w
     assert REFUSED[words] in ended.err
     assert "Traceback" not in ended.err
     assert not (tmp_path / "multirun_outputs").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "-lr 0.1 -msp a.npy",  # the only trial
+        "-lr 0.1,0.2 save.model_path=a.npy,b.npy",
+        "-lr 0.1,0.2 save.model_path=${optimizer.learning_rate}.npy",
+    ],
+)
+def test_a_model_that_no_other_trial_replaces_may_be_saved(tmp_path: Path, words: str) -> None:
+    assert "to run (0 done)" in run(tmp_path, *GRID, *words.split(), "search.dry_run=true").out
 
 
 def test_a_list_of_activations_leaves_none_to_a_space_of_a_file(tmp_path: Path) -> None:

@@ -170,6 +170,10 @@ class Definition:
             "sampler_seed": self.sampler_seed,
         }
 
+    def planned(self) -> int:
+        """How many trials it has in all."""
+        return int(self.trials) if self.trials is not None else len(self.space.grid())
+
     @property
     def directions(self) -> list[Literal["minimize", "maximize"]]:
         """minimize or maximize, for each objective."""

@@ -26,7 +26,7 @@ AROUND, PLOTS = 0.3, 1.0  # seconds of a run beside its training: composing, val
 
 def estimate(context: HydraContext, config: DictConfig, definition: Definition, directory: Path) -> str:
     """The plan of a search as text. A few of its points are trained for a moment; nothing is written."""
-    planned = len(definition.space.grid()) if definition.sampler == "grid" else int(definition.trials or 0)
+    planned = definition.planned()
     found: Mapping[str, int] = {"done": 0, "pruned": 0, "failed": 0}
     took = []
     if (directory / DEFINITION).exists():
