@@ -340,12 +340,13 @@ def unquoted(value: str) -> str:
 def literal(word: str, multirun: bool = False) -> str:
     """`key=value` where the value is a path or a name: taken as it is, whatever characters it has.
 
-    What is in quotes, `null`, an interpolation, and in a `multirun` a sweep, stay Hydra's.
+    What is in quotes, `null`, an interpolation, and in a `multirun` a sweep of what can vary, stay Hydra's.
     """
     key, _, value = word.partition("=")
     if key.lstrip("+") not in TEXT_KEYS or value in ("", "null") or "${" in value or unquoted(value) != value:
         return word
-    if multirun and ("," in value or re.match(r"[a-z]+\(", value)):
+    varies = multirun and key not in ("search.name", "hydra.sweep.dir")
+    if varies and ("," in value or re.match(r"[a-z]+\(", value)):
         return word
     return f"{key}={quoted(value)}"
 

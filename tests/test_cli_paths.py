@@ -39,9 +39,11 @@ def test_hydra_gets_the_text_itself_once_or_twice_translated(text: str) -> None:
 def test_what_hydra_is_to_interpret_stays() -> None:
     for word in ("resume=null", "dataset.path=", "hydra.run.dir=outputs/${now:%Y}", "seed=a b", "resume='a b'"):
         assert literal(word) == word
-    for word in ("dataset.path=a.npz,b.npz", "search.name=choice(a,b)"):
+    for word in ("dataset.path=a.npz,b.npz", "dataset.path=choice(a,b)"):
         assert literal(word, multirun=True) == word
         assert literal(word) != word
+    for word in ("search.name=x(1),y", "hydra.sweep.dir=a,b"):  # of which a search has one
+        assert unquoted(literal(word, multirun=True).partition("=")[2]) == word.partition("=")[2]
 
 
 def pasted(command: str, place: Path) -> subprocess.CompletedProcess[str]:

@@ -33,7 +33,7 @@ def text_of(found: Analysis) -> str:
 def test_the_file_and_the_command_of_the_readme_are_one_search(tmp_path: Path, first: str, experiment: str) -> None:
     words = (f"+experiment={experiment}", "dataset=digits", "search.trials=1", "tracker=none")
     order = [README, words] if first == "README" else [words, README]
-    assert "1 trials to run" in run(tmp_path, *order[0]).out
+    assert "1 trial to run" in run(tmp_path, *order[0]).out
     assert "Search digits in multirun_outputs/digits is complete" in run(tmp_path, *order[1]).out
     search = read_search(tmp_path / "multirun_outputs" / "digits")
     assert [t.state for t in search.trials] == ["done"]

@@ -82,7 +82,7 @@ class Definition:
         choices = {key: value for key, value in config.hydra.runtime.choices.items() if "/" not in key}
         in_file = _space_of_file(given, arguments, varied, fixed)
         space = Space([*varied, *in_file], {**choices, **_values(fixed)})
-        _check_coefficients(space, fixed)
+        _check_replaced(space, fixed, config.model.activations)
         sampler = checks.choice("search.sampler", given["sampler"], SAMPLERS)
         trials = given["trials"]
         if sampler != "grid":
@@ -170,6 +170,10 @@ class Definition:
             "sampler_seed": self.sampler_seed,
         }
 
+    def planned(self) -> int:
+        """How many trials it has in all."""
+        return int(self.trials) if self.trials is not None else len(self.space.grid())
+
     @property
     def directions(self) -> list[Literal["minimize", "maximize"]]:
         """minimize or maximize, for each objective."""
@@ -239,13 +243,19 @@ def _space_of_file(
     if varied and not chosen:
         return []
     known = {*_values(fixed), *(parameter.key for parameter in varied)}
+    if "model.activations" in known:  # which would replace it
+        known.add("activation")
     flags = {key.replace("coefficients.", "optimizer.") for key in known if key.startswith("coefficients.")}
     return from_config(given.get("space") or {}, known | flags)
 
 
-def _check_coefficients(space: Space, fixed: Sequence[str]) -> None:
-    """A flag such as --momentum would silently replace the values that trials draw."""
+def _check_replaced(space: Space, fixed: Sequence[str], activations: Any) -> None:
+    """A flag such as --momentum, or a list of activations, would silently replace the values that trials draw."""
     varied = {parameter.key for parameter in space.parameters}
+    if "activation" in varied and activations is not None:
+        raise UserError(
+            "activation is searched, and model.activations would replace what its trials draw: give one of them"
+        )
     for key in sorted({*varied, *_values(fixed)}):
         name = key.removeprefix("coefficients.")
         if name != key and f"optimizer.{name}" in varied:
@@ -278,8 +288,8 @@ def _unordered(parameter: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_name(name: str) -> None:
     if (size := len(name.encode())) > 100:
-        letters = f"{size} bytes" if size > len(name) else f"{size} characters"
-        raise UserError(f"search.name must have at most 100 characters. Got {letters}: {name}")
+        unit = "bytes" if size > len(name) else "characters"  # a letter such as é takes more than one byte
+        raise UserError(f"search.name must have at most 100 {unit}. Got {size}: {name}")
     if name in (".", "..") or "/" in name or "\\" in name or name != name.strip():
         raise UserError(
             f"search.name must be the name of a directory in multirun_outputs, without slashes. Got {name!r}"

@@ -26,7 +26,7 @@ AROUND, PLOTS = 0.3, 1.0  # seconds of a run beside its training: composing, val
 
 def estimate(context: HydraContext, config: DictConfig, definition: Definition, directory: Path) -> str:
     """The plan of a search as text. A few of its points are trained for a moment; nothing is written."""
-    planned = len(definition.space.grid()) if definition.sampler == "grid" else int(definition.trials or 0)
+    planned = definition.planned()
     found: Mapping[str, int] = {"done": 0, "pruned": 0, "failed": 0}
     took = []
     if (directory / DEFINITION).exists():
@@ -50,7 +50,7 @@ def estimate(context: HydraContext, config: DictConfig, definition: Definition, 
         seconds = (_seconds_per_run(context, config, definition) + around) * definition.seeds
     aims = zip(definition.directions, definition.objectives, strict=True)
     lines = [
-        f"Search {definition.name}: {planned} trials by {definition.sampler}"
+        f"Search {definition.name}: {planned} trial{'s' * (planned != 1)} by {definition.sampler}"
         + (f", each on {definition.seeds} seeds" if definition.seeds > 1 else "")
         + (f"; pruner {definition.pruner}" if definition.pruner != "none" else ""),
         f"Directory: {settings.shown(directory)}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import socket
 import sys
 import threading
@@ -46,8 +47,8 @@ def run(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> 
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     context = HydraContext(callbacks=context.callbacks, config_loader=Loader.of(context.config_loader))
     definition = Definition.of(config, arguments, context.config_loader)
-    _check_settings(config)
     directory = _directory(config, definition)
+    _check_settings(config, definition, directory)
     check_values(context, config, definition)
     if definition.dry_run:
         print(estimate(context, config, definition, directory))
@@ -105,14 +106,21 @@ def _directory(config: DictConfig, definition: Definition) -> Path:
 def _plan(definition: Definition, left: Mapping[str, int]) -> str:
     done = left["done"] + left["pruned"] + left["failed"]
     seeds = f", each on {definition.seeds} seeds" if definition.seeds > 1 else ""
-    return (
-        f"{left['waiting'] + left['running']} trials to run{seeds}, {done} done before; "
-        f"{definition.workers} at a time"
-    )
+    planned = left["waiting"] + left["running"]
+    return f"{planned} trial{'s' * (planned != 1)} to run{seeds}, {done} done before; {definition.workers} at a time"
 
 
-def _check_settings(config: DictConfig) -> None:
+def _check_settings(config: DictConfig, definition: Definition, directory: Path) -> None:
     """Refuse, or say, what a single run would use and a search cannot."""
+    saved: dict[str, Any] = OmegaConf.to_container(config.save, resolve=False)  # type: ignore[assignment]
+    varied = {parameter.key for parameter in definition.space.parameters}
+    for key in (f"save.{name}" for name, path in saved.items() if path is not None and "${" not in str(path)):
+        if key not in varied and definition.planned() * definition.seeds > 1:
+            raise UserError(
+                f"{key}: each trial would replace the model of the one before it, and the last would stay, not the "
+                f"best. Leave it out, and copy the best one at the end: python -m mlp.search best "
+                f"{shlex.quote(str(settings.shown(directory)))} --install --to FOLDER"
+            )
     subdir = OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"]  # type: ignore[index, call-overload]
     if subdir != "${hydra.job.num}":
         raise UserError(
