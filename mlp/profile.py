@@ -14,10 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlp import blas, cli, streams
+from mlp import blas, streams
+from mlp.cli.flags import parse, parser
+from mlp.cli.overrides import to_hydra
 
 if TYPE_CHECKING:
-    from mlp.experiment import Parts
+    from mlp.experiment import Components
     from mlp.training.stopwatch import Breakdown
 
 PROGRAM = "-m mlp.profile"
@@ -37,22 +39,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     streams.prepare()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if {"-h", "--help"} & set(arguments):
-        parser = cli.parser(PROGRAM, EXAMPLES)
-        parser.description = DESCRIPTION
-        parser.print_help()
+        program = parser(PROGRAM, EXAMPLES)
+        program.description = DESCRIPTION
+        program.print_help()
         return
     blas.prepare()
-    from mlp import launch, settings
-    from mlp.experiment import Parts
+    from mlp.cli import messages
+    from mlp.config.compose import compose
+    from mlp.config.resolve import resolve
+    from mlp.experiment import Components
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")  # to stderr
     overrides = arguments
     try:
         overrides = _overrides(arguments)
-        parts = Parts.build(settings.resolve(launch.compose(overrides)))
+        parts = Components.build(resolve(compose(overrides)))
         print(report(parts, *measure(parts)))
-    except launch.EXPECTED as error:
-        launch.fail(error, overrides)
+    except messages.EXPECTED as error:
+        messages.fail(error, overrides)
 
 
 def _overrides(arguments: Sequence[str]) -> list[str]:
@@ -61,11 +65,11 @@ def _overrides(arguments: Sequence[str]) -> list[str]:
 
     from mlp.errors import UserError
 
-    _, given, switches = cli.parse(arguments, PROGRAM)
+    _, given, switches = parse(arguments, PROGRAM)
     beyond = [*switches, *(word for word in given if word.startswith("resume=") and word != "resume=null")]
     if beyond:
         raise UserError(f"{beyond[0]} is for train.py: mlp.profile measures one configuration from its start")
-    overrides = cli.to_hydra(arguments)
+    overrides = to_hydra(arguments)
     for override in OverridesParser.create().parse_overrides(overrides):
         if override.is_sweep_override():
             raise UserError(
@@ -74,7 +78,7 @@ def _overrides(arguments: Sequence[str]) -> list[str]:
     return overrides
 
 
-def measure(parts: Parts) -> tuple[Breakdown, int, int]:
+def measure(parts: Components) -> tuple[Breakdown, int, int]:
     """Train again and again until the time is up. Returns what was found, steps measured, and training samples."""
     from mlp.training import Run, random_streams
     from mlp.training.stopwatch import Stopwatch, TimeIsUp
@@ -95,7 +99,7 @@ def measure(parts: Parts) -> tuple[Breakdown, int, int]:
         return stopwatch.breakdown(), sum(map(len, stopwatch.steps.values())), len(train)
 
 
-def report(parts: Parts, found: Breakdown, num_steps: int, num_train: int) -> str:
+def report(parts: Components, found: Breakdown, num_steps: int, num_train: int) -> str:
     """The table, what follows from it, and where it was measured."""
     from mlp.environment import describe
 

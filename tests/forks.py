@@ -49,9 +49,9 @@ def end(code):
     sys.stderr.flush()
     os._exit(code)
 
-from mlp import launch
+from mlp.config.compose import compose
 from hydra.core.global_hydra import GlobalHydra
-launch.compose(["dataset=digits", "tracker=none"])  # parsers and plugins are slow the first time
+compose(["dataset=digits", "tracker=none"])  # parsers and plugins are slow the first time
 GlobalHydra.instance().clear()
 for finalizer in weakref.finalize._registry:
     finalizer.atexit = False  # what was made here, as W&B's temporary folder, is not the forks' to remove
@@ -82,8 +82,9 @@ for line in sys.stdin:
 """
 IMPORTS = (
     *("matplotlib.pyplot", "optuna", "plotly.graph_objects", "plotly.io", "rich.table", "sklearn.datasets", "wandb"),
-    *("mlp.launch", "mlp.report.run_plots", "mlp.report.studies.build", "mlp.search.page", "mlp.search.worker"),
-    *("mlp.search.run", "hydra_plugins.mlp_search.launcher", "hydra_plugins.mlp_search.sweeper"),
+    *("mlp.cli.inference", "mlp.cli.launch", "mlp.report.run_plots", "mlp.report.studies.build", "mlp.search.page"),
+    *("mlp.search.run", "mlp.search.worker"),
+    *("hydra_plugins.mlp_search.launcher", "hydra_plugins.mlp_search.sweeper"),
 )
 
 

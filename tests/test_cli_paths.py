@@ -15,7 +15,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from runs import Strike, run
 
-from mlp.cli import literal, to_hydra, unquoted
+from mlp.cli.overrides import literal, to_hydra
+from mlp.config.grammar import unquoted
 from mlp.errors import UserError
 from mlp.search import results
 from mlp.search.study import Search

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from mlp.conf_files import CONF
-from mlp.config import locate
+from mlp.config.build import locate
+from mlp.config.files import CONF
 from mlp.data import Dataset
 from mlp.nn import MLP, Activation, Initializer, Loss, Normalization, Optimizer, Schedule
 from mlp.nn.naming import options

@@ -15,9 +15,10 @@ import runs
 from conftest import ROOT, Command
 from sklearn.metrics import accuracy_score, classification_report, log_loss, precision_recall_fscore_support
 
+from mlp.cli.inference import main
 from mlp.data import NPZ, Digits
 from mlp.errors import UserError
-from mlp.inference import evaluate_model, load_model, main
+from mlp.inference import evaluate_model, load_model
 from mlp.nn import NeuralNetwork
 
 KEYS = {"logits", "loss", "accuracy", "f1", "precision", "recall"}

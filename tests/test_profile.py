@@ -11,7 +11,7 @@ from conftest import ROOT, Command
 from forks import python
 
 from mlp import profile
-from mlp.conf_files import options
+from mlp.config.files import options
 from mlp.data import Digits
 from mlp.nn import MLP, Adam, Constant
 from mlp.training import Run, Trainer, random_streams, stopwatch

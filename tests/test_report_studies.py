@@ -17,7 +17,7 @@ from made_runs import make_run
 from matplotlib.figure import Figure
 from runs import run
 
-from mlp.conf_files import options
+from mlp.config.files import options
 from mlp.errors import UserError
 from mlp.report import style
 from mlp.report.studies import STUDIES, build

@@ -24,8 +24,8 @@ from omegaconf import DictConfig
 from optuna.trial import TrialState
 
 from hydra_plugins.mlp_search.launcher import LocalLauncher
-from mlp.conf_files import CONF
-from mlp.launch import explain
+from mlp.cli.messages import explain
+from mlp.config.files import CONF
 from mlp.search.study import Search
 
 GRID = ("-m", "-d", "digits", "-e", "3", "-sz", "16", "tracker=none", "search.name=grid", "search.workers=2")

@@ -13,7 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import Container, OmegaConf
 
-from mlp.conf_files import CONF, groups, options
+from mlp.config.files import CONF, groups, options
 from mlp.search.loader import Loader
 
 OPTIONS = [

@@ -9,7 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from mlp.conf_files import CONF, options
+from mlp.config.files import CONF, options
 from mlp.errors import UserError
 from mlp.nn import Optimizer
 from mlp.nn.naming import by_name

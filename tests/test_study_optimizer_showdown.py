@@ -9,12 +9,12 @@ import pytest
 from made_runs import make_run
 from runs import run
 
+from mlp.config.compose import compose
+from mlp.config.resolve import resolve
 from mlp.errors import UserError
-from mlp.experiment import Parts
-from mlp.launch import compose
+from mlp.experiment import Components
 from mlp.report.studies.optimizer_showdown import OPTIMIZERS, OptimizerShowdown
 from mlp.report.studies.study import Analysis, Picture, Spread, Table
-from mlp.settings import resolve
 
 STUDY = OptimizerShowdown()
 Losses = Mapping[tuple[str, float, int], Sequence[float]]  # by optimizer, learning rate and seed
@@ -47,7 +47,7 @@ def picture(found: Analysis, name: str) -> Picture:
 
 def test_initial_weights_depend_on_the_seed_and_not_on_the_optimizer() -> None:
     def theta(optimizer: str, seed: int) -> np.ndarray:
-        return Parts.build(resolve(compose([f"optimizer={optimizer}", f"seed={seed}"]))).network.theta
+        return Components.build(resolve(compose([f"optimizer={optimizer}", f"seed={seed}"]))).network.theta
 
     reference = theta("sgd", 0)
     for optimizer in OPTIMIZERS:

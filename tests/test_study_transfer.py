@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from made_runs import make_run
 
-from mlp.conf_files import CONF
+from mlp.config.compose import compose
+from mlp.config.files import CONF
+from mlp.config.resolve import resolve
 from mlp.errors import UserError
-from mlp.launch import compose
 from mlp.report.studies import transfer
 from mlp.report.studies.study import Analysis, Picture, Table
 from mlp.report.studies.transfer import NAMES, Transfer
-from mlp.settings import resolve
 
 STUDY = Transfer()
 SEARCH, SHOWDOWN, RECIPE = NAMES

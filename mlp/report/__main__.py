@@ -20,8 +20,8 @@ def draw_augmented(args: argparse.Namespace) -> list[Path]:
 
     from omegaconf import OmegaConf
 
-    from mlp.conf_files import CONF
-    from mlp.config import build, canonical
+    from mlp.config.build import build
+    from mlp.config.files import CONF, canonical
     from mlp.data import Augmentation, Dataset
     from mlp.report import augmented
 
@@ -48,8 +48,7 @@ def publish_studies(args: argparse.Namespace) -> list[Path]:
 
 def dataset_name(given: str) -> str:
     """The option of conf/dataset that is meant. Raises UserError."""
-    from mlp.conf_files import options
-    from mlp.config import canonical
+    from mlp.config.files import canonical, options
 
     name = canonical("dataset", given)
     if name not in options("dataset"):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from omegaconf import OmegaConf
 
-from mlp.conf_files import CONF, options
+from mlp.config.files import CONF, options
 from mlp.errors import UserError
 from mlp.nn.types import Array
 from mlp.report.run_plots import read_facts, read_metrics, read_predictions

@@ -11,9 +11,10 @@ import optuna
 from hydra.types import HydraContext
 from omegaconf import DictConfig
 
-from mlp import settings
+from mlp.config.resolve import resolve
 from mlp.data.batches import Batches
-from mlp.experiment import Parts
+from mlp.experiment import Components
+from mlp.experiment.directory import shown
 from mlp.search.change import Judge, check_same
 from mlp.search.definition import Definition
 from mlp.search.progress import clock
@@ -53,7 +54,7 @@ def estimate(context: HydraContext, config: DictConfig, definition: Definition, 
         f"Search {definition.name}: {planned} trial{'s' * (planned != 1)} by {definition.sampler}"
         + (f", each on {definition.seeds} seeds" if definition.seeds > 1 else "")
         + (f"; pruner {definition.pruner}" if definition.pruner != "none" else ""),
-        f"Directory: {settings.shown(directory)}",
+        f"Directory: {shown(directory)}",
         f"Objectives: {', '.join(f'{direction} {name}' for direction, name in aims)}",
         "Space:" if len(definition.space) else "Space: a single point",
         *(f"  {key}: {line}" for key, line in definition.space.describe().items()),
@@ -77,7 +78,7 @@ def _seconds_per_run(context: HydraContext, config: DictConfig, definition: Defi
     times = []
     for _ in range(POINTS):
         overrides = definition.space.suggest(study.ask())
-        parts = Parts.build(settings.resolve(compose(context, config, [*definition.fixed, *overrides])))
+        parts = Components.build(resolve(compose(context, config, [*definition.fixed, *overrides])))
         random = random_streams(parts.seed)
         train, _ = parts.dataset.split(random["split"])
         network, optimizer = parts.network, parts.optimizer

@@ -21,8 +21,8 @@ from omegaconf.errors import OmegaConfBaseException
 from optuna.trial import FrozenTrial, TrialState
 from yaml import YAMLError
 
-from mlp.best_model import CONFIG, MODEL
 from mlp.errors import UserError
+from mlp.experiment.best_model import CONFIG, MODEL
 from mlp.files import atomic_write
 from mlp.search.change import LOST, REASON
 from mlp.search.definition import minimised

@@ -20,11 +20,12 @@ from hydra.errors import HydraException
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from mlp import settings
-from mlp.cli import not_of_all, quoted
+from mlp.config.grammar import quoted
+from mlp.config.resolve import resolve
 from mlp.environment import without_password
-from mlp.errors import UserError
-from mlp.experiment import Parts
+from mlp.errors import UserError, not_of_all
+from mlp.experiment import Components
+from mlp.experiment.directory import shown
 from mlp.files import atomic_write
 from mlp.search import results
 from mlp.search.definition import Definition
@@ -59,7 +60,7 @@ def run(context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> 
     with atomic_write(directory / "multirun.yaml", "w") as file:
         file.write(without_password(OmegaConf.to_yaml(config)))
     left = counts(search.study.get_trials(deepcopy=False))
-    where = f"Search {search.name} in {settings.shown(directory)}"
+    where = f"Search {search.name} in {shown(directory)}"
     try:
         if left["waiting"] or left["running"]:
             print(f"{where}: {_plan(definition, left)}", flush=True)
@@ -119,7 +120,7 @@ def _check_settings(config: DictConfig, definition: Definition, directory: Path)
             raise UserError(
                 f"{key}: each trial would replace the model of the one before it, and the last would stay, not the "
                 f"best. Leave it out, and copy the best one at the end: python -m mlp.search best "
-                f"{shlex.quote(str(settings.shown(directory)))} --install --to FOLDER"
+                f"{shlex.quote(str(shown(directory)))} --install --to FOLDER"
             )
     subdir = OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"]  # type: ignore[index, call-overload]
     if subdir != "${hydra.job.num}":
@@ -152,7 +153,7 @@ def check_values(context: HydraContext, config: DictConfig, definition: Definiti
         if composed.resume is not None:
             raise UserError("resume continues a single run; leave out -m / --multirun")
         try:
-            _check_objectives(definition, Parts.build(settings.resolve(composed)))
+            _check_objectives(definition, Components.build(resolve(composed)))
         except UserError as error:
             raise UserError(f"{error} (at a point of the search: {' '.join(overrides) or 'the only one'})") from error
 
@@ -170,7 +171,7 @@ def _composed(
         raise UserError(not_of_all(key[1], chosen)) from error
 
 
-def _check_objectives(definition: Definition, parts: Parts) -> None:
+def _check_objectives(definition: Definition, parts: Components) -> None:
     validated = [name for name in definition.objectives if name.startswith("val_")]
     if validated and getattr(parts.dataset, "validation_fraction", None) == 0:
         raise UserError(

@@ -21,12 +21,14 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from optuna.trial import TrialState
 
 from mlp import experiment
+from mlp.config.resolve import resolve_trial
 from mlp.errors import CallbackFailed, Diverged, UserError
+from mlp.experiment.directory import discarded_if_refused
+from mlp.report import draw_run
 from mlp.search.change import REASON
 from mlp.search.definition import Definition
 from mlp.search.journal import open_storage
 from mlp.search.study import Search
-from mlp.settings import discarded_if_refused, resolve_trial
 from mlp.training import Callback, Run
 
 log = logging.getLogger(__name__)
@@ -166,7 +168,7 @@ class Worker:
         def run(cfg: DictConfig) -> Run:
             with discarded_if_refused(directory, f"{config.hydra.job.name}.log", named=False):
                 resolved = resolve_trial(cfg, Path(self.directory).name)
-                plots = [experiment.PlotCallback()] if experiment.wants_plots(resolved, otherwise=False) else []
+                plots = experiment.plot_callbacks(resolved, draw_run, default=False)
                 return experiment.run(resolved, directory, [report, *plots], given)
 
         result = run_job(

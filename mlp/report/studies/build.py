@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlp.conf_files import CONF
+from mlp.config.files import CONF
 from mlp.errors import UserError, unknown
 from mlp.files import atomic_write
 from mlp.report import style

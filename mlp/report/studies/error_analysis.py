@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from mlp.conf_files import CONF, options
+from mlp.config.files import CONF, options
 from mlp.data import Dataset
 from mlp.data.pictures import as_pictures, is_picture
 from mlp.errors import UserError

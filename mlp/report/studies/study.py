@@ -15,8 +15,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
-from mlp.conf_files import CONF
-from mlp.config import build
+from mlp.config.build import build
+from mlp.config.files import CONF
 from mlp.data import Dataset
 from mlp.errors import UserError
 from mlp.nn.types import Array

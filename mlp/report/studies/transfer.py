@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from mlp.conf_files import CONF
+from mlp.config.files import CONF
 from mlp.errors import UserError
 from mlp.nn.metrics import per_class
 from mlp.nn.types import Array

@@ -14,14 +14,14 @@ from mlp.model_file import DIGEST
 from mlp.training import Run
 
 if TYPE_CHECKING:
-    from mlp.experiment import Parts
+    from mlp.experiment import Components
 
 log = logging.getLogger(__name__)
 
 MODEL, CONFIG = model_file.MODEL, model_file.CONFIG
 
 
-def model_config(state: Run, parts: Parts, digest: str) -> dict[str, Any]:
+def model_config(state: Run, parts: Components, digest: str) -> dict[str, Any]:
     """The content of best_config.json: the configuration in the names of the flags, scores, the weights' `digest`."""
     config, network = state.config, parts.network
     activations = [layer.activation.name for layer in network.layers if layer.activation] or [parts.activation.name]
@@ -65,7 +65,7 @@ def model_config(state: Run, parts: Parts, digest: str) -> dict[str, Any]:
     }
 
 
-def save_model(state: Run, parts: Parts) -> None:
+def save_model(state: Run, parts: Components) -> None:
     """Write best_model.npy and best_config.json for the best weights so far."""
     best = parts.network.state if state.best_state is None else state.best_state
     with parts.network.having(best):
