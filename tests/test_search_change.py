@@ -105,6 +105,31 @@ def test_a_trial_that_only_lacked_its_objective_counts_once_the_objective_is_one
     assert carried.user_attrs == {"point": 0, "objectives": ["test_accuracy"]}
 
 
+@pytest.mark.parametrize(
+    ("state", "changed", "why"),
+    [
+        (TrialState.COMPLETE, {"seeds": 2}, "set aside: it was run with one seed, the search has 2 seeds"),
+        (
+            TrialState.PRUNED,
+            {"objectives": ["test_accuracy"]},
+            "set aside: it was pruned by another objective than test_accuracy",
+        ),
+        (TrialState.COMPLETE, {"objectives": ["test_accuracy"]}, ""),
+        (TrialState.PRUNED, {}, ""),
+    ],
+)
+def test_why_a_trial_counts_no_longer(cwd: Path, state: TrialState, changed: dict[str, Any], why: str) -> None:
+    before = json.loads((cwd / DIRECTORY / "search.json").read_text())
+    described = {**before, **changed}
+    now = SimpleNamespace(
+        objectives=tuple(described["objectives"]), seeds=described["seeds"], retry_failed=False, space=Space([])
+    )
+    now.described = lambda: described
+    trial = create_trial(state=state, value=0.5, user_attrs={"point": 0})
+    trial.number = 0
+    assert Judge(cwd / DIRECTORY, before, now).reason(trial) == why  # type: ignore[arg-type]
+
+
 # Other fixed values
 
 
