@@ -351,3 +351,21 @@ def test_both_programs_take_the_same_flags() -> None:
     train, infer = (set(parser(prog)._option_string_actions) for prog in ("train.py", "inference.py"))
     assert infer - train == {"--plots", "--robustness"}
     assert not train - infer
+
+
+def test_an_override_that_replaces_a_flag_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert settings("-o adam optimizer=sgd -e 3 training.epochs=3")["optimizer"] == "sgd"
+    assert capsys.readouterr().err == "Note: optimizer=sgd replaces optimizer=adam, which a flag gives.\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "ignored"),
+    [
+        ("-a leaky_relu tanh activation.negative_slope=0.3", "activation.negative_slope"),
+        ("activation=elu model.activations=[relu,tanh]", "activation"),
+        ("-a elu model.activations=[relu,tanh]", "activation"),
+    ],
+)
+def test_an_activation_beside_those_of_each_layer_is_refused(line: str, ignored: str) -> None:
+    assert f"so {ignored} would be ignored" in refusal(line)
+    translated("-a elu model.activations=null")

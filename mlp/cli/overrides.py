@@ -6,7 +6,7 @@ import importlib.util
 import itertools
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mlp.cli.flags import COMMANDS, GROUP_FLAGS, VALUE_FLAGS, parse
@@ -54,22 +54,38 @@ def to_hydra(arguments: Sequence[str]) -> list[str]:
     given = [_checked(literal(word, multirun), folders) for word in given]
     # Of a key that is given twice, the last value counts.
     values = {key.lstrip("+"): value for key, _, value in (word.partition("=") for word in given)}
+    for word in overrides:
+        key, _, value = word.partition("=")
+        if values.setdefault(key, value) != value:
+            print(f"Note: {key}={values[key]} replaces {word}, which a flag gives.", file=sys.stderr)
+    single = [key for key in values if key.partition(".")[0] == "activation"]
+    if single and values.get("model.activations", "null") != "null":
+        raise UserError(
+            f"model.activations names the activation of each layer, so {single[0]} would be ignored: give one of them"
+        )
+    return [*switches, *overrides, *_resumed(given, values)]
+
+
+def _resumed(given: list[str], values: Mapping[str, str]) -> list[str]:
+    """The overrides `given`, with the directory of the run that is resumed. Raises UserError where there is none."""
+    from mlp.errors import UserError
+
     resume, run_dir = values.get("resume", "null"), values.get("hydra.run.dir")
-    if resume != "null":
-        directory = Path(unquoted(resume))
-        if not unquoted(resume):
-            raise UserError("resume= needs a run directory: resume=outputs/...")
-        if not (directory / "config.yaml").is_file():
-            raise UserError(f"resume={directory}: no run to continue, {directory / 'config.yaml'} does not exist")
-        if run_dir is not None and Path(unquoted(run_dir)).resolve() != directory.resolve():
-            raise UserError(
-                f"hydra.run.dir={unquoted(run_dir)} cannot be combined with resume={directory}: "
-                f"a run goes on in its own directory"
-            )
-        given.append(f"hydra.run.dir={quoted(str(directory.resolve()))}")
-        # The run has its own dataset, which need not have the keys of the default one that Hydra composes.
-        given = [f"++{word}" if word.startswith(("dataset.path=", "dataset.data_dir=")) else word for word in given]
-    return [*switches, *overrides, *given]
+    if resume == "null":
+        return given
+    directory = Path(unquoted(resume))
+    if not unquoted(resume):
+        raise UserError("resume= needs a run directory: resume=outputs/...")
+    if not (directory / "config.yaml").is_file():
+        raise UserError(f"resume={directory}: no run to continue, {directory / 'config.yaml'} does not exist")
+    if run_dir is not None and Path(unquoted(run_dir)).resolve() != directory.resolve():
+        raise UserError(
+            f"hydra.run.dir={unquoted(run_dir)} cannot be combined with resume={directory}: "
+            f"a run goes on in its own directory"
+        )
+    # The run has its own dataset, which need not have the keys of the default one that Hydra composes.
+    given = [f"++{word}" if word.startswith(("dataset.path=", "dataset.data_dir=")) else word for word in given]
+    return [*given, f"hydra.run.dir={quoted(str(directory.resolve()))}"]
 
 
 def _canonical_list(group: str, value: str, folders: Sequence[Path]) -> str:
