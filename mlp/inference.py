@@ -18,9 +18,9 @@ from mlp.config import build, canonical
 from mlp.data import Dataset, divisor_of
 from mlp.data.pictures import PICTURE_SHAPES, is_picture
 from mlp.errors import UserError
-from mlp.nn import NeuralNetwork
+from mlp.graded import NeuralNetwork
 from mlp.nn.metrics import confusion_matrix, per_class, scores
-from mlp.nn.naming import squash
+from mlp.nn.naming import normalize_name
 from mlp.training.evaluate import Evaluation
 from mlp.training.predictions import predictions
 
@@ -93,7 +93,7 @@ def saved_predictions(model_path: Path, dataset: Dataset) -> dict[str, np.ndarra
     network = _network(model_path, weights, config, dataset)
     _say(notes)
     samples = dataset.test()
-    result = evaluate_model(network, samples.inputs(dtype=network.dtype), samples.labels)
+    result = evaluate_model(network, samples.inputs(dtype=np.float64), samples.labels)
     evaluation = Evaluation(result["loss"], samples.labels, result["logits"])
     return predictions(evaluation, samples, dataset.class_names, dataset.image_shape)
 
@@ -138,7 +138,7 @@ def _main(arguments: list[str]) -> dict[str, Any]:
     network = _network(model_path, weights, config, dataset)
     _say([*notes, *_scaling(config, dataset)])
     samples = dataset.test()
-    result = evaluate_model(network, samples.inputs(dtype=network.dtype), samples.labels)
+    result = evaluate_model(network, samples.inputs(dtype=np.float64), samples.labels)
     evaluation = Evaluation(result["loss"], samples.labels, result["logits"])
     print(f"{model_path} on the test set of {dataset.name}: network {'-'.join(map(str, network.sizes))}")
     print(_report(evaluation, dataset.class_names))
@@ -148,9 +148,9 @@ def _main(arguments: list[str]) -> dict[str, Any]:
             raise UserError(
                 f"--robustness needs images: samples {PICTURE_SHAPES}. Those of {dataset.name} are {shape}"
             )
-        from mlp import robustness
+        from mlp.tools import robustness
 
-        inputs = samples.inputs(dtype=network.dtype)
+        inputs = samples.inputs(dtype=np.float64)
         table = robustness.table(network.forward, inputs, samples.labels, dataset.image_shape)
         print(f"\n{'test images':40} accuracy")
         for name, accuracy in table:
@@ -221,7 +221,7 @@ def _saved_config(
                 f"{path} {', '.join(doubts)}. Taking its {', '.join(believed)} all the same, unless {flags} is given."
             )
         trained_on = str(config.get("dataset", given.get("dataset")))
-        if "dataset" in given and squash(trained_on) != squash(str(given["dataset"])):
+        if "dataset" in given and normalize_name(trained_on) != normalize_name(str(given["dataset"])):
             notes.append(
                 f"{path}: the model was trained on {_shown(trained_on)}. This measures it on {given['dataset']}."
             )

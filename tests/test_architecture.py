@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "mlp.tracking": ("mlp.nn", "mlp.files", "mlp.errors"),
     "mlp.training": ("mlp.nn", "mlp.data", "mlp.files", "mlp.errors"),
     # It measures what an experiment builds, and leaves nothing behind.
-    "mlp.profile": (
+    "mlp.tools": (
         "mlp.cli",
         "mlp.blas",
         "mlp.launch",
@@ -30,9 +30,12 @@ MAY_IMPORT = {
         "mlp.experiment",
         "mlp.environment",
         "mlp.training",
+        "mlp.nn",
+        "mlp.data",
         "mlp.errors",
         "mlp.streams",
     ),
+    "mlp.graded": ("mlp.nn",),
     # It runs experiments, many of them.
     "mlp.search": (
         "mlp.cli",

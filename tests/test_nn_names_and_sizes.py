@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mlp.nn import Activation, Initializer, Loss, Optimizer, Schedule, expand_hidden_sizes
-from mlp.nn.naming import by_name, options, squash, unknown
+from mlp.nn.naming import by_name, normalize_name, options, unknown
 
 BASES = [Activation, Initializer, Loss, Optimizer, Schedule]
 CLASSES = [(base, cls) for base in BASES for cls in options(base)]
@@ -29,7 +29,7 @@ def test_a_class_is_found_by_its_name_and_aliases_in_any_spelling(base: Any, cls
 
 @pytest.mark.parametrize("base", BASES, ids=lambda base: base.__name__)
 def test_names_and_aliases_are_unique_and_no_option_is_abstract(base: Any) -> None:
-    names = [squash(name) for cls in options(base) for name in (cls.name, *cls.aliases)]
+    names = [normalize_name(name) for cls in options(base) for name in (cls.name, *cls.aliases)]
     assert len(set(names)) == len(names)
     assert not any(map(inspect.isabstract, options(base)))
 

@@ -110,7 +110,7 @@ class Trainer:
                 with run.timed("training"):
                     run.metrics = {"epoch": run.epoch + 1, **self._train_epoch(run, batches)}
                 trained = time.perf_counter()
-                with run.timed("validation"), network.having(run.average.state if run.average else network.state):
+                with run.timed("validation"), network.swap_state(run.average.state if run.average else network.state):
                     if len(validation):
                         measured = evaluate(network, validation).scores("val_")
                         run.metrics |= {name: measured[name] for name in ("val_loss", "val_accuracy", "val_f1")}
@@ -129,13 +129,12 @@ class Trainer:
         counts = np.zeros((network.sizes[-1],) * 2, np.int64)
         total_loss, seen = 0.0, 0
         for X, targets, labels in batches.epoch():
-            loss = network.loss_and_gradients(X, targets)
+            loss, logits = network.loss_and_gradients(X, targets)
             if not math.isfinite(loss):
                 raise Diverged(
                     f"the training loss became {loss} in epoch {run.epoch + 1}, step {run.step + 1} (learning rate "
                     f"{optimizer.learning_rate:g}). A smaller optimizer.learning_rate usually helps."
                 )
-            logits = network.buffers(len(X)).A[-1]
             counts += confusion_matrix(labels, logits.argmax(axis=1), len(counts))
             if self.clip_norm is not None:
                 clip(network.grad, self.clip_norm)
