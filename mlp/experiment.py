@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import shlex
 import signal
@@ -23,12 +24,19 @@ from mlp.best_model import copy_model, make_room, save_model
 from mlp.config import build, check_type
 from mlp.data import Augmentation, Dataset, Samples
 from mlp.data.pictures import PICTURE_SHAPES, is_picture
-from mlp.errors import CallbackFailed, Diverged, UserError
+from mlp.errors import CallbackFailed, Diverged, UserError, unknown
 from mlp.files import write_json
 from mlp.nn import MLP, Activation, Initializer, Loss, Normalization, Optimizer, Schedule
 from mlp.settings import claim, discard_if_empty, save_config, settle, shown
 from mlp.training import Callback, Run, Trainer, evaluate, random_streams
-from mlp.training.callbacks import EarlyStopping, GradientNorms, MetricsFile, OnBestEpoch, Progress
+from mlp.training.callbacks import (
+    CallbackOptions,
+    EarlyStopping,
+    GradientNorms,
+    MetricsFile,
+    OnBestEpoch,
+    Progress,
+)
 from mlp.training.checkpoint import Checkpoint, resume
 from mlp.training.guards import Named, Tracker
 from mlp.training.predictions import predictions, save_predictions
@@ -89,6 +97,7 @@ class Parts:
     optimizer: Optimizer
     schedule: Schedule
     trainer: Trainer
+    callback_options: CallbackOptions
     tracker: Callback
     seed: int
 
@@ -120,8 +129,10 @@ class Parts:
             **{group: objects[group] for group in ("activation", "init", "loss", "normalization")},
             rng=random_streams(config["seed"])["init"],
         )
-        trainer = build(config["training"], "training", Trainer)
-        trainer.check_monitor(objects["dataset"].validation_fraction > 0, config["resume"] is not None)
+        trainer, options = build_training(config["training"])
+        trainer.check_monitor(
+            objects["dataset"].validation_fraction > 0, config["resume"] is not None, options.patience
+        )
         if trainer.batch_size < (least := objects["normalization"].least_batch):
             raise UserError(
                 f"training.batch_size must be >= {least} with normalization={objects['normalization'].name}. "
@@ -133,11 +144,25 @@ class Parts:
                 f"augment changes images: samples {PICTURE_SHAPES}. Those of {objects['dataset'].name} are "
                 f"{shape or (objects['dataset'].num_features,)}: choose augment=none or augment=mixup"
             )
-        callbacks = {f"training.callbacks.{name}": callback for name, callback in trainer.callbacks.items()}
+        callbacks = {f"training.callbacks.{name}": callback for name, callback in options.callbacks.items()}
         for path, callback in {"tracker": objects["tracker"], **callbacks}.items():
             if not hasattr(callback, "on_run_end"):
                 raise UserError(f"{path} must be a Callback. Got {type(callback).__name__}")
-        return cls(network=network, trainer=trainer, seed=config["seed"], **objects)
+        return cls(network=network, trainer=trainer, callback_options=options, seed=config["seed"], **objects)
+
+
+def build_training(node: Mapping[str, Any]) -> tuple[Trainer, CallbackOptions]:
+    """What `training` says to the trainer, and what it says of the callbacks around it."""
+    trainer, around = (list(inspect.signature(kind).parameters) for kind in (Trainer, CallbackOptions))
+    for key in node:
+        if key not in ("_target_", *trainer, *around):
+            raise UserError(unknown("key", f"training.{key}", [f"training.{name}" for name in (*trainer, *around)]))
+    of_callbacks = {key: value for key, value in node.items() if key in around}
+    target = f"{CallbackOptions.__module__}.{CallbackOptions.__name__}"
+    return (
+        build({key: value for key, value in node.items() if key not in around}, "training", Trainer),
+        build({"_target_": target, **of_callbacks}, "training", CallbackOptions),
+    )
 
 
 def _run(directory: Path, config: dict[str, Any], parts: Parts, further: Sequence[Callback]) -> float | None:
@@ -147,7 +172,8 @@ def _run(directory: Path, config: dict[str, Any], parts: Parts, further: Sequenc
     with state.timed("data"):
         train, validation = parts.dataset.split(random["split"])
         state.data_sha256 = parts.dataset.sha256
-    trainer.check_monitor(len(validation) > 0, config["resume"] is not None)  # a share may be too small for a sample
+    # A share may be too small for a sample.
+    trainer.check_monitor(len(validation) > 0, config["resume"] is not None, parts.callback_options.patience)
     single = HydraConfig.get().mode == RunMode.RUN
     plots = single if config["plots"] is None else config["plots"]
     state.callbacks = [*further, *callbacks(parts, plots, single)]
@@ -208,20 +234,20 @@ def _explain(failure: BaseException, state: Run) -> NoReturn:
 
 def callbacks(parts: Parts, plots: bool = False, bar: bool = True) -> list[Callback]:
     """The run's callbacks in their order: measure, decide, keep, draw, then tell."""
-    trainer = parts.trainer
+    options = parts.callback_options
     chosen: list[Callback] = [
         Named(callback, f"training.callbacks.{name} ({type(callback).__name__})")
-        for name, callback in trainer.callbacks.items()
+        for name, callback in options.callbacks.items()
     ]
-    if trainer.gradient_norm_every:
-        chosen.append(GradientNorms(trainer.gradient_norm_every))
-    if trainer.patience is not None:
-        chosen.append(EarlyStopping(trainer.patience))
+    if options.gradient_norm_every:
+        chosen.append(GradientNorms(options.gradient_norm_every))
+    if options.patience is not None:
+        chosen.append(EarlyStopping(options.patience))
     return [
         *chosen,
         MetricsFile(),
         OnBestEpoch(lambda run: save_model(run, parts)),
-        Checkpoint(trainer.checkpoint_every),
+        Checkpoint(options.checkpoint_every),
         *([PlotCallback()] if plots else []),
         Tracker(parts.tracker, f"The tracker {type(parts.tracker).__name__}"),
         Progress(bar),
