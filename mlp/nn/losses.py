@@ -53,7 +53,7 @@ class CrossEntropy(Loss):
     """
 
     name = "cross_entropy"
-    aliases = ("nll", "categorical_cross_entropy")
+    aliases = ("nll", "ce", "cce", "categorical_cross_entropy", "softmax_cross_entropy")
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class MeanSquaredError(Loss):
     """
 
     name = "mean_squared_error"
-    aliases = ("mse",)
+    aliases = ("mse", "mean_squared", "squared_error")
 
     def value_and_gradient(self, logits: Array, targets: Array) -> tuple[float, Array]:
         G, P, total = self._buffers(logits)
