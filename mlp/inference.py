@@ -15,8 +15,9 @@ from mlp.config.build import check_arguments, check_type
 from mlp.config.files import canonical
 from mlp.data import Dataset, divisor_of
 from mlp.errors import UserError
-from mlp.nn import Activation, NeuralNetwork
-from mlp.nn.naming import by_name, squash
+from mlp.graded import NeuralNetwork
+from mlp.nn import Activation
+from mlp.nn.naming import by_name, normalize_name
 from mlp.training.evaluate import Evaluation
 from mlp.training.predictions import predictions
 
@@ -87,7 +88,7 @@ def saved_predictions(model_path: Path, dataset: Dataset) -> dict[str, np.ndarra
     network = network_for(model_path, weights, config, dataset)
     say(notes)
     samples = dataset.test()
-    result = evaluate_model(network, samples.inputs(dtype=network.dtype), samples.labels)
+    result = evaluate_model(network, samples.inputs(dtype=np.float64), samples.labels)
     evaluation = Evaluation(result["loss"], samples.labels, result["logits"])
     return predictions(evaluation, samples, dataset.class_names, dataset.image_shape)
 
@@ -131,7 +132,7 @@ def saved_config(
                 f"{flags} is given."
             )
         trained_on = str(config.get("dataset", given.get("dataset")))
-        if "dataset" in given and squash(trained_on) != squash(str(given["dataset"])):
+        if "dataset" in given and normalize_name(trained_on) != normalize_name(str(given["dataset"])):
             notes.append(
                 f"{path}: the model was trained on {_shown(trained_on)}. This measures it on {given['dataset']}."
             )

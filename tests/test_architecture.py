@@ -25,8 +25,8 @@ MAY_IMPORT = {
     "mlp.training": ("mlp.nn", "mlp.data"),
     "mlp.config": ("mlp.nn.naming",),  # it knows classes by their names only
     "mlp.experiment": ("mlp.nn", "mlp.data", "mlp.model_file", "mlp.training", "mlp.config"),
-    "mlp.robustness": ("mlp.nn", "mlp.data"),
-    "mlp.inference": ("mlp.nn", "mlp.data", "mlp.model_file", "mlp.training", "mlp.config"),
+    "mlp.graded": ("mlp.nn",),
+    "mlp.inference": ("mlp.graded", "mlp.nn", "mlp.data", "mlp.model_file", "mlp.training", "mlp.config"),
     # It runs experiments, many of them.
     "mlp.search": ("mlp.nn", "mlp.data", "mlp.training", "mlp.config", "mlp.experiment", "mlp.report"),
     # Reports read run directories: files, never the objects of a run. A saved model is a file too.
@@ -35,14 +35,15 @@ MAY_IMPORT = {
         "mlp.tracking.session",  # to publish the studies
     ),
     # It measures what an experiment builds, and leaves nothing behind.
-    "mlp.profile": ("mlp.cli", "mlp.config", "mlp.experiment", "mlp.training"),
+    "mlp.tools": ("mlp.cli", "mlp.nn", "mlp.data", "mlp.config", "mlp.experiment", "mlp.training"),
+    "mlp.profile": ("mlp.tools",),
     # The programs: nothing below knows them.
     "mlp.cli": (
-        "mlp.nn", "mlp.data", "mlp.model_file", "mlp.training", "mlp.config", "mlp.experiment", "mlp.robustness",
+        "mlp.nn", "mlp.data", "mlp.model_file", "mlp.training", "mlp.config", "mlp.experiment", "mlp.tools",
         "mlp.inference", "mlp.search.loader", "mlp.report",
     ),
     "hydra_plugins.mlp_search": ("mlp.experiment", "mlp.search"),
-    "mlp.__init__": ("mlp.nn",),
+    "mlp.__init__": ("mlp.graded",),
     "train": ("mlp.cli",),
     "inference": ("mlp.cli", "mlp.inference"),
 }  # fmt: skip

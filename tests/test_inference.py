@@ -18,8 +18,8 @@ from sklearn.metrics import accuracy_score, classification_report, log_loss, pre
 from mlp.cli.inference import main
 from mlp.data import NPZ, Digits
 from mlp.errors import UserError
+from mlp.graded import NeuralNetwork
 from mlp.inference import evaluate_model, load_model
-from mlp.nn import NeuralNetwork
 
 KEYS = {"logits", "loss", "accuracy", "f1", "precision", "recall"}
 

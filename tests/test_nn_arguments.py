@@ -30,6 +30,7 @@ from mlp.nn import (
 )
 from mlp.nn.naming import options
 from mlp.training import Trainer
+from mlp.training.callbacks import CallbackOptions
 
 NAN, INF = float("nan"), float("inf")
 
@@ -74,9 +75,9 @@ def network(**kwargs: Any) -> MLP:
         (Trainer, "epochs", 0, "epochs must be an integer >= 1. Got 0"),
         (Trainer, "batch_size", True, "batch_size must be an integer >= 1. Got True"),
         (Trainer, "monitor", "f1", "monitor must be one of val_f1, val_accuracy, val_loss, train_f1"),
-        (Trainer, "patience", 0, "patience must be an integer >= 1. Got 0"),
-        (Trainer, "checkpoint_every", 0.5, "checkpoint_every must be an integer >= 1. Got 0.5"),
-        (Trainer, "gradient_norm_every", -1, "gradient_norm_every must be an integer >= 0. Got -1"),
+        (CallbackOptions, "patience", 0, "patience must be an integer >= 1. Got 0"),
+        (CallbackOptions, "checkpoint_every", 0.5, "checkpoint_every must be an integer >= 1. Got 0.5"),
+        (CallbackOptions, "gradient_norm_every", -1, "gradient_norm_every must be an integer >= 0. Got -1"),
         (Digits, "validation_fraction", 1.0, "validation_fraction must be in [0, 1). Got 1.0"),
         (Digits, "validation_fraction", -0.1, "validation_fraction must be in [0, 1). Got -0.1"),
         (Digits, "validation_fraction", NAN, "validation_fraction must be in [0, 1). Got nan"),

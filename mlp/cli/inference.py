@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 from omegaconf import OmegaConf
 
 from mlp import model_file, streams
@@ -60,14 +61,14 @@ def _main(arguments: list[str]) -> dict[str, Any]:
         )
     say([*notes, *_scaling(config, dataset)])
     samples = dataset.test()
-    result = evaluate_model(network, samples.inputs(dtype=network.dtype), samples.labels)
+    result = evaluate_model(network, samples.inputs(dtype=np.float64), samples.labels)
     evaluation = Evaluation(result["loss"], samples.labels, result["logits"])
     print(f"{model_path} on the test set of {dataset.name}: network {'-'.join(map(str, network.sizes))}")
     print(_report(evaluation, dataset.class_names))
     if flags.robustness:
-        from mlp import robustness
+        from mlp.tools import robustness
 
-        inputs = samples.inputs(dtype=network.dtype)
+        inputs = samples.inputs(dtype=np.float64)
         table = robustness.table(network.forward, inputs, samples.labels, dataset.image_shape)
         print(f"\n{'test images':40} accuracy")
         for name, accuracy in table:

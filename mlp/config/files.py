@@ -28,16 +28,16 @@ def canonical(group: str, name: str, folders: Sequence[Path] = ()) -> str:
     Raises UserError naming the nearest match and what is allowed.
     """
     from mlp.errors import UserError, unknown
-    from mlp.nn.naming import squash
+    from mlp.nn.naming import normalize_name
 
     known = options(group, folders)
     if name in known:
         return name
     for option in known:
-        if squash(option) == squash(name):
+        if normalize_name(option) == normalize_name(name):
             return option
     for option in options(group):
-        if squash(name) in map(squash, _aliases(group, option)):
+        if normalize_name(name) in map(normalize_name, _aliases(group, option)):
             return option
     raise UserError(unknown(group, name, known))
 

@@ -85,7 +85,8 @@ def _run(
     with state.timed("data"):
         train, validation = parts.dataset.split(random["split"])
         state.data_sha256 = parts.dataset.sha256
-    trainer.check_monitor(len(validation) > 0, config["resume"] is not None)  # a share may be too small for a sample
+    # A share may be too small for a sample.
+    trainer.check_monitor(len(validation) > 0, config["resume"] is not None, parts.callback_options.patience)
     state.callbacks = [*callbacks, *own_callbacks(parts, progress_bar)]
     if config["resume"]:
         resume(state)
@@ -144,20 +145,20 @@ def _explain(failure: BaseException, state: Run) -> NoReturn:
 
 def own_callbacks(parts: Components, progress_bar: bool = False) -> list[Callback]:
     """The callbacks of every run in their order: measure, decide, keep, then show."""
-    trainer = parts.trainer
+    options = parts.callback_options
     chosen: list[Callback] = [
         Named(callback, f"training.callbacks.{name} ({type(callback).__name__})")
-        for name, callback in trainer.callbacks.items()
+        for name, callback in options.callbacks.items()
     ]
-    if trainer.gradient_norm_every:
-        chosen.append(GradientNorms(trainer.gradient_norm_every))
-    if trainer.patience is not None:
-        chosen.append(EarlyStopping(trainer.patience))
+    if options.gradient_norm_every:
+        chosen.append(GradientNorms(options.gradient_norm_every))
+    if options.patience is not None:
+        chosen.append(EarlyStopping(options.patience))
     return [
         *chosen,
         MetricsFile(),
         OnBestEpoch(lambda run: save_model(run, parts)),
-        Checkpoint(trainer.checkpoint_every),
+        Checkpoint(options.checkpoint_every),
         Tracker(parts.tracker, f"The tracker {type(parts.tracker).__name__}"),
         Progress(progress_bar),
     ]

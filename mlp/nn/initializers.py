@@ -40,7 +40,7 @@ class Random(Initializer):
     """W ~ N(0, std²), the same for every layer."""
 
     name = "random"
-    aliases = ("normal",)
+    aliases = ("normal", "random_normal")
 
     def __init__(self, std: float = 0.01) -> None:
         self.std = checks.number("std", std, above=0)

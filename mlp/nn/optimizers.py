@@ -159,7 +159,7 @@ class NAG(Momentum):
     """
 
     name = "nag"
-    aliases = ("nesterov",)
+    aliases = ("nesterov", "nesterov_accelerated_gradient")
 
     def update(self, theta: Array, g: Array, spare: Array) -> None:
         self.v *= self.momentum
