@@ -82,7 +82,7 @@ for line in sys.stdin:
 """
 IMPORTS = (
     *("matplotlib.pyplot", "optuna", "plotly.graph_objects", "plotly.io", "rich.table", "sklearn.datasets", "wandb"),
-    *("mlp.launch", "mlp.report.run_plots", "mlp.report.studies.build", "mlp.search.page", "mlp.search.worker"),
+    *("mlp.launch", "mlp.report.run_plots", "mlp.report.build", "mlp.search.page", "mlp.search.worker"),
     *("mlp.search.run", "hydra_plugins.mlp_search.launcher", "hydra_plugins.mlp_search.sweeper"),
 )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from made_runs import make_run
 
-from mlp.report.runs import RunFiles
+from mlp.report.read import RunFiles
 from mlp.report.trials import Trial
 
 SPACE = {

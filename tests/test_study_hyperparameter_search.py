@@ -9,9 +9,9 @@ from made_trials import ADAM, SGD, SPACE, make_search, trial
 from runs import run
 
 from mlp.errors import UserError
+from mlp.report.blocks import Analysis, Picture, Table
 from mlp.report.importance import _donors, importance
 from mlp.report.studies.hyperparameter_search import HyperparameterSearch, _parallel, _ticks
-from mlp.report.studies.study import Analysis, Picture, Table
 from mlp.report.trials import SearchFiles, columns, conditions, read_search
 
 STUDY = HyperparameterSearch()
@@ -20,7 +20,7 @@ README = ("-m", "search=tpe", "search.trials=1", "search.name=digits", "-d", "di
 
 def analysis(root: Path, trials: list[dict[str, object]], **described: str) -> Analysis:
     make_search(root / "digits", trials, **described)
-    return STUDY.analyse(STUDY.findings(root, "digits"))
+    return STUDY.analyse(STUDY.find_runs(root, "digits"))
 
 
 def text_of(found: Analysis) -> str:
@@ -37,7 +37,7 @@ def test_the_file_and_the_command_of_the_readme_are_one_search(tmp_path: Path, f
     assert "Search digits in multirun_outputs/digits is complete" in run(tmp_path, *order[1]).out
     search = read_search(tmp_path / "multirun_outputs" / "digits")
     assert [t.state for t in search.trials] == ["done"]
-    found = STUDY.analyse(STUDY.findings(tmp_path / "multirun_outputs", "digits"))
+    found = STUDY.analyse(STUDY.find_runs(tmp_path / "multirun_outputs", "digits"))
     assert found.facts["best_trial"] == 0
     for picture in (block for block in found.blocks if isinstance(block, Picture)):
         picture.draw()
@@ -95,12 +95,12 @@ def test_few_trials_have_no_importance_and_none_completed_no_best(tmp_path: Path
 
 
 def test_without_runs_or_table_it_says_so(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"hyperparameter_search: no finished runs in .*digits"):
-        STUDY.analyse(STUDY.findings(tmp_path, "digits"))
+    with pytest.raises(UserError, match=r"no finished runs in .*digits"):
+        STUDY.analyse(STUDY.find_runs(tmp_path, "digits"))
     make_search(tmp_path / "digits", [{"varied": SGD, "val": 0.5}])
     (tmp_path / "digits" / "leaderboard.csv").unlink()
     with pytest.raises(UserError, match=r"leaderboard.csv is missing: python -m mlp.search report"):
-        STUDY.analyse(STUDY.findings(tmp_path, "digits"))
+        STUDY.analyse(STUDY.find_runs(tmp_path, "digits"))
 
 
 def test_columns_are_numbers_choices_and_sums_of_lists() -> None:

@@ -11,7 +11,8 @@ from runs import run
 from mlp.errors import UserError
 from mlp.nn import MLP, Adam, Tanh
 from mlp.nn.schedules import Constant
-from mlp.report.studies.study import Analysis, Findings, Picture, Table
+from mlp.report.blocks import Analysis, Picture, Table
+from mlp.report.studies.study import StudyRuns
 from mlp.report.studies.symmetry import Symmetry
 from mlp.training.diagnostics.neuron_gradients import NeuronGradients
 from mlp.training.run import Run
@@ -53,7 +54,7 @@ def made(
 
 
 def analysis(root: Path) -> Analysis:
-    return STUDY.analyse(STUDY.findings(root, "digits"))
+    return STUDY.analyse(STUDY.find_runs(root, "digits"))
 
 
 def text(found: Analysis) -> str:
@@ -187,7 +188,7 @@ def test_runs_that_diverged_are_named_and_nothing_is_claimed_of_them(tmp_path: P
 
 
 def test_without_runs_it_says_so(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"symmetry: no finished runs in .*symmetry-digits"):
+    with pytest.raises(UserError, match=r"no finished runs in .*symmetry-digits"):
         analysis(tmp_path)
 
 
@@ -230,7 +231,7 @@ def test_a_layer_or_neuron_that_does_not_exist_is_refused(
 def test_real_runs_confirm_the_theory(tmp_path: Path) -> None:
     run(tmp_path, *EXPERIMENT, "training.epochs=1", "init=zeros,xavier", "activation=sigmoid,relu")
     directory = tmp_path / "multirun_outputs" / "symmetry-digits"
-    found: Findings = STUDY.findings(directory.parent, "digits")
+    found: StudyRuns = STUDY.find_runs(directory.parent, "digits")
     facts = STUDY.analyse(found).facts
     assert facts["identical/sigmoid/zeros"]
     assert facts["first_step/sigmoid/zeros"] == 4

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlp.nn.types import Array
+from mlp.report.read import Array
 from mlp.report.trials import SearchFiles, Trial, columns, conditions
 
 TREES, REPEATS, FOLDS, SHUFFLES = 100, 4, 5, 10

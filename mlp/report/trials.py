@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlp.errors import UserError
-from mlp.report.runs import RunFiles
+from mlp.report.read import RunFiles
 
 STATES = ("done", "pruned", "failed", "running")
 SCORES = ("val_accuracy", "test_accuracy", "train_accuracy")

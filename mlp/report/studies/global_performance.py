@@ -13,11 +13,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from mlp.nn.types import Array
 from mlp.report import style
+from mlp.report.blocks import Analysis, Block, Picture, Table
+from mlp.report.figures.panels import percent_axis
+from mlp.report.read import Array
 from mlp.report.studies.hyperparameter_search import HyperparameterSearch, count, percent
-from mlp.report.studies.plots import percent_axis
-from mlp.report.studies.study import Analysis, Block, Findings, Picture, Study, Table, listed
+from mlp.report.studies.study import Study, StudyRuns
+from mlp.report.text import listed
 from mlp.report.trials import SearchFiles, Trial, columns, read_search
 
 GAP = 0.01  # training minus test accuracy
@@ -65,8 +67,8 @@ class GlobalPerformance(Study):
     quick = HyperparameterSearch.quick
     experiment = HyperparameterSearch.name
 
-    def analyse(self, found: Findings) -> Analysis:
-        self._need(found)
+    def analyse(self, found: StudyRuns) -> Analysis:
+        found.with_files()
         search = read_search(found.directory)
         training = len(found.data.split(np.random.default_rng(0))[0])
         runs, without = _scored(search, training, len(found.data.test()))

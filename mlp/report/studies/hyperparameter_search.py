@@ -14,8 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from mlp.report import style
+from mlp.report.blocks import Analysis, Block, Lines, Picture, Table
 from mlp.report.importance import Importance, importance
-from mlp.report.studies.study import Analysis, Block, Findings, Lines, Picture, Study, Table, listed
+from mlp.report.studies.study import Study, StudyRuns
+from mlp.report.text import listed, shorten
 from mlp.report.trials import Column, SearchFiles, Trial, bare, columns, read_search
 
 ENOUGH = 20  # trials, below which an importance would be chance
@@ -47,8 +49,8 @@ class HyperparameterSearch(Study):
     )
     quick = ("search.trials=8", "training.epochs=1")
 
-    def analyse(self, found: Findings) -> Analysis:
-        self._need(found)
+    def analyse(self, found: StudyRuns) -> Analysis:
+        found.with_files()
         search = read_search(found.directory)
         ranked = search.ranked
         if not ranked:
@@ -376,7 +378,7 @@ def _parallel(search: SearchFiles, ranked: Sequence[Trial], least: float) -> Fig
         ax.text(place, 1.06, _broken(name), ha="center", va="bottom", fontsize=style.SMALL, weight="bold")
     for place, column in enumerate(shown):
         for at, text in _ticks(column):
-            ax.text(place + 0.05, at, style.shorten(text, 12), va="center", fontsize=SMALL, bbox=box, zorder=3)
+            ax.text(place + 0.05, at, shorten(text, 12), va="center", fontsize=SMALL, bbox=box, zorder=3)
     ends = [max(errors), min(errors)] if high > low else errors[:1]
     between = [1 - a for a in ACCURACIES if min(errors) < 1 - a < max(errors)]
     for error in [*ends, *(e for e in between if 0.05 < height(e) < 0.95)]:

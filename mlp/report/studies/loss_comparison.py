@@ -5,22 +5,13 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from mlp.nn.types import Array
 from mlp.report import style
-from mlp.report.runs import RunFiles, by, stacked
-from mlp.report.studies.plots import band, percent_axis
-from mlp.report.studies.study import (
-    Analysis,
-    Findings,
-    Lines,
-    Picture,
-    Spread,
-    Study,
-    Table,
-    left_out,
-    listed,
-    rounded,
-)
+from mlp.report.blocks import Analysis, Lines, Picture, Table
+from mlp.report.figures.panels import band, percent_axis
+from mlp.report.read import Array, RunFiles, by, stacked
+from mlp.report.statistics import MeanStd
+from mlp.report.studies.study import Study, StudyRuns
+from mlp.report.text import left_out, listed, rounded
 
 LOSSES = {"cross_entropy": "cross-entropy", "mean_squared_error": "mean squared error"}
 LOOK = {"cross_entropy": (style.BLUE, "-"), "mean_squared_error": (style.VERMILION, "--")}
@@ -37,8 +28,8 @@ class LossComparison(Study):
     )
     quick = ("training.epochs=2", "seed=0")
 
-    def analyse(self, found: Findings) -> Analysis:
-        runs = self._need(found)
+    def analyse(self, found: StudyRuns) -> Analysis:
+        runs = found.with_files()
         whole = [run for run in runs if run.summary["status"] == "completed" and run.value("loss") in LOSSES]
         lost = len(runs) - len(whole)
         if not whole:
@@ -48,10 +39,12 @@ class LossComparison(Study):
         classes = found.data.num_classes
         #: Loss of a network that gives every class the same probability.
         guess = {"cross_entropy": float(np.log(classes)), "mean_squared_error": (1 - 1 / classes) / classes}
-        final = {key: Spread([float(run.summary["test_accuracy"]) for run in group]) for key, group in groups.items()}
-        first = {key: Spread([float(run.metrics["val_accuracy"][0]) for run in g]) for key, g in groups.items()}
+        final = {
+            key: MeanStd([float(run.summary["test_accuracy"]) for run in group]) for key, group in groups.items()
+        }
+        first = {key: MeanStd([float(run.metrics["val_accuracy"][0]) for run in g]) for key, g in groups.items()}
         norms = {
-            key: Spread([float(run.metrics["grad_norm"][0]) for run in group])
+            key: MeanStd([float(run.metrics["grad_norm"][0]) for run in group])
             for key, group in groups.items()
             if all("grad_norm" in run.metrics for run in group)
         }
@@ -112,8 +105,8 @@ class LossComparison(Study):
     def _verdict(
         self,
         optimizer: str,
-        final: dict[tuple[str, str], Spread],
-        first: dict[tuple[str, str], Spread],
+        final: dict[tuple[str, str], MeanStd],
+        first: dict[tuple[str, str], MeanStd],
         groups: dict[tuple[str, str], list[RunFiles]],
     ) -> str:
         """What happened with one optimizer, in the words that its numbers allow."""
@@ -141,7 +134,7 @@ class LossComparison(Study):
 
 
 def _measured(
-    optimizers: list[str], norms: dict[tuple[str, str], Spread], first: dict[tuple[str, str], Spread]
+    optimizers: list[str], norms: dict[tuple[str, str], MeanStd], first: dict[tuple[str, str], MeanStd]
 ) -> str:
     """How far these runs agree with the theory of the smaller gradient."""
     ratios, leads = {}, {}

@@ -13,11 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from mlp.nn.types import Array
 from mlp.report import style
-from mlp.report.runs import RunFiles, by
-from mlp.report.studies.plots import band
-from mlp.report.studies.study import Analysis, Block, Findings, Lines, Picture, Spread, Study, Table, listed
+from mlp.report.blocks import Analysis, Block, Lines, Picture, Table
+from mlp.report.figures.panels import band
+from mlp.report.read import Array, RunFiles, by
+from mlp.report.statistics import MeanStd
+from mlp.report.studies.study import Study, StudyRuns
+from mlp.report.text import listed
 
 OPTIMIZERS = ("sgd", "momentum", "nag", "rmsprop", "adam", "nadam")
 NEAR_GUESS = 0.9  # of the loss of guessing: what is above it has learned next to nothing
@@ -46,14 +48,14 @@ class Group:
         """Whether every run came to its end with a finite loss."""
         return bool(np.isfinite(self.losses).all())
 
-    def loss(self, epoch: int) -> Spread:
+    def loss(self, epoch: int) -> MeanStd:
         """The training loss of the `epoch`-th epoch, counted from 1."""
-        return Spread([float(value) for value in self.losses[:, epoch - 1]])
+        return MeanStd([float(value) for value in self.losses[:, epoch - 1]])
 
     @property
-    def test(self) -> Spread | None:
+    def test(self) -> MeanStd | None:
         scores = [run.summary.get("test_accuracy") for run in self.runs]
-        return Spread([float(score) for score in scores if score is not None]) if None not in scores else None
+        return MeanStd([float(score) for score in scores if score is not None]) if None not in scores else None
 
     @property
     def diverged(self) -> int:
@@ -78,8 +80,8 @@ class OptimizerShowdown(Study):
     )
     quick = ("training.epochs=2", "optimizer.learning_rate=1e-2", "seed=0")
 
-    def analyse(self, found: Findings) -> Analysis:
-        groups = _groups(self._need(found))
+    def analyse(self, found: StudyRuns) -> Analysis:
+        groups = _groups(found.with_files())
         epochs = max(group.losses.shape[1] for group in groups)
         guess = math.log(found.data.num_classes)
         best = _best(groups, epochs)

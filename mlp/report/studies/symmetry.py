@@ -12,10 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from mlp.nn.types import Array
 from mlp.report import style
-from mlp.report.runs import RunFiles, by
-from mlp.report.studies.study import Analysis, Findings, Lines, Picture, Spread, Study, Table, listed
+from mlp.report.blocks import Analysis, Lines, Picture, Table
+from mlp.report.read import Array, RunFiles, by
+from mlp.report.statistics import MeanStd
+from mlp.report.studies.study import Study, StudyRuns
+from mlp.report.text import listed
 
 FILE = "neuron_gradients.npz"
 INITS = {"zeros": "zeros", "xavier": "Xavier"}
@@ -114,10 +116,10 @@ class Case:
         return [gradients for run in self.runs if (gradients := Gradients.of(run))]
 
     @cached_property
-    def score(self) -> Spread | None:
+    def score(self) -> MeanStd | None:
         """Test accuracy of the runs that reached their end."""
         scores = [float(run.summary["test_accuracy"]) for run in self.runs if "test_accuracy" in run.summary]
-        return Spread(scores) if scores else None
+        return MeanStd(scores) if scores else None
 
     @cached_property
     def predictions(self) -> Mapping[str, Array] | None:
@@ -173,8 +175,8 @@ class Symmetry(Study):
     )
     quick = ("training.epochs=1", "activation=sigmoid,relu")
 
-    def analyse(self, found: Findings) -> Analysis:
-        groups = by(self._need(found), "activation", "init")
+    def analyse(self, found: StudyRuns) -> Analysis:
+        groups = by(found.with_files(), "activation", "init")
         cases = {(str(a), str(i)): Case(str(a), str(i), runs) for (a, i), runs in groups.items()}
         seen = [case for case in cases.values() if case.recorded]
         layer = int(found.runs[0].value("training.callbacks.neuron_gradients.layer"))

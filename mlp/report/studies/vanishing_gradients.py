@@ -10,22 +10,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mlp.nn.types import Array
+from mlp.errors import UserError
 from mlp.report import style
-from mlp.report.runs import RunFiles, by
-from mlp.report.studies.plots import binned, percent_axis
-from mlp.report.studies.study import (
-    Analysis,
-    Findings,
-    Lines,
-    Picture,
-    Spread,
-    Study,
-    Table,
-    left_out,
-    listed,
-    rounded,
-)
+from mlp.report.blocks import Analysis, Lines, Picture, Table
+from mlp.report.figures.panels import binned, percent_axis
+from mlp.report.read import Array, RunFiles, by
+from mlp.report.statistics import MeanStd
+from mlp.report.studies.study import Study, StudyRuns
+from mlp.report.text import left_out, listed, rounded
 
 FILE = "gradient_trace.npz"
 NAMES = {"sigmoid": "sigmoid", "relu": "ReLU"}
@@ -51,9 +43,9 @@ class Group:
         self.start: Array = self.norms[:, 0]  # (runs, layers)
         self.end: Array = np.median(late, axis=1)
         self.ratio_at_start, self.ratio_at_end = _ratio(self.start), _ratio(self.end)
-        self.first_at_start = Spread(list(self.start[:, 0]))
-        self.test = Spread([float(run.summary["test_accuracy"]) for run in self.runs])
-        self.first_epoch = Spread([float(run.metrics["val_accuracy"][0]) for run in self.runs])
+        self.first_at_start = MeanStd(list(self.start[:, 0]))
+        self.test = MeanStd([float(run.summary["test_accuracy"]) for run in self.runs])
+        self.first_epoch = MeanStd([float(run.metrics["val_accuracy"][0]) for run in self.runs])
         self.epochs = len(self.runs[0].metrics["epoch"])
 
     @property
@@ -64,10 +56,10 @@ class Group:
         return int(self.step[reached[0]]) if len(reached) else None
 
 
-def _ratio(norms: Array) -> Spread:
+def _ratio(norms: Array) -> MeanStd:
     """First hidden layer over output layer, for each run (runs, layers); NaN where the latter is zero."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return Spread(list(np.where(norms[:, -1] > 0, norms[:, 0] / norms[:, -1], np.nan)))
+        return MeanStd(list(np.where(norms[:, -1] > 0, norms[:, 0] / norms[:, -1], np.nan)))
 
 
 class VanishingGradients(Study):
@@ -88,10 +80,11 @@ class VanishingGradients(Study):
     )
     quick = ("training.epochs=1", "model.num_layers=1,6", "seed=0")
 
-    def analyse(self, found: Findings) -> Analysis:
-        runs = self._need(found)
+    def analyse(self, found: StudyRuns) -> Analysis:
+        runs = found.with_files()
         whole = [run for run in runs if "test_accuracy" in run.summary and (run.directory / FILE).exists()]
-        self._need(found, whole)
+        if not whole:
+            raise UserError(f"no finished runs in {found.directory}")
         groups = {
             (str(activation), depth): Group(str(activation), depth, members)
             for (activation, depth), members in by_depth(whole).items()
@@ -202,7 +195,7 @@ class VanishingGradients(Study):
         when = "" if group.recovery is None else f"; a tenth was reached at step {group.recovery:,}"
         return f"{text}, after {rounded(start.mean)} at the first step{when} of {group.step[-1]:,}."
 
-    def _compensation(self, ladder: Mapping[int, Group], found: Findings) -> str:
+    def _compensation(self, ladder: Mapping[int, Group], found: StudyRuns) -> str:
         """What depth does to the accuracy of one activation."""
         deep, others = ladder[max(ladder)], [group for depth, group in ladder.items() if depth < max(ladder)]
         name = NAMES.get(deep.activation, deep.activation)
@@ -227,7 +220,7 @@ class VanishingGradients(Study):
             return text
         return f"{text} {self._adam(deep, behind, found)}"
 
-    def _adam(self, deep: Group, behind: float, found: Findings) -> str:
+    def _adam(self, deep: Group, behind: float, found: StudyRuns) -> str:
         """Whether Adam made up for the gradient that vanishes in `deep`, which is `behind` a shallower network."""
         layer = np.sqrt(found.data.num_features * _width(deep.runs[0]))
         size = deep.first_at_start.mean / layer
