@@ -58,12 +58,13 @@ VANISHES = (
 
 def test_ratios_and_factors_are_those_worked_by_hand(tmp_path: Path) -> None:
     facts = analysis(tmp_path, *VANISHES).facts
-    assert facts["ratio_at_start/sigmoid/1"] == pytest.approx(0.5)
-    assert facts["ratio_at_start/sigmoid/3"] == pytest.approx(0.0005)
-    assert facts["ratio_at_end/sigmoid/3"] == pytest.approx(1.5)
-    assert facts["factor_per_layer/sigmoid"] == pytest.approx(0.0316228, rel=1e-5)  # a thousandth in two layers
-    assert facts["factor_per_layer/relu"] == pytest.approx(1.0)
-    assert facts["first_layer_at_start/relu/3"] == pytest.approx(0.4)
+    groups = facts["groups"]
+    assert groups["sigmoid/1"]["ratio_at_start"].mean == pytest.approx(0.5)
+    assert groups["sigmoid/3"]["ratio_at_start"].mean == pytest.approx(0.0005)
+    assert groups["sigmoid/3"]["ratio_at_end"].mean == pytest.approx(1.5)
+    assert groups["relu/3"]["first_layer_at_start"].mean == pytest.approx(0.4)
+    assert facts["factor_per_layer"]["sigmoid"] == pytest.approx(0.0316228, rel=1e-5)  # a thousandth in two layers
+    assert facts["factor_per_layer"]["relu"] == pytest.approx(1.0)
 
 
 def test_a_gradient_that_vanishes_and_comes_back_is_told_so(tmp_path: Path) -> None:
@@ -204,4 +205,4 @@ def test_real_runs_are_answered_by_one_command(quick_studies: Path) -> None:
     )
     assert trace["step"][0] == 1
     first = trace["norms"][0]
-    assert found.facts["ratio_at_start/sigmoid/6"] == pytest.approx(first[0] / first[6])
+    assert found.facts["groups"]["sigmoid/6"]["ratio_at_start"].mean == pytest.approx(first[0] / first[6])

@@ -24,6 +24,7 @@ from mlp.report.text import shorten
 
 Array = NDArray[Any]  # numbers, counts, labels or pixels
 FINISHED = ("completed", "pruned", "diverged")
+GRADIENT_TRACE = "gradient_trace.npz"  # of the callback of this name
 
 
 def read_metrics(path: Path) -> dict[str, Array]:
@@ -186,3 +187,15 @@ def over_seeds(runs: Iterable[RunFiles], measure: Callable[[RunFiles], float]) -
     """A measurement on runs that differ in their seed."""
     runs = list(runs)
     return MeanStd([float(measure(run)) for run in runs], [run.seed for run in runs])
+
+
+def gradient_trace(runs: Sequence[RunFiles]) -> tuple[Array, Array]:
+    """Steps (rows,) and the gradient norms there, (runs, rows, layers), as far as all runs have recorded them."""
+    traces = [run.arrays(GRADIENT_TRACE) for run in runs]
+    rows = min(len(trace["step"]) for trace in traces)
+    return traces[0]["step"][:rows], np.stack([trace["norms"][:rows] for trace in traces])
+
+
+def late(step: Array) -> Array:
+    """Which of the steps are in the last fifth of the training."""
+    return np.asarray(step > 0.8 * step[-1])

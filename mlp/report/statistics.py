@@ -86,8 +86,11 @@ def is_significant(difference: float, error: float) -> bool:
 
 
 def difference(a: MeanStd, b: MeanStd) -> Difference:
-    """a - b. Paired, seed by seed, where both have the same seeds: what a seed does to both then cancels."""
-    if a.seeds and sorted(a.seeds) == sorted(b.seeds):
+    """a - b. Paired, seed by seed, where both have the same seeds: what a seed does to both then cancels.
+
+    It takes three pairs: two may agree by luck.
+    """
+    if len(a.seeds) > 2 and sorted(a.seeds) == sorted(b.seeds):
         other = dict(zip(b.seeds, b.values, strict=True))
         paired = MeanStd([value - other[seed] for seed, value in zip(a.seeds, a.values, strict=True)])
         return Difference(paired.mean, paired.std / math.sqrt(len(paired.values)))

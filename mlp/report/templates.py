@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from functools import cache
 from pathlib import Path
@@ -40,6 +41,7 @@ def _environment(folder: Path) -> Environment:
         made.filters[filter_.__name__] = filter_
     made.tests["picture"] = lambda block: isinstance(block, Picture)
     made.tests["table"] = lambda block: isinstance(block, Table)
+    made.tests["finite"] = math.isfinite
     made.globals["difference"] = difference
     return made
 

@@ -25,20 +25,25 @@ def grid(
     *,
     panel: tuple[float, float] = (3.1, 2.7),
     share: bool = True,
+    share_x: bool = True,
     top: float = 0.35,
     right: float = 0.15,
+    bottom: float = 0.55,
 ) -> tuple[Figure, NDArray[Any]]:
     """A figure of panels with these titles, row by row, and its axes (rows, columns). Sizes are in inches.
 
-    With `share` the panels of a row have one y axis, and `ylabels` are those of the rows; else those of the columns.
+    With `share` the panels of a row have one y axis (and x axis, if `share_x`), and `ylabels` are those of the rows;
+    else those of the columns.
     """
     rows, columns = len(titles), len(titles[0])
-    left, bottom = 0.85, 0.55
+    left = 0.85
     width, height = left + panel[0] * columns + right, top + panel[1] * rows + bottom
     figure = style.new_figure(width, height)
     figure.subplots_adjust(left / width, bottom / height, 1 - right / width, 1 - top / height,
                            0.08 if share else 0.22, 0.4)  # fmt: skip
-    axes: NDArray[Any] = figure.subplots(rows, columns, squeeze=False, sharex=share and "row", sharey=share and "row")
+    axes: NDArray[Any] = figure.subplots(
+        rows, columns, squeeze=False, sharex=share and share_x and "row", sharey=share and "row"
+    )
     for (row, column), ax in np.ndenumerate(axes):
         ylabel = ylabels[column] if not share else ylabels[row] if column == 0 else ""
         style.tidy(ax, titles[row][column], xlabel, ylabel)

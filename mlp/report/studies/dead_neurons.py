@@ -14,16 +14,15 @@ from matplotlib.figure import Figure
 from mlp.report import style
 from mlp.report.blocks import Analysis, Chart, Histogram, Lines
 from mlp.report.figures.panels import band, binned, grid, integer_axis, percent_axis, step_band
-from mlp.report.read import Array, RunFiles, by, over_seeds
+from mlp.report.read import GRADIENT_TRACE, Array, RunFiles, by, gradient_trace, late, over_seeds
 from mlp.report.statistics import MeanStd
 from mlp.report.studies.study import Study, StudyRuns
 from mlp.report.text import left_out, share
 
-UNITS, GRADIENTS = "dead_units.npz", "gradient_trace.npz"
+UNITS = "dead_units.npz"
 NAMES = {"relu": "ReLU", "tanh": "tanh"}
 LOOKS = {"relu": (style.VERMILION, "--", "s"), "tanh": (style.BLUE, "-", "o")}
 YLABELS = {"relu": "dead units (%)", "tanh": "outputs beyond ±0.99 (%)"}
-LATE = 0.8  # the last fifth of the steps
 
 
 @dataclass
@@ -57,10 +56,7 @@ class Group:
         self.edges: Array = files[0]["edges"][0]  # (layers, bins + 1)
         step = files[0]["step"][:rows]
         self.epochs: Array = step / max(1, step[-1]) * len(self.runs[0].metrics["epoch"])  # of the counts
-        traces = [run.arrays(GRADIENTS) for run in self.runs]
-        rows = min(len(trace["step"]) for trace in traces)
-        self.step: Array = traces[0]["step"][:rows]
-        self.norms: Array = np.stack([trace["norms"][:rows] for trace in traces])  # (runs, rows, layers)
+        self.step, self.norms = gradient_trace(self.runs)  # (rows,), (runs, rows, layers)
 
     @property
     def setting(self) -> str:
@@ -72,7 +68,7 @@ class Group:
 
     def facts(self) -> dict[str, Any]:
         units, last, first = int(self.width.sum()), -1, min(1, len(self.epochs) - 1)
-        late = self.norms[:, self.step > LATE * self.step[-1], 0]
+        norms = self.norms[:, late(self.step), 0]
         dead = self._over_seeds(self.dead[:, last].sum(axis=-1))
         accuracy = over_seeds(
             self.runs, lambda run: run.metrics["val_accuracy"][-1]
@@ -93,8 +89,8 @@ class Group:
             "zero_outputs": self._of_all_outputs(self.zero),
             "saturated_outputs": self._of_all_outputs(self.saturated) if self.bounded else None,
             "stuck_units": self._over_seeds(self.stuck[:, last].sum(axis=-1)) if self.bounded else None,
-            "gradient": self._over_seeds(np.median(late, axis=1)),
-            "without_gradient": float((late == 0).mean()),
+            "gradient": self._over_seeds(np.median(norms, axis=1)),
+            "without_gradient": float((norms == 0).mean()),
             "val_accuracy": accuracy,
             "learns": accuracy.mean > 0.9 and dead.mean < 0.1 * units,
         }  # fmt: skip
@@ -134,7 +130,7 @@ class DeadNeurons(Study):
     quick = ("training.epochs=1", "optimizer.learning_rate=0.1", "seed=0")
 
     def analyse(self, found: StudyRuns) -> Analysis:
-        runs = found.with_files(UNITS, GRADIENTS)
+        runs = found.with_files(UNITS, GRADIENT_TRACE)
         settings = by(runs, "activation", "optimizer", "optimizer.learning_rate").items()
         groups = [Group(str(a), str(o), float(str(rate)), members) for (a, o, rate), members in settings]
         groups.sort(key=lambda group: -group.rate)
