@@ -168,8 +168,9 @@ def _per_layer_figure(groups: Sequence[Group]) -> Figure:
         own = sorted((group for group in groups if group.activation == name), key=lambda group: group.depth)
         color, line, mark = LOOKS.get(name, OTHER)
         reach = np.array([[g.test.mean - min(g.test.values), max(g.test.values) - g.test.mean] for g in own]).T
-        accuracy.errorbar([g.depth for g in own], np.array([g.test.mean for g in own]), reach, color=color, linestyle=line,
-                          marker=mark, markersize=5, capsize=3)  # fmt: skip
+        means = np.array([group.test.mean for group in own])
+        accuracy.errorbar([group.depth for group in own], means, reach, color=color, linestyle=line, marker=mark,
+                          markersize=5, capsize=3)  # fmt: skip
     accuracy.set_xticks(list(panels))
     percent_axis(accuracy)
     lines = {str(line.get_label()): line for ax in panels.values() for line in ax.lines}
