@@ -45,7 +45,7 @@ def test_a_lead_within_the_spread_of_the_seeds_is_none(tmp_path: Path) -> None:
               ("mean_squared_error", 0): 0.84, ("mean_squared_error", 1): 0.84}  # fmt: skip
     found = analysis(tmp_path, scores)
     assert "do not differ by more than the seeds do" in str(found.blocks[0])
-    assert found.facts["test_accuracy/sgd/cross_entropy"] == pytest.approx(0.85)
+    assert found.facts["optimizers"]["sgd"]["cross_entropy"]["test_accuracy"].mean == pytest.approx(0.85)
     table = next(block for block in found.blocks if isinstance(block, Table))
     assert table.rows[0][4] == "85.00 ± 7.07 %"
 
@@ -85,7 +85,7 @@ def test_runs_that_diverged_at_once_are_left_out(tmp_path: Path) -> None:
     assert text == "1 of the 1 runs ended without a result and is left out."
     found = analysis(tmp_path, {("cross_entropy", 0): 0.9, ("mean_squared_error", 0): 0.8})
     assert "1 of the 3 runs ended without a result and is left out." in found.blocks
-    assert found.facts["test_accuracy/sgd/cross_entropy"] == pytest.approx(0.9)
+    assert found.facts["optimizers"]["sgd"]["cross_entropy"]["test_accuracy"].mean == pytest.approx(0.9)
 
 
 def test_without_runs_it_says_so(tmp_path: Path) -> None:
