@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from mlp.report import text
 from mlp.report.blocks import Picture, Table, markdown
-from mlp.report.statistics import difference
+from mlp.report.statistics import differ, difference
 
 MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
 
@@ -42,6 +42,7 @@ def _environment(folder: Path) -> Environment:
     made.tests["picture"] = lambda block: isinstance(block, Picture)
     made.tests["table"] = lambda block: isinstance(block, Table)
     made.tests["finite"] = math.isfinite
+    made.tests["differing_from"] = differ
     made.globals["difference"] = difference
     return made
 
