@@ -53,8 +53,6 @@ from mlp.config.compose import compose
 from hydra.core.global_hydra import GlobalHydra
 compose(["dataset=digits", "tracker=none"])  # parsers and plugins are slow the first time
 GlobalHydra.instance().clear()
-for finalizer in weakref.finalize._registry:
-    finalizer.atexit = False  # what was made here, as W&B's temporary folder, is not the forks' to remove
 gc.freeze()
 print("ready", flush=True)
 for line in sys.stdin:
@@ -64,6 +62,8 @@ for line in sys.stdin:
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
         continue
     os.setsid()
+    for finalizer in list(weakref.finalize._registry):
+        finalizer.detach()  # what the server has made, as W&B's temporary folder, is not this fork's to remove
     signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests may run where it is ignored
     for descriptor, name in enumerate(("/dev/null", task["out"], task["err"])):
         os.dup2(os.open(name, os.O_WRONLY | os.O_APPEND if descriptor else os.O_RDONLY), descriptor)
@@ -82,7 +82,7 @@ for line in sys.stdin:
 """
 IMPORTS = (
     *("matplotlib.pyplot", "optuna", "plotly.graph_objects", "plotly.io", "rich.table", "sklearn.datasets", "wandb"),
-    *("mlp.cli.inference", "mlp.cli.launch", "mlp.report.run_plots", "mlp.report.studies.build", "mlp.search.page"),
+    *("mlp.cli.inference", "mlp.cli.launch", "mlp.report.run_plots", "mlp.report.build", "mlp.search.page"),
     *("mlp.search.run", "mlp.search.worker"),
     *("hydra_plugins.mlp_search.launcher", "hydra_plugins.mlp_search.sweeper"),
 )

@@ -34,13 +34,13 @@ def draw_augmented(args: argparse.Namespace) -> list[Path]:
 
 
 def build_studies(args: argparse.Namespace) -> list[Path]:
-    from mlp.report.studies import build
+    from mlp.report import build
 
     return build.report(args.only, dataset_name(args.dataset), args.quick, not args.no_run, args.out)
 
 
 def publish_studies(args: argparse.Namespace) -> list[Path]:
-    from mlp.report.studies.publish import publish
+    from mlp.report.publish import publish
 
     publish(args.only, dataset_name(args.dataset), args.quick, args.out, args.project, args.entity)
     return []
