@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 SERVER = r"""
-import atexit, gc, json, os, runpy, signal, sys, threading, weakref
+import atexit, gc, json, os, runpy, signal, sys, tempfile, threading, weakref
 
 sys.path[0] = sys.argv[1]
 import inference  # before NumPy is imported
@@ -62,8 +62,10 @@ for line in sys.stdin:
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
         continue
     os.setsid()
-    for finalizer in list(weakref.finalize._registry):
-        finalizer.detach()  # what the server has made, as W&B's temporary folder, is not this fork's to remove
+    for finalizer in list(weakref.finalize._registry):  # W&B's temporary folders: this fork has its own
+        owner, *_ = finalizer.detach()
+        if isinstance(owner, tempfile.TemporaryDirectory):
+            owner.__init__()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests may run where it is ignored
     for descriptor, name in enumerate(("/dev/null", task["out"], task["err"])):
         os.dup2(os.open(name, os.O_WRONLY | os.O_APPEND if descriptor else os.O_RDONLY), descriptor)
