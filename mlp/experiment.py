@@ -34,11 +34,11 @@ from mlp.training.callbacks import (
     EarlyStopping,
     GradientNorms,
     MetricsFile,
-    OnBestEpoch,
-    Progress,
+    ModelCheckpoint,
+    ProgressBar,
 )
 from mlp.training.checkpoint import Checkpoint, resume
-from mlp.training.guards import Named, Tracker
+from mlp.training.guards import TrackerCallback, UserCallback
 from mlp.training.predictions import predictions, save_predictions
 
 log = logging.getLogger(__name__)
@@ -236,7 +236,7 @@ def callbacks(parts: Parts, plots: bool = False, bar: bool = True) -> list[Callb
     """The run's callbacks in their order: measure, decide, keep, draw, then tell."""
     options = parts.callback_options
     chosen: list[Callback] = [
-        Named(callback, f"training.callbacks.{name} ({type(callback).__name__})")
+        UserCallback(callback, f"training.callbacks.{name} ({type(callback).__name__})")
         for name, callback in options.callbacks.items()
     ]
     if options.gradient_norm_every:
@@ -246,11 +246,11 @@ def callbacks(parts: Parts, plots: bool = False, bar: bool = True) -> list[Callb
     return [
         *chosen,
         MetricsFile(),
-        OnBestEpoch(lambda run: save_model(run, parts)),
+        ModelCheckpoint(lambda run: save_model(run, parts)),
         Checkpoint(options.checkpoint_every),
         *([PlotCallback()] if plots else []),
-        Tracker(parts.tracker, f"The tracker {type(parts.tracker).__name__}"),
-        Progress(bar),
+        TrackerCallback(parts.tracker, f"The tracker {type(parts.tracker).__name__}"),
+        ProgressBar(bar),
     ]
 
 

@@ -80,7 +80,6 @@ class NeuralNetwork:
         arguments = {name: getattr(cli_args, name, None) for name in inspect.signature(rule).parameters}
         self.optimizer: Optimizer = rule(**{name: v for name, v in arguments.items() if v is not None})
         self._shuffle = np.random.default_rng(self.seed)
-        self._rows: int | None = None  # of the last batch
 
     @property
     def sizes(self) -> list[int]:
@@ -94,9 +93,7 @@ class NeuralNetwork:
 
     def forward(self, X: Array) -> Array:
         """Logits (b, c) of X (b, d_in), or of pictures (b, ...) with d_in numbers each. No softmax."""
-        X = self._inputs(X)
-        self._rows = len(X)
-        return self.network.forward(X).copy()
+        return self.network.forward(self._inputs(X)).copy()
 
     def backward(self, y_true: np.ndarray, y_pred: Array) -> tuple[np.ndarray, np.ndarray]:
         """Gradients of the mean loss over the batch, without the weight-decay term.
@@ -110,10 +107,11 @@ class NeuralNetwork:
             numbers are in `layers[i].grad_W` and `.grad_b`, index 0 there being the first layer.
         """
         logits = np.asarray(y_pred, dtype=self.network.dtype)
-        if self._rows is None or logits.shape != (self._rows, self.sizes[-1]):
+        rows = self.layers[0].rows
+        if logits.shape != (rows, self.sizes[-1]):
             raise ValueError(
                 f"backward follows forward: y_pred must be the logits that forward returned. Got shape "
-                f"{logits.shape}, last batch {None if self._rows is None else (self._rows, self.sizes[-1])}"
+                f"{logits.shape}, last batch {None if rows < 0 else (rows, self.sizes[-1])}"
             )
         _, D = self.network.loss.value_and_gradient(logits, self._targets(y_true, len(logits)))
         self.network.backward(D)
@@ -145,7 +143,6 @@ class NeuralNetwork:
             for rows in np.split(order, range(batch_size, len(X), batch_size)):
                 loss, _ = self.network.loss_and_gradients(X[rows], targets[rows])
                 total += loss * len(rows)
-                self._rows = len(rows)
                 self.update_weights()
             history.append(total / len(X))
         return history
@@ -190,7 +187,6 @@ class NeuralNetwork:
                 loss=self.network.loss,
                 dtype="float64",
             )
-            self._rows = None
         self.optimizer.reset()
         self._shuffle = np.random.default_rng(self.seed)
         for layer, (W, b) in zip(self.layers, pairs, strict=True):

@@ -272,3 +272,12 @@ def test_a_list_of_one_kind_of_activation_fits_any_depth() -> None:
     network = graded(input_size=6, output_size=4, hidden_size=[4, 4], activation=["tanh", "tanh"])
     network.set_weights(random_parameters(6, 5, 7))
     assert [activation.name for activation in network.network.activations] == ["tanh"]
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda network: pickle.loads(pickle.dumps(network))])
+def test_a_copy_wants_a_forward_pass_of_its_own_before_backward(
+    network: NeuralNetwork, copied: Callable[[NeuralNetwork], NeuralNetwork]
+) -> None:
+    logits = network.forward(X)
+    with pytest.raises(ValueError, match="backward follows forward"):
+        copied(network).backward(LABELS, logits)

@@ -37,7 +37,7 @@ class Activation(Layer):
         return [np.empty_like(X) for _ in range(3 if self.keeps_input else 2)]
 
     def forward(self, X: Array, training: bool = False) -> Array:
-        if len(X) != self._rows:
+        if len(X) != self.rows:
             self._resize(X)
         self._Z, self._A = X, self._buffers[2] if self.keeps_input else X
         self.function(X, self._A, self._buffers[1])
@@ -61,6 +61,9 @@ class Identity(Activation):
 
     def derivative(self, Z: Array, A: Array, slope: Array, scratch: Array) -> None:
         slope.fill(1)
+
+    def backward(self, D: Array) -> Array:
+        return D
 
 
 class Sigmoid(Activation):

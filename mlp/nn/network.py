@@ -162,7 +162,7 @@ class MLP:
         return X
 
     def backward(self, D: Array) -> None:
-        """Fill `grad` from D = dL/dlogits (n, c), after `forward` on the same n rows."""
+        """Fill `grad` from D = dL/dlogits (n, c), after `forward` in training on the same n rows."""
         for module in reversed(self.modules):
             D = module.backward(D)
 

@@ -81,7 +81,7 @@ class BatchNorm(Normalization):
             X *= scale
             X += shift
             return X
-        if len(X) != self._rows:
+        if len(X) != self.rows:
             self._resize(X)
         n, m, (H, ones) = len(X), self.momentum, self._buffers
         inverse, spare = self._inverse, self._spare

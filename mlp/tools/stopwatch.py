@@ -58,7 +58,7 @@ class TimedLinear(Linear):
         self.backward_parts = [f"layer {number} backward: {part}" for part in backward]
 
     def forward(self, X: Array, training: bool = False) -> Array:
-        if len(X) != self._rows:
+        if len(X) != self.rows:
             self._resize(X)
         self._X, Y = X, self._buffers[0]
         self.mark(self.forward_parts[0])

@@ -124,7 +124,7 @@ class MetricsFile(Callback):
             file.write(text.getvalue())
 
 
-class OnBestEpoch(Callback):
+class ModelCheckpoint(Callback):
     """Calls `save(run)` at the end of each epoch that is the best so far; of each, where nothing is monitored."""
 
     def __init__(self, save: Callable[[Run], Any]) -> None:
@@ -135,7 +135,7 @@ class OnBestEpoch(Callback):
             self.save(run)
 
 
-class Progress(Callback):
+class ProgressBar(Callback):
     """A line per epoch, and on a terminal a live bar within the epoch, unless others write there too."""
 
     REFRESH = 0.1  # seconds

@@ -40,13 +40,13 @@ class DeadUnits(Recorder):
     def on_run_start(self, run: Run) -> None:
         super().on_run_start(run)
         if not run.step:
-            self._look(run)
+            self._measure(run)
 
     def on_epoch_end(self, run: Run) -> None:
-        self._look(run)
+        self._measure(run)
         super().on_epoch_end(run)
 
-    def _look(self, run: Run) -> None:
+    def _measure(self, run: Run) -> None:
         network, samples = run.network, run.train
         if samples is None or not network.hidden_sizes:
             return
