@@ -52,9 +52,9 @@ class NeuralNetwork:
                 f"the sizes of dataset '{dataset}' are unknown: give input_size and output_size, or one of the "
                 f"datasets mnist, fashion_mnist, cifar10, digits"
             )
-        self.seed = checks.integer("seed", field("seed", default=0), least=0)
-        self.epochs = checks.integer("epochs", field("epochs", default=10), least=1)
-        self.batch_size = checks.integer("batch_size", field("batch_size", default=64), least=1)
+        self.seed = checks.integer("seed", field("seed", default=0), ge=0)
+        self.epochs = checks.integer("epochs", field("epochs", default=10), ge=1)
+        self.batch_size = checks.integer("batch_size", field("batch_size", default=64), ge=1)
         names = field("activation", "activations", default="relu")
         if not isinstance(names, str | list | tuple) or not names:
             raise ValueError(f"activation must be a name, or a list with one name per hidden layer. Got {names!r}")
@@ -133,8 +133,8 @@ class NeuralNetwork:
         Goes on where the last call stopped, in the order of the samples and in the optimizer's state too: epochs in
         several calls give the same bits as in one. `set_weights` makes a new start.
         """
-        epochs = self.epochs if epochs is None else checks.integer("epochs", epochs, least=1)
-        batch_size = self.batch_size if batch_size is None else checks.integer("batch_size", batch_size, least=1)
+        epochs = self.epochs if epochs is None else checks.integer("epochs", epochs, ge=1)
+        batch_size = self.batch_size if batch_size is None else checks.integer("batch_size", batch_size, ge=1)
         X = self._inputs(X_train)
         targets = self._targets(y_train, len(X))
         history = []
@@ -218,7 +218,7 @@ def _hidden_layers(sizes: Any, depth: Any) -> tuple[int | list[int], int | None]
     parsed = parse_sizes("hidden_size", sizes)
     if isinstance(depth, str) and depth.isdecimal():
         depth = int(depth)
-    depth = None if depth is None else checks.integer("num_layers", depth, least=0)
+    depth = None if depth is None else checks.integer("num_layers", depth, ge=0)
     return parsed[0] if len(parsed) == 1 else parsed, depth
 
 

@@ -112,10 +112,10 @@ def test_no_number_of_any_part_may_be_anything_but_a_finite_number(part: Any, ar
     ("bounds", "allowed"),
     [
         ({}, "a finite number"),
-        ({"above": 0}, "> 0"),
-        ({"least": 0.5}, ">= 0.5"),
-        ({"least": 0, "below": 1}, ">= 0 and < 1"),
-        ({"above": -1, "most": 1e-3}, "> -1 and <= 0.001"),
+        ({"gt": 0}, "> 0"),
+        ({"ge": 0.5}, ">= 0.5"),
+        ({"ge": 0, "lt": 1}, ">= 0 and < 1"),
+        ({"gt": -1, "le": 1e-3}, "> -1 and <= 0.001"),
     ],
 )
 def test_the_message_of_a_number_says_its_bounds(bounds: dict[str, float], allowed: str) -> None:
@@ -127,10 +127,10 @@ def test_the_message_of_a_number_says_its_bounds(bounds: dict[str, float], allow
 @pytest.mark.parametrize(
     ("bounds", "inside", "outside"),
     [
-        ({"above": 0}, [1e-300, 5], [0, -1]),
-        ({"least": 0}, [0, 0.0, 5], [-1e-300]),
-        ({"below": 1}, [-5, 1 - 1e-16], [1, 1.5]),
-        ({"most": 1}, [1, 0.5], [1 + 1e-15]),
+        ({"gt": 0}, [1e-300, 5], [0, -1]),
+        ({"ge": 0}, [0, 0.0, 5], [-1e-300]),
+        ({"lt": 1}, [-5, 1 - 1e-16], [1, 1.5]),
+        ({"le": 1}, [1, 0.5], [1 + 1e-15]),
     ],
 )
 def test_bounds_hold_to_the_last_bit(bounds: dict[str, float], inside: list[float], outside: list[float]) -> None:

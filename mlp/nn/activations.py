@@ -114,7 +114,7 @@ class LeakyReLU(Activation):
     name = "leaky_relu"
 
     def __init__(self, negative_slope: float = 0.01) -> None:
-        self.negative_slope = checks.number("negative_slope", negative_slope, least=0, below=1)
+        self.negative_slope = checks.number("negative_slope", negative_slope, ge=0, lt=1)
 
     def function(self, Z: Array, A: Array, scratch: Array) -> None:
         np.multiply(Z, self.negative_slope, out=scratch)
@@ -132,7 +132,7 @@ class ELU(Activation):
     keeps_input = True
 
     def __init__(self, alpha: float = 1.0) -> None:
-        self.alpha = checks.number("alpha", alpha, above=0)
+        self.alpha = checks.number("alpha", alpha, gt=0)
 
     def function(self, Z: Array, A: Array, scratch: Array) -> None:
         np.minimum(Z, 0, out=A)

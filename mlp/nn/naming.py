@@ -94,13 +94,13 @@ def expand_hidden_sizes(hidden_sizes: int | Sequence[int], num_layers: int | Non
     ([128, 128], [64, 32])
     """
     if num_layers is not None:
-        checks.integer("num_layers", num_layers, least=0)
+        checks.integer("num_layers", num_layers, ge=0)
     if isinstance(hidden_sizes, int | np.integer):
         num_layers = DEFAULT_NUM_LAYERS if num_layers is None else num_layers
         hidden_sizes = [hidden_sizes]
     if not isinstance(hidden_sizes, list | tuple):
         raise ValueError(f"hidden_sizes must be an integer >= 1 or a list of them. Got {hidden_sizes!r}")
-    sizes = [checks.integer("hidden_sizes", size, least=1) for size in hidden_sizes]
+    sizes = [checks.integer("hidden_sizes", size, ge=1) for size in hidden_sizes]
     if num_layers is None or num_layers == len(sizes):
         return sizes
     if num_layers == 0:

@@ -66,12 +66,12 @@ class MLP:
         rng: np.random.Generator | None = None,
         dropout_rng: np.random.Generator | None = None,
     ) -> None:
-        checks.integer("input_size", input_size, least=1)
-        checks.integer("output_size", output_size, least=1)
+        checks.integer("input_size", input_size, ge=1)
+        checks.integer("output_size", output_size, ge=1)
         self.sizes = [input_size, *expand_hidden_sizes(hidden_sizes, num_layers), output_size]
         self.dtype = np.dtype(checks.choice("dtype", dtype, DTYPES))
         self.loss = loss or CrossEntropy()
-        self.dropout = checks.number("dropout", dropout, least=0, below=1)
+        self.dropout = checks.number("dropout", dropout, ge=0, lt=1)
         self.normalization = normalization or NoNormalization()
         self._templates = per_layer(activations, activation or ReLU(), len(self.hidden_sizes))
         self._build()

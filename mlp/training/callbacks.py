@@ -60,9 +60,9 @@ class CallbackOptions:
         gradient_norm_every: int = 20,
         callbacks: Mapping[str, Callback] | None = None,
     ) -> None:
-        self.patience = None if patience is None else checks.integer("patience", patience, least=1)
-        self.checkpoint_every = checks.integer("checkpoint_every", checkpoint_every, least=1)
-        self.gradient_norm_every = checks.integer("gradient_norm_every", gradient_norm_every, least=0)
+        self.patience = None if patience is None else checks.integer("patience", patience, ge=1)
+        self.checkpoint_every = checks.integer("checkpoint_every", checkpoint_every, ge=1)
+        self.gradient_norm_every = checks.integer("gradient_norm_every", gradient_norm_every, ge=0)
         self.callbacks = dict(callbacks or {})
 
 
