@@ -28,7 +28,7 @@ from mlp.nn import (
     Xavier,
     checks,
 )
-from mlp.nn.naming import options
+from mlp.nn.naming import subclasses
 from mlp.training import Trainer
 from mlp.training.callbacks import CallbackOptions
 
@@ -93,7 +93,7 @@ def test_a_value_out_of_range_is_refused(part: Any, argument: str, given: Any, m
 FLOATS = [
     (part, name)
     for base in (Activation, Initializer, Loss, Optimizer, Schedule)
-    for part in options(base)
+    for part in subclasses(base)
     for name, parameter in inspect.signature(part).parameters.items()
     if parameter.annotation is float
 ]

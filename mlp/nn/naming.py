@@ -35,19 +35,19 @@ def normalize_name(name: str) -> str:
     return name.strip().lower().replace("_", "").replace("-", "").replace(" ", "")
 
 
-def options(base: Any) -> list[Any]:
+def subclasses(base: Any) -> list[Any]:
     """All concrete subclasses of `base`, in the order in which they were defined."""
     found = []
     for cls in base.__subclasses__():
         if not inspect.isabstract(cls):
             found.append(cls)
-        found.extend(options(cls))
+        found.extend(subclasses(cls))
     return found
 
 
 def find(base: Any, name: str) -> Any:
     """The subclass of `base` whose `name` or one of whose `aliases` is `name` in any spelling, or None."""
-    for cls in options(base):
+    for cls in subclasses(base):
         if normalize_name(str(name)) in map(normalize_name, (cls.name, *cls.aliases)):
             return cls
     return None
@@ -56,7 +56,7 @@ def find(base: Any, name: str) -> Any:
 def by_name(base: Any, name: str) -> Any:
     """As `find`. Raises ValueError naming the nearest match and all that is allowed."""
     if (cls := find(base, name)) is None:
-        raise ValueError(unknown(base.__name__.lower(), str(name), [cls.name for cls in options(base)]))
+        raise ValueError(unknown(base.__name__.lower(), str(name), [cls.name for cls in subclasses(base)]))
     return cls
 
 
