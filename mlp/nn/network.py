@@ -90,34 +90,27 @@ class MLP:
         self.grad = np.zeros(sum(parameters), self.dtype)
         self.state = np.zeros(len(self.grad) + 2 * sum(normalized), self.dtype)
         self.theta, statistics = np.split(self.state, [len(self.grad)])
-        W, b, gamma = _parts(self.theta, weights, widths, normalized)
-        grad_W, grad_b, grad_gamma = _parts(self.grad, weights, widths, normalized)
-        mean, variance = _parts(statistics, normalized, normalized)
+        W, b, gamma = _views(self.theta, weights, widths, normalized)
+        grad_W, grad_b, grad_gamma = _views(self.grad, weights, widths, normalized)
+        mean, variance = _views(statistics, normalized, normalized)
         self.modules: list[Layer] = []
         self.layers: list[Linear] = []
         self.activations = [copy.deepcopy(template) for template in self._templates]
         for i, shape in enumerate(shapes):
-            hidden = i < len(self.activations)
+            is_normalized = i < len(normalized)
             layer = Linear(
-                W[i].reshape(shape),
-                b[i],
-                grad_W[i].reshape(shape),
-                grad_b[i],
-                first=i == 0,
-                adds_bias=not (hidden and normalized),
+                W[i].reshape(shape), b[i], grad_W[i].reshape(shape), grad_b[i], i == 0, adds_bias=not is_normalized
             )
             self.layers.append(layer)
             self.modules.append(layer)
-            if hidden and normalized:
+            if is_normalized:
                 norm = copy.deepcopy(self.normalization)
                 norm.bind(gamma[i], b[i], grad_gamma[i], grad_b[i], mean[i], variance[i])
-                gamma[i].fill(1)
-                variance[i].fill(1)
                 self.modules.append(norm)
-            if hidden:
+            if i < len(self.activations):
                 self.modules.append(self.activations[i])
-            if hidden and self.dropout:
-                self.modules.append(Dropout(self.dropout))
+                if self.dropout:
+                    self.modules.append(Dropout(self.dropout))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """For copy.deepcopy and pickle: the arguments, and the numbers. A copy lays its own views of them."""
@@ -212,7 +205,7 @@ def _rebuild(arguments: dict[str, Any], state: Array, grad: Array) -> MLP:
     return network
 
 
-def _parts(flat: Array, *lengths: Sequence[int]) -> list[list[Array]]:
+def _views(flat: Array, *lengths: Sequence[int]) -> list[list[Array]]:
     """Views of `flat`, of these lengths, one after the other."""
     ends = itertools.accumulate(itertools.chain(*lengths))
     views = iter(np.split(flat, list(ends)))

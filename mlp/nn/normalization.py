@@ -21,13 +21,12 @@ class Normalization(Layer):
 
     gamma, mean, variance = View(), View(), View()
 
-    def bind(
-        self, gamma: Array, b: Array, grad_gamma: Array, grad_b: Array, mean: Array, variance: Array
-    ) -> "Normalization":
+    def bind(self, gamma: Array, b: Array, grad_gamma: Array, grad_b: Array, mean: Array, variance: Array) -> None:
         """Take the scale γ, the bias b, their gradients, and the running statistics: views (d,) of the network's."""
         self._gamma, self._b, self._grad_gamma, self._grad_b = gamma, b, grad_gamma, grad_b
         self._mean, self._variance = mean, variance
-        return self
+        gamma.fill(1)
+        variance.fill(1)
 
     @abstractmethod
     def folded(self) -> tuple[Array, Array]:
