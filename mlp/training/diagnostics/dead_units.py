@@ -50,14 +50,15 @@ class DeadUnits(Recorder):
         network, samples = run.network, run.train
         if samples is None or not network.hidden_sizes:
             return
-        counts = [OutputCounts(f, d) for f, d in zip(network.activations, network.hidden_sizes, strict=True)]
+        layers = {f: OutputCounts(f, d) for f, d in zip(network.activations, network.hidden_sizes, strict=True)}
         with np.errstate(over="ignore", invalid="ignore"):  # the loss shows it
             for start in range(0, len(samples), CHUNK):
-                X, counters = samples.inputs(start, start + CHUNK, network.dtype), iter(counts)
+                X = samples.inputs(start, start + CHUNK, network.dtype)
                 for module in network.modules:
                     X = module.forward(X)
                     if isinstance(module, Activation):
-                        next(counters).add(X)
+                        layers[module].add(X)
+        counts = layers.values()
         self.add(
             run,
             samples=len(samples),
