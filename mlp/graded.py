@@ -52,9 +52,9 @@ class NeuralNetwork:
                 f"the sizes of dataset '{dataset}' are unknown: give input_size and output_size, or one of the "
                 f"datasets mnist, fashion_mnist, cifar10, digits"
             )
-        self.seed = checks.integer("seed", field("seed", default=0), least=0)
-        self.epochs = checks.integer("epochs", field("epochs", default=10), least=1)
-        self.batch_size = checks.integer("batch_size", field("batch_size", default=64), least=1)
+        self.seed = checks.integer("seed", field("seed", default=0), ge=0)
+        self.epochs = checks.integer("epochs", field("epochs", default=10), ge=1)
+        self.batch_size = checks.integer("batch_size", field("batch_size", default=64), ge=1)
         names = field("activation", "activations", default="relu")
         if not isinstance(names, str | list | tuple) or not names:
             raise ValueError(f"activation must be a name, or a list with one name per hidden layer. Got {names!r}")
@@ -80,7 +80,6 @@ class NeuralNetwork:
         arguments = {name: getattr(cli_args, name, None) for name in inspect.signature(rule).parameters}
         self.optimizer: Optimizer = rule(**{name: v for name, v in arguments.items() if v is not None})
         self._shuffle = np.random.default_rng(self.seed)
-        self._rows: int | None = None  # of the last batch
 
     @property
     def sizes(self) -> list[int]:
@@ -94,9 +93,7 @@ class NeuralNetwork:
 
     def forward(self, X: Array) -> Array:
         """Logits (b, c) of X (b, d_in), or of pictures (b, ...) with d_in numbers each. No softmax."""
-        X = self._inputs(X)
-        self._rows = len(X)
-        return self.network.forward(X).copy()
+        return self.network.forward(self._inputs(X)).copy()
 
     def backward(self, y_true: np.ndarray, y_pred: Array) -> tuple[np.ndarray, np.ndarray]:
         """Gradients of the mean loss over the batch, without the weight-decay term.
@@ -110,10 +107,11 @@ class NeuralNetwork:
             numbers are in `layers[i].grad_W` and `.grad_b`, index 0 there being the first layer.
         """
         logits = np.asarray(y_pred, dtype=self.network.dtype)
-        if self._rows is None or logits.shape != (self._rows, self.sizes[-1]):
+        rows = self.layers[0].rows
+        if logits.shape != (rows, self.sizes[-1]):
             raise ValueError(
                 f"backward follows forward: y_pred must be the logits that forward returned. Got shape "
-                f"{logits.shape}, last batch {None if self._rows is None else (self._rows, self.sizes[-1])}"
+                f"{logits.shape}, last batch {None if rows < 0 else (rows, self.sizes[-1])}"
             )
         _, D = self.network.loss.value_and_gradient(logits, self._targets(y_true, len(logits)))
         self.network.backward(D)
@@ -135,8 +133,8 @@ class NeuralNetwork:
         Goes on where the last call stopped, in the order of the samples and in the optimizer's state too: epochs in
         several calls give the same bits as in one. `set_weights` makes a new start.
         """
-        epochs = self.epochs if epochs is None else checks.integer("epochs", epochs, least=1)
-        batch_size = self.batch_size if batch_size is None else checks.integer("batch_size", batch_size, least=1)
+        epochs = self.epochs if epochs is None else checks.integer("epochs", epochs, ge=1)
+        batch_size = self.batch_size if batch_size is None else checks.integer("batch_size", batch_size, ge=1)
         X = self._inputs(X_train)
         targets = self._targets(y_train, len(X))
         history = []
@@ -145,7 +143,6 @@ class NeuralNetwork:
             for rows in np.split(order, range(batch_size, len(X), batch_size)):
                 loss, _ = self.network.loss_and_gradients(X[rows], targets[rows])
                 total += loss * len(rows)
-                self._rows = len(rows)
                 self.update_weights()
             history.append(total / len(X))
         return history
@@ -190,7 +187,6 @@ class NeuralNetwork:
                 loss=self.network.loss,
                 dtype="float64",
             )
-            self._rows = None
         self.optimizer.reset()
         self._shuffle = np.random.default_rng(self.seed)
         for layer, (W, b) in zip(self.layers, pairs, strict=True):
@@ -226,7 +222,7 @@ def _hidden_layers(sizes: Any, depth: Any) -> tuple[int | list[int], int | None]
     parsed = parse_sizes("hidden_size", sizes)
     if isinstance(depth, str) and depth.isdecimal():
         depth = int(depth)
-    depth = None if depth is None else checks.integer("num_layers", depth, least=0)
+    depth = None if depth is None else checks.integer("num_layers", depth, ge=0)
     return parsed[0] if len(parsed) == 1 else parsed, depth
 
 

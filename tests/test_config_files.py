@@ -11,7 +11,7 @@ from mlp.config.build import locate
 from mlp.config.files import CONF
 from mlp.data import Dataset
 from mlp.nn import MLP, Activation, Initializer, Loss, Normalization, Optimizer, Schedule
-from mlp.nn.naming import options
+from mlp.nn.naming import subclasses
 from mlp.training import Trainer
 from mlp.training.callbacks import CallbackOptions
 
@@ -91,6 +91,6 @@ def test_a_class_is_named_as_its_package_exports_it(path: Path) -> None:
 @every_group
 def test_every_class_has_a_file_and_every_file_a_class(group: str) -> None:
     # IDXDataset, which MNIST and Fashion-MNIST share, has no name: it is no dataset itself.
-    classes = {kind for kind in options(GROUPS[group]) if hasattr(kind, "name")}
+    classes = {kind for kind in subclasses(GROUPS[group]) if hasattr(kind, "name")}
     assert {target(path) for path in FILES if path.parent.name == group} == classes
     assert {path.stem for path in (CONF / group).iterdir()} == {kind.name for kind in classes}

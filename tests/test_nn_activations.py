@@ -7,10 +7,10 @@ import pytest
 from recorded import arrays, assert_close, cases
 
 from mlp.nn import Activation
-from mlp.nn.naming import by_name, options
+from mlp.nn.naming import by_name, subclasses
 from mlp.nn.types import Array
 
-every_activation = pytest.mark.parametrize("kind", options(Activation), ids=lambda kind: kind.name)
+every_activation = pytest.mark.parametrize("kind", subclasses(Activation), ids=lambda kind: kind.name)
 
 
 def value_and_derivative(activation: Activation, x: Array, upstream: Array) -> tuple[Array, Array]:
@@ -53,7 +53,7 @@ def test_values_and_derivatives_are_the_recorded_ones(
 def test_every_activation_of_the_project_was_recorded() -> None:
     recorded = {case.values[0]["activation"] for case in cases("activations")}
     assert recorded == {"identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "gelu", "swish"}
-    assert recorded <= {kind.name for kind in options(Activation)}
+    assert recorded <= {kind.name for kind in subclasses(Activation)}
 
 
 @every_activation

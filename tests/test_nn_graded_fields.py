@@ -14,7 +14,7 @@ import mlp.nn
 from mlp.data import Dataset
 from mlp.graded import SIZES, NeuralNetwork
 from mlp.nn import Activation, Adam, CrossEntropy, Initializer, Loss, Optimizer, ReLU
-from mlp.nn.naming import normalize_name, options
+from mlp.nn.naming import normalize_name, subclasses
 
 
 def test_an_empty_namespace_and_one_full_of_none_give_the_defaults() -> None:
@@ -78,7 +78,7 @@ def test_several_sizes_that_disagree_with_num_layers_are_refused(hidden_size: An
 @pytest.mark.parametrize(("base", "field"), [(Activation, "activation"), (Initializer, "weight_init"), (Loss, "loss"),
                                              (Optimizer, "optimizer")])  # fmt: skip
 def test_every_option_is_chosen_by_its_name_in_any_case(base: Any, field: str) -> None:
-    for option in options(base):
+    for option in subclasses(base):
         network = graded(hidden_size=3, num_layers=1, **{field: option.name.upper()})
         chosen = {
             "activation": network.network.activations[0],
@@ -135,7 +135,7 @@ def test_a_dataset_in_any_spelling_gives_the_sizes(name: str) -> None:
 
 
 def test_the_known_sizes_are_those_of_the_datasets() -> None:
-    kinds = {normalize_name(kind.name): kind for kind in options(Dataset) if hasattr(kind, "name")}
+    kinds = {normalize_name(kind.name): kind for kind in subclasses(Dataset) if hasattr(kind, "name")}
     assert set(kinds) - set(SIZES) == {"npz"}  # its sizes are in the user's file
     for name, sizes in SIZES.items():
         dataset = kinds[name]()

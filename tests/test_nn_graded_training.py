@@ -11,7 +11,7 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss, precision_score,
 
 from mlp.graded import NeuralNetwork
 from mlp.nn import Activation, Loss, Optimizer, softmax
-from mlp.nn.naming import options
+from mlp.nn.naming import subclasses
 
 DIGITS, LABELS = load_digits(return_X_y=True)
 DIGITS = DIGITS / 16
@@ -21,8 +21,8 @@ def network(**fields: Any) -> NeuralNetwork:
     return graded(**{"dataset": "digits", "hidden_size": 32, "num_layers": 1, **fields})
 
 
-@pytest.mark.parametrize("rule", options(Optimizer), ids=lambda rule: rule.name)
-@pytest.mark.parametrize("loss", options(Loss), ids=lambda loss: loss.name)
+@pytest.mark.parametrize("rule", subclasses(Optimizer), ids=lambda rule: rule.name)
+@pytest.mark.parametrize("loss", subclasses(Loss), ids=lambda loss: loss.name)
 def test_training_reduces_the_loss_with_every_optimizer(rule: type[Optimizer], loss: type[Loss]) -> None:
     rate = 0.003 if {"beta", "beta1"} & set(signature(rule).parameters) else 0.1
     net = network(optimizer=rule.name, loss=loss.name, learning_rate=rate)
@@ -35,7 +35,7 @@ def test_training_reduces_the_loss_with_every_optimizer(rule: type[Optimizer], l
     assert after["accuracy"] > before["accuracy"]
 
 
-@pytest.mark.parametrize("activation", options(Activation), ids=lambda activation: activation.name)
+@pytest.mark.parametrize("activation", subclasses(Activation), ids=lambda activation: activation.name)
 def test_digits_are_learnt_with_every_activation(activation: type[Activation]) -> None:
     net = network(activation=activation.name, learning_rate=0.01)
     net.train(DIGITS[:1400], LABELS[:1400], epochs=8, batch_size=32)
@@ -58,7 +58,7 @@ def test_the_same_seed_trains_the_same_network_and_another_does_not() -> None:
     assert not np.array_equal(thetas[0], thetas[2])
 
 
-@pytest.mark.parametrize("rule", options(Optimizer), ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", subclasses(Optimizer), ids=lambda rule: rule.name)
 def test_epochs_in_several_calls_are_those_of_one_call_to_the_last_bit(rule: type[Optimizer]) -> None:
     at_once, bit_by_bit = network(optimizer=rule.name), network(optimizer=rule.name)
     history = at_once.train(DIGITS, LABELS, epochs=4, batch_size=50)
@@ -66,7 +66,7 @@ def test_epochs_in_several_calls_are_those_of_one_call_to_the_last_bit(rule: typ
     np.testing.assert_array_equal(bit_by_bit.network.theta, at_once.network.theta)
 
 
-@pytest.mark.parametrize("rule", options(Optimizer), ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", subclasses(Optimizer), ids=lambda rule: rule.name)
 def test_set_weights_is_a_new_start_of_the_training(rule: type[Optimizer]) -> None:
     used, fresh = network(optimizer=rule.name), network(optimizer=rule.name)
     start = used.get_weights()

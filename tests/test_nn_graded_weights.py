@@ -13,7 +13,7 @@ from recorded import assert_close
 
 from mlp.graded import NeuralNetwork
 from mlp.nn import Optimizer
-from mlp.nn.naming import options
+from mlp.nn.naming import subclasses
 
 X, LABELS = np.random.default_rng(0).normal(size=(7, 6)), np.array([3, 0, 2, 1, 1, 3, 0])
 SIZES = [6, 5, 7, 4]
@@ -64,7 +64,7 @@ def test_an_assigned_array_stays_the_callers(network: NeuralNetwork) -> None:
     assert not (network.layers[0].W == 7).any()
 
 
-@pytest.mark.parametrize("rule", options(Optimizer), ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", subclasses(Optimizer), ids=lambda rule: rule.name)
 def test_assigned_gradients_are_the_ones_that_update_weights_takes(rule: type[Optimizer]) -> None:
     edited, assigned = (two_layers(optimizer=rule.name) for _ in range(2))
     for network in (edited, assigned):
@@ -79,7 +79,7 @@ def test_assigned_gradients_are_the_ones_that_update_weights_takes(rule: type[Op
     assert (gradient == 0.25).all()
 
 
-@pytest.mark.parametrize("rule", options(Optimizer), ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", subclasses(Optimizer), ids=lambda rule: rule.name)
 def test_update_weights_is_a_step_of_the_optimizer(rule: type[Optimizer]) -> None:
     network = two_layers(optimizer=rule.name, learning_rate=0.02, weight_decay=0.1)
     weights = network.get_weights()
@@ -272,3 +272,12 @@ def test_a_list_of_one_kind_of_activation_fits_any_depth() -> None:
     network = graded(input_size=6, output_size=4, hidden_size=[4, 4], activation=["tanh", "tanh"])
     network.set_weights(random_parameters(6, 5, 7))
     assert [activation.name for activation in network.network.activations] == ["tanh"]
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda network: pickle.loads(pickle.dumps(network))])
+def test_a_copy_wants_a_forward_pass_of_its_own_before_backward(
+    network: NeuralNetwork, copied: Callable[[NeuralNetwork], NeuralNetwork]
+) -> None:
+    logits = network.forward(X)
+    with pytest.raises(ValueError, match="backward follows forward"):
+        copied(network).backward(LABELS, logits)

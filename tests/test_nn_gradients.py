@@ -11,11 +11,11 @@ from networks import lively
 
 from mlp.nn import ELU, MLP, Activation, LeakyReLU, Linear, Loss
 from mlp.nn.losses import one_hot
-from mlp.nn.naming import by_name, options
+from mlp.nn.naming import by_name, subclasses
 from mlp.nn.types import Array
 
-ACTIVATIONS = [activation.name for activation in options(Activation)]
-LOSSES = [loss.name for loss in options(Loss)]
+ACTIVATIONS = [activation.name for activation in subclasses(Activation)]
+LOSSES = [loss.name for loss in subclasses(Loss)]
 SIZES = [4, 6, 5, 4, 5]  # of the hidden layers, as many as the depth says
 FEATURES, CLASSES = 5, 3
 

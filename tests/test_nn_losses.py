@@ -8,9 +8,9 @@ from recorded import arrays, assert_close, cases
 
 from mlp.nn import CrossEntropy, Loss, softmax
 from mlp.nn.losses import one_hot
-from mlp.nn.naming import by_name, options
+from mlp.nn.naming import by_name, subclasses
 
-every_loss = pytest.mark.parametrize("kind", options(Loss), ids=lambda kind: kind.name)
+every_loss = pytest.mark.parametrize("kind", subclasses(Loss), ids=lambda kind: kind.name)
 
 
 @pytest.mark.parametrize("case", cases("losses"))
@@ -32,7 +32,7 @@ def test_value_and_gradient_are_the_recorded_ones(case: dict[str, Any], dtype: s
 def test_every_loss_of_the_project_was_recorded() -> None:
     recorded = {case.values[0]["loss"] for case in cases("losses")}
     assert recorded == {"cross_entropy", "mean_squared_error"}
-    assert recorded <= {kind.name for kind in options(Loss)}
+    assert recorded <= {kind.name for kind in subclasses(Loss)}
 
 
 @every_loss

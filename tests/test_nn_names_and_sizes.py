@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from mlp.nn import Activation, Initializer, Loss, Optimizer, Schedule, expand_hidden_sizes
-from mlp.nn.naming import by_name, normalize_name, options, parse_sizes, unknown
+from mlp.nn.naming import by_name, normalize_name, parse_sizes, subclasses, unknown
 
 BASES = [Activation, Initializer, Loss, Optimizer, Schedule]
-CLASSES = [(base, cls) for base in BASES for cls in options(base)]
+CLASSES = [(base, cls) for base in BASES for cls in subclasses(base)]
 
 
 @pytest.mark.parametrize(("base", "cls"), CLASSES, ids=lambda cls: cls.__name__)
@@ -29,9 +29,9 @@ def test_a_class_is_found_by_its_name_and_aliases_in_any_spelling(base: Any, cls
 
 @pytest.mark.parametrize("base", BASES, ids=lambda base: base.__name__)
 def test_names_and_aliases_are_unique_and_no_option_is_abstract(base: Any) -> None:
-    names = [normalize_name(name) for cls in options(base) for name in (cls.name, *cls.aliases)]
+    names = [normalize_name(name) for cls in subclasses(base) for name in (cls.name, *cls.aliases)]
     assert len(set(names)) == len(names)
-    assert not any(map(inspect.isabstract, options(base)))
+    assert not any(map(inspect.isabstract, subclasses(base)))
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_spellings_of_the_assignment(base: Any, typed: str, found: str) -> None:
 
 
 def test_a_subclass_of_a_subclass_is_an_option_once() -> None:
-    assert [cls.name for cls in options(Optimizer)].count("nadam") == 1  # Nadam is a kind of Adam
+    assert [cls.name for cls in subclasses(Optimizer)].count("nadam") == 1  # Nadam is a kind of Adam
 
 
 @pytest.mark.parametrize("typed", ["adm", "Adan"])

@@ -9,7 +9,7 @@ from recorded import arrays, assert_close
 
 from mlp.nn import MLP, SGD, Activation, BatchNorm, CrossEntropy, Loss, MeanSquaredError, Normalization
 from mlp.nn.losses import one_hot
-from mlp.nn.naming import by_name, options
+from mlp.nn.naming import by_name, subclasses
 from mlp.nn.types import Array
 
 SMOOTH: list[Loss] = [CrossEntropy(), CrossEntropy(label_smoothing=0.1), MeanSquaredError()]
@@ -47,7 +47,7 @@ def central_differences(f: Callable[[], float], theta: Array) -> Array:
 @pytest.mark.parametrize("depth", [1, 2, 4])
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 @pytest.mark.parametrize("loss", SMOOTH, ids=["cross_entropy", "smoothed", "mean_squared_error"])
-@pytest.mark.parametrize("activation", [kind.name for kind in options(Activation)])
+@pytest.mark.parametrize("activation", [kind.name for kind in subclasses(Activation)])
 def test_gradients_agree_with_differences(activation: str, loss: Loss, dropout: float, depth: int) -> None:
     net, (X, T) = network(activation, loss, dropout, depth), batch(9)
 
@@ -91,7 +91,7 @@ def test_a_batch_of_one_row_at_the_end_of_each_epoch_leaves_the_running_statisti
     np.testing.assert_array_equal([norm.mean, norm.variance], before)
 
 
-@pytest.mark.parametrize("activation", [kind.name for kind in options(Activation)])
+@pytest.mark.parametrize("activation", [kind.name for kind in subclasses(Activation)])
 def test_exported_weights_are_a_plain_network_with_the_same_logits(activation: str) -> None:
     net, (X, T) = network(activation, dropout=0.2), batch(16)
     for _ in range(10):

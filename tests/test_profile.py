@@ -61,7 +61,7 @@ def test_the_command_prints_a_table_that_adds_up_and_writes_nothing(tmp_path: Pa
         "layer 2 backward: input gradient D Wᵀ", "layer 2 backward: bias gradient",
         "layer 1 backward: tanh derivative", "layer 1 backward: weight gradient Xᵀ D",
         "layer 1 backward: bias gradient",
-        "metrics, clipping, learning rate", "optimizer: sgd", "Python between the parts", "step",
+        "metrics, clipping, learning rate", "optimizer: sgd", "Python between the layers", "step",
     ]  # fmt: skip
     assert "digits, network 64-16-8-10, float32, batch 32" in result.stdout
     products = [value for name, value in rows.items() if "product" in name or "Xᵀ D" in name or "D Wᵀ" in name]
@@ -153,7 +153,7 @@ def test_a_measured_training_ends_with_the_weights_of_any_other(
         train, validation = Digits().split(random["split"])
         network = MLP(64, 10, [16, 8], rng=random["init"], **parts)
         optimizer, schedule = Adam(), Constant()
-        watch = Stopwatch(network, optimizer)
+        watch = Stopwatch(network)
         run = Run(Path(), {}, network, optimizer, schedule, random, [watch] if measured else [])
         Trainer(epochs=2, batch_size=50).fit(run, train, validation)
         ends.append(network.theta.copy())
@@ -162,16 +162,12 @@ def test_a_measured_training_ends_with_the_weights_of_any_other(
 
 
 def test_the_stopwatch_subtracts_its_own_time() -> None:
-    # A step of 10 s: f takes 6, of which 4 are a product, g takes 3, and 1 lies between them. With the clock being
-    # read it takes 5 µs longer, 1 µs for each reading. Far outliers come and go.
-    u = 1e-6
-    parts = {"f": 2 + u, "product": 4 + u, "g": 3 + u, "rest": 1 + 2 * u}
-    found = Breakdown.of(
-        [10.0, 10.0, 99.0],
-        [parts, dict.fromkeys(parts, 50.0), parts],
-        readings={"f": 1, "product": 1, "g": 1, "rest": 2},
-        products={"product"},
-    )
+    # A step of 10 s: f takes 2, a product 4, g 3, and 1 lies between them. With the clock being read it takes 5 µs
+    # longer, 1 µs for each reading. Far outliers come and go.
+    u, product = 1e-6, "layer 1 forward: product X W"
+    parts = {"f": 2 + u, product: 4 + u, "g": 3 + u, "rest": 1 + 2 * u}
+    timed = [parts, dict.fromkeys(parts, 50.0), parts]
+    found = Breakdown.of([10.0, 10.0, 99.0], timed, readings={"f": 1, product: 1, "g": 1, "rest": 2})
     assert found.step == 10
     assert found.products == pytest.approx(4, abs=1e-9)
-    assert found.parts == pytest.approx({"f": 2, "product": 4, "g": 3, "rest": 1}, abs=1e-9)
+    assert found.parts == pytest.approx({"f": 2, product: 4, "g": 3, "rest": 1}, abs=1e-9)

@@ -13,7 +13,7 @@ from mlp.config.files import CONF, options
 from mlp.errors import UserError
 from mlp.nn import Optimizer
 from mlp.nn.naming import by_name
-from mlp.nn.naming import options as classes
+from mlp.nn.naming import subclasses as classes
 from mlp.search.space import Space, from_config, sweeps
 
 

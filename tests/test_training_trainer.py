@@ -14,7 +14,7 @@ from mlp.data import Samples
 from mlp.errors import Diverged, UserError
 from mlp.nn import MLP, SGD, Constant, Cosine, Optimizer, Schedule
 from mlp.training import Callback, Run, Trainer, evaluate, random_streams
-from mlp.training.callbacks import CallbackOptions, EarlyStopping, GradientNorms, MetricsFile, OnBestEpoch
+from mlp.training.callbacks import CallbackOptions, EarlyStopping, GradientNorms, MetricsFile, ModelCheckpoint
 
 FEATURES, CLASSES = 6, 3
 
@@ -260,7 +260,7 @@ def test_the_weights_of_the_best_epoch_are_kept(
 
     thetas, saved = Thetas(), []
     script(monkeypatch, **{monitor: values})
-    state = new_run(Path(), thetas, OnBestEpoch(lambda run: saved.append(run.epoch)))
+    state = new_run(Path(), thetas, ModelCheckpoint(lambda run: saved.append(run.epoch)))
     Trainer(epochs=3, monitor=monitor).fit(state, TRAIN, VALIDATION)
     assert (state.best_epoch, state.best_value) == (best, values[best - 1])
     assert state.best_state is not None
@@ -286,7 +286,7 @@ def test_of_equal_scores_the_one_with_the_lower_loss_on_the_same_data_is_better(
     rising = {f"{other}_loss": [0.4, 0.3, 0.2, 0.1]}  # of the other part: it has no say
     script(monkeypatch, **{f"{part}_{score}": [0.7] * 4, f"{part}_loss": losses, **rising})
     saved: list[int] = []
-    state = new_run(Path(), OnBestEpoch(lambda run: saved.append(run.epoch)))
+    state = new_run(Path(), ModelCheckpoint(lambda run: saved.append(run.epoch)))
     Trainer(epochs=4, monitor=f"{part}_{score}").fit(state, TRAIN, VALIDATION)
     assert (state.best_epoch, saved[-1], state.best_value) == (best, best, 0.7)
 

@@ -21,9 +21,9 @@ from mlp.experiment.components import Components
 from mlp.experiment.directory import lock, save_config, shown
 from mlp.files import write_json
 from mlp.training import Callback, Run, evaluate, random_streams
-from mlp.training.callbacks import EarlyStopping, GradientNorms, MetricsFile, OnBestEpoch, Progress
+from mlp.training.callbacks import EarlyStopping, GradientNorms, MetricsFile, ModelCheckpoint, ProgressBar
 from mlp.training.checkpoint import Checkpoint, resume
-from mlp.training.guards import Named, Tracker
+from mlp.training.guards import TrackerCallback, UserCallback
 from mlp.training.predictions import predictions, save_predictions
 
 log = logging.getLogger(__name__)
@@ -147,7 +147,7 @@ def own_callbacks(parts: Components, progress_bar: bool = False) -> list[Callbac
     """The callbacks of every run in their order: measure, decide, keep, then show."""
     options = parts.callback_options
     chosen: list[Callback] = [
-        Named(callback, f"training.callbacks.{name} ({type(callback).__name__})")
+        UserCallback(callback, f"training.callbacks.{name} ({type(callback).__name__})")
         for name, callback in options.callbacks.items()
     ]
     if options.gradient_norm_every:
@@ -157,10 +157,10 @@ def own_callbacks(parts: Components, progress_bar: bool = False) -> list[Callbac
     return [
         *chosen,
         MetricsFile(),
-        OnBestEpoch(lambda run: save_model(run, parts)),
+        ModelCheckpoint(lambda run: save_model(run, parts)),
         Checkpoint(options.checkpoint_every),
-        Tracker(parts.tracker, f"The tracker {type(parts.tracker).__name__}"),
-        Progress(progress_bar),
+        TrackerCallback(parts.tracker, f"The tracker {type(parts.tracker).__name__}"),
+        ProgressBar(progress_bar),
     ]
 
 

@@ -37,7 +37,7 @@ class Activation(Layer):
         return [np.empty_like(X) for _ in range(3 if self.keeps_input else 2)]
 
     def forward(self, X: Array, training: bool = False) -> Array:
-        if len(X) != self._rows:
+        if len(X) != self.rows:
             self._resize(X)
         self._Z, self._A = X, self._buffers[2] if self.keeps_input else X
         self.function(X, self._A, self._buffers[1])
@@ -61,6 +61,9 @@ class Identity(Activation):
 
     def derivative(self, Z: Array, A: Array, slope: Array, scratch: Array) -> None:
         slope.fill(1)
+
+    def backward(self, D: Array) -> Array:
+        return D
 
 
 class Sigmoid(Activation):
@@ -111,7 +114,7 @@ class LeakyReLU(Activation):
     name = "leaky_relu"
 
     def __init__(self, negative_slope: float = 0.01) -> None:
-        self.negative_slope = checks.number("negative_slope", negative_slope, least=0, below=1)
+        self.negative_slope = checks.number("negative_slope", negative_slope, ge=0, lt=1)
 
     def function(self, Z: Array, A: Array, scratch: Array) -> None:
         np.multiply(Z, self.negative_slope, out=scratch)
@@ -129,7 +132,7 @@ class ELU(Activation):
     keeps_input = True
 
     def __init__(self, alpha: float = 1.0) -> None:
-        self.alpha = checks.number("alpha", alpha, above=0)
+        self.alpha = checks.number("alpha", alpha, gt=0)
 
     def function(self, Z: Array, A: Array, scratch: Array) -> None:
         np.minimum(Z, 0, out=A)

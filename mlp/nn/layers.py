@@ -23,7 +23,8 @@ class Layer(ABC):
     name: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()
 
-    _rows = _capacity = -1
+    rows = -1  #: of the last batch
+    _capacity = -1
     _buffers: Sequence[Array] = ()
 
     @abstractmethod
@@ -42,7 +43,7 @@ class Layer(ABC):
         """`_buffers` <- what `_allocate` made, for as many rows as X has."""
         if len(X) > self._capacity:
             self._capacity, self._storage = len(X), self._allocate(X)
-        self._rows, self._buffers = len(X), [array[: len(X)] for array in self._storage]
+        self.rows, self._buffers = len(X), [array[: len(X)] for array in self._storage]
 
 
 class View:
@@ -91,7 +92,7 @@ class Linear(Layer):
         return np.empty((n, d_out), dtype), np.empty((n, 0 if self.first else d_in), dtype), np.ones(n, dtype)
 
     def forward(self, X: Array, training: bool = False) -> Array:
-        if len(X) != self._rows:
+        if len(X) != self.rows:
             self._resize(X)
         Y = self._buffers[0]
         self._X = X
@@ -127,7 +128,7 @@ class Dropout(Layer):
     def forward(self, X: Array, training: bool = False) -> Array:
         if not training:
             return X
-        if len(X) != self._rows:
+        if len(X) != self.rows:
             self._resize(X)
         Y, mask = self._buffers
         dropout_mask(mask, self.rate, self.rng)

@@ -22,7 +22,7 @@ class Loss(ABC):
 
     def __init__(self) -> None:
         self._gradient: Array = np.empty((0, 0))
-        self._spare: Array = np.empty((0, 0))
+        self._scratch: Array = np.empty((0, 0))
         self._column: Array = np.empty((0, 1))
 
     @abstractmethod
@@ -36,10 +36,10 @@ class Loss(ABC):
     def _buffers(self, like: Array) -> tuple[Array, Array, Array]:
         """Two (b, c) arrays, the first of them for the gradient, and a (b, 1) array, kept from step to step."""
         rows, columns = like.shape
-        if self._spare.shape[0] < rows or self._spare.shape[1] != columns or self._spare.dtype != like.dtype:
-            self._gradient, self._spare = np.empty((2, rows, columns), like.dtype)
+        if self._scratch.shape[0] < rows or self._scratch.shape[1] != columns or self._scratch.dtype != like.dtype:
+            self._gradient, self._scratch = np.empty((2, rows, columns), like.dtype)
             self._column = np.empty((rows, 1), like.dtype)
-        return self._gradient[:rows], self._spare[:rows], self._column[:rows]
+        return self._gradient[:rows], self._scratch[:rows], self._column[:rows]
 
 
 class CrossEntropy(Loss):
@@ -57,7 +57,7 @@ class CrossEntropy(Loss):
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
         super().__init__()
-        self.label_smoothing = checks.number("label_smoothing", label_smoothing, least=0, below=1)
+        self.label_smoothing = checks.number("label_smoothing", label_smoothing, ge=0, lt=1)
 
     def value(self, logits: Array, targets: Array) -> float:
         return self._value_and_gradient(logits, targets, 0.0)[0]
@@ -109,7 +109,7 @@ class MeanSquaredError(Loss):
 
 
 def softmax(logits: Array, out: Array | None = None, total: Array | None = None) -> Array:
-    """Probabilities (b, c) of logits (b, c) of any size; `out` (b, c) and `total` (b, 1) spare allocations."""
+    """Probabilities (b, c) of logits (b, c) of any size; `out` (b, c) and `total` (b, 1) save allocations."""
     total = np.max(logits, axis=1, keepdims=True, out=total)
     out = np.subtract(logits, total, out=out)
     np.exp(out, out=out)

@@ -44,19 +44,19 @@ def normalize_name(name: str) -> str:
     return name.strip().lower().replace("_", "").replace("-", "").replace(" ", "")
 
 
-def options(base: Any) -> list[Any]:
+def subclasses(base: Any) -> list[Any]:
     """All concrete subclasses of `base`, in the order in which they were defined."""
     found = []
     for cls in base.__subclasses__():
         if not inspect.isabstract(cls):
             found.append(cls)
-        found.extend(options(cls))
+        found.extend(subclasses(cls))
     return found
 
 
 def find(base: Any, name: str) -> Any:
     """The subclass of `base` whose `name` or one of whose `aliases` is `name` in any spelling, or None."""
-    for cls in options(base):
+    for cls in subclasses(base):
         if normalize_name(str(name)) in map(normalize_name, (cls.name, *cls.aliases)):
             return cls
     return None
@@ -65,7 +65,7 @@ def find(base: Any, name: str) -> Any:
 def by_name(base: Any, name: str) -> Any:
     """As `find`. Raises ValueError naming the nearest match and all that is allowed."""
     if (cls := find(base, name)) is None:
-        raise ValueError(unknown(base.__name__.lower(), str(name), [cls.name for cls in options(base)]))
+        raise ValueError(unknown(base.__name__.lower(), str(name), [cls.name for cls in subclasses(base)]))
     return cls
 
 
@@ -103,13 +103,13 @@ def expand_hidden_sizes(hidden_sizes: int | Sequence[int], num_layers: int | Non
     ([128, 128], [64, 32])
     """
     if num_layers is not None:
-        checks.integer("num_layers", num_layers, least=0)
+        checks.integer("num_layers", num_layers, ge=0)
     if isinstance(hidden_sizes, int | np.integer):
         num_layers = DEFAULT_NUM_LAYERS if num_layers is None else num_layers
         hidden_sizes = [hidden_sizes]
     if not isinstance(hidden_sizes, list | tuple):
         raise ValueError(f"hidden_sizes must be an integer >= 1 or a list of them. Got {hidden_sizes!r}")
-    sizes = [checks.integer("hidden_sizes", size, least=1) for size in hidden_sizes]
+    sizes = [checks.integer("hidden_sizes", size, ge=1) for size in hidden_sizes]
     if num_layers is None or num_layers == len(sizes):
         return sizes
     if num_layers == 0:

@@ -66,12 +66,12 @@ class MLP:
         rng: np.random.Generator | None = None,
         dropout_rng: np.random.Generator | None = None,
     ) -> None:
-        checks.integer("input_size", input_size, least=1)
-        checks.integer("output_size", output_size, least=1)
+        checks.integer("input_size", input_size, ge=1)
+        checks.integer("output_size", output_size, ge=1)
         self.sizes = [input_size, *expand_hidden_sizes(hidden_sizes, num_layers), output_size]
         self.dtype = np.dtype(checks.choice("dtype", dtype, DTYPES))
         self.loss = loss or CrossEntropy()
-        self.dropout = checks.number("dropout", dropout, least=0, below=1)
+        self.dropout = checks.number("dropout", dropout, ge=0, lt=1)
         self.normalization = normalization or NoNormalization()
         self._templates = per_layer(activations, activation or ReLU(), len(self.hidden_sizes))
         self._build()
@@ -90,34 +90,27 @@ class MLP:
         self.grad = np.zeros(sum(parameters), self.dtype)
         self.state = np.zeros(len(self.grad) + 2 * sum(normalized), self.dtype)
         self.theta, statistics = np.split(self.state, [len(self.grad)])
-        W, b, gamma = _parts(self.theta, weights, widths, normalized)
-        grad_W, grad_b, grad_gamma = _parts(self.grad, weights, widths, normalized)
-        mean, variance = _parts(statistics, normalized, normalized)
+        W, b, gamma = _views(self.theta, weights, widths, normalized)
+        grad_W, grad_b, grad_gamma = _views(self.grad, weights, widths, normalized)
+        mean, variance = _views(statistics, normalized, normalized)
         self.modules: list[Layer] = []
         self.layers: list[Linear] = []
         self.activations = [copy.deepcopy(template) for template in self._templates]
         for i, shape in enumerate(shapes):
-            hidden = i < len(self.activations)
+            is_normalized = i < len(normalized)
             layer = Linear(
-                W[i].reshape(shape),
-                b[i],
-                grad_W[i].reshape(shape),
-                grad_b[i],
-                first=i == 0,
-                adds_bias=not (hidden and normalized),
+                W[i].reshape(shape), b[i], grad_W[i].reshape(shape), grad_b[i], i == 0, adds_bias=not is_normalized
             )
             self.layers.append(layer)
             self.modules.append(layer)
-            if hidden and normalized:
+            if is_normalized:
                 norm = copy.deepcopy(self.normalization)
                 norm.bind(gamma[i], b[i], grad_gamma[i], grad_b[i], mean[i], variance[i])
-                gamma[i].fill(1)
-                variance[i].fill(1)
                 self.modules.append(norm)
-            if hidden:
+            if i < len(self.activations):
                 self.modules.append(self.activations[i])
-            if hidden and self.dropout:
-                self.modules.append(Dropout(self.dropout))
+                if self.dropout:
+                    self.modules.append(Dropout(self.dropout))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """For copy.deepcopy and pickle: the arguments, and the numbers. A copy lays its own views of them."""
@@ -162,7 +155,7 @@ class MLP:
         return X
 
     def backward(self, D: Array) -> None:
-        """Fill `grad` from D = dL/dlogits (n, c), after `forward` on the same n rows."""
+        """Fill `grad` from D = dL/dlogits (n, c), after `forward` in training on the same n rows."""
         for module in reversed(self.modules):
             D = module.backward(D)
 
@@ -212,7 +205,7 @@ def _rebuild(arguments: dict[str, Any], state: Array, grad: Array) -> MLP:
     return network
 
 
-def _parts(flat: Array, *lengths: Sequence[int]) -> list[list[Array]]:
+def _views(flat: Array, *lengths: Sequence[int]) -> list[list[Array]]:
     """Views of `flat`, of these lengths, one after the other."""
     ends = itertools.accumulate(itertools.chain(*lengths))
     views = iter(np.split(flat, list(ends)))

@@ -21,13 +21,12 @@ class Normalization(Layer):
 
     gamma, mean, variance = View(), View(), View()
 
-    def bind(
-        self, gamma: Array, b: Array, grad_gamma: Array, grad_b: Array, mean: Array, variance: Array
-    ) -> "Normalization":
+    def bind(self, gamma: Array, b: Array, grad_gamma: Array, grad_b: Array, mean: Array, variance: Array) -> None:
         """Take the scale γ, the bias b, their gradients, and the running statistics: views (d,) of the network's."""
         self._gamma, self._b, self._grad_gamma, self._grad_b = gamma, b, grad_gamma, grad_b
         self._mean, self._variance = mean, variance
-        return self
+        gamma.fill(1)
+        variance.fill(1)
 
     @abstractmethod
     def folded(self) -> tuple[Array, Array]:
@@ -68,11 +67,11 @@ class BatchNorm(Normalization):
     least_batch = 2
 
     def __init__(self, momentum: float = 0.1, epsilon: float = 1e-5) -> None:
-        self.momentum = checks.number("momentum", momentum, above=0, most=1)
-        self.epsilon = checks.number("epsilon", epsilon, above=0)
+        self.momentum = checks.number("momentum", momentum, gt=0, le=1)
+        self.epsilon = checks.number("epsilon", epsilon, gt=0)
 
     def _allocate(self, X: Array) -> Sequence[Array]:
-        self._inverse, self._spare = np.empty_like(X[0]), np.empty_like(X[0])  # 1 / √(v + ε) of the batch
+        self._inverse, self._scratch = np.empty_like(X[0]), np.empty_like(X[0])  # 1 / √(v + ε) of the batch
         return np.empty_like(X), np.ones(len(X), X.dtype)
 
     def forward(self, X: Array, training: bool = False) -> Array:
@@ -81,21 +80,21 @@ class BatchNorm(Normalization):
             X *= scale
             X += shift
             return X
-        if len(X) != self._rows:
+        if len(X) != self.rows:
             self._resize(X)
         n, m, (H, ones) = len(X), self.momentum, self._buffers
-        inverse, spare = self._inverse, self._spare
-        np.matmul(ones, X, out=spare)
-        spare /= n
-        X -= spare
+        inverse, scratch = self._inverse, self._scratch
+        np.matmul(ones, X, out=scratch)
+        scratch /= n
+        X -= scratch
         np.einsum("ij,ij->j", X, X, out=inverse)
         if n > 1:
-            spare *= m
+            scratch *= m
             self._mean *= 1 - m
-            self._mean += spare
-            np.multiply(inverse, m / (n - 1), out=spare)
+            self._mean += scratch
+            np.multiply(inverse, m / (n - 1), out=scratch)
             self._variance *= 1 - m
-            self._variance += spare
+            self._variance += scratch
         inverse /= n
         inverse += self.epsilon
         np.sqrt(inverse, out=inverse)
@@ -110,14 +109,14 @@ class BatchNorm(Normalization):
         return scale, self._b - self._mean * scale
 
     def backward(self, D: Array) -> Array:
-        (H, ones), n, spare = self._buffers, len(D), self._spare
+        (H, ones), n, scratch = self._buffers, len(D), self._scratch
         np.matmul(ones, D, out=self._grad_b)
         np.einsum("ij,ij->j", D, H, out=self._grad_gamma)
-        np.multiply(self._grad_gamma, 1 / n, out=spare)
-        H *= spare  # it is not needed again
+        np.multiply(self._grad_gamma, 1 / n, out=scratch)
+        H *= scratch  # it is not needed again
         D -= H
-        np.multiply(self._grad_b, 1 / n, out=spare)
-        D -= spare
-        np.multiply(self._gamma, self._inverse, out=spare)
-        D *= spare
+        np.multiply(self._grad_b, 1 / n, out=scratch)
+        D -= scratch
+        np.multiply(self._gamma, self._inverse, out=scratch)
+        D *= scratch
         return D

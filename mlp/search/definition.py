@@ -91,7 +91,7 @@ class Definition:
                     f"search={sampler} has nothing to search: sweep over something, as in "
                     f"'optimizer.learning_rate=tag(log,interval(1e-4,1e-2))', or choose search/space=assignment"
                 )
-            trials = checks.integer("search.trials", trials, least=1)
+            trials = checks.integer("search.trials", trials, ge=1)
         elif trials is not None:
             raise UserError("search.trials is for samplers that draw; a grid runs all of its points")
         objectives = given["objectives"]
@@ -103,7 +103,7 @@ class Definition:
                 raise UserError(unknown("search.objectives", name, OBJECTIVES))
             if objectives.count(name) > 1:
                 raise UserError(f"search.objectives names {name} twice")
-        seeds = checks.integer("search.seeds", given["seeds"], least=1)
+        seeds = checks.integer("search.seeds", given["seeds"], ge=1)
         if seeds > 1 and any(parameter.key == "seed" for parameter in space.parameters):
             raise UserError("search.seeds sets the seeds of the runs; leave out the sweep over seed")
         for name in ("dry_run", "retry_failed", "take_over"):
@@ -133,10 +133,10 @@ class Definition:
             seeds=seeds,
             objectives=objectives,
             pruner=pruner,
-            workers=cores if workers is None else checks.integer("search.workers", workers, least=1),
-            sampler_seed=checks.integer("search.seed", given["seed"], least=0),
+            workers=cores if workers is None else checks.integer("search.workers", workers, ge=1),
+            sampler_seed=checks.integer("search.seed", given["seed"], ge=0),
             storage=given["storage"],
-            retries=checks.integer("search.retries", given["retries"], least=0),
+            retries=checks.integer("search.retries", given["retries"], ge=0),
             accept_changes=given["changed"] == "accept",
             dry_run=given["dry_run"],
             retry_failed=given["retry_failed"],

@@ -88,7 +88,7 @@ def measure(parts: Components) -> tuple[Breakdown, int, int]:
     no_validation = dataclasses.replace(train, rows=train.rows[:0])
     trainer.epochs = max(trainer.epochs, LEAST_EPOCHS)
     initial = network.theta.copy()
-    stopwatch = Stopwatch(network, parts.optimizer, SECONDS, WARM_UP)
+    stopwatch = Stopwatch(network, SECONDS, WARM_UP)
     try:
         while True:  # a network trained for longer than it was meant to be could run into subnormal numbers
             stopwatch.switch(timed=False)

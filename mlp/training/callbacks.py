@@ -60,9 +60,9 @@ class CallbackOptions:
         gradient_norm_every: int = 20,
         callbacks: Mapping[str, Callback] | None = None,
     ) -> None:
-        self.patience = None if patience is None else checks.integer("patience", patience, least=1)
-        self.checkpoint_every = checks.integer("checkpoint_every", checkpoint_every, least=1)
-        self.gradient_norm_every = checks.integer("gradient_norm_every", gradient_norm_every, least=0)
+        self.patience = None if patience is None else checks.integer("patience", patience, ge=1)
+        self.checkpoint_every = checks.integer("checkpoint_every", checkpoint_every, ge=1)
+        self.gradient_norm_every = checks.integer("gradient_norm_every", gradient_norm_every, ge=0)
         self.callbacks = dict(callbacks or {})
 
 
@@ -124,7 +124,7 @@ class MetricsFile(Callback):
             file.write(text.getvalue())
 
 
-class OnBestEpoch(Callback):
+class ModelCheckpoint(Callback):
     """Calls `save(run)` at the end of each epoch that is the best so far; of each, where nothing is monitored."""
 
     def __init__(self, save: Callable[[Run], Any]) -> None:
@@ -135,7 +135,7 @@ class OnBestEpoch(Callback):
             self.save(run)
 
 
-class Progress(Callback):
+class ProgressBar(Callback):
     """A line per epoch, and on a terminal a live bar within the epoch, unless others write there too."""
 
     REFRESH = 0.1  # seconds

@@ -42,12 +42,12 @@ class Trainer:
         clip_norm: float | None = None,
         average: float | None = None,
     ) -> None:
-        self.epochs = checks.integer("epochs", epochs, least=1)
-        self.batch_size = checks.integer("batch_size", batch_size, least=1)
+        self.epochs = checks.integer("epochs", epochs, ge=1)
+        self.batch_size = checks.integer("batch_size", batch_size, ge=1)
         self.monitor = checks.choice("monitor", MONITORS[0] if monitor is None else monitor, MONITORS)
         self._monitor_given = monitor is not None
-        self.clip_norm = None if clip_norm is None else checks.number("clip_norm", clip_norm, above=0)
-        self.average = None if average is None else checks.number("average", average, above=0, below=1)
+        self.clip_norm = None if clip_norm is None else checks.number("clip_norm", clip_norm, gt=0)
+        self.average = None if average is None else checks.number("average", average, gt=0, lt=1)
 
     def check_monitor(self, validation: bool, resumed: bool, patience: int | None = None) -> None:
         """Raise UserError if `monitor` or `patience` wants a score that needs validation data, and there are none.

@@ -40,24 +40,25 @@ class DeadUnits(Recorder):
     def on_run_start(self, run: Run) -> None:
         super().on_run_start(run)
         if not run.step:
-            self._look(run)
+            self._measure(run)
 
     def on_epoch_end(self, run: Run) -> None:
-        self._look(run)
+        self._measure(run)
         super().on_epoch_end(run)
 
-    def _look(self, run: Run) -> None:
+    def _measure(self, run: Run) -> None:
         network, samples = run.network, run.train
         if samples is None or not network.hidden_sizes:
             return
-        counts = [OutputCounts(f, d) for f, d in zip(network.activations, network.hidden_sizes, strict=True)]
+        layers = {f: OutputCounts(f, d) for f, d in zip(network.activations, network.hidden_sizes, strict=True)}
         with np.errstate(over="ignore", invalid="ignore"):  # the loss shows it
             for start in range(0, len(samples), CHUNK):
-                X, counters = samples.inputs(start, start + CHUNK, network.dtype), iter(counts)
+                X = samples.inputs(start, start + CHUNK, network.dtype)
                 for module in network.modules:
                     X = module.forward(X)
                     if isinstance(module, Activation):
-                        next(counters).add(X)
+                        layers[module].add(X)
+        counts = layers.values()
         self.add(
             run,
             samples=len(samples),
