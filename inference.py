@@ -4,7 +4,8 @@ from mlp import blas
 
 blas.prepare()  # before NumPy is imported
 
-from mlp.inference import evaluate_model, load_model, main  # noqa: E402
+from mlp.cli.inference import main  # noqa: E402
+from mlp.inference import evaluate_model, load_model  # noqa: E402
 
 __all__ = ["evaluate_model", "load_model", "main"]
 

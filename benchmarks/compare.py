@@ -29,7 +29,7 @@ from mlp.environment import describe
 from mlp.files import write_json
 from mlp.nn import MLP, Optimizer
 from mlp.nn.losses import one_hot
-from mlp.nn.naming import by_name, options
+from mlp.nn.naming import by_name, subclasses
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -344,7 +344,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     environment = ROOT / ".venv-peers" / "bin" / "python"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batches", nargs="+", type=int, default=[32, 64, 128, 512], metavar="N")
-    names = [optimizer.name for optimizer in options(Optimizer)]
+    names = [optimizer.name for optimizer in subclasses(Optimizer)]
     parser.add_argument(
         "--optimizers", nargs="+", choices=names, default=["adam"], metavar="NAME", help=", ".join(names)
     )

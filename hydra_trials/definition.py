@@ -90,6 +90,10 @@ class Definition:
             "sampler_seed": self.sampler_seed,
         }
 
+    def planned(self) -> int:
+        """How many trials it has in all."""
+        return self.trials if self.trials is not None else len(self.space.grid())
+
     def make_sampler(self, asked: int) -> optuna.samplers.BaseSampler:
         """The sampler for the next trial after `asked` others: workers and restarts never draw the same again."""
         seed = self.sampler_seed * 1_000_003 + asked
@@ -189,7 +193,6 @@ def define(
     space = Space(
         [*varied, *_space_of_file(settings, arguments, varied, fixed_values, hooks)], {**choices, **fixed_values}
     )
-    hooks.prepare(space, fixed_values)
     sampler = settings.optuna("sampler", SAMPLERS)
     trials = None
     if sampler == "grid":
@@ -330,7 +333,7 @@ def _short_name(chosen: Chosen) -> str:
 
 def _check_name(settings: Settings, name: str) -> None:
     if (size := len(name.encode())) > 100:
-        letters = f"{size} bytes" if size > len(name) else f"{size} characters"
-        raise settings.error("name", f"must have at most 100 characters. Got {letters}: {name}")
+        unit = "bytes" if size > len(name) else "characters"  # a letter such as é takes more than one byte
+        raise settings.error("name", f"must have at most 100 {unit}. Got {size}: {name}")
     if name in (".", "..") or "/" in name or "\\" in name or name != name.strip():
         raise settings.error("name", f"must be the name of a directory, without slashes. Got {name!r}")

@@ -21,7 +21,7 @@ def plan(definition: Definition, directory: Path, estimated: float | None) -> st
         directory: where it is or would be.
         estimated: the seconds that a trial may take, if none has been run yet.
     """
-    planned = len(definition.space.grid()) if definition.trials is None else definition.trials
+    planned = definition.planned()
     found: Mapping[str, int] = {"done": 0, "pruned": 0, "failed": 0}
     took: list[float] = []
     if (directory / SEARCH_FILE).exists():
@@ -43,7 +43,7 @@ def plan(definition: Definition, directory: Path, estimated: float | None) -> st
     aims = zip(definition.directions, definition.objectives, strict=True)
     return "\n".join(
         [
-            f"Search {definition.name}: {planned} trials by {definition.sampler}"
+            f"Search {definition.name}: {planned} trial{'s' * (planned != 1)} by {definition.sampler}"
             + (f", each on {definition.seeds} seeds" if definition.seeds > 1 else "")
             + (f"; pruner {definition.pruner}" if definition.pruner != "none" else ""),
             f"Directory: {shown(directory)}",

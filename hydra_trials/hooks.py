@@ -37,8 +37,8 @@ class Hooks:
         """minimize or maximize; None: as the configuration says."""
         return None
 
-    def prepare(self, space: Space, fixed: Mapping[str, Any]) -> None:
-        """Called before anything else: raise SearchError where `fixed` values and a space contradict each other."""
+    def prepare(self, config: DictConfig, definition: Definition, directory: Path) -> None:
+        """Called before anything starts: raise SearchError for what cannot be searched as it was asked for."""
 
     def replaced(self, fixed: Iterable[str]) -> set[str]:
         """Further keys that the `fixed` ones set, which then leave the space."""

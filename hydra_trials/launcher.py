@@ -8,12 +8,11 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from multiprocessing import connection, get_context
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
+from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
@@ -24,30 +23,31 @@ from hydra_trials.errors import SearchError
 POLL_SECONDS = 0.1
 STOP_SECONDS = 10.0  # that jobs have to end after an interruption
 
-Running = dict[int, tuple[BaseProcess, Connection]]  # by number of the job: its process, and what ended it
+if TYPE_CHECKING:  # slow to import, at every start of every Hydra program
+    from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
+
+    Running = dict[int, tuple[BaseProcess, Connection]]  # by number of the job: its process, and what ended it
 
 
-class ForkingLauncher:
+class ForkingLauncher(Launcher):
     """Runs each job in a forked process, all at a time.
 
     Args:
-        hydra_context, task_function, config: as Hydra gives them to a launcher.
         restarts: of killed processes in all, before it gives up.
-        on_poll: called while the jobs run.
     """
 
-    def __init__(
-        self,
-        hydra_context: HydraContext,
-        task_function: TaskFunction,
-        config: DictConfig,
-        restarts: int,
-        on_poll: Callable[[], None],
-    ) -> None:
+    def __init__(self, restarts: int = 1000) -> None:
+        self.restarts = restarts
+        self.on_poll: Callable[[], None] = lambda: None  # called while the jobs run
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
-        self.restarts, self.on_poll = restarts, on_poll
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        from multiprocessing.connection import wait
+
+        assert self.config is not None
         setup_globals()
         Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
         jobs = dict(enumerate(job_overrides, initial_job_idx))
@@ -59,7 +59,7 @@ class ForkingLauncher:
                     self._fork(running, number, overrides)
                 while running:
                     self.on_poll()
-                    connection.wait([process.sentinel for process, _ in running.values()], POLL_SECONDS)
+                    wait([process.sentinel for process, _ in running.values()], POLL_SECONDS)
                     for number, (process, errors) in list(running.items()):
                         if (code := process.exitcode) is None:
                             continue
@@ -78,8 +78,11 @@ class ForkingLauncher:
 
     def _fork(self, running: Running, number: int, overrides: Sequence[str]) -> None:
         """Start a process, and enter it in `running`."""
-        receiver, sender = get_context("fork").Pipe(duplex=False)
-        process = get_context("fork").Process(target=self._run, args=(number, overrides, sender))
+        from multiprocessing import get_context
+
+        fork = get_context("fork")
+        receiver, sender = fork.Pipe(duplex=False)
+        process = fork.Process(target=self._run, args=(number, overrides, sender))
         with signals.blocked():  # until each of the two knows which one it is
             process.start()
             running[number] = process, receiver
@@ -100,6 +103,9 @@ class ForkingLauncher:
             signals.ignore()  # it ends already
 
     def _run_job(self, number: int, overrides: Sequence[str]) -> None:
+        assert self.config is not None
+        assert self.hydra_context is not None
+        assert self.task_function is not None
         config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
         with open_dict(config):
             config.hydra.job.id, config.hydra.job.num = str(number), number

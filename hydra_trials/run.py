@@ -27,6 +27,7 @@ from hydra_trials.definition import Definition, define
 from hydra_trials.dry_run import plan
 from hydra_trials.errors import SearchError, not_in_all_options
 from hydra_trials.files import shown, without_password, write_text
+from hydra_trials.launcher import ForkingLauncher
 from hydra_trials.presence import announced, commands
 from hydra_trials.progress import Progress
 from hydra_trials.queue import GRACE_PERIOD, Queue
@@ -57,6 +58,7 @@ def run(
     arguments = [*(f"{key}={from_yaml(value)}" for key, value in params.items()), *arguments]
     definition = define(config, arguments, node, get_class(hooks)(), loader)
     directory = _set_directory(config, definition)
+    definition.hooks.prepare(config, definition, directory)
     check_points(loader, config, definition)
     if definition.dry_run:
         compose = partial(_composed, loader, config, definition)
@@ -120,10 +122,8 @@ def _set_directory(config: DictConfig, definition: Definition) -> Path:
 def _to_do(definition: Definition, left: Mapping[str, int]) -> str:
     done = left["done"] + left["pruned"] + left["failed"]
     seeds = f", each on {definition.seeds} seeds" if definition.seeds > 1 else ""
-    return (
-        f"{left['waiting'] + left['running']} trials to run{seeds}, {done} done before; "
-        f"{definition.workers} at a time"
-    )
+    planned = left["waiting"] + left["running"]
+    return f"{planned} trial{'s' * (planned != 1)} to run{seeds}, {done} done before; {definition.workers} at a time"
 
 
 def check_points(loader: CachingConfigLoader, config: DictConfig, definition: Definition) -> None:
@@ -217,9 +217,7 @@ def _adapt_launcher(engine: DictConfig, workers: int) -> None:
 def _refreshed(refresh: Callable[[], None], launcher: Any) -> Iterator[None]:
     """Let `refresh` be called while `launcher` works: by itself if it is ours, which forks, and that does not go
     together with threads; else in a thread."""
-    from hydra_plugins.hydra_trials.launcher import LocalLauncher
-
-    if isinstance(launcher, LocalLauncher):
+    if isinstance(launcher, ForkingLauncher):
         launcher.on_poll = refresh
         yield
         return

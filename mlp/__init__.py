@@ -6,7 +6,7 @@ from typing import Any
 def __getattr__(name: str) -> Any:
     """`from mlp import NeuralNetwork`, without importing NumPy for those who only import a submodule."""
     if name == "NeuralNetwork":
-        from mlp.nn import NeuralNetwork
+        from mlp.graded import NeuralNetwork
 
         return NeuralNetwork
     raise AttributeError(f"module 'mlp' has no attribute {name!r}")

@@ -7,7 +7,13 @@ import sys
 from typing import Any
 
 
-def open_closed() -> None:
+def prepare() -> None:
+    """Let a program do its work whatever its caller does to its streams: what counts is in its files."""
+    _open_closed()
+    _outlive_readers()
+
+
+def _open_closed() -> None:
     """Lead standard streams that were closed before the start to /dev/null.
 
     Otherwise what is printed raises an error, and the next file that is opened takes the stream's number, so that the
@@ -38,8 +44,8 @@ class _Lasting(io.FileIO):
             return len(content)
 
 
-def outlive_readers() -> None:
-    """Work goes on when nobody reads what it prints any more: what counts is in its files."""
+def _outlive_readers() -> None:
+    """That a reader, such as `head`, has seen enough is no error."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper) and stream is getattr(sys, f"__{name}__"):
@@ -51,11 +57,3 @@ def outlive_readers() -> None:
                 line_buffering=stream.line_buffering, write_through=stream.write_through,
             )  # fmt: skip
             setattr(sys, name, replaced)
-
-
-def tell(text: str) -> None:
-    """Print a program's answer. That its reader, such as `head`, has seen enough is no error."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the exit

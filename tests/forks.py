@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 SERVER = r"""
-import atexit, gc, json, os, runpy, signal, sys, threading, weakref
+import atexit, gc, json, os, runpy, signal, sys, tempfile, threading, weakref
 
 sys.path[0] = sys.argv[1]
 import inference  # before NumPy is imported
@@ -49,12 +49,10 @@ def end(code):
     sys.stderr.flush()
     os._exit(code)
 
-from mlp import launch
+from mlp.config.compose import compose
 from hydra.core.global_hydra import GlobalHydra
-launch.compose(["dataset=digits", "tracker=none"])  # parsers and plugins are slow the first time
+compose(["dataset=digits", "tracker=none"])  # parsers and plugins are slow the first time
 GlobalHydra.instance().clear()
-for finalizer in weakref.finalize._registry:
-    finalizer.atexit = False  # what was made here, as W&B's temporary folder, is not the forks' to remove
 gc.freeze()
 print("ready", flush=True)
 for line in sys.stdin:
@@ -64,6 +62,10 @@ for line in sys.stdin:
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
         continue
     os.setsid()
+    for finalizer in list(weakref.finalize._registry):  # W&B's temporary folders: this fork has its own
+        owner, *_ = finalizer.detach()
+        if isinstance(owner, tempfile.TemporaryDirectory):
+            owner.__init__()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests may run where it is ignored
     for descriptor, name in enumerate(("/dev/null", task["out"], task["err"])):
         os.dup2(os.open(name, os.O_WRONLY | os.O_APPEND if descriptor else os.O_RDONLY), descriptor)
@@ -82,8 +84,8 @@ for line in sys.stdin:
 """
 IMPORTS = (
     *("matplotlib.pyplot", "optuna", "plotly.graph_objects", "plotly.io", "rich.table", "sklearn.datasets", "wandb"),
-    *("mlp.launch", "mlp.report.run_plots", "mlp.report.studies.build", "mlp.search.page", "mlp.search.objective"),
-    *("hydra_trials.run", "hydra_trials.launcher", "mlp.search.results"),
+    *("mlp.cli.inference", "mlp.cli.launch", "mlp.report.run_plots", "mlp.report.build", "mlp.search.page"),
+    *("mlp.search.objective", "mlp.search.results", "hydra_trials.run", "hydra_trials.launcher"),
 )
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from omegaconf import OmegaConf
 
-from mlp.launch import compose
-from mlp.settings import resolve
+from mlp.config.compose import compose
+from mlp.config.resolve import resolve
 
 
 def make_run(

@@ -8,9 +8,29 @@ from typing import Any
 
 from made_runs import make_run
 
-from mlp.report.runs import RunFiles
+from mlp.report.read import RunFiles
 from mlp.report.trials import Trial
 
+
+def parameter(key: str, *choices: object, low: float = 0, high: float = 1, log: bool = False, length: bool = False,
+              **when: list[str]) -> dict[str, Any]:  # fmt: skip
+    """A parameter as search.json has it: one of the choices, or a number from a range."""
+    kind, attributes = ("Categorical", {"choices": choices}) if choices else (
+        "Float", {"low": low, "high": high, "log": log, "step": None})  # fmt: skip
+    whole = {"name": "IntDistribution", "attributes": {"low": 1, "high": 2, "log": False, "step": 1}}
+    distribution = {"name": f"{kind}Distribution", "attributes": attributes}
+    return {"key": key, "distribution": distribution, "when": when, "length": whole if length else None}
+
+
+PARAMETERS = [
+    parameter("optimizer", "sgd", "adam"),
+    parameter("optimizer.learning_rate", low=0.01, high=1, log=True, optimizer=["sgd"]),
+    parameter("optimizer.learning_rate", low=0.0001, high=0.01, log=True, optimizer=["adam"]),
+    parameter("optimizer.beta1", low=0.8, high=0.95, optimizer=["adam"]),
+    parameter("training.batch_size", 16, 32, 64),
+    parameter("model.hidden_sizes", 32, 64, length=True),
+]
+#: The same in words, which is all that searches of old versions say.
 SPACE = {
     "optimizer": "sgd or adam",
     "optimizer.learning_rate": "0.01 to 1 (log), when optimizer is sgd; 0.0001 to 0.01 (log), when optimizer is adam",
@@ -52,7 +72,8 @@ def make_search(directory: Path, trials: Sequence[Mapping[str, Any]], **describe
                 {"status": "completed" if state == "done" else "pruned", "num_parameters": 1000 + number},
             )
     directory.mkdir(parents=True, exist_ok=True)
-    facts = {"sampler": "tpe", "pruner": "median", "space": SPACE, **described}
+    facts = {"sampler": "tpe", "pruner": "median", "space": SPACE, "parameters": PARAMETERS, **described}
+    facts = {key: value for key, value in facts.items() if value is not None}
     (directory / "search.json").write_text(json.dumps(facts))
     with (directory / "leaderboard.csv").open("w", newline="") as file:
         table = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)), restval="")

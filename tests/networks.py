@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from mlp.nn import MLP, NeuralNetwork
+from mlp.graded import NeuralNetwork
+from mlp.nn import MLP
 from mlp.nn.types import Array
 
 

@@ -9,60 +9,49 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-SOURCES = sorted([*(ROOT / "mlp").rglob("*.py"), ROOT / "train.py", ROOT / "inference.py"])
+SOURCES = sorted(
+    [
+        *(path for folder in ("mlp", "hydra_trials", "hydra_plugins") for path in (ROOT / folder).rglob("*.py")),
+        *(ROOT / "train.py", ROOT / "inference.py"),
+    ]
+)
 
-#: A room, and what of this project it may import beside itself. What is not named here is free.
+#: What all rooms may import: it imports nothing but itself, and how names are spelled.
+BASE = ("mlp.errors", "mlp.files", "mlp.streams", "mlp.environment", "mlp.blas")
+#: Every room, and what of this project it may import beside itself and BASE. What is not named here is forbidden.
 MAY_IMPORT = {
+    **dict.fromkeys(BASE, ("mlp.nn.naming",)),
     "mlp.nn": (),
-    "mlp.streams": (),
-    "mlp.files": ("mlp.errors",),
-    "mlp.errors": ("mlp.nn.naming",),
-    "mlp.data": ("mlp.nn", "mlp.files", "mlp.errors"),
-    "mlp.model_file": ("mlp.nn", "mlp.files", "mlp.errors"),
-    "mlp.tracking": ("mlp.nn", "mlp.files", "mlp.errors"),
-    "mlp.training": ("mlp.nn", "mlp.data", "mlp.files", "mlp.errors"),
-    # It measures what an experiment builds, and leaves nothing behind.
-    "mlp.profile": (
-        "mlp.cli",
-        "mlp.blas",
-        "mlp.launch",
-        "mlp.settings",
-        "mlp.experiment",
-        "mlp.environment",
-        "mlp.training",
-        "mlp.errors",
-        "mlp.streams",
-    ),
+    "mlp.data": ("mlp.nn",),
+    "mlp.model_file": ("mlp.nn",),
+    "mlp.tracking": ("mlp.nn",),
+    "mlp.training": ("mlp.nn", "mlp.data"),
+    "mlp.config": ("mlp.nn.naming",),  # it knows classes by their names only
+    "mlp.experiment": ("mlp.nn", "mlp.data", "mlp.model_file", "mlp.training", "mlp.config", "hydra_trials.signals"),
+    "mlp.graded": ("mlp.nn",),
+    "mlp.inference": ("mlp.graded", "mlp.nn", "mlp.data", "mlp.model_file", "mlp.training", "mlp.config"),
     # It runs experiments, many of them.
-    "mlp.search": (
-        "mlp.cli",
-        "mlp.nn",
-        "mlp.data",
-        "mlp.training",
-        "mlp.best_model",
-        "mlp.experiment",
-        "mlp.environment",
-        "mlp.report.run_plots",  # of the best trial
-        "mlp.settings",
-        "mlp.files",
-        "mlp.errors",
-        "mlp.streams",
-    ),
+    "mlp.search": ("mlp.training", "mlp.config", "mlp.experiment", "mlp.report", "hydra_trials"),
     # Reports read run directories: files, never the objects of a run. A saved model is a file too.
     "mlp.report": (
-        "mlp.inference",
-        "mlp.nn.metrics",
-        "mlp.nn.naming",
-        "mlp.nn.types",
-        "mlp.data",
-        "mlp.config",
-        "mlp.conf_files",
+        "mlp.nn.metrics", "mlp.nn.naming", "mlp.nn.types", "mlp.data", "mlp.config", "mlp.inference",
         "mlp.tracking.session",  # to publish the studies
-        "mlp.files",
-        "mlp.errors",
-        "mlp.streams",
     ),
-}
+    # It measures what an experiment builds, and leaves nothing behind.
+    "mlp.tools": ("mlp.cli", "mlp.nn", "mlp.data", "mlp.config", "mlp.experiment", "mlp.training"),
+    "mlp.profile": ("mlp.tools",),
+    # The programs: nothing below knows them.
+    "mlp.cli": (
+        "mlp.nn", "mlp.data", "mlp.model_file", "mlp.training", "mlp.config", "mlp.experiment", "mlp.tools",
+        "mlp.inference", "mlp.report", "hydra_trials.compat",
+    ),
+    # Searches for any Hydra program: nothing of this one.
+    "hydra_trials": (),
+    "hydra_plugins": ("hydra_trials",),
+    "mlp.__init__": ("mlp.graded",),
+    "train": ("mlp.cli",),
+    "inference": ("mlp.cli", "mlp.inference"),
+}  # fmt: skip
 
 #: Automatic differentiation, or whole networks: not in this project, nor pulled in by what it depends on.
 FORBIDDEN = {
@@ -117,7 +106,7 @@ def within(module: str, room: str) -> bool:
 
 
 def ours(module: str) -> bool:
-    return within(module, "mlp")
+    return any(within(module, package) for package in ("mlp", "hydra_trials", "hydra_plugins"))
 
 
 every_source = pytest.mark.parametrize("path", SOURCES, ids=name_of)
@@ -126,11 +115,12 @@ every_source = pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def violations(module: str, imported: set[str]) -> set[str]:
     """What a module imports of this project and may not."""
     rooms = {room for room in MAY_IMPORT if within(module, room)}
+    assert rooms, f"{module} is in no room"
     return {
         name
         for room in rooms
         for name in filter(ours, imported)
-        if not any(within(name, allowed) for allowed in (room, *MAY_IMPORT[room]))
+        if not any(within(name, allowed) for allowed in (room, *MAY_IMPORT[room], *BASE))
     }
 
 
@@ -175,18 +165,20 @@ from mlp import training
 from . import layers
 from ..report.style import save
 if TYPE_CHECKING:
-    from mlp.experiment import Parts
+    from mlp.experiment import Components
 def f():
     import wandb
     with x:
-        from mlp.cli import main
+        from mlp.cli.app import main
 class C:
     import keras
 """
     at_the_top = {"os", "mlp.data.mnist", "mlp.training", "mlp.nn.layers", "mlp.report.style.save", "keras"}
     assert imports(source, "mlp.nn.module", inside_functions=False) == at_the_top
     found = imports(source, "mlp.nn.module")
-    assert found == at_the_top | {"wandb", "mlp.cli.main"}
-    expected = {"mlp.data.mnist", "mlp.training", "mlp.report.style.save", "mlp.cli.main"}
+    assert found == at_the_top | {"wandb", "mlp.cli.app.main"}
+    expected = {"mlp.data.mnist", "mlp.training", "mlp.report.style.save", "mlp.cli.app.main"}
     assert violations("mlp.nn.module", found) == expected
-    assert violations("mlp.experiment", found) == set()
+    assert violations("mlp.cli.module", found) == set()
+    with pytest.raises(AssertionError, match=r"mlp\.somewhere is in no room"):
+        violations("mlp.somewhere", set())

@@ -12,7 +12,7 @@ import wandb_file
 import yaml
 from conftest import ROOT, Command
 
-from mlp.cli import READ_BY_INFERENCE, parser
+from mlp.cli.flags import READ_BY_INFERENCE, parser
 
 
 def run_directories(place: Path) -> list[Path]:

@@ -12,18 +12,19 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from mlp import cli
+from mlp.cli.flags import parser
+from mlp.cli.overrides import to_hydra
 from mlp.errors import UserError
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
 
 def test_no_override_is_lost_between_repeated_flags_and_the_last_of_each_counts() -> None:
-    words = cli.to_hydra(["-sz", "8", "seed=1", "-sz", "16", "32", "loss=mse", "-e", "1", "seed=2"])
+    words = to_hydra(["-sz", "8", "seed=1", "-sz", "16", "32", "loss=mse", "-e", "1", "seed=2"])
     assert [word for word in words if word.startswith(("seed=", "loss="))] == [
         "seed=1", "loss=mean_squared_error", "seed=2"]  # fmt: skip
     assert "model.hidden_sizes=[16,32]" in words
-    assert [word for word in cli.to_hydra(["seed=3", "-sz", "8", "seed=1"]) if "seed" in word] == ["seed=3", "seed=1"]
+    assert [word for word in to_hydra(["seed=3", "-sz", "8", "seed=1"]) if "seed" in word] == ["seed=3", "seed=1"]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -34,7 +35,7 @@ def default() -> Iterator[Any]:
 
 
 def translated(line: str) -> list[str]:
-    return cli.to_hydra(shlex.split(line))
+    return to_hydra(shlex.split(line))
 
 
 def composed(line: str) -> Any:
@@ -118,7 +119,7 @@ def test_table_of_this_test_has_every_flag_of_the_parser() -> None:
         "-h",
         "--help",
     }  # set nothing of the configuration
-    assert set(cli.parser("train.py")._option_string_actions) == tested | others
+    assert set(parser("train.py")._option_string_actions) == tested | others
 
 
 SPELLINGS = [
@@ -251,7 +252,7 @@ TEXTS += [("--config_save_path", "save.config_path", name) for name in ("it's.js
 
 @pytest.mark.parametrize(("flag", "key", "name"), TEXTS)
 def test_texts_arrive_as_they_were_typed(flag: str, key: str, name: str) -> None:
-    assert points(cli.to_hydra([flag, name])) == [{key: name}]
+    assert points(to_hydra([flag, name])) == [{key: name}]
 
 
 @pytest.mark.parametrize(
@@ -347,6 +348,24 @@ def test_a_flag_that_only_inference_knows_is_refused_with_its_program(flag: str)
 
 
 def test_both_programs_take_the_same_flags() -> None:
-    train, infer = (set(cli.parser(prog)._option_string_actions) for prog in ("train.py", "inference.py"))
+    train, infer = (set(parser(prog)._option_string_actions) for prog in ("train.py", "inference.py"))
     assert infer - train == {"--plots", "--robustness"}
     assert not train - infer
+
+
+def test_an_override_that_replaces_a_flag_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert settings("-o adam optimizer=sgd -e 3 training.epochs=3")["optimizer"] == "sgd"
+    assert capsys.readouterr().err == "Note: optimizer=sgd replaces optimizer=adam, which a flag gives.\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "ignored"),
+    [
+        ("-a leaky_relu tanh activation.negative_slope=0.3", "activation.negative_slope"),
+        ("activation=elu model.activations=[relu,tanh]", "activation"),
+        ("-a elu model.activations=[relu,tanh]", "activation"),
+    ],
+)
+def test_an_activation_beside_those_of_each_layer_is_refused(line: str, ignored: str) -> None:
+    assert f"so {ignored} would be ignored" in refusal(line)
+    translated("-a elu model.activations=null")

@@ -16,7 +16,8 @@ from omegaconf import OmegaConf
 from runs import Strike, run
 
 from hydra_trials.study import Search
-from mlp.cli import literal, to_hydra, unquoted
+from mlp.cli.overrides import literal, to_hydra
+from mlp.config.grammar import unquoted
 from mlp.errors import UserError
 from mlp.search import results
 
@@ -39,9 +40,11 @@ def test_hydra_gets_the_text_itself_once_or_twice_translated(text: str) -> None:
 def test_what_hydra_is_to_interpret_stays() -> None:
     for word in ("resume=null", "dataset.path=", "hydra.run.dir=outputs/${now:%Y}", "seed=a b", "resume='a b'"):
         assert literal(word) == word
-    for word in ("dataset.path=a.npz,b.npz", "search.name=choice(a,b)"):
+    for word in ("dataset.path=a.npz,b.npz", "dataset.path=choice(a,b)"):
         assert literal(word, multirun=True) == word
         assert literal(word) != word
+    for word in ("search.name=x(1),y", "hydra.sweep.dir=a,b"):  # of which a search has one
+        assert unquoted(literal(word, multirun=True).partition("=")[2]) == word.partition("=")[2]
 
 
 def pasted(command: str, place: Path) -> subprocess.CompletedProcess[str]:
@@ -123,7 +126,7 @@ def test_the_commands_of_a_search_name_the_folders_of_its_options(train: Command
     words = [added.format(tmp_path / "my own"), "-m", *SHORT, "optimizer=mine", "seed=1,2", "search.name=s"]
     train(*words, check=True)
     search = Search(tmp_path / "multirun_outputs/s")
-    again = shlex.split(results.repeat(search, results.best(search)))[2:]
+    again = shlex.split(results.repeat(search, search.best()))[2:]
     train(*again, "hydra.run.dir=again", "plots=false", check=True)
     assert OmegaConf.load(tmp_path / "again/config.yaml").optimizer.learning_rate == 0.25
     assert "nothing is left to run" in train(*shlex.split(results.command(search))[2:], check=True).stdout

@@ -203,3 +203,9 @@ def test_run_names_the_directory_it_wrote(train: Command, tmp_path: Path) -> Non
     assert named
     assert (tmp_path / named[1] / "summary.json").is_file()
     assert not (ROOT / "deep").exists()
+
+
+def test_overrides_are_kept_as_they_were_given(train: Command, tmp_path: Path) -> None:
+    train("-d", "digits", "-e", "1", "--no_wandb", "seed=${training.epochs}", "hydra.run.dir=run", check=True)
+    assert "seed=${training.epochs}" in yaml.safe_load((tmp_path / "run/overrides.yaml").read_text())
+    assert yaml.safe_load((tmp_path / "run/config.yaml").read_text())["seed"] == 1

@@ -10,7 +10,7 @@ import runs
 from omegaconf import OmegaConf
 from scipy.interpolate import BSpline
 
-from mlp.conf_files import CONF, options
+from mlp.config.files import CONF, options
 from mlp.data import Augmentation, Samples
 from mlp.data.augmentation import interpolate
 from mlp.data.batches import Batches

@@ -185,10 +185,11 @@ def test_a_folder_that_is_given_must_hold_all_batches_itself(tmp_path: Path, nam
         CIFAR10(data_dir=str(tmp_path / "nowhere"))
 
 
-def test_split_does_not_need_the_test_batch(tmp_path: Path) -> None:
+def test_a_test_batch_that_is_missing_is_said_before_the_training(tmp_path: Path) -> None:
     folder = write_batches(tmp_path / ".keras" / "datasets" / LAYOUTS[0])
     (folder / "test_batch").unlink()
-    assert len(CIFAR10().split(np.random.default_rng(0))[0]) == 90
+    with pytest.raises(UserError, match="cifar10 is not in"):
+        CIFAR10().split(np.random.default_rng(0))
 
 
 def test_missing_everywhere_tells_the_ways_to_get_it(tmp_path: Path) -> None:

@@ -211,6 +211,15 @@ def test_classes_without_samples_are_noted(tmp_path: Path, arrays: Arrays) -> No
     assert "of classes 0, 4, 5, 6, 7, 8, 9, 10, 11, 12 ..., yet" in note
 
 
+@pytest.mark.parametrize(("dtype", "said"), [(np.uint8, False), (np.int64, True), (np.float32, True)])
+def test_pixels_that_are_not_scaled_are_noted(tmp_path: Path, arrays: Arrays, dtype: type, said: bool) -> None:
+    pixels = {key: np.resize(np.arange(256), arrays[key].shape).astype(dtype) for key in ("x_train", "x_test")}
+    notes = NPZ(path=save(tmp_path, arrays | pixels)).notes()
+    assert [note for note in notes if "pixels" in note] == [
+        "x_train goes from 0 to 255 and is taken as it is; pixels that are stored as uint8 are divided by 255"
+    ] * said
+
+
 def test_labels_with_gaps_are_refused_beyond_ten_classes_for_each_label(tmp_path: Path, arrays: Arrays) -> None:
     for largest, allowed in ((29, True), (30, False)):  # 30 or 31 classes, 3 labels
         gaps = {key: np.where(arrays[key] == 2, largest, arrays[key]) for key in ("y_train", "y_test")}

@@ -10,7 +10,7 @@ from conftest import Command
 from mlp.data import NPZ, Augmentation
 from mlp.data.pictures import as_pictures, is_picture
 from mlp.nn.types import Array
-from mlp.robustness import moved
+from mlp.tools.robustness import moved
 from mlp.training.evaluate import Evaluation
 from mlp.training.predictions import predictions
 

@@ -15,10 +15,11 @@ import runs
 from conftest import ROOT, Command
 from sklearn.metrics import accuracy_score, classification_report, log_loss, precision_recall_fscore_support
 
+from mlp.cli.inference import main
 from mlp.data import NPZ, Digits
 from mlp.errors import UserError
-from mlp.inference import evaluate_model, load_model, main
-from mlp.nn import NeuralNetwork
+from mlp.graded import NeuralNetwork
+from mlp.inference import evaluate_model, load_model
 
 KEYS = {"logits", "loss", "accuracy", "f1", "precision", "recall"}
 

@@ -10,9 +10,9 @@ import pytest
 import runs
 from conftest import ROOT
 
-from mlp.best_model import make_room
+from mlp.cli.inference import main
 from mlp.errors import UserError
-from mlp.inference import main
+from mlp.experiment.best_model import make_room
 from mlp.model_file import config_beside, load_weights, save_weights, weights_sha256
 
 Captured = pytest.CaptureFixture[str]

@@ -28,8 +28,9 @@ from mlp.nn import (
     Xavier,
     checks,
 )
-from mlp.nn.naming import options
+from mlp.nn.naming import subclasses
 from mlp.training import Trainer
+from mlp.training.callbacks import CallbackOptions
 
 NAN, INF = float("nan"), float("inf")
 
@@ -74,9 +75,9 @@ def network(**kwargs: Any) -> MLP:
         (Trainer, "epochs", 0, "epochs must be an integer >= 1. Got 0"),
         (Trainer, "batch_size", True, "batch_size must be an integer >= 1. Got True"),
         (Trainer, "monitor", "f1", "monitor must be one of val_f1, val_accuracy, val_loss, train_f1"),
-        (Trainer, "patience", 0, "patience must be an integer >= 1. Got 0"),
-        (Trainer, "checkpoint_every", 0.5, "checkpoint_every must be an integer >= 1. Got 0.5"),
-        (Trainer, "gradient_norm_every", -1, "gradient_norm_every must be an integer >= 0. Got -1"),
+        (CallbackOptions, "patience", 0, "patience must be an integer >= 1. Got 0"),
+        (CallbackOptions, "checkpoint_every", 0.5, "checkpoint_every must be an integer >= 1. Got 0.5"),
+        (CallbackOptions, "gradient_norm_every", -1, "gradient_norm_every must be an integer >= 0. Got -1"),
         (Digits, "validation_fraction", 1.0, "validation_fraction must be in [0, 1). Got 1.0"),
         (Digits, "validation_fraction", -0.1, "validation_fraction must be in [0, 1). Got -0.1"),
         (Digits, "validation_fraction", NAN, "validation_fraction must be in [0, 1). Got nan"),
@@ -92,7 +93,7 @@ def test_a_value_out_of_range_is_refused(part: Any, argument: str, given: Any, m
 FLOATS = [
     (part, name)
     for base in (Activation, Initializer, Loss, Optimizer, Schedule)
-    for part in options(base)
+    for part in subclasses(base)
     for name, parameter in inspect.signature(part).parameters.items()
     if parameter.annotation is float
 ]
@@ -111,10 +112,10 @@ def test_no_number_of_any_part_may_be_anything_but_a_finite_number(part: Any, ar
     ("bounds", "allowed"),
     [
         ({}, "a finite number"),
-        ({"above": 0}, "> 0"),
-        ({"least": 0.5}, ">= 0.5"),
-        ({"least": 0, "below": 1}, ">= 0 and < 1"),
-        ({"above": -1, "most": 1e-3}, "> -1 and <= 0.001"),
+        ({"gt": 0}, "> 0"),
+        ({"ge": 0.5}, ">= 0.5"),
+        ({"ge": 0, "lt": 1}, ">= 0 and < 1"),
+        ({"gt": -1, "le": 1e-3}, "> -1 and <= 0.001"),
     ],
 )
 def test_the_message_of_a_number_says_its_bounds(bounds: dict[str, float], allowed: str) -> None:
@@ -126,10 +127,10 @@ def test_the_message_of_a_number_says_its_bounds(bounds: dict[str, float], allow
 @pytest.mark.parametrize(
     ("bounds", "inside", "outside"),
     [
-        ({"above": 0}, [1e-300, 5], [0, -1]),
-        ({"least": 0}, [0, 0.0, 5], [-1e-300]),
-        ({"below": 1}, [-5, 1 - 1e-16], [1, 1.5]),
-        ({"most": 1}, [1, 0.5], [1 + 1e-15]),
+        ({"gt": 0}, [1e-300, 5], [0, -1]),
+        ({"ge": 0}, [0, 0.0, 5], [-1e-300]),
+        ({"lt": 1}, [-5, 1 - 1e-16], [1, 1.5]),
+        ({"le": 1}, [1, 0.5], [1 + 1e-15]),
     ],
 )
 def test_bounds_hold_to_the_last_bit(bounds: dict[str, float], inside: list[float], outside: list[float]) -> None:

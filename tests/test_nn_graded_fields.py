@@ -12,24 +12,24 @@ from networks import graded
 import mlp
 import mlp.nn
 from mlp.data import Dataset
+from mlp.graded import SIZES, NeuralNetwork
 from mlp.nn import Activation, Adam, CrossEntropy, Initializer, Loss, Optimizer, ReLU
-from mlp.nn.naming import options, squash
-from mlp.nn.neural_network import SIZES
+from mlp.nn.naming import normalize_name, subclasses
 
 
 def test_an_empty_namespace_and_one_full_of_none_give_the_defaults() -> None:
     fields = "dataset hidden_size num_layers activation weight_init loss optimizer learning_rate beta1 epochs seed"
     for network in (graded(), graded(**dict.fromkeys(fields.split()))):
         assert network.sizes == [784, 128, 128, 128, 10]
-        assert all(isinstance(layer.activation, ReLU) for layer in network.layers[:-1])
-        assert isinstance(network.loss, CrossEntropy)
+        assert all(isinstance(activation, ReLU) for activation in network.network.activations)
+        assert isinstance(network.network.loss, CrossEntropy)
         assert type(network.optimizer) is Adam
         assert vars(network.optimizer).items() >= {
             "learning_rate": 0.001, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "weight_decay": 0.0,
             "decoupled": False,
         }.items()  # fmt: skip
         assert (network.epochs, network.batch_size, network.seed) == (10, 64, 0)
-        assert network.theta.dtype == np.float64
+        assert network.network.theta.dtype == np.float64
 
 
 def test_unknown_fields_are_ignored() -> None:
@@ -65,7 +65,7 @@ def test_unknown_fields_are_ignored() -> None:
     ids=str,
 )
 def test_forms_of_hidden_size(fields: dict[str, Any], hidden_sizes: list[int]) -> None:
-    assert graded(**fields).hidden_sizes == hidden_sizes
+    assert graded(**fields).sizes[1:-1] == hidden_sizes
 
 
 @pytest.mark.parametrize("hidden_size", [[12, 6], "12,6"])
@@ -78,11 +78,11 @@ def test_several_sizes_that_disagree_with_num_layers_are_refused(hidden_size: An
 @pytest.mark.parametrize(("base", "field"), [(Activation, "activation"), (Initializer, "weight_init"), (Loss, "loss"),
                                              (Optimizer, "optimizer")])  # fmt: skip
 def test_every_option_is_chosen_by_its_name_in_any_case(base: Any, field: str) -> None:
-    for option in options(base):
+    for option in subclasses(base):
         network = graded(hidden_size=3, num_layers=1, **{field: option.name.upper()})
         chosen = {
-            "activation": network.layers[0].activation,
-            "loss": network.loss,
+            "activation": network.network.activations[0],
+            "loss": network.network.loss,
             "optimizer": network.optimizer,
         }
         if field in chosen:
@@ -95,7 +95,7 @@ def test_every_option_is_chosen_by_its_name_in_any_case(base: Any, field: str) -
 
 def test_a_list_of_activations_has_one_for_each_hidden_layer() -> None:
     network = graded(hidden_size=[5, 4, 3], activation=["relu", "Tanh", "sigmoid"])
-    assert [layer.activation.name for layer in network.layers if layer.activation] == [
+    assert [activation.name for activation in network.network.activations] == [
         "relu",
         "tanh",
         "sigmoid",
@@ -123,7 +123,7 @@ def test_coefficients_reach_the_optimizer_that_has_them(rule: str, coefficients:
 
 
 def test_the_seed_decides_the_weights() -> None:
-    first, again, other = (graded(hidden_size=4, num_layers=1, seed=seed).theta for seed in (3, 3, 4))
+    first, again, other = (graded(hidden_size=4, num_layers=1, seed=seed).network.theta for seed in (3, 3, 4))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
 
@@ -135,7 +135,7 @@ def test_a_dataset_in_any_spelling_gives_the_sizes(name: str) -> None:
 
 
 def test_the_known_sizes_are_those_of_the_datasets() -> None:
-    kinds = {squash(kind.name): kind for kind in options(Dataset) if hasattr(kind, "name")}
+    kinds = {normalize_name(kind.name): kind for kind in subclasses(Dataset) if hasattr(kind, "name")}
     assert set(kinds) - set(SIZES) == {"npz"}  # its sizes are in the user's file
     for name, sizes in SIZES.items():
         dataset = kinds[name]()
@@ -148,8 +148,8 @@ def test_another_dataset_needs_its_sizes() -> None:
         graded(dataset="iris")
 
 
-def test_it_is_importable_from_the_package_and_from_its_mathematics() -> None:
-    assert mlp.NeuralNetwork is mlp.nn.NeuralNetwork
+def test_it_is_importable_from_the_package() -> None:
+    assert mlp.NeuralNetwork is NeuralNetwork
     with pytest.raises(AttributeError, match="module 'mlp' has no attribute 'NeuralNetwrk'"):
         _ = mlp.NeuralNetwrk
     code = "from mlp import NeuralNetwork; import argparse; NeuralNetwork(argparse.Namespace()); print('built')"
@@ -200,4 +200,4 @@ def test_a_wrong_field_is_refused_with_its_name_what_is_allowed_and_what_was_giv
     fields: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        mlp.nn.NeuralNetwork(Namespace(**fields))
+        NeuralNetwork(Namespace(**fields))

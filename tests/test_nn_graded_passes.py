@@ -8,7 +8,8 @@ import pytest
 from networks import graded, random_parameters
 from recorded import arrays, assert_close, cases
 
-from mlp.nn import NeuralNetwork, softmax
+from mlp.graded import NeuralNetwork
+from mlp.nn import softmax
 
 FEATURES, CLASSES = 6, 4
 RNG = np.random.default_rng(0)
@@ -94,7 +95,7 @@ def test_gradients_are_means_over_the_batch(loss: str) -> None:
 
     def flat(X: np.ndarray, y: np.ndarray) -> np.ndarray:
         network.backward(y, network.forward(X))
-        return network.grad.copy()
+        return network.network.grad.copy()
 
     of_rows = [flat(X[i : i + 1], LABELS[i : i + 1]) for i in range(len(X))]
     whole = flat(X, LABELS)
@@ -109,7 +110,7 @@ def test_gradients_have_no_weight_decay_term() -> None:
             input_size=FEATURES, output_size=CLASSES, hidden_size=5, num_layers=1, weight_decay=weight_decay
         )
         network.backward(LABELS, network.forward(X))
-        gradients.append(network.grad)
+        gradients.append(network.network.grad)
     np.testing.assert_array_equal(gradients[0], gradients[1])
 
 
@@ -131,11 +132,11 @@ def test_returned_arrays_are_the_callers_own(network: NeuralNetwork) -> None:
     network.evaluate(X, LABELS)
     for array, before in zip(returned, kept, strict=True):
         np.testing.assert_array_equal(array, before)
-    weights = network.theta.copy()
+    weights = network.network.theta.copy()
     for array in returned:
         array.fill(np.nan)
-    np.testing.assert_array_equal(network.theta, weights)
-    assert np.isfinite(network.grad).all()
+    np.testing.assert_array_equal(network.network.theta, weights)
+    assert np.isfinite(network.network.grad).all()
 
 
 def test_inputs_are_left_as_they_are(network: NeuralNetwork) -> None:

@@ -9,8 +9,9 @@ from networks import graded
 from sklearn.datasets import load_digits
 from sklearn.metrics import accuracy_score, f1_score, log_loss, precision_score, recall_score
 
-from mlp.nn import Activation, Loss, NeuralNetwork, Optimizer, softmax
-from mlp.nn.naming import options
+from mlp.graded import NeuralNetwork
+from mlp.nn import Activation, Loss, Optimizer, softmax
+from mlp.nn.naming import subclasses
 
 DIGITS, LABELS = load_digits(return_X_y=True)
 DIGITS = DIGITS / 16
@@ -20,8 +21,8 @@ def network(**fields: Any) -> NeuralNetwork:
     return graded(**{"dataset": "digits", "hidden_size": 32, "num_layers": 1, **fields})
 
 
-@pytest.mark.parametrize("rule", options(Optimizer), ids=lambda rule: rule.name)
-@pytest.mark.parametrize("loss", options(Loss), ids=lambda loss: loss.name)
+@pytest.mark.parametrize("rule", subclasses(Optimizer), ids=lambda rule: rule.name)
+@pytest.mark.parametrize("loss", subclasses(Loss), ids=lambda loss: loss.name)
 def test_training_reduces_the_loss_with_every_optimizer(rule: type[Optimizer], loss: type[Loss]) -> None:
     rate = 0.003 if {"beta", "beta1"} & set(signature(rule).parameters) else 0.1
     net = network(optimizer=rule.name, loss=loss.name, learning_rate=rate)
@@ -34,7 +35,7 @@ def test_training_reduces_the_loss_with_every_optimizer(rule: type[Optimizer], l
     assert after["accuracy"] > before["accuracy"]
 
 
-@pytest.mark.parametrize("activation", options(Activation), ids=lambda activation: activation.name)
+@pytest.mark.parametrize("activation", subclasses(Activation), ids=lambda activation: activation.name)
 def test_digits_are_learnt_with_every_activation(activation: type[Activation]) -> None:
     net = network(activation=activation.name, learning_rate=0.01)
     net.train(DIGITS[:1400], LABELS[:1400], epochs=8, batch_size=32)
@@ -44,7 +45,7 @@ def test_digits_are_learnt_with_every_activation(activation: type[Activation]) -
 def test_epochs_and_batch_size_default_to_the_fields() -> None:
     by_fields, by_arguments = network(epochs=2, batch_size=50), network()
     assert by_fields.train(DIGITS, LABELS) == by_arguments.train(DIGITS, LABELS, 2, 50)
-    np.testing.assert_array_equal(by_fields.theta, by_arguments.theta)
+    np.testing.assert_array_equal(by_fields.network.theta, by_arguments.network.theta)
 
 
 def test_the_same_seed_trains_the_same_network_and_another_does_not() -> None:
@@ -52,27 +53,27 @@ def test_the_same_seed_trains_the_same_network_and_another_does_not() -> None:
     for seed in (5, 5, 6):
         net = network(seed=seed)
         net.train(DIGITS, LABELS, 2, 50)
-        thetas.append(net.theta)
+        thetas.append(net.network.theta)
     assert np.array_equal(thetas[0], thetas[1])
     assert not np.array_equal(thetas[0], thetas[2])
 
 
-@pytest.mark.parametrize("rule", options(Optimizer), ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", subclasses(Optimizer), ids=lambda rule: rule.name)
 def test_epochs_in_several_calls_are_those_of_one_call_to_the_last_bit(rule: type[Optimizer]) -> None:
     at_once, bit_by_bit = network(optimizer=rule.name), network(optimizer=rule.name)
     history = at_once.train(DIGITS, LABELS, epochs=4, batch_size=50)
     assert [bit_by_bit.train(DIGITS, LABELS, 1, 50)[0] for _ in range(4)] == history
-    np.testing.assert_array_equal(bit_by_bit.theta, at_once.theta)
+    np.testing.assert_array_equal(bit_by_bit.network.theta, at_once.network.theta)
 
 
-@pytest.mark.parametrize("rule", options(Optimizer), ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", subclasses(Optimizer), ids=lambda rule: rule.name)
 def test_set_weights_is_a_new_start_of_the_training(rule: type[Optimizer]) -> None:
     used, fresh = network(optimizer=rule.name), network(optimizer=rule.name)
     start = used.get_weights()
     used.train(DIGITS, LABELS, 2, 50)
     used.set_weights(start)
     assert used.train(DIGITS, LABELS, 2, 50) == fresh.train(DIGITS, LABELS, 2, 50)
-    np.testing.assert_array_equal(used.theta, fresh.theta)
+    np.testing.assert_array_equal(used.network.theta, fresh.network.theta)
 
 
 def test_training_does_not_touch_the_global_random_state() -> None:
@@ -95,7 +96,7 @@ def test_a_batch_larger_than_the_data_is_one_batch() -> None:
     net.train(DIGITS[:20], LABELS[:20], epochs=1, batch_size=1000)
     by_hand.backward(LABELS[:20], by_hand.forward(DIGITS[:20]))
     by_hand.update_weights()
-    np.testing.assert_allclose(net.theta, by_hand.theta, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(net.network.theta, by_hand.network.theta, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("classes", [range(10), [0, 3, 8]], ids=["all classes", "three classes"])
@@ -122,9 +123,9 @@ def test_scores_are_those_of_scikit_learn(classes: Any) -> None:
 
 def test_evaluation_changes_nothing() -> None:
     net = network()
-    before = net.theta.copy()
+    before = net.network.theta.copy()
     assert net.evaluate(DIGITS, LABELS) == net.evaluate(DIGITS, LABELS)
-    np.testing.assert_array_equal(net.theta, before)
+    np.testing.assert_array_equal(net.network.theta, before)
 
 
 @pytest.mark.parametrize(("epochs", "batch_size"), [(0, 10), (1, 0), (1.5, 10)])

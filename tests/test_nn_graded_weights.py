@@ -11,8 +11,9 @@ import pytest
 from networks import graded, random_parameters
 from recorded import assert_close
 
-from mlp.nn import NeuralNetwork, Optimizer
-from mlp.nn.naming import options
+from mlp.graded import NeuralNetwork
+from mlp.nn import Optimizer
+from mlp.nn.naming import subclasses
 
 X, LABELS = np.random.default_rng(0).normal(size=(7, 6)), np.array([3, 0, 2, 1, 1, 3, 0])
 SIZES = [6, 5, 7, 4]
@@ -63,7 +64,7 @@ def test_an_assigned_array_stays_the_callers(network: NeuralNetwork) -> None:
     assert not (network.layers[0].W == 7).any()
 
 
-@pytest.mark.parametrize("rule", options(Optimizer), ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", subclasses(Optimizer), ids=lambda rule: rule.name)
 def test_assigned_gradients_are_the_ones_that_update_weights_takes(rule: type[Optimizer]) -> None:
     edited, assigned = (two_layers(optimizer=rule.name) for _ in range(2))
     for network in (edited, assigned):
@@ -74,11 +75,11 @@ def test_assigned_gradients_are_the_ones_that_update_weights_takes(rule: type[Op
     for network in (edited, assigned):
         network.update_weights()
         network.backward(LABELS, network.forward(X))
-    np.testing.assert_array_equal(assigned.theta, edited.theta)
+    np.testing.assert_array_equal(assigned.network.theta, edited.network.theta)
     assert (gradient == 0.25).all()
 
 
-@pytest.mark.parametrize("rule", options(Optimizer), ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", subclasses(Optimizer), ids=lambda rule: rule.name)
 def test_update_weights_is_a_step_of_the_optimizer(rule: type[Optimizer]) -> None:
     network = two_layers(optimizer=rule.name, learning_rate=0.02, weight_decay=0.1)
     weights = network.get_weights()
@@ -125,10 +126,10 @@ def test_get_weights_returns_copies_named_from_the_input_side(network: NeuralNet
         "W0": (6, 5), "b0": (5,), "W1": (5, 7), "b1": (7,), "W2": (7, 4), "b2": (4,),
     }  # fmt: skip
     assert all(value.dtype == np.float64 for value in weights.values())
-    before = network.theta.copy()
+    before = network.network.theta.copy()
     for value in weights.values():
         value.fill(np.nan)
-    np.testing.assert_array_equal(network.theta, before)
+    np.testing.assert_array_equal(network.network.theta, before)
 
 
 @pytest.mark.parametrize("item", [False, True], ids=["0-d array", "item()"])
@@ -139,17 +140,17 @@ def test_weights_come_back_from_a_file_to_the_last_bit(network: NeuralNetwork, i
     other = graded(input_size=6, output_size=4, hidden_size=[5, 7], activation="tanh", seed=1)
     assert not np.array_equal(other.forward(X), network.forward(X))
     other.set_weights(loaded.item() if item else loaded)
-    np.testing.assert_array_equal(other.theta, network.theta)
+    np.testing.assert_array_equal(other.network.theta, network.network.theta)
     np.testing.assert_array_equal(other.forward(X), network.forward(X))
 
 
 def test_set_weights_copies(network: NeuralNetwork) -> None:
     weights = random_parameters(*SIZES)
     network.set_weights(weights)
-    before = network.theta.copy()
+    before = network.network.theta.copy()
     for value in weights.values():
         value.fill(0)
-    np.testing.assert_array_equal(network.theta, before)
+    np.testing.assert_array_equal(network.network.theta, before)
 
 
 @pytest.mark.parametrize("shape", [(-1,), (1, -1), (-1, 1)], ids=["(n,)", "(1, n)", "(n, 1)"])
@@ -193,7 +194,7 @@ def test_a_network_for_mnist_becomes_the_toy_network_it_is_given(used: bool, for
     fresh.set_weights(TOY)
     fresh.backward(y, fresh.forward(x))
     fresh.update_weights()
-    np.testing.assert_array_equal(network.theta, fresh.theta)
+    np.testing.assert_array_equal(network.network.theta, fresh.network.theta)
     history = network.train(x, y, 200, 2)
     assert history[-1] < 0.1 < history[0]
     assert network.evaluate(x, y)["accuracy"] == 1
@@ -204,8 +205,8 @@ def test_a_network_for_mnist_becomes_the_toy_network_it_is_given(used: bool, for
 
 def test_a_deeper_network_keeps_the_activation(network: NeuralNetwork) -> None:
     network.set_weights(random_parameters(6, 3, 3, 3, 3, 4))
-    assert network.hidden_sizes == [3, 3, 3, 3]
-    assert {layer.activation.name for layer in network.layers if layer.activation} == {"tanh"}
+    assert network.sizes[1:-1] == [3, 3, 3, 3]
+    assert {activation.name for activation in network.network.activations} == {"tanh"}
 
 
 def test_a_network_without_hidden_layers_is_adopted(network: NeuralNetwork) -> None:
@@ -229,11 +230,11 @@ def test_a_network_without_hidden_layers_is_adopted(network: NeuralNetwork) -> N
 def test_parameters_that_do_not_chain_are_refused_and_nothing_changes(
     network: NeuralNetwork, change: dict[str, Any], message: str
 ) -> None:
-    before, sizes = network.theta.copy(), network.sizes
+    before, sizes = network.network.theta.copy(), network.sizes
     weights = {name: a for name, a in (random_parameters(*SIZES) | change).items() if a is not None}
     with pytest.raises(ValueError, match=message):
         network.set_weights(weights)
-    np.testing.assert_array_equal(network.theta, before)
+    np.testing.assert_array_equal(network.network.theta, before)
     assert network.sizes == sizes
 
 
@@ -248,17 +249,17 @@ def test_a_copy_trains_like_the_original_and_apart_from_it(copied: Callable[[Neu
     original = two_layers(optimizer="adam")
     original.train(X, LABELS, 1, 4)
     twin = copied(original)
-    before = original.theta.copy()
+    before = original.network.theta.copy()
     twin.backward(LABELS, twin.forward(X))
     twin.update_weights()
-    np.testing.assert_array_equal(original.theta, before)
-    assert np.shares_memory(twin.theta, twin.layers[0].W)
+    np.testing.assert_array_equal(original.network.theta, before)
+    assert np.shares_memory(twin.network.theta, twin.layers[0].W)
     original.backward(LABELS, original.forward(X))
     original.update_weights()
-    np.testing.assert_array_equal(twin.theta, original.theta)
-    assert not np.array_equal(before, original.theta)
+    np.testing.assert_array_equal(twin.network.theta, original.network.theta)
+    assert not np.array_equal(before, original.network.theta)
     assert twin.train(X, LABELS, 3, 4) == original.train(X, LABELS, 3, 4)  # in the same order
-    np.testing.assert_array_equal(twin.theta, original.theta)
+    np.testing.assert_array_equal(twin.network.theta, original.network.theta)
 
 
 @pytest.mark.parametrize("name", ["W", "grad_W", "b", "grad_b"])
@@ -270,4 +271,13 @@ def test_assignment_does_not_broadcast(name: str) -> None:
 def test_a_list_of_one_kind_of_activation_fits_any_depth() -> None:
     network = graded(input_size=6, output_size=4, hidden_size=[4, 4], activation=["tanh", "tanh"])
     network.set_weights(random_parameters(6, 5, 7))
-    assert [layer.activation.name for layer in network.layers[:-1]] == ["tanh"]
+    assert [activation.name for activation in network.network.activations] == ["tanh"]
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda network: pickle.loads(pickle.dumps(network))])
+def test_a_copy_wants_a_forward_pass_of_its_own_before_backward(
+    network: NeuralNetwork, copied: Callable[[NeuralNetwork], NeuralNetwork]
+) -> None:
+    logits = network.forward(X)
+    with pytest.raises(ValueError, match="backward follows forward"):
+        copied(network).backward(LABELS, logits)

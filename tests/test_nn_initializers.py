@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from mlp.nn import MLP, He, Initializer, Random, Xavier, Zeros
-from mlp.nn.naming import options
+from mlp.nn.naming import subclasses
 
-every_initializer = pytest.mark.parametrize("init", [kind() for kind in options(Initializer)], ids=lambda i: i.name)
+every_initializer = pytest.mark.parametrize(
+    "init", [kind() for kind in subclasses(Initializer)], ids=lambda i: i.name
+)
 
 FAN_IN, FAN_OUT = 400, 100
 N = FAN_IN * FAN_OUT

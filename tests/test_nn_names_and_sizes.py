@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from mlp.nn import Activation, Initializer, Loss, Optimizer, Schedule, expand_hidden_sizes
-from mlp.nn.naming import by_name, options, squash, unknown
+from mlp.nn.naming import by_name, normalize_name, parse_sizes, subclasses, unknown
 
 BASES = [Activation, Initializer, Loss, Optimizer, Schedule]
-CLASSES = [(base, cls) for base in BASES for cls in options(base)]
+CLASSES = [(base, cls) for base in BASES for cls in subclasses(base)]
 
 
 @pytest.mark.parametrize(("base", "cls"), CLASSES, ids=lambda cls: cls.__name__)
@@ -29,9 +29,9 @@ def test_a_class_is_found_by_its_name_and_aliases_in_any_spelling(base: Any, cls
 
 @pytest.mark.parametrize("base", BASES, ids=lambda base: base.__name__)
 def test_names_and_aliases_are_unique_and_no_option_is_abstract(base: Any) -> None:
-    names = [squash(name) for cls in options(base) for name in (cls.name, *cls.aliases)]
+    names = [normalize_name(name) for cls in subclasses(base) for name in (cls.name, *cls.aliases)]
     assert len(set(names)) == len(names)
-    assert not any(map(inspect.isabstract, options(base)))
+    assert not any(map(inspect.isabstract, subclasses(base)))
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_spellings_of_the_assignment(base: Any, typed: str, found: str) -> None:
 
 
 def test_a_subclass_of_a_subclass_is_an_option_once() -> None:
-    assert [cls.name for cls in options(Optimizer)].count("nadam") == 1  # Nadam is a kind of Adam
+    assert [cls.name for cls in subclasses(Optimizer)].count("nadam") == 1  # Nadam is a kind of Adam
 
 
 @pytest.mark.parametrize("typed", ["adm", "Adan"])
@@ -99,6 +99,28 @@ def test_sizes_of_the_hidden_layers(hidden_sizes: Any, num_layers: Any, expected
     sizes = expand_hidden_sizes(hidden_sizes, num_layers)
     assert sizes == expected
     assert all(type(size) is int for size in sizes)
+
+
+@pytest.mark.parametrize(
+    ("written", "sizes"),
+    [
+        (128, [128]), (128.0, [128]), (np.int64(9), [9]), (0, [0]), ("128", [128]), ("128 64", [128, 64]),
+        ("128,64", [128, 64]), ("[128, 64]", [128, 64]), ("(128, )", [128]), ("[]", []), ([], []), ([9, 8], [9, 8]),
+        ((9, 8), [9, 8]), (np.array([9, 8]), [9, 8]), (["128,64", "32"], [128, 64, 32]), ([[9], 8], [9, 8]),
+    ],
+)  # fmt: skip
+def test_sizes_are_read_in_every_form_in_which_they_are_written(written: Any, sizes: list[int]) -> None:
+    assert parse_sizes("sizes", written) == sizes
+    assert all(type(size) is int for size in parse_sizes("sizes", written))
+
+
+@pytest.mark.parametrize(
+    "wrong", ["twelve", "", " ", "12.5", 12.5, True, None, {}, {"a": 1}, [9, "x"], [None], float("inf")]
+)
+def test_what_says_no_sizes_is_refused_by_its_name(wrong: Any) -> None:
+    with pytest.raises(ValueError) as error:
+        parse_sizes("my_sizes", wrong)
+    assert str(error.value) == f"my_sizes must be an integer or a list of integers. Got {wrong!r}"
 
 
 def test_the_list_given_is_not_the_list_returned() -> None:

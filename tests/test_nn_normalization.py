@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from recorded import arrays, assert_close
 
-from mlp.nn import MLP, SGD, Activation, BatchNorm, CrossEntropy, Loss, MeanSquaredError
+from mlp.nn import MLP, SGD, Activation, BatchNorm, CrossEntropy, Loss, MeanSquaredError, Normalization
 from mlp.nn.losses import one_hot
-from mlp.nn.naming import by_name, options
+from mlp.nn.naming import by_name, subclasses
 from mlp.nn.types import Array
 
 SMOOTH: list[Loss] = [CrossEntropy(), CrossEntropy(label_smoothing=0.1), MeanSquaredError()]
@@ -22,6 +22,10 @@ def network(activation: str = "tanh", loss: Loss | None = None, dropout: float =
                  normalization=BatchNorm(), dropout=dropout, dtype="float64", rng=rng)  # fmt: skip
     result.theta += rng.normal(0, 0.3, result.theta.size)
     return result
+
+
+def normalizations(network: MLP) -> list[Normalization]:
+    return [module for module in network.modules if isinstance(module, Normalization)]
 
 
 def batch(n: int) -> tuple[Array, Array]:
@@ -43,13 +47,13 @@ def central_differences(f: Callable[[], float], theta: Array) -> Array:
 @pytest.mark.parametrize("depth", [1, 2, 4])
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 @pytest.mark.parametrize("loss", SMOOTH, ids=["cross_entropy", "smoothed", "mean_squared_error"])
-@pytest.mark.parametrize("activation", [kind.name for kind in options(Activation)])
+@pytest.mark.parametrize("activation", [kind.name for kind in subclasses(Activation)])
 def test_gradients_agree_with_differences(activation: str, loss: Loss, dropout: float, depth: int) -> None:
     net, (X, T) = network(activation, loss, dropout, depth), batch(9)
 
     def value() -> float:
         net.dropout_rng = np.random.default_rng(3)  # the same outputs are dropped each time
-        return net.loss_and_gradients(X, T)
+        return net.loss_and_gradients(X, T)[0]
 
     value()
     analytic = net.grad.copy()
@@ -65,14 +69,13 @@ def test_training_takes_the_steps_of_pytorch_and_ends_with_its_statistics() -> N
     optimizer, losses = SGD(learning_rate=0.1), []
     for step, (x, labels) in enumerate(zip(saved["x"], saved["labels"], strict=True)):
         n = 16 if step % 3 else 7
-        losses.append(net.loss_and_gradients(x[:n], one_hot(labels[:n], 3)))
+        losses.append(net.loss_and_gradients(x[:n], one_hot(labels[:n], 3))[0])
         optimizer.step(net.theta, net.grad, net.num_weights)
     assert_close(losses, saved["losses"], rtol=1e-11)
-    for i, layer in enumerate(net.layers[:-1]):
-        assert layer.norm is not None
-        assert_close(layer.norm.mean, saved[f"mean{i}"], rtol=1e-11)
-        assert_close(layer.norm.variance, saved[f"variance{i}"], rtol=1e-11)
-        assert_close(layer.norm.gamma, saved[f"gamma{i}"], rtol=1e-11)
+    for i, norm in enumerate(normalizations(net)):
+        assert_close(norm.mean, saved[f"mean{i}"], rtol=1e-11)
+        assert_close(norm.variance, saved[f"variance{i}"], rtol=1e-11)
+        assert_close(norm.gamma, saved[f"gamma{i}"], rtol=1e-11)
     assert_close(net.forward(saved["x"][0]), saved["logits"], rtol=1e-10)
 
 
@@ -80,8 +83,7 @@ def test_a_batch_of_one_row_at_the_end_of_each_epoch_leaves_the_running_statisti
     net, rng = network(depth=1), np.random.default_rng(0)
     for n in [16, 16, 16, 1] * 200:
         net.loss_and_gradients(rng.normal(0, 2, (n, 7)), one_hot(rng.integers(0, 4, n), 4))
-    norm = net.layers[0].norm
-    assert norm is not None
+    (norm,) = normalizations(net)
     # Of 7 inputs with variance 4. A running statistic is a mean over some 19 batches of 16: 10 % of error or less.
     np.testing.assert_allclose(norm.variance, 4 * (net.layers[0].W ** 2).sum(axis=0), rtol=0.25)
     before = norm.mean.copy(), norm.variance.copy()
@@ -89,7 +91,7 @@ def test_a_batch_of_one_row_at_the_end_of_each_epoch_leaves_the_running_statisti
     np.testing.assert_array_equal([norm.mean, norm.variance], before)
 
 
-@pytest.mark.parametrize("activation", [kind.name for kind in options(Activation)])
+@pytest.mark.parametrize("activation", [kind.name for kind in subclasses(Activation)])
 def test_exported_weights_are_a_plain_network_with_the_same_logits(activation: str) -> None:
     net, (X, T) = network(activation, dropout=0.2), batch(16)
     for _ in range(10):
@@ -115,7 +117,7 @@ def test_dropout_keeps_the_mean_and_drops_the_share() -> None:
               dropout_rng=np.random.default_rng(0))  # fmt: skip
     net.layers[0].b = np.ones(4000)
     net.loss_and_gradients(np.zeros((50, 3)), one_hot(np.zeros(50, np.int64), 2))
-    outputs = net.buffers(50).P[0]
+    outputs = net.modules[2].forward(np.ones((50, 4000)), training=True)  # of the dropout
     assert set(np.unique(outputs)) == {0, 1 / 0.75}
     assert (outputs == 0).mean() == pytest.approx(0.25, abs=0.005)  # 200,000 draws: five standard deviations
     assert outputs.mean() == pytest.approx(1, abs=0.007)
@@ -137,6 +139,6 @@ def test_a_copy_shares_nothing_and_computes_the_same() -> None:
 def test_a_state_is_put_in_for_a_while() -> None:
     net, (X, _) = network(), batch(4)
     before, other = net.forward(X).copy(), net.state * 0.5
-    with net.having(other):
+    with net.swap_state(other):
         assert not np.allclose(net.forward(X), before)
     np.testing.assert_array_equal(net.forward(X), before)

@@ -9,10 +9,10 @@ import pytest
 from recorded import arrays, assert_close, cases
 
 from mlp.nn import Optimizer, optimizers
-from mlp.nn.naming import by_name, options
+from mlp.nn.naming import by_name, subclasses
 from mlp.nn.types import Array
 
-every_optimizer = pytest.mark.parametrize("rule", options(Optimizer), ids=lambda rule: rule.name)
+every_optimizer = pytest.mark.parametrize("rule", subclasses(Optimizer), ids=lambda rule: rule.name)
 both_decays = pytest.mark.parametrize("decoupled", [False, True], ids=["coupled", "decoupled"])
 
 THETA, GRADIENTS = arrays("optimizers")["theta0"], arrays("optimizers")["gradients"]
@@ -54,7 +54,7 @@ def test_trajectory_in_float32_stays_near_the_recorded_one(case: dict[str, Any])
 def test_every_optimizer_of_the_project_was_recorded() -> None:
     recorded = {case.values[0]["optimizer"] for case in cases("optimizers")}
     assert recorded == {"sgd", "momentum", "nag", "rmsprop", "adam", "nadam"}
-    assert recorded <= {rule.name for rule in options(Optimizer)}
+    assert recorded <= {rule.name for rule in subclasses(Optimizer)}
 
 
 @every_optimizer
@@ -158,7 +158,7 @@ def subnormal(a: np.ndarray) -> np.ndarray:
     return (a != 0) & (np.abs(a) < np.finfo(a.dtype).tiny)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in options(Optimizer) if kind.decays], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [kind for kind in subclasses(Optimizer) if kind.decays], ids=lambda kind: kind.name)
 def test_running_means_do_not_decay_into_subnormal_numbers(
     kind: type[Optimizer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,7 +175,7 @@ def test_running_means_do_not_decay_into_subnormal_numbers(
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("kind", [kind for kind in options(Optimizer) if kind.decays], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [kind for kind in subclasses(Optimizer) if kind.decays], ids=lambda kind: kind.name)
 def test_a_tiny_gradient_that_stays_counts_as_without_sweeps(
     kind: type[Optimizer], dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

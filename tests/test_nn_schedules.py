@@ -7,9 +7,9 @@ import pytest
 from recorded import arrays
 
 from mlp.nn import Constant, Cosine, Exponential, OneCycle, Schedule, Step
-from mlp.nn.naming import options
+from mlp.nn.naming import subclasses
 
-every_schedule = pytest.mark.parametrize("kind", options(Schedule), ids=lambda kind: kind.name)
+every_schedule = pytest.mark.parametrize("kind", subclasses(Schedule), ids=lambda kind: kind.name)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,9 @@ def test_cosine_ends_next_to_its_final_factor() -> None:
     assert Cosine(final=0.1).factor(999, 1000) == pytest.approx(0.1, abs=1e-5)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in options(Schedule) if kind is not OneCycle], ids=lambda k: k.name)
+@pytest.mark.parametrize(
+    "kind", [kind for kind in subclasses(Schedule) if kind is not OneCycle], ids=lambda k: k.name
+)
 def test_warmup_rises_linearly_to_one(kind: type[Schedule]) -> None:
     schedule = kind(warmup=0.04)
     assert [schedule.factor(step, 100) for step in range(5)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0], rel=1e-12)

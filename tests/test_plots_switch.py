@@ -96,10 +96,10 @@ def test_other_values_are_refused(train: Command, tmp_path: Path) -> None:
 
 def test_without_plots_nothing_that_draws_is_loaded(tmp_path: Path) -> None:
     program = (
-        "import sys; from mlp.cli import main\n"
+        "import sys; from mlp.cli.app import main\n"
         f"sys.argv = ['train.py', *{(*ONE, 'plots=false')}]\n"
         "main()\n"
-        "print([name for name in sys.modules if name.startswith(('matplotlib', 'PIL', 'mlp.report'))])"
+        "print([name for name in sys.modules if name.startswith(('matplotlib', 'PIL', 'mlp.report.'))])"
     )
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{program}"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)

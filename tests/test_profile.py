@@ -4,18 +4,19 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import ROOT, Command
 from forks import python
 
-from mlp import profile
-from mlp.conf_files import options
+from mlp.config.files import options
 from mlp.data import Digits
-from mlp.nn import MLP, Adam, Constant
-from mlp.training import Run, Trainer, random_streams, stopwatch
-from mlp.training.stopwatch import Breakdown, Stopwatch
+from mlp.nn import GELU, MLP, Adam, BatchNorm, Constant
+from mlp.tools import profile, stopwatch
+from mlp.tools.stopwatch import Breakdown, Stopwatch
+from mlp.training import Run, Trainer, random_streams
 
 ROW = re.compile(r"^(\S.*?) +(-?[\d.]+) +(-?[\d.]+)%(?: +#*)?$", re.MULTILINE)
 
@@ -60,7 +61,7 @@ def test_the_command_prints_a_table_that_adds_up_and_writes_nothing(tmp_path: Pa
         "layer 2 backward: input gradient D Wᵀ", "layer 2 backward: bias gradient",
         "layer 1 backward: tanh derivative", "layer 1 backward: weight gradient Xᵀ D",
         "layer 1 backward: bias gradient",
-        "training metrics", "optimizer: sgd", "Python between the parts", "step",
+        "metrics, clipping, learning rate", "optimizer: sgd", "Python between the layers", "step",
     ]  # fmt: skip
     assert "digits, network 64-16-8-10, float32, batch 32" in result.stdout
     products = [value for name, value in rows.items() if "product" in name or "Xᵀ D" in name or "D Wᵀ" in name]
@@ -87,7 +88,7 @@ def test_the_command_prints_a_table_that_adds_up_and_writes_nothing(tmp_path: Pa
 def test_every_configuration_is_measured(arguments: str, capsys: pytest.CaptureFixture[str]) -> None:
     profile.main(["-d", "digits", *arguments.split()])
     rows = rows_of(capsys.readouterr().out)
-    assert all(rows[name] > 0 for name in rows if name.startswith(("batch", "loss", "optimizer", "training")))
+    assert all(rows[name] > 0 for name in rows if name.startswith(("batch", "loss", "optimizer", "metrics")))
 
 
 @pytest.mark.usefixtures("quick")
@@ -134,52 +135,39 @@ def test_mistakes_and_what_is_no_single_run_are_refused(
 
 def test_help_imports_neither_hydra_nor_numpy() -> None:
     program = (
-        "import sys; from mlp import profile; profile.main(['-h']); print({'hydra', 'numpy'} & set(sys.modules))"
+        "import sys; from mlp.tools.profile import main; main(['-h']); print({'hydra', 'numpy'} & set(sys.modules))"
     )
     result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "usage: python -m mlp.profile" in result.stdout
     assert result.stdout.endswith("set()\n")
 
 
-@pytest.mark.parametrize("activation", ["relu", "gelu"])  # one array for Z and A, and two
+@pytest.mark.parametrize("parts", [{}, {"activation": GELU(), "normalization": BatchNorm(), "dropout": 0.2}], ids=len)
 def test_a_measured_training_ends_with_the_weights_of_any_other(
-    activation: str, monkeypatch: pytest.MonkeyPatch
+    parts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stopwatch, "TURN", 0.0)  # every kind of step, again and again
     ends = []
     for measured in (False, True):
         random = random_streams(0)
         train, validation = Digits().split(random["split"])
-        network = MLP(64, 10, [16, 8], activations=[activation] * 2, rng=random["init"])
+        network = MLP(64, 10, [16, 8], rng=random["init"], **parts)
         optimizer, schedule = Adam(), Constant()
-        watch = Stopwatch(network, optimizer, schedule)
+        watch = Stopwatch(network)
         run = Run(Path(), {}, network, optimizer, schedule, random, [watch] if measured else [])
         Trainer(epochs=2, batch_size=50).fit(run, train, validation)
         ends.append(network.theta.copy())
-        assert all(len(steps) > 5 for steps in watch.steps.values()) == measured
+        assert (min(len(watch.plain), len(watch.timed)) > 5) == measured
     assert np.array_equal(*ends)
 
 
 def test_the_stopwatch_subtracts_its_own_time() -> None:
-    # A step of 10 s: f takes 6, of which 4 are a product, g takes 3, and 1 lies between them. With the clock being
-    # read it takes 4 µs longer, 1 µs for each interval. Far outliers come and go.
-    u = 1e-6
-    parts = {"f": 6 + u, "g": 3 + u, "rest": 1 + 2 * u}
-    found = Breakdown.of(
-        {
-            "plain": [{"step": 10.0}, {"step": 10.0}, {"step": 99.0}],
-            "parts": [parts, dict.fromkeys(parts, 50.0), parts],
-            "products": [{"product": 4.0}, {"product": 4.0}, {"product": 0.0}],
-        },
-        intervals={"f": 1, "g": 1, "rest": 2},
-        products_in={"f": ["product"]},
-    )
+    # A step of 10 s: f takes 2, a product 4, g 3, and 1 lies between them. With the clock being read it takes 5 µs
+    # longer, 1 µs for each reading. Far outliers come and go.
+    u, product = 1e-6, "layer 1 forward: product X W"
+    parts = {"f": 2 + u, product: 4 + u, "g": 3 + u, "rest": 1 + 2 * u}
+    timed = [parts, dict.fromkeys(parts, 50.0), parts]
+    found = Breakdown.of([10.0, 10.0, 99.0], timed, readings={"f": 1, product: 1, "g": 1, "rest": 2})
     assert found.step == 10
     assert found.products == pytest.approx(4, abs=1e-9)
-    assert found.parts == pytest.approx({"f": 2, "product": 4, "g": 3, "rest": 1}, abs=1e-9)
-
-
-def test_a_product_never_takes_longer_than_the_method_it_is_part_of() -> None:
-    steps = {"plain": [{"step": 3.0}], "parts": [{"f": 2.0, "rest": 1.0}], "products": [{"XW": 3.0, "DW": 1.0}]}
-    found = Breakdown.of(steps, {"f": 1, "rest": 1}, {"f": ["XW", "DW"]})
-    assert found.parts == pytest.approx({"f": 0, "XW": 1.5, "DW": 0.5, "rest": 1})
+    assert found.parts == pytest.approx({"f": 2, product: 4, "g": 3, "rest": 1}, abs=1e-9)

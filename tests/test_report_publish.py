@@ -26,8 +26,9 @@ import sys
 import numpy as np
 from mlp.errors import UserError
 from mlp.report import __main__, style
-from mlp.report.studies import build
-from mlp.report.studies.study import Analysis, Confusion, Gallery, Histogram, Lines, Picture, Study, Table
+from mlp.report import build
+from mlp.report.blocks import Analysis, Confusion, Gallery, Histogram, Lines, Picture, Table
+from mlp.report.studies.study import Study
 
 def draw():
     figure = style.new_figure(5, 3)

@@ -16,6 +16,11 @@ from matplotlib.image import imread
 from mlp.errors import UserError
 from mlp.report import run_plots
 from mlp.report.__main__ import main
+from mlp.report.figures.bars import per_class
+from mlp.report.figures.curves import curves
+from mlp.report.figures.matrix import confusion_matrix
+from mlp.report.figures.wall import samples
+from mlp.report.read import confusion, read_facts, read_metrics
 
 FASHION = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"]
 FASHION += ["Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
@@ -60,11 +65,11 @@ def write_run(run_dir: Path, table: str | None = None, arrays: Arrays | None = N
 
 
 def read(tmp_path: Path, table: str) -> dict[str, np.ndarray]:
-    return run_plots.read_metrics(write_run(tmp_path, table) / "metrics.csv")
+    return read_metrics(write_run(tmp_path, table) / "metrics.csv")
 
 
 def counted(arrays: Arrays) -> np.ndarray:
-    return run_plots.confusion_counts(arrays["y_true"], arrays["y_pred"], len(arrays["class_names"]))
+    return confusion(arrays)
 
 
 def lines_of(figure: Figure) -> dict[str, np.ndarray]:
@@ -91,7 +96,7 @@ def overhang(figure: Figure) -> float:
 
 def test_every_line_of_the_curves_is_a_column_of_the_file(tmp_path):
     table = metrics_csv()
-    drawn = lines_of(run_plots.curves(read(tmp_path, table), {}))
+    drawn = lines_of(curves(read(tmp_path, table), {}))
     rows = list(csv.DictReader(table.splitlines()))
     label_of = {
         "train_loss": "training", "val_loss": "validation", "train_accuracy": "training accuracy",
@@ -105,7 +110,7 @@ def test_every_line_of_the_curves_is_a_column_of_the_file(tmp_path):
 
 
 def test_the_best_epoch_is_marked_in_all_four_panels(tmp_path):
-    figure = run_plots.curves(read(tmp_path, metrics_csv()), {"best_epoch": 3})
+    figure = curves(read(tmp_path, metrics_csv()), {"best_epoch": 3})
     marks = [line for ax in figure.axes for line in ax.lines if list(line.get_xdata()) == [3, 3]]
     assert len(marks) == 4
     assert "best epoch 3" in figure.get_suptitle()
@@ -113,13 +118,13 @@ def test_the_best_epoch_is_marked_in_all_four_panels(tmp_path):
 
 @pytest.mark.parametrize("best", [None, 99, "3"])
 def test_a_best_epoch_that_is_not_among_the_epochs_is_not_marked(tmp_path, best):
-    figure = run_plots.curves(read(tmp_path, metrics_csv()), {"best_epoch": best})
+    figure = curves(read(tmp_path, metrics_csv()), {"best_epoch": best})
     assert "best" not in figure.get_suptitle()
 
 
 def test_a_last_epoch_that_was_kept_unmeasured_is_not_called_the_best(tmp_path):
     facts = {"best_epoch": 3, "selected_by": "last epoch"}
-    figure = run_plots.curves(read(tmp_path, metrics_csv(validation=False)), facts)
+    figure = curves(read(tmp_path, metrics_csv(validation=False)), facts)
     assert not [line for ax in figure.axes for line in ax.lines if list(line.get_xdata()) == [3, 3]]
     assert "best" not in figure.get_suptitle()
 
@@ -127,27 +132,27 @@ def test_a_last_epoch_that_was_kept_unmeasured_is_not_called_the_best(tmp_path):
 def test_the_title_gives_dataset_and_test_scores(tmp_path):
     (tmp_path / "best_config.json").write_text('{"dataset": "mnist", "best_epoch": 1}')
     (tmp_path / "summary.json").write_text('{"best_epoch": 2, "test_accuracy": 0.9731, "test_f1": null}')
-    figure = run_plots.curves(read(tmp_path, metrics_csv()), run_plots.read_facts(tmp_path))
+    figure = curves(read(tmp_path, metrics_csv()), read_facts(tmp_path))
     assert figure.get_suptitle() == "mnist, best epoch 2 (dotted line), test accuracy 97.31%"
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 200])
 def test_without_a_validation_part_no_validation_line_is_drawn(tmp_path, epochs):
-    figure = run_plots.curves(read(tmp_path, metrics_csv(epochs, validation=False)), {"best_epoch": 1})
+    figure = curves(read(tmp_path, metrics_csv(epochs, validation=False)), {"best_epoch": 1})
     assert not [label for label in lines_of(figure) if "validation" in label]
     assert len(lines_of(figure)["training"]) == epochs
     assert overhang(figure) == 0
 
 
 def test_a_single_epoch_is_a_visible_point_in_every_line(tmp_path):
-    figure = run_plots.curves(read(tmp_path, metrics_csv(epochs=1)), {})
+    figure = curves(read(tmp_path, metrics_csv(epochs=1)), {})
     markers = [line.get_marker() for ax in figure.axes for line in ax.lines]
     assert markers
     assert not {"", "None", None, " "} & set(markers)
 
 
 def test_gradient_norms_are_on_a_log_axis_and_ordered_by_layer(tmp_path):
-    norms = run_plots.curves(read(tmp_path, metrics_csv(layers=11)), {}).axes[3]
+    norms = curves(read(tmp_path, metrics_csv(layers=11)), {}).axes[3]
     assert norms.get_yscale() == "log"
     numbers = [line.get_label().split()[1] for line in norms.lines[1:]]
     assert numbers == [str(i) for i in range(1, 12)]
@@ -159,20 +164,20 @@ def test_extreme_values_of_a_failed_run_are_drawn_without_a_warning(tmp_path, va
     for name in metrics:
         if "loss" in name or "grad" in name:
             metrics[name][2:] = float(value)
-    assert overhang(run_plots.curves(metrics, {})) == 0
+    assert overhang(curves(metrics, {})) == 0
 
 
 def test_a_layer_whose_gradients_are_all_zero_is_named_so(tmp_path):
     metrics = read(tmp_path, metrics_csv())
     metrics["grad_norm_2"][:] = 0
-    assert "layer 2, all zero" in lines_of(run_plots.curves(metrics, {}))
+    assert "layer 2, all zero" in lines_of(curves(metrics, {}))
 
 
 def test_gradient_norms_that_are_all_zero_are_drawn_on_a_linear_axis(tmp_path):
     metrics = read(tmp_path, metrics_csv())
     for name in metrics:
         metrics[name][:] = 0 if name.startswith("grad") else metrics[name]
-    assert run_plots.curves(metrics, {}).axes[3].get_yscale() == "linear"
+    assert curves(metrics, {}).axes[3].get_yscale() == "linear"
 
 
 # metrics.csv
@@ -188,7 +193,7 @@ def test_a_last_line_torn_at_any_place_is_ignored(tmp_path):
 
 def test_windows_line_ends_are_read(tmp_path):
     (tmp_path / "metrics.csv").write_bytes(metrics_csv(epochs=3).replace("\n", "\r\n").encode())
-    assert run_plots.read_metrics(tmp_path / "metrics.csv")["epoch"].tolist() == [1, 2, 3]
+    assert read_metrics(tmp_path / "metrics.csv")["epoch"].tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize("line", ["2,200,0.1", "two" + 14 * ",1", 16 * "1,"])
@@ -219,7 +224,7 @@ def test_confusion_counts_agree_with_counting_pair_by_pair():
 
 def test_counts_of_narrow_integers_do_not_overflow():
     y_true = np.array([99, 99, 3], np.uint8)
-    counts = run_plots.confusion_counts(y_true, y_true.astype(np.int8), 100)
+    counts = confusion({"y_true": y_true, "y_pred": y_true.astype(np.int8), "class_names": np.arange(100)})
     assert counts[99, 99] == 2
     assert counts[3, 3] == 1
     assert counts.sum() == 3
@@ -228,7 +233,7 @@ def test_counts_of_narrow_integers_do_not_overflow():
 def test_the_matrix_of_counts_shows_the_counts_in_colour_and_number():
     arrays = predictions()
     counts = counted(arrays)
-    figure = run_plots.confusion_matrix(counts, arrays["class_names"])
+    figure = confusion_matrix(counts, arrays["class_names"])
     assert shown_matrix(figure).tolist() == counts.tolist()
     numbers = {(t.get_position()[1], t.get_position()[0]): int(t.get_text()) for t in figure.axes[0].texts}
     assert numbers == {(i, j): counts[i, j] for i in range(10) for j in range(10) if counts[i, j]}
@@ -238,7 +243,7 @@ def test_the_matrix_of_counts_shows_the_counts_in_colour_and_number():
 
 def test_normalised_rows_sum_to_one_and_carry_per_cent():
     counts = np.array([[3, 1, 0], [0, 0, 0], [1, 1, 1]])
-    figure = run_plots.confusion_matrix(counts, np.array(["a", "b", "c"]), normalised=True)
+    figure = confusion_matrix(counts, np.array(["a", "b", "c"]), normalised=True)
     assert shown_matrix(figure).sum(axis=1) == pytest.approx([1, 0, 1])  # b: no sample of that class
     assert all_texts(figure) == ["75.0", "25.0", "33.3", "33.3", "33.3"]
 
@@ -246,7 +251,7 @@ def test_normalised_rows_sum_to_one_and_carry_per_cent():
 def test_more_than_twenty_classes_have_a_colour_bar_instead_of_numbers():
     for classes, bars in ((20, 0), (21, 1)):
         arrays = predictions(classes=classes)
-        figure = run_plots.confusion_matrix(counted(arrays), arrays["class_names"])
+        figure = confusion_matrix(counted(arrays), arrays["class_names"])
         assert bool(all_texts(figure)) != bool(bars)
         assert len(figure.axes) == 1 + bars
 
@@ -256,7 +261,7 @@ def test_more_than_twenty_classes_have_a_colour_bar_instead_of_numbers():
 
 def test_bars_are_the_recall_of_each_class_in_rising_order():
     arrays = predictions()
-    figure = run_plots.per_class(counted(arrays), arrays["class_names"])
+    figure = per_class(counted(arrays), arrays["class_names"])
     ax = figure.axes[0]
     labels = [label.get_text() for label in ax.get_yticklabels()]
     lengths = [bar.get_width() for bar in ax.patches]
@@ -269,7 +274,7 @@ def test_bars_are_the_recall_of_each_class_in_rising_order():
 
 
 def test_a_class_without_samples_is_said_to_have_none():
-    figure = run_plots.per_class(np.array([[0, 0], [1, 3]]), np.array(["a", "b"]))
+    figure = per_class(np.array([[0, 0], [1, 3]]), np.array(["a", "b"]))
     assert all_texts(figure) == ["no sample", "75.0%  (3 of 4)"]
 
 
@@ -279,7 +284,7 @@ def test_exactly_the_wrong_pictures_are_framed_and_crossed(shape, dtype):
     arrays = predictions(pictures=20)
     shades = np.arange(20) * 255 // 19  # one shade per picture, to know it again
     arrays["images"] = np.multiply.outer(shades, np.ones(shape)).astype(dtype)
-    ax = run_plots.sample_wall(arrays).axes[0]
+    ax = samples(arrays).axes[0]
     wall = np.asarray(ax.images[0].get_array())
     rows = arrays["image_rows"]
     wrong = set(np.flatnonzero(arrays["y_true"][rows] != arrays["y_pred"][rows]))
@@ -302,13 +307,13 @@ def test_a_caption_says_true_class_predicted_class_and_confidence():
     arrays["image_rows"] = np.array([5, 7])
     for name, values in {"y_true": [4, 2], "y_pred": [4, 9], "confidence": [0.99, 0.42]}.items():
         arrays[name][[5, 7]] = values
-    assert all_texts(run_plots.sample_wall(arrays)) == ["2 → 9\n✗ 42%", "4 → 4\n✓ 99%"]
+    assert all_texts(samples(arrays)) == ["2 → 9\n✗ 42%", "4 → 4\n✓ 99%"]
 
 
 def test_colours_survive_and_any_range_of_numbers_is_stretched_to_black_and_white():
     arrays = predictions(pictures=1)
     arrays["images"] = np.array([[[[-2.0, 0.0, 2.0]]]])
-    wall = np.asarray(run_plots.sample_wall(arrays).axes[0].images[0].get_array())
+    wall = np.asarray(samples(arrays).axes[0].images[0].get_array())
     assert wall[0, 0].tolist() == [0, 127, 255]
 
 
@@ -320,17 +325,17 @@ def test_colours_survive_and_any_range_of_numbers_is_stretched_to_black_and_whit
 def test_no_text_is_cut_off_at_the_edge(names):
     arrays = predictions() | {"class_names": np.array(names)}
     counts = counted(arrays) * 1000
-    assert overhang(run_plots.confusion_matrix(counts, arrays["class_names"])) == 0
-    assert overhang(run_plots.confusion_matrix(counts, arrays["class_names"], normalised=True)) == 0
-    assert overhang(run_plots.per_class(counts, arrays["class_names"])) == 0
-    assert overhang(run_plots.sample_wall(arrays)) == 0
+    assert overhang(confusion_matrix(counts, arrays["class_names"])) == 0
+    assert overhang(confusion_matrix(counts, arrays["class_names"], normalised=True)) == 0
+    assert overhang(per_class(counts, arrays["class_names"])) == 0
+    assert overhang(samples(arrays)) == 0
 
 
 @pytest.mark.parametrize("classes", [1, 2, 25, 250])
 def test_any_number_of_classes_can_be_drawn(classes):
     arrays = predictions(classes=classes)
-    assert overhang(run_plots.confusion_matrix(counted(arrays), arrays["class_names"])) == 0
-    assert overhang(run_plots.per_class(counted(arrays), arrays["class_names"])) == 0
+    assert overhang(confusion_matrix(counted(arrays), arrays["class_names"])) == 0
+    assert overhang(per_class(counted(arrays), arrays["class_names"])) == 0
 
 
 # Files

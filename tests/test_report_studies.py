@@ -17,12 +17,15 @@ from made_runs import make_run
 from matplotlib.figure import Figure
 from runs import run
 
-from mlp.conf_files import options
+from mlp.config.files import options
 from mlp.errors import UserError
-from mlp.report import style
-from mlp.report.studies import STUDIES, build
-from mlp.report.studies.build import Chapter
-from mlp.report.studies.study import Analysis, Findings, Picture, Spread, Study, Table, listed
+from mlp.report import build, style
+from mlp.report.blocks import Analysis, Picture, Table
+from mlp.report.build import Chapter
+from mlp.report.statistics import MeanStd
+from mlp.report.studies import STUDIES
+from mlp.report.studies.study import Study, StudyRuns
+from mlp.report.text import listed
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -72,7 +75,7 @@ class Made(Study):
     name, title, question, seconds = "loss_comparison", "A <title> & more", "Is 1 < 2?", 1.0
     references = ("A. Author: A work, 2020",)
 
-    def analyse(self, found: Findings) -> Analysis:
+    def analyse(self, found: StudyRuns) -> Analysis:
         raise NotImplementedError
 
 
@@ -85,7 +88,7 @@ def square() -> Figure:
 def chapters(tmp_path: Path) -> list[Chapter]:
     study = Made()
     make_run(tmp_path / "loss_comparison-digits" / "0", ["dataset=digits", "seed=7"], {"val_loss": [1.0]})
-    found = study.findings(tmp_path, "digits")
+    found = study.find_runs(tmp_path, "digits")
     table = Table(["name", "a | b"], [["<i>x</i>", "1 | 2"]], "What it *says*.")
     analysis = Analysis(["Some **text**, 1 < 2.", Picture("square", square, "A line."), table], {})
     return [Chapter(study, "python train.py 'a b'", found, analysis), Chapter(study, "c", found, None, "no runs")]
@@ -139,7 +142,7 @@ def test_a_study_from_nothing_and_again(tmp_path: Path) -> None:
     first = report(tmp_path, "--only", "loss_comparison", "-d", "digits", "--quick", "--out", "made/report")
     assert first.returncode == 0, first.stderr
     assert (
-        "python train.py +experiment=loss_comparison dataset=digits training.epochs=2 seed=0 "
+        "python train.py +experiment=loss_comparison dataset=digits training.epochs=2 seed=0 plots=false "
         "search.name=loss_comparison-digits-quick"
     ) in first.stdout
     assert "4 trials to run" in first.stdout
@@ -235,11 +238,11 @@ def test_a_reader_that_stops_reading_is_no_error() -> None:
 
 def test_an_analysis_that_fails_costs_no_other_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Failing(Made):
-        def analyse(self, found: Findings) -> Analysis:
+        def analyse(self, found: StudyRuns) -> Analysis:
             raise KeyError("val_accuracy")
 
     class Answering(Made):
-        def analyse(self, found: Findings) -> Analysis:
+        def analyse(self, found: StudyRuns) -> Analysis:
             return Analysis(["An answer."], {})
 
     make_run(tmp_path / "loss_comparison-digits" / "0", ["dataset=digits"], {"val_loss": [1.0]})
@@ -255,13 +258,13 @@ def test_a_damaged_run_leaves_its_study_out(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(build, "RUNS", tmp_path)
     study = next(study for study in STUDIES if study.name == "loss_comparison")
     with pytest.raises(UserError, match=r"summary\.json"):
-        study.findings(tmp_path, "digits")
+        study.find_runs(tmp_path, "digits")
     [chapter] = build.chapters([study], "digits", quick=False)
     assert chapter.analysis is None
     assert "summary.json is damaged" in chapter.problem
 
 
 def test_spreads_and_lists_in_words() -> None:
-    assert Spread([0.5]).percent() == "50.00 %"
-    assert Spread([0.4, 0.6]).percent(1) == "50.0 ± 14.1 %"
+    assert MeanStd([0.5]).percent() == "50.00 %"
+    assert MeanStd([0.4, 0.6]).percent(1) == "50.0 ± 14.1 %"
     assert [listed(names) for names in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]

@@ -7,7 +7,7 @@ import pytest
 from conftest import Command
 
 from mlp.errors import UserError
-from mlp.robustness import moved, table
+from mlp.tools.robustness import moved, table
 
 SHAPE = (6, 8)
 

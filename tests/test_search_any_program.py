@@ -46,7 +46,7 @@ def test_a_task_is_searched_pruned_and_continued(tmp_path: Path) -> None:
     best = min((trial for trial in found if trial.values), key=lambda trial: trial.values[0])
     assert f"s: trial {best.number} is the best: value {best.values[0]:.4g}" in done.stdout
     more = app(tmp_path, *words, "hydra.sweeper.trials=9")
-    assert "1 trials to run, 8 done before" in more.stdout
+    assert "1 trial to run, 8 done before" in more.stdout
     assert_trials(trials(directory), 9)
 
 

@@ -108,6 +108,31 @@ def test_a_trial_that_only_lacked_its_objective_counts_once_the_objective_is_one
     assert carried.user_attrs == {"point": 0, "objectives": ["test_accuracy"]}
 
 
+@pytest.mark.parametrize(
+    ("state", "changed", "why"),
+    [
+        (TrialState.COMPLETE, {"seeds": 2}, "set aside: it was run with one seed, the search has 2 seeds"),
+        (
+            TrialState.PRUNED,
+            {"objectives": ["test_accuracy"]},
+            "set aside: it was pruned by another objective than test_accuracy",
+        ),
+        (TrialState.COMPLETE, {"objectives": ["test_accuracy"]}, ""),
+        (TrialState.PRUNED, {}, ""),
+    ],
+)
+def test_why_a_trial_counts_no_longer(cwd: Path, state: TrialState, changed: dict[str, Any], why: str) -> None:
+    before = json.loads((cwd / DIRECTORY / "search.json").read_text())
+    described = {**before, **changed}
+    now = SimpleNamespace(
+        objectives=tuple(described["objectives"]), seeds=described["seeds"], retry_failed=False, space=Space([])
+    )
+    now.hooks, now.described = MlpSearch(), lambda: described
+    trial = create_trial(state=state, value=0.5, user_attrs={"point": 0})
+    trial.number = 0
+    assert Migration(cwd / DIRECTORY, before, now).reason(trial) == why  # type: ignore[arg-type]
+
+
 # Other fixed values
 
 
@@ -185,9 +210,13 @@ REFUSED = {
     "+experiment=optimizer_showdown,transfer": "+experiment=optimizer_showdown brings sweeps",
     "dataset.validation_fraction=0,0.1 -lr 0.1": "there is no val_accuracy without validation data",
     "-o momentum optimizer.momentum=0.8,0.9 --momentum 0.5": "coefficients.momentum (--momentum) would replace",
+    "activation=relu,tanh model.activations=[tanh]": "model.activations names the activation of each layer",
+    "-lr 0.1,0.2 -msp best.npy": "best multirun_outputs/s --install --to FOLDER",
+    "-lr 0.1 search.seeds=2 --config_save_path best.json": "save.config_path: each trial would replace the model",
     "search=tpe,random": "what a search is cannot be varied within a search",
     "hydra.sweep.subdir=x -lr 0.1,0.2": "hydra.sweep.subdir=x is not possible in a search",
     f"-lr 0.1,0.2 search.name={'a' * 101}": "at most 100 characters. Got 101",
+    f"-lr 0.1,0.2 search.name={'é' * 60}": "at most 100 bytes. Got 120",
     "-lr 0.1,0.2 search.objectives=[val_loss,val_loss]": "names val_loss twice",
     "-lr 0.1,0.2 search.objectives=[accuracy]": "search.objectives",
 }
@@ -199,6 +228,25 @@ def test_what_a_search_cannot_give_is_refused_before_it_begins(tmp_path: Path, w
     assert REFUSED[words] in ended.err
     assert "Traceback" not in ended.err
     assert not (tmp_path / "multirun_outputs").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "-lr 0.1 -msp a.npy",  # the only trial
+        "-lr 0.1,0.2 save.model_path=a.npy,b.npy",
+        "-lr 0.1,0.2 save.model_path=${optimizer.learning_rate}.npy",
+    ],
+)
+def test_a_model_that_no_other_trial_replaces_may_be_saved(tmp_path: Path, words: str) -> None:
+    assert "to run (0 done)" in run(tmp_path, *GRID, *words.split(), "search.dry_run=true").out
+
+
+def test_a_list_of_activations_leaves_none_to_a_space_of_a_file(tmp_path: Path) -> None:
+    words = ("-m", "-d", "digits", "search=tpe", "-sz", "8", "16", "-a", "tanh", "relu", "search.dry_run=true")
+    out = run(tmp_path, *words).out
+    assert "  init: random or xavier\n" in out
+    assert "activation:" not in out
 
 
 def test_an_identity_of_one_run_is_not_given_to_all_trials(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import Container, OmegaConf
 
 from hydra_trials.compat import CachingConfigLoader
-from mlp.conf_files import CONF, groups, options
+from mlp.config.files import CONF, groups, options
 
 OPTIONS = [
     *([f"{'+' if group == 'experiment' else ''}{group}={option}"] for group in groups() for option in options(group)),

@@ -104,7 +104,8 @@ def test_a_search_killed_in_its_middle_repeats_nothing_that_is_finished(tmp_path
     before = recorded(directory)
     assert 1 <= len(before) < 4
     ended = run(tmp_path, *SMALL, *LONG)
-    assert f"{4 - len(before)} trials to run, {len(before)} done before" in ended.out
+    left = 4 - len(before)
+    assert f"{left} trial{'s' * (left > 1)} to run, {len(before)} done before" in ended.out
     assert_whole(directory, 4)
     assert recorded(directory).items() > before.items()
     again = run(tmp_path, *SMALL, *LONG)

@@ -16,8 +16,10 @@ import yaml
 from conftest import ROOT
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from mlp import cli, launch, settings
-from mlp.experiment import Parts
+from mlp.cli.overrides import to_hydra
+from mlp.config.compose import compose
+from mlp.config.resolve import resolve
+from mlp.experiment import Components
 
 SWEEP: dict[str, Any] = yaml.safe_load((ROOT / "conf" / "wandb_sweep.yaml").read_text())
 SPACE: dict[str, Any] = yaml.safe_load((ROOT / "conf" / "search" / "space" / "assignment.yaml").read_text())
@@ -90,8 +92,8 @@ def test_each_command_of_an_agent_is_a_valid_run(monkeypatch: pytest.MonkeyPatch
     for chosen in choices():
         command, _ = agent_starts(chosen, monkeypatch)
         assert command[:3] == ["/usr/bin/env", "python", "train.py"]
-        config = settings.resolve(launch.compose(cli.to_hydra(command[3:])))
-        network = Parts.build(config).network
+        config = resolve(compose(to_hydra(command[3:])))
+        network = Components.build(config).network
         assert network.hidden_sizes == [chosen["model.hidden_sizes"]] * chosen["model.num_layers"]
         assert config["optimizer"]["learning_rate"] == chosen["optimizer.learning_rate"]
         for name in ("momentum", "beta", "beta1", "beta2"):

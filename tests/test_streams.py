@@ -35,7 +35,7 @@ def test_reading_a_search_ends_well_without_them(digits_search: Path, program: s
 
 
 def test_programs_that_are_started_have_streams_too() -> None:
-    code = "import subprocess, sys; from mlp import streams; streams.open_closed(); "
+    code = "import subprocess, sys; from mlp import streams; streams.prepare(); "
     code += "sys.exit(subprocess.call(sys.argv[1:]))"
     child = "import sys; print(1); print(2, file=sys.stderr); sys.exit(sys.stdout is None or sys.stderr is None)"
     command = f'exec "{sys.executable}" -c "{code}" "{sys.executable}" -c "{child}" >&- 2>&-'
@@ -63,8 +63,27 @@ def test_work_goes_on_when_the_reader_of_its_output_has_left(tmp_path: Path, wor
 
 @pytest.mark.parametrize("switch", [[], ["-u"]])
 def test_other_failures_of_a_stream_are_told(switch: list[str]) -> None:
-    code = "from mlp import streams; streams.outlive_readers(); print(1, flush=True)"
+    code = "from mlp import streams; streams.prepare(); print(1, flush=True)"
     with open("/dev/full", "w") as full:
         command = [sys.executable, *switch, "-c", code]
         ended = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert "OSError: [Errno 28]" in ended.stderr
+
+
+@pytest.mark.parametrize("program", [["inference.py"], ["-m", "mlp.search", "--help"]], ids=" ".join)
+def test_a_reader_that_has_seen_enough_is_no_error(program: list[str]) -> None:
+    command = [sys.executable, *program]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
+def test_scores_that_cannot_be_written_are_one_message(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, ROOT / "inference.py"], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, b"Error: [Errno 28] No space left on device\n")

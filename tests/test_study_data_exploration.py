@@ -11,8 +11,8 @@ from runs import run
 
 from mlp.data import NPZ, Digits
 from mlp.errors import UserError
+from mlp.report.blocks import Analysis, Confusion, Gallery, Picture, Table
 from mlp.report.studies.data_exploration import Alike, DataExploration, Pictures, ranks
-from mlp.report.studies.study import Analysis, Confusion, Gallery, Picture, Table
 
 STUDY = DataExploration()
 
@@ -53,7 +53,7 @@ def analysis(
     options = ["+experiment=data_exploration", "dataset=digits", f"dataset.validation_fraction={fraction}"]
     make_run(root / "data_exploration-digits" / "0", options, {"val_accuracy": accuracies},
              {"test_accuracy": correct}, **arrays)  # fmt: skip
-    found = STUDY.findings(root, "digits")
+    found = STUDY.find_runs(root, "digits")
     vars(found)["data"] = dataset or colour_dataset(root / "made.npz")
     return STUDY.analyse(found)
 
@@ -213,13 +213,13 @@ def test_samples_that_are_no_images_are_refused(tmp_path: Path) -> None:
 
 
 def test_without_runs_it_says_so(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"data_exploration: no finished runs in .*data_exploration-digits"):
-        STUDY.analyse(STUDY.findings(tmp_path, "digits"))
+    with pytest.raises(UserError, match=r"no finished runs in .*data_exploration-digits"):
+        STUDY.analyse(STUDY.find_runs(tmp_path, "digits"))
 
 
 def test_a_real_run_trains_a_linear_classifier_and_is_explored(tmp_path: Path) -> None:
     run(tmp_path, "+experiment=data_exploration", "dataset=digits", "tracker=none")
-    found = STUDY.findings(tmp_path / "multirun_outputs", "digits")
+    found = STUDY.find_runs(tmp_path / "multirun_outputs", "digits")
     assert [int(r.summary["num_parameters"]) for r in found.runs] == [64 * 10 + 10]
     made = STUDY.analyse(found)
     assert made.facts["images/training"] == 1438 - 144

@@ -8,8 +8,8 @@ import pytest
 from made_runs import make_run
 
 from mlp.errors import UserError
+from mlp.report.blocks import Analysis, Histogram, Picture, Table
 from mlp.report.studies.dead_neurons import DeadNeurons
-from mlp.report.studies.study import Analysis, Histogram, Picture, Table
 from mlp.training.diagnostics.dead_units import GEOMETRIC, LINEAR
 
 STUDY = DeadNeurons()
@@ -69,7 +69,7 @@ def add(root: Path, activation: str, optimizer: str, rate: float, score: float, 
 
 
 def analysis(root: Path) -> Analysis:
-    return STUDY.analyse(STUDY.findings(root, "digits"))
+    return STUDY.analyse(STUDY.find_runs(root, "digits"))
 
 
 def text(found: Analysis) -> str:
@@ -91,15 +91,16 @@ def killing(root: Path) -> Analysis:
 
 def test_counts_are_those_worked_by_hand(tmp_path: Path) -> None:
     found = killing(tmp_path)
-    facts = found.facts
-    assert facts["dead_units/relu/sgd/0.1"] == 0
-    assert facts["dead_units/relu/adam/0.1"] == 5
-    assert (facts["dead_share/relu/adam/0.1/layer_1"], facts["dead_share/relu/adam/0.1/layer_2"]) == (0.75, 1.0)
-    assert facts["zero_outputs/relu/sgd/0.1"] == pytest.approx(1 - 350 / 600)
-    assert facts["zero_outputs/relu/adam/0.1"] == pytest.approx(593 / 600)
-    assert facts["saturated_outputs/tanh/adam/0.1"] == pytest.approx(0.9)
-    assert facts["stuck_units/tanh/adam/0.1"] == 3
-    assert facts["without_gradient/tanh/adam/0.1"] == 0.5
+    groups = found.facts["groups"]
+    sgd, adam, tanh = groups["relu/sgd/0.1"], groups["relu/adam/0.1"], groups["tanh/adam/0.1"]
+    assert sgd["dead_units"].mean == 0
+    assert adam["dead_units"].mean == 5
+    assert adam["dead_share"] == [0.75, 1.0]
+    assert sgd["zero_outputs"] == pytest.approx(1 - 350 / 600)
+    assert adam["zero_outputs"] == pytest.approx(593 / 600)
+    assert tanh["saturated_outputs"] == pytest.approx(0.9)
+    assert tanh["stuck_units"].mean == 3
+    assert tanh["without_gradient"] == 0.5
     rows = {(row[0], row[1], row[2]): row[3:] for row in table(found)}
     assert rows["ReLU", "adam", "0.1"] == ["3, 2", "98.8 %", "", "", "0", "100 %", "10.00 %"]
     assert rows["tanh", "adam", "0.1"] == ["0, 0", "41.7 %", "90.0 %", "3", "0.12", "50 %", "12.00 %"]
@@ -217,8 +218,8 @@ def test_real_runs_are_answered_by_one_command(quick_studies: Path) -> None:
     said = (quick_studies / "report" / "report.md").read_text()
     assert "**Dead ReLU units** at a learning rate of 0.1:" in said
     assert "4 runs on digits, seed 0" in said
-    found = STUDY.analyse(STUDY.findings(quick_studies / "multirun_outputs", "digits", quick=True))
+    found = STUDY.analyse(STUDY.find_runs(quick_studies / "multirun_outputs", "digits", quick=True))
     counts = np.load(quick_studies / "multirun_outputs" / "dead_neurons-digits-quick" / "1" / "dead_units.npz")
     dead = sum(int(n == 0) for layer in counts["nonzero"][-1] for n in layer)
-    assert found.facts["dead_units/relu/adam/0.1"] == dead
+    assert found.facts["groups"]["relu/adam/0.1"]["dead_units"].mean == dead
     assert counts["samples"][0] * 128 >= counts["nonzero"][0, 0].sum() > 0

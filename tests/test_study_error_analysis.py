@@ -12,9 +12,9 @@ from runs import run
 
 from mlp.data import Digits
 from mlp.errors import UserError
+from mlp.report.blocks import Analysis, Confusion, Gallery, Picture, Table
 from mlp.report.studies import error_analysis
 from mlp.report.studies.error_analysis import ErrorAnalysis, Model, calibration_error, caught, compare
-from mlp.report.studies.study import Analysis, Confusion, Gallery, Picture, Table
 
 STUDY = ErrorAnalysis()
 NAMES = [str(digit) for digit in range(10)]
@@ -205,10 +205,10 @@ def test_predictions_of_other_data_are_refused() -> None:
 
 def test_the_shipped_model_is_the_best_and_its_counts_are_those_of_its_scores(tmp_path: Path) -> None:
     """On MNIST: the confusion counts sum to the test set, and to the accuracy of best_config.json."""
-    truth = STUDY.findings(tmp_path, "mnist").data.test().labels
+    truth = STUDY.find_runs(tmp_path, "mnist").data.test().labels
     arrays = said(truth.tolist(), ((truth + 1) % 10).tolist(), 0.9)
     make_run(tmp_path / "error_analysis-mnist" / "0", ["seed=1"], {"train_loss": [0.5]}, predictions=arrays)
-    found = STUDY.analyse(STUDY.findings(tmp_path, "mnist"))
+    found = STUDY.analyse(STUDY.find_runs(tmp_path, "mnist"))
     config = json.loads((error_analysis.ROOT / "best_config.json").read_text())
     assert found.facts["samples"] == 10_000
     assert found.facts["accuracy"] == pytest.approx(config["test_accuracy"])
@@ -230,7 +230,7 @@ def test_the_images_of_a_dataset_bear_its_own_changes() -> None:
 
 def test_a_real_run_is_the_best_model_where_none_is_shipped(tmp_path: Path) -> None:
     run(tmp_path, *STUDY.overrides("digits", quick=True), "seed=1,2", "tracker=none", "search.workers=1")
-    found = STUDY.analyse(STUDY.findings(tmp_path / "multirun_outputs", "digits", quick=True))
+    found = STUDY.analyse(STUDY.find_runs(tmp_path / "multirun_outputs", "digits", quick=True))
     directory = tmp_path / "multirun_outputs" / "error_analysis-digits-quick"
     summaries = [json.loads((directory / str(i) / "summary.json").read_text()) for i in range(2)]
     best = max(summaries, key=lambda summary: summary["val_accuracy"])
@@ -243,9 +243,9 @@ def test_a_real_run_is_the_best_model_where_none_is_shipped(tmp_path: Path) -> N
 
 
 def test_without_a_run_that_came_to_its_end_it_says_so(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"error_analysis: no finished runs in .*error_analysis-digits"):
-        STUDY.analyse(STUDY.findings(tmp_path, "digits"))
+    with pytest.raises(UserError, match=r"no finished runs in .*error_analysis-digits"):
+        STUDY.analyse(STUDY.find_runs(tmp_path, "digits"))
     run_directory = tmp_path / "error_analysis-digits" / "0"
     make_run(run_directory, ["dataset=digits"], {"train_loss": [0.5]}, {"status": "diverged"})
     with pytest.raises(UserError, match="came to its end"):
-        STUDY.analyse(STUDY.findings(tmp_path, "digits"))
+        STUDY.analyse(STUDY.find_runs(tmp_path, "digits"))

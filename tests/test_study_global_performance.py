@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from made_trials import ADAM, SGD, make_search, trial
 
+from mlp.report.blocks import Analysis, Picture, Table
 from mlp.report.studies.global_performance import GlobalPerformance, Scored, larger
 from mlp.report.studies.hyperparameter_search import HyperparameterSearch
-from mlp.report.studies.study import Analysis, Picture, Table
 
 STUDY = GlobalPerformance()
 
 
 def analysis(root: Path, trials: list[dict[str, object]]) -> Analysis:
     make_search(root / "digits", trials)
-    return STUDY.analyse(STUDY.findings(root, "digits"))
+    return STUDY.analyse(STUDY.find_runs(root, "digits"))
 
 
 def text_of(found: Analysis) -> str:

@@ -5,14 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_trials import ADAM, SGD, SPACE, make_search, trial
+from made_trials import ADAM, PARAMETERS, SGD, make_search, parameter, trial
 from runs import run
 
 from mlp.errors import UserError
-from mlp.report.importance import _donors, importance
-from mlp.report.studies.hyperparameter_search import HyperparameterSearch, _parallel, _ticks
-from mlp.report.studies.study import Analysis, Picture, Table
-from mlp.report.trials import SearchFiles, columns, conditions, read_search
+from mlp.report.axes import axes
+from mlp.report.blocks import Analysis, Picture, Table
+from mlp.report.figures.parallel import parallel_coordinates
+from mlp.report.importance import interchangeable, permutation_importance
+from mlp.report.studies.hyperparameter_search import HyperparameterSearch
+from mlp.report.trials import SearchFiles, read_parameters, read_search
 
 STUDY = HyperparameterSearch()
 README = ("-m", "search=tpe", "search.trials=1", "search.name=digits", "-d", "digits", "tracker=none")
@@ -20,7 +22,7 @@ README = ("-m", "search=tpe", "search.trials=1", "search.name=digits", "-d", "di
 
 def analysis(root: Path, trials: list[dict[str, object]], **described: str) -> Analysis:
     make_search(root / "digits", trials, **described)
-    return STUDY.analyse(STUDY.findings(root, "digits"))
+    return STUDY.analyse(STUDY.find_runs(root, "digits"))
 
 
 def text_of(found: Analysis) -> str:
@@ -33,11 +35,11 @@ def text_of(found: Analysis) -> str:
 def test_the_file_and_the_command_of_the_readme_are_one_search(tmp_path: Path, first: str, experiment: str) -> None:
     words = (f"+experiment={experiment}", "dataset=digits", "search.trials=1", "tracker=none")
     order = [README, words] if first == "README" else [words, README]
-    assert "1 trials to run" in run(tmp_path, *order[0]).out
+    assert "1 trial to run" in run(tmp_path, *order[0]).out
     assert "Search digits in multirun_outputs/digits is complete" in run(tmp_path, *order[1]).out
     search = read_search(tmp_path / "multirun_outputs" / "digits")
     assert [t.state for t in search.trials] == ["done"]
-    found = STUDY.analyse(STUDY.findings(tmp_path / "multirun_outputs", "digits"))
+    found = STUDY.analyse(STUDY.find_runs(tmp_path / "multirun_outputs", "digits"))
     assert found.facts["best_trial"] == 0
     for picture in (block for block in found.blocks if isinstance(block, Picture)):
         picture.draw()
@@ -95,17 +97,17 @@ def test_few_trials_have_no_importance_and_none_completed_no_best(tmp_path: Path
 
 
 def test_without_runs_or_table_it_says_so(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"hyperparameter_search: no finished runs in .*digits"):
-        STUDY.analyse(STUDY.findings(tmp_path, "digits"))
+    with pytest.raises(UserError, match=r"no finished runs in .*digits"):
+        STUDY.analyse(STUDY.find_runs(tmp_path, "digits"))
     make_search(tmp_path / "digits", [{"varied": SGD, "val": 0.5}])
     (tmp_path / "digits" / "leaderboard.csv").unlink()
     with pytest.raises(UserError, match=r"leaderboard.csv is missing: python -m mlp.search report"):
-        STUDY.analyse(STUDY.findings(tmp_path, "digits"))
+        STUDY.analyse(STUDY.find_runs(tmp_path, "digits"))
 
 
-def test_columns_are_numbers_choices_and_sums_of_lists() -> None:
+def test_axes_are_numbers_choices_and_sums_of_lists() -> None:
     trials = [trial(4, SGD), trial(7, ADAM)]
-    made = {column.name: column for column in columns(SearchFiles(SPACE, "tpe", "none", trials), trials)}
+    made = {axis.name: axis for axis in axes(read_parameters(PARAMETERS), trials)}
     assert list(made) == [
         "optimizer",
         "learning_rate",
@@ -123,7 +125,30 @@ def test_columns_are_numbers_choices_and_sums_of_lists() -> None:
     assert made["length of hidden_sizes"].values == {4: 1, 7: 2}
     assert made["sum of hidden_sizes"].values == {4: 64, 7: 96}
     assert made["learning_rate"].place(0.01) == pytest.approx(0.5)  # the middle of two decades
-    assert [text for _, text in _ticks(made["learning_rate"])] == ["0.001", "0.01", "0.1"]
+    assert [made["learning_rate"].text(tick) for tick in made["learning_rate"].ticks()] == ["0.001", "0.01", "0.1"]
+
+
+def test_lists_of_names_are_choices(tmp_path: Path) -> None:
+    lists = ["[relu,tanh]", "[sigmoid]"]
+    trials = [{"varied": {"model.activations": words}, "val": 0.5 + 0.1 * i} for i, words in enumerate(lists)]
+    parameters = [parameter("model.activations", *lists)]
+    search = read_search(make_search(tmp_path / "digits", trials, parameters=parameters))
+    (axis,) = axes(search.parameters, search.trials)
+    assert (axis.choices, axis.values) == (tuple(lists), {0: 0, 1: 1})
+    found = STUDY.analyse(STUDY.find_runs(tmp_path, "digits"))
+    assert "trial 1, with 60.00 % validation accuracy" in text_of(found)
+    assert "activations sigmoid" in text_of(found)
+
+
+def test_a_search_that_says_its_space_in_words_only_is_read(tmp_path: Path) -> None:
+    trials = [{"varied": SGD, "val": 0.5}, {"varied": ADAM, "val": 0.6}]
+    search = read_search(make_search(tmp_path, trials, parameters=None))
+    made = {axis.name: axis for axis in axes(search.parameters, search.trials)}
+    assert made["optimizer"].choices == ("adam", "sgd")
+    assert made["learning_rate"].values == {0: 0.1, 1: 0.001}
+    assert made["learning_rate"].log
+    assert not made["batch_size"].log
+    assert made["sum of hidden_sizes"].values == {0: 64, 1: 96}
 
 
 def test_a_line_of_the_parallel_coordinates_is_a_completed_trial(tmp_path: Path) -> None:
@@ -133,7 +158,8 @@ def test_a_line_of_the_parallel_coordinates_is_a_completed_trial(tmp_path: Path)
         {"varied": {**ADAM, "optimizer.learning_rate": "0.01"}, "val": 0.99},
         {"varied": ADAM, "val": 0.95, "state": "pruned"},
     ]))  # fmt: skip
-    ax = _parallel(search, search.ranked, 1e-3).axes[0]
+    ranked = [(trial.number, trial.scores["val_accuracy"]) for trial in search.ranked]
+    ax = parallel_coordinates(axes(search.parameters, search.ranked), ranked, 1e-3).axes[0]
     lines = {str(line.get_label()): np.asarray(line.get_ydata()) for line in ax.lines if len(line.get_xdata()) == 7}
     assert list(lines) == ["trial 0", "trial 1", "trial 2"]  # the best on top
     # Learning rates 1, 0.001, 0.01 between 0.001 and 1; errors 1, 0.1, 0.01 between 1 and 0.01.
@@ -161,31 +187,33 @@ def test_importance_finds_what_decides_and_nothing_else() -> None:
         rate = 10 ** draw.uniform(-2, 0) if optimizer == "sgd" else 10 ** draw.uniform(-4, -2)
         varied = {"optimizer": optimizer, "optimizer.learning_rate": str(rate)}
         trials.append(trial(number, {**varied, "training.batch_size": draw.choice(["16", "32", "64"])}))
-    search = SearchFiles(SPACE, "tpe", "none", trials)
+    search = SearchFiles(read_parameters(PARAMETERS), "tpe", "none", trials)
     # Decided by the batch size alone.
-    found = importance(
+    found = permutation_importance(
         search, trials, np.array([0.9 if t.varied["training.batch_size"] == "16" else 0.5 for t in trials])
     )
-    assert next(iter(found.shares)) == "training.batch_size"
-    assert found.shares["training.batch_size"].told
-    assert found.shares["training.batch_size"].rise > 10 * abs(found.shares["optimizer"].rise)
-    assert not found.shares["optimizer.learning_rate"].told
+    assert next(iter(found.by_key)) == "training.batch_size"
+    assert found.by_key["training.batch_size"].is_significant
+    assert found.by_key["training.batch_size"].increase > 10 * abs(found.by_key["optimizer"].increase)
+    assert not found.by_key["optimizer.learning_rate"].is_significant
     # Decided by the optimizer alone: its rate, which tells which one it is, does not matter within one optimizer.
-    found = importance(search, trials, np.array([0.9 if t.varied["optimizer"] == "sgd" else 0.5 for t in trials]))
-    assert next(iter(found.shares)) == "optimizer"
-    assert found.shares["optimizer"].rise > 10 * abs(found.shares["optimizer.learning_rate"].rise)
-    assert found.guess == pytest.approx(
+    found = permutation_importance(
+        search, trials, np.array([0.9 if t.varied["optimizer"] == "sgd" else 0.5 for t in trials])
+    )
+    assert next(iter(found.by_key)) == "optimizer"
+    assert found.by_key["optimizer"].increase > 10 * abs(found.by_key["optimizer.learning_rate"].increase)
+    assert found.median_error == pytest.approx(
         0.4 * min(sum(t.varied["optimizer"] == o for t in trials) for o in ("sgd", "adam")) / 60
     )
 
 
 def test_values_are_exchanged_among_trials_that_made_the_same_choice() -> None:
-    search = SearchFiles(SPACE, "tpe", "none", [])
-    assert conditions(search, "optimizer.learning_rate") == ["optimizer"]
-    assert conditions(search, "training.batch_size") == []
+    conditions = {p.key: p.conditions for p in read_parameters(PARAMETERS)}
+    assert conditions["optimizer.learning_rate"] == ("optimizer",)
+    assert conditions["training.batch_size"] == ()
     trials = [trial(0, SGD), trial(1, ADAM), trial(2, SGD)]
-    assert _donors(trials, ["optimizer"]) == [[0, 2], [1], [0, 2]]
-    assert _donors(trials, []) == [[0, 1, 2]] * 3
+    assert interchangeable(trials, ["optimizer"]) == [[0, 2], [1], [0, 2]]
+    assert interchangeable(trials, []) == [[0, 1, 2]] * 3
 
 
 def test_the_text_of_the_importance_follows_the_trials(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import pytest
 from made_runs import make_run
 
 from mlp.errors import UserError
+from mlp.report.blocks import Analysis, Picture, Table
 from mlp.report.studies.loss_comparison import LossComparison
-from mlp.report.studies.study import Analysis, Picture, Table
 
 STUDY = LossComparison()
 
@@ -27,7 +27,7 @@ def analysis(root: Path, scores: dict[tuple[str, int], float], norm: float = 1.0
             {"val_accuracy": [score, score], "val_loss": [1.0, 0.5], "grad_norm": [own, own]},
             {"test_accuracy": score},
         )
-    return STUDY.analyse(STUDY.findings(root, "digits"))
+    return STUDY.analyse(STUDY.find_runs(root, "digits"))
 
 
 def test_the_better_loss_is_named_whichever_it_is(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_a_lead_within_the_spread_of_the_seeds_is_none(tmp_path: Path) -> None:
               ("mean_squared_error", 0): 0.84, ("mean_squared_error", 1): 0.84}  # fmt: skip
     found = analysis(tmp_path, scores)
     assert "do not differ by more than the seeds do" in str(found.blocks[0])
-    assert found.facts["test_accuracy/sgd/cross_entropy"] == pytest.approx(0.85)
+    assert found.facts["optimizers"]["sgd"]["cross_entropy"]["test_accuracy"].mean == pytest.approx(0.85)
     table = next(block for block in found.blocks if isinstance(block, Table))
     assert table.rows[0][4] == "85.00 ± 7.07 %"
 
@@ -81,13 +81,13 @@ def test_runs_that_diverged_at_once_are_left_out(tmp_path: Path) -> None:
     folder = tmp_path / "loss_comparison-digits"
     lost = ["dataset=digits", "optimizer=sgd", "loss=cross_entropy", "seed=9"]
     make_run(folder / "0", lost, {"val_loss": []}, {"status": "diverged"})
-    [text] = STUDY.analyse(STUDY.findings(tmp_path, "digits")).blocks
+    [text] = STUDY.analyse(STUDY.find_runs(tmp_path, "digits")).blocks
     assert text == "1 of the 1 runs ended without a result and is left out."
     found = analysis(tmp_path, {("cross_entropy", 0): 0.9, ("mean_squared_error", 0): 0.8})
     assert "1 of the 3 runs ended without a result and is left out." in found.blocks
-    assert found.facts["test_accuracy/sgd/cross_entropy"] == pytest.approx(0.9)
+    assert found.facts["optimizers"]["sgd"]["cross_entropy"]["test_accuracy"].mean == pytest.approx(0.9)
 
 
 def test_without_runs_it_says_so(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"loss_comparison: no finished runs in .*loss_comparison-digits"):
-        STUDY.analyse(STUDY.findings(tmp_path, "digits"))
+    with pytest.raises(UserError, match=r"no finished runs in .*loss_comparison-digits"):
+        STUDY.analyse(STUDY.find_runs(tmp_path, "digits"))

@@ -9,12 +9,13 @@ import pytest
 from made_runs import make_run
 from runs import run
 
+from mlp.config.compose import compose
+from mlp.config.resolve import resolve
 from mlp.errors import UserError
-from mlp.experiment import Parts
-from mlp.launch import compose
+from mlp.experiment import Components
+from mlp.report.blocks import Analysis, Picture, Table
+from mlp.report.statistics import MeanStd
 from mlp.report.studies.optimizer_showdown import OPTIMIZERS, OptimizerShowdown
-from mlp.report.studies.study import Analysis, Picture, Spread, Table
-from mlp.settings import resolve
 
 STUDY = OptimizerShowdown()
 Losses = Mapping[tuple[str, float, int], Sequence[float]]  # by optimizer, learning rate and seed
@@ -34,7 +35,7 @@ def analysis(root: Path, losses: Losses, first: Mapping[str, float] | None = Non
             },
             gradient_trace=trace,
         )
-    return STUDY.analyse(STUDY.findings(root, "digits"))
+    return STUDY.analyse(STUDY.find_runs(root, "digits"))
 
 
 def text_of(found: Analysis) -> str:
@@ -47,7 +48,7 @@ def picture(found: Analysis, name: str) -> Picture:
 
 def test_initial_weights_depend_on_the_seed_and_not_on_the_optimizer() -> None:
     def theta(optimizer: str, seed: int) -> np.ndarray:
-        return Parts.build(resolve(compose([f"optimizer={optimizer}", f"seed={seed}"]))).network.theta
+        return Components.build(resolve(compose([f"optimizer={optimizer}", f"seed={seed}"]))).network.theta
 
     reference = theta("sgd", 0)
     for optimizer in OPTIMIZERS:
@@ -58,10 +59,9 @@ def test_initial_weights_depend_on_the_seed_and_not_on_the_optimizer() -> None:
 def test_real_runs_of_one_seed_begin_with_the_same_gradients(tmp_path: Path) -> None:
     run(tmp_path, "+experiment=optimizer_showdown", "dataset=digits", "optimizer=sgd,nadam", "seed=0", "tracker=none",
         "optimizer.learning_rate=1e-2,1e-1", "training.epochs=1", "model.hidden_sizes=[8,8,8]")  # fmt: skip
-    found = STUDY.analyse(STUDY.findings(tmp_path / "multirun_outputs", "digits"))
+    found = STUDY.analyse(STUDY.find_runs(tmp_path / "multirun_outputs", "digits"))
     assert "which 4 runs have recorded layer by layer, are equal among them" in text_of(found)
-    assert {name for name in found.facts if name.startswith("loss/")} == {
-        "loss/sgd/0.01", "loss/sgd/0.1", "loss/nadam/0.01", "loss/nadam/0.1"}  # fmt: skip
+    assert set(found.facts["groups"]) == {"sgd/0.01", "sgd/0.1", "nadam/0.01", "nadam/0.1"}
     for block in found.blocks:
         if isinstance(block, Picture):
             block.draw()
@@ -74,7 +74,7 @@ def test_runs_that_do_not_begin_alike_are_told(tmp_path: Path) -> None:
     assert "**The runs of one seed do not begin alike**" in text
     for trace in (tmp_path / "a").rglob("gradient_trace.npz"):
         trace.unlink()
-    assert "was not recorded" in text_of(STUDY.analyse(STUDY.findings(tmp_path / "a", "digits")))
+    assert "was not recorded" in text_of(STUDY.analyse(STUDY.find_runs(tmp_path / "a", "digits")))
 
 
 def test_the_lowest_loss_wins_whoever_has_it(tmp_path: Path) -> None:
@@ -106,8 +106,7 @@ def test_each_counts_at_its_best_rate_and_a_diverged_rate_never_does(tmp_path: P
         ("nag", 0.001, 0): [0.5, 0.4], ("nag", 0.1, 0): [0.1, math.nan],
         ("rmsprop", 0.001, 0): [math.nan, math.nan], ("rmsprop", 0.1, 0): [math.inf, math.inf],
     })  # fmt: skip
-    assert {key: value for key, value in found.facts.items() if key.startswith("best")} == {
-        "best_rate/sgd": 0.1, "best_rate/nag": 0.001, "best_rate/adam": 0.001}  # fmt: skip
+    assert found.facts["best"] == {"sgd": "sgd/0.1", "nag": "nag/0.001", "adam": "adam/0.001"}
     text = text_of(found)
     assert "After epoch 2 sgd has the lowest training loss**, 0.3 at learning rate 0.1" in text
     assert "rmsprop diverged at every rate." in text
@@ -161,7 +160,7 @@ def test_curves_are_means_over_the_seeds_and_shares_of_the_lowest(tmp_path: Path
     ],
 )
 def test_a_spread_is_written_to_the_digits_that_count(values: list[float], words: str) -> None:
-    assert Spread(values).plus_minus() == words
+    assert MeanStd(values).plus_minus() == words
 
 
 def test_where_all_diverged_there_is_no_winner(tmp_path: Path) -> None:
@@ -173,5 +172,5 @@ def test_where_all_diverged_there_is_no_winner(tmp_path: Path) -> None:
 
 
 def test_without_runs_it_says_so(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"optimizer_showdown: no finished runs in .*optimizer_showdown-digits"):
-        STUDY.analyse(STUDY.findings(tmp_path, "digits"))
+    with pytest.raises(UserError, match=r"no finished runs in .*optimizer_showdown-digits"):
+        STUDY.analyse(STUDY.find_runs(tmp_path, "digits"))

@@ -11,7 +11,8 @@ from runs import run
 from mlp.errors import UserError
 from mlp.nn import MLP, Adam, Tanh
 from mlp.nn.schedules import Constant
-from mlp.report.studies.study import Analysis, Findings, Picture, Table
+from mlp.report.blocks import Analysis, Picture, Table
+from mlp.report.studies.study import StudyRuns
 from mlp.report.studies.symmetry import Symmetry
 from mlp.training.diagnostics.neuron_gradients import NeuronGradients
 from mlp.training.run import Run
@@ -53,7 +54,7 @@ def made(
 
 
 def analysis(root: Path) -> Analysis:
-    return STUDY.analyse(STUDY.findings(root, "digits"))
+    return STUDY.analyse(STUDY.find_runs(root, "digits"))
 
 
 def text(found: Analysis) -> str:
@@ -77,10 +78,10 @@ def test_identical_gradients_are_called_so_and_zero_ones_zero(tmp_path: Path) ->
         "From **zeros with ReLU** the gradient of the 3 neurons (3 numbers each, 2 weights and a bias) is exactly "
         "zero in all 2 steps, and so is that of the 5 other neurons"
     ) in text(found)
-    assert found.facts["identical/sigmoid/zeros"]
-    assert not found.facts["zero/sigmoid/zeros"]
-    assert found.facts["zero/relu/zeros"]
-    assert found.facts["first_step/relu/zeros"] is None
+    assert found.facts["cases"]["sigmoid/zeros"]["identical"]
+    assert not found.facts["cases"]["sigmoid/zeros"]["zero"]
+    assert found.facts["cases"]["relu/zeros"]["zero"]
+    assert found.facts["cases"]["relu/zeros"]["first_step"] is None
 
 
 def test_one_bit_in_one_number_of_one_step_is_a_difference(tmp_path: Path) -> None:
@@ -88,7 +89,7 @@ def test_one_bit_in_one_number_of_one_step_is_a_difference(tmp_path: Path) -> No
     grad_W[1, 0, 2] = np.nextafter(3.0, 4.0)
     made(tmp_path, "sigmoid", "zeros", grad_W)
     found = analysis(tmp_path)
-    assert not found.facts["identical/sigmoid/zeros"]
+    assert not found.facts["cases"]["sigmoid/zeros"]["identical"]
     assert "**not identical**: from step 2 on they differ, by up to 1e-16 of the largest one" in text(found)
     assert "rounding errors" in text(found)
     assert tables(found)[0].rows[0][2] == "not identical"
@@ -98,7 +99,7 @@ def test_minus_zero_is_not_zero_to_the_last_bit(tmp_path: Path) -> None:
     grad_W = SAME.copy()
     grad_W[0, 0, 1] = -0.0
     made(tmp_path, "sigmoid", "zeros", grad_W)
-    assert not analysis(tmp_path).facts["identical/sigmoid/zeros"]
+    assert not analysis(tmp_path).facts["cases"]["sigmoid/zeros"]["identical"]
 
 
 def test_a_broken_symmetry_is_not_called_rounding(tmp_path: Path) -> None:
@@ -120,7 +121,7 @@ def test_one_seed_of_two_that_differs_is_enough(tmp_path: Path) -> None:
     made(tmp_path, "sigmoid", "zeros", SAME, seed=0, score=0.2)
     made(tmp_path, "sigmoid", "zeros", DIFFERENT, seed=1, score=0.4)
     found = analysis(tmp_path)
-    assert not found.facts["identical/sigmoid/zeros"]
+    assert not found.facts["cases"]["sigmoid/zeros"]["identical"]
     assert tables(found)[0].rows[0][5] == "30.00 ± 14.14 %"
 
 
@@ -187,7 +188,7 @@ def test_runs_that_diverged_are_named_and_nothing_is_claimed_of_them(tmp_path: P
 
 
 def test_without_runs_it_says_so(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"symmetry: no finished runs in .*symmetry-digits"):
+    with pytest.raises(UserError, match=r"no finished runs in .*symmetry-digits"):
         analysis(tmp_path)
 
 
@@ -230,12 +231,12 @@ def test_a_layer_or_neuron_that_does_not_exist_is_refused(
 def test_real_runs_confirm_the_theory(tmp_path: Path) -> None:
     run(tmp_path, *EXPERIMENT, "training.epochs=1", "init=zeros,xavier", "activation=sigmoid,relu")
     directory = tmp_path / "multirun_outputs" / "symmetry-digits"
-    found: Findings = STUDY.findings(directory.parent, "digits")
-    facts = STUDY.analyse(found).facts
-    assert facts["identical/sigmoid/zeros"]
-    assert facts["first_step/sigmoid/zeros"] == 4
-    assert facts["zero/relu/zeros"]
-    assert facts["distinct/sigmoid/xavier"] == 64
+    found: StudyRuns = STUDY.find_runs(directory.parent, "digits")
+    facts = STUDY.analyse(found).facts["cases"]
+    assert facts["sigmoid/zeros"]["identical"]
+    assert facts["sigmoid/zeros"]["first_step"] == 4
+    assert facts["relu/zeros"]["zero"]
+    assert facts["sigmoid/xavier"]["distinct"] == 64
     assert found.runs[0].arrays("neuron_gradients.npz")["step"].tolist() == list(range(1, 22))
 
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from made_runs import make_run
 
-from mlp.conf_files import CONF
+from mlp.config.compose import compose
+from mlp.config.files import CONF
+from mlp.config.resolve import resolve
 from mlp.errors import UserError
-from mlp.launch import compose
+from mlp.report.blocks import Analysis, Picture, Table
 from mlp.report.studies import transfer
-from mlp.report.studies.study import Analysis, Picture, Table
 from mlp.report.studies.transfer import NAMES, Transfer
-from mlp.settings import resolve
 
 STUDY = Transfer()
 SEARCH, SHOWDOWN, RECIPE = NAMES
@@ -46,7 +46,7 @@ def analysis(root: Path, scores: Mapping[tuple[str, int], tuple[float, float]]) 
     """Of runs with these test and training accuracies, by configuration and seed."""
     for number, ((configuration, seed), (test, train)) in enumerate(scores.items()):
         made(root / "transfer-fashion_mnist" / str(number), configuration, seed, test, train)
-    return STUDY.analyse(STUDY.findings(root, "mnist"))
+    return STUDY.analyse(STUDY.find_runs(root, "mnist"))
 
 
 def text(found: Analysis) -> str:
@@ -131,7 +131,7 @@ def test_speed_is_compared_after_five_epochs(tmp_path: Path) -> None:
     for number, (name, loss) in enumerate({SEARCH: 0.2, SHOWDOWN: 0.3, RECIPE: 0.4}.items()):
         losses = [0.6, 0.5, 0.4, 0.4, loss, 0.01]
         made(tmp_path / "transfer-fashion_mnist" / str(number), name, 0, 0.8, 0.9, train_loss=losses)
-    found = STUDY.analyse(STUDY.findings(tmp_path, "mnist"))
+    found = STUDY.analyse(STUDY.find_runs(tmp_path, "mnist"))
     assert "is 0.300, that of the search's winner 0.200: what was fast there is not the faster" in text(found)
     assert found.facts[f"early_loss/{SHOWDOWN}"] == pytest.approx(0.3)
     assert "With a single seed, differences below 0.5 points mean nothing." in text(found)
@@ -142,7 +142,7 @@ def test_the_classes_are_those_of_a_slow_loop(tmp_path: Path) -> None:
     for seed, answers in guess.items():
         directory = made(tmp_path / "transfer-fashion_mnist" / str(seed), SEARCH, seed, 0.7)
         np.savez(directory / "predictions.npz", y_true=TRUTH, y_pred=answers, class_names=CLASSES)
-    found = STUDY.analyse(STUDY.findings(tmp_path, "mnist"))
+    found = STUDY.analyse(STUDY.find_runs(tmp_path, "mnist"))
     shares = [
         [sum(answers[i] == label for i in range(30) if TRUTH[i] == label) / 10 for label in range(3)]
         for answers in guess.values()
@@ -160,7 +160,7 @@ def test_the_curves_are_means_over_the_seeds(tmp_path: Path) -> None:
     for seed in (0, 1):
         scores = [0.1 * (seed + 1) * epoch for epoch in range(6)]
         made(tmp_path / "transfer-fashion_mnist" / str(seed), RECIPE, seed, 0.7, val_accuracy=scores)
-    accuracy, loss = axes(STUDY.analyse(STUDY.findings(tmp_path, "mnist")), "transfer_curves")
+    accuracy, loss = axes(STUDY.analyse(STUDY.find_runs(tmp_path, "mnist")), "transfer_curves")
     np.testing.assert_allclose(accuracy.lines[0].get_ydata(), [0, 0.15, 0.3, 0.45, 0.6, 0.75])
     np.testing.assert_allclose(loss.lines[0].get_ydata(), [0.6, 0.5, 0.4, 0.35, 0.3, 0.28])
 
@@ -169,7 +169,7 @@ def test_a_run_that_diverged_is_counted_and_left_out(tmp_path: Path) -> None:
     made(tmp_path / "transfer-fashion_mnist" / "0", RECIPE, 0, 0.7)
     words = ["+experiment=transfer", f"+experiment/transfer={SEARCH}"]
     make_run(tmp_path / "transfer-fashion_mnist" / "1", words, {"train_loss": [9.0]}, {"status": "diverged"})
-    found = STUDY.analyse(STUDY.findings(tmp_path, "mnist"))
+    found = STUDY.analyse(STUDY.find_runs(tmp_path, "mnist"))
     assert "1 diverged run is left out." in text(found)
     assert len(table(found).rows) == 1
 
@@ -242,16 +242,16 @@ def test_the_third_rule_is_checked_against_the_best_model(tmp_path: Path, monkey
 
 
 def test_without_runs_it_says_so(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"transfer: no finished runs in .*transfer-fashion_mnist"):
-        STUDY.analyse(STUDY.findings(tmp_path, "digits"))
+    with pytest.raises(UserError, match=r"no finished runs in .*transfer-fashion_mnist"):
+        STUDY.analyse(STUDY.find_runs(tmp_path, "digits"))
     make_run(tmp_path / "transfer-fashion_mnist" / "0", [], {"train_loss": [0.5]})
     with pytest.raises(UserError, match="none of the three configurations"):
-        STUDY.analyse(STUDY.findings(tmp_path, "digits"))
+        STUDY.analyse(STUDY.find_runs(tmp_path, "digits"))
 
 
 @pytest.mark.timeout(600)
 def test_a_real_run_of_the_three(quick_studies: Path, tmp_path: Path) -> None:
-    found = STUDY.analyse(STUDY.findings(quick_studies / "multirun_outputs", "digits", quick=True))
+    found = STUDY.analyse(STUDY.find_runs(quick_studies / "multirun_outputs", "digits", quick=True))
     assert "This is the small version" in text(found)
     with (quick_studies / "multirun_outputs" / "transfer-fashion_mnist-quick" / "leaderboard.csv").open() as file:
         board = {row["experiment/transfer"]: row["test_accuracy"] for row in csv.DictReader(file)}

@@ -8,9 +8,11 @@ import pytest
 from made_runs import make_run
 
 from mlp.errors import UserError
-from mlp.report.studies.plots import binned
-from mlp.report.studies.study import Analysis, Picture, Spread, Table, rounded
+from mlp.report.blocks import Analysis, Picture, Table
+from mlp.report.figures.panels import binned
+from mlp.report.statistics import MeanStd
 from mlp.report.studies.vanishing_gradients import VanishingGradients
+from mlp.report.text import rounded
 
 STUDY = VanishingGradients()
 STEPS = [1, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100]  # the last fifth: 90 and 100
@@ -35,7 +37,7 @@ def analysis(root: Path, *made: dict[str, Any]) -> Analysis:
             {"test_accuracy": run["score"]},
             gradient_trace=trace(run["start"], run["end"]),
         )  # fmt: skip
-    return STUDY.analyse(STUDY.findings(root, "digits"))
+    return STUDY.analyse(STUDY.find_runs(root, "digits"))
 
 
 def text(found: Analysis) -> str:
@@ -56,12 +58,13 @@ VANISHES = (
 
 def test_ratios_and_factors_are_those_worked_by_hand(tmp_path: Path) -> None:
     facts = analysis(tmp_path, *VANISHES).facts
-    assert facts["ratio_at_start/sigmoid/1"] == pytest.approx(0.5)
-    assert facts["ratio_at_start/sigmoid/3"] == pytest.approx(0.0005)
-    assert facts["ratio_at_end/sigmoid/3"] == pytest.approx(1.5)
-    assert facts["factor_per_layer/sigmoid"] == pytest.approx(0.0316228, rel=1e-5)  # a thousandth in two layers
-    assert facts["factor_per_layer/relu"] == pytest.approx(1.0)
-    assert facts["first_layer_at_start/relu/3"] == pytest.approx(0.4)
+    groups = facts["groups"]
+    assert groups["sigmoid/1"]["ratio_at_start"].mean == pytest.approx(0.5)
+    assert groups["sigmoid/3"]["ratio_at_start"].mean == pytest.approx(0.0005)
+    assert groups["sigmoid/3"]["ratio_at_end"].mean == pytest.approx(1.5)
+    assert groups["relu/3"]["first_layer_at_start"].mean == pytest.approx(0.4)
+    assert facts["factor_per_layer"]["sigmoid"] == pytest.approx(0.0316228, rel=1e-5)  # a thousandth in two layers
+    assert facts["factor_per_layer"]["relu"] == pytest.approx(1.0)
 
 
 def test_a_gradient_that_vanishes_and_comes_back_is_told_so(tmp_path: Path) -> None:
@@ -140,7 +143,7 @@ def test_runs_without_a_result_are_left_out_and_counted(tmp_path: Path) -> None:
         {"status": "diverged", "test_accuracy": 0.5},
     )
     with pytest.raises(UserError, match="no finished runs"):
-        STUDY.analyse(STUDY.findings(tmp_path, "digits"))
+        STUDY.analyse(STUDY.find_runs(tmp_path, "digits"))
     said = text(analysis(tmp_path, *VANISHES))
     assert "1 of the 5 runs ended without a result and is left out." in said
 
@@ -172,7 +175,7 @@ def test_neighbouring_steps_become_one_point() -> None:
 )
 def test_numbers_have_two_digits(value: float, shown: str) -> None:
     assert rounded(value) == shown
-    assert Spread([value]).rounded() == shown
+    assert MeanStd([value]).rounded() == shown
 
 
 @pytest.mark.parametrize(
@@ -187,7 +190,7 @@ def test_numbers_have_two_digits(value: float, shown: str) -> None:
     ],
 )
 def test_a_spread_has_the_digits_of_its_mean(values: list[float], shown: str) -> None:
-    assert Spread(values).rounded() == shown
+    assert MeanStd(values).rounded() == shown
 
 
 @pytest.mark.timeout(600)
@@ -195,11 +198,11 @@ def test_real_runs_are_answered_by_one_command(quick_studies: Path) -> None:
     said = (quick_studies / "report" / "report.md").read_text()
     assert "With sigmoid and 1 hidden layer the gradient of the first one is" in said
     assert "4 runs on digits, seed 0" in said
-    found = STUDY.analyse(STUDY.findings(quick_studies / "multirun_outputs", "digits", quick=True))
+    found = STUDY.analyse(STUDY.find_runs(quick_studies / "multirun_outputs", "digits", quick=True))
     # The first row is the first step; what the study says of it is what the file holds.
     trace = np.load(
         quick_studies / "multirun_outputs" / "vanishing_gradients-digits-quick" / "1" / "gradient_trace.npz"
     )
     assert trace["step"][0] == 1
     first = trace["norms"][0]
-    assert found.facts["ratio_at_start/sigmoid/6"] == pytest.approx(first[0] / first[6])
+    assert found.facts["groups"]["sigmoid/6"]["ratio_at_start"].mean == pytest.approx(first[0] / first[6])

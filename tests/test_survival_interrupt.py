@@ -47,7 +47,7 @@ def test_a_signal_in_an_epoch_keeps_the_run_and_says_how_to_continue_it(tmp_path
 @pytest.mark.parametrize(
     "function",
     [
-        "mlp.best_model.save_model",  # between the files of an epoch
+        "mlp.experiment.run.save_model",  # between the files of an epoch
         "mlp.training.checkpoint.save_checkpoint",  # before the first
         "mlp.training.predictions.predictions",  # during the evaluation at the end
     ],
@@ -72,11 +72,11 @@ def test_ctrl_c_while_the_plots_are_drawn_leaves_a_completed_run_and_no_tracebac
 @pytest.mark.parametrize(
     ("function", "count"),
     [
-        ("mlp.cli.parser", 1),  # while the command line is read
+        ("mlp.cli.flags.parser", 1),  # while the command line is read
         ("builtins.__import__", 300),  # while modules are imported
         ("builtins.__import__", 2000),
-        ("mlp.settings.resolve", 1),
-        ("mlp.experiment.Parts.build", 1),
+        ("mlp.config.resolve.resolve", 1),
+        ("mlp.experiment.components.Components.build", 1),
         ("mlp.data.digits.Digits.load", 1),
     ],
 )

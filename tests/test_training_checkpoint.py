@@ -14,12 +14,12 @@ from mlp.data import Samples
 from mlp.errors import UserError
 from mlp.nn import MLP, Cosine, Optimizer
 from mlp.nn import optimizers as optimizer_module
-from mlp.nn.naming import options
+from mlp.nn.naming import subclasses
 from mlp.training import Run, Trainer, random_streams
 from mlp.training.callbacks import EarlyStopping, MetricsFile
 from mlp.training.checkpoint import FILE, Checkpoint, load_checkpoint, save_checkpoint
 
-OPTIMIZERS = options(Optimizer)
+OPTIMIZERS = subclasses(Optimizer)
 rng = np.random.default_rng(0)
 X, Y = rng.integers(0, 256, (60, 6)).astype(np.uint8), rng.integers(0, 3, 60)
 TRAIN, VALIDATION = Samples(X, Y, np.arange(45), 255.0), Samples(X, Y, np.arange(45, 60), 255.0)

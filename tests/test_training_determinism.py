@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from runs import Strike, assert_same_run, best_model, checkpoint, metrics, run
 
-from mlp.conf_files import options
+from mlp.config.files import options
 from mlp.data import Digits
 from mlp.data.batches import Batches
 from mlp.training import random_streams

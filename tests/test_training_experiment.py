@@ -11,10 +11,10 @@ import pytest
 from runs import assert_same_bits, best_model, metrics, run, summary
 
 from mlp import experiment
+from mlp.config.compose import compose
+from mlp.config.resolve import resolve, resolve_resumed
 from mlp.data import Digits
 from mlp.errors import CallbackFailed, Diverged, UserError
-from mlp.launch import compose
-from mlp.settings import resolve, resolve_resumed
 from mlp.training import Callback, Run, Trainer
 
 Experiment = Callable[..., Run]
@@ -271,15 +271,14 @@ def test_a_callback_that_fails_at_the_end_of_a_run_is_one_line(
 
 
 def test_everybody_is_told_of_the_end_when_ctrl_c_comes_during_the_plots(
-    run_here: Experiment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    run_here: Experiment, tmp_path: Path
 ) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     first, last = Witness(), Witness()
-    monkeypatch.setattr("mlp.report.run_plots.draw_run", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run_here(callbacks=[first, experiment.PlotCallback(), last])
+        run_here(callbacks=[first, experiment.PlotCallback(interrupted), last])
     assert len(first.ends) == len(last.ends) == 1
     assert summary(tmp_path)["status"] == "completed"
 

@@ -14,7 +14,7 @@ from mlp.data import Samples
 from mlp.errors import Diverged, UserError
 from mlp.nn import MLP, SGD, Constant, Cosine, Optimizer, Schedule
 from mlp.training import Callback, Run, Trainer, evaluate, random_streams
-from mlp.training.callbacks import EarlyStopping, GradientNorms, MetricsFile, OnBestEpoch
+from mlp.training.callbacks import CallbackOptions, EarlyStopping, GradientNorms, MetricsFile, ModelCheckpoint
 
 FEATURES, CLASSES = 6, 3
 
@@ -260,7 +260,7 @@ def test_the_weights_of_the_best_epoch_are_kept(
 
     thetas, saved = Thetas(), []
     script(monkeypatch, **{monitor: values})
-    state = new_run(Path(), thetas, OnBestEpoch(lambda run: saved.append(run.epoch)))
+    state = new_run(Path(), thetas, ModelCheckpoint(lambda run: saved.append(run.epoch)))
     Trainer(epochs=3, monitor=monitor).fit(state, TRAIN, VALIDATION)
     assert (state.best_epoch, state.best_value) == (best, values[best - 1])
     assert state.best_state is not None
@@ -286,7 +286,7 @@ def test_of_equal_scores_the_one_with_the_lower_loss_on_the_same_data_is_better(
     rising = {f"{other}_loss": [0.4, 0.3, 0.2, 0.1]}  # of the other part: it has no say
     script(monkeypatch, **{f"{part}_{score}": [0.7] * 4, f"{part}_loss": losses, **rising})
     saved: list[int] = []
-    state = new_run(Path(), OnBestEpoch(lambda run: saved.append(run.epoch)))
+    state = new_run(Path(), ModelCheckpoint(lambda run: saved.append(run.epoch)))
     Trainer(epochs=4, monitor=f"{part}_{score}").fit(state, TRAIN, VALIDATION)
     assert (state.best_epoch, saved[-1], state.best_value) == (best, best, 0.7)
 
@@ -337,30 +337,31 @@ def test_early_stopping_counts_a_lower_loss_at_the_same_score_as_an_improvement(
 
 
 WANTED = [
-    ({"monitor": "val_loss"}, "training.monitor=val_loss needs validation data, and there are none"),
-    ({"monitor": "val_f1"}, "training.monitor=val_f1 needs validation data, and there are none"),
-    ({"patience": 2}, "training.patience=2 watches val_f1, which needs validation data, and there are none"),
+    ({"monitor": "val_loss"}, None, "training.monitor=val_loss needs validation data, and there are none"),
+    ({"monitor": "val_f1"}, None, "training.monitor=val_f1 needs validation data, and there are none"),
+    ({}, 2, "training.patience=2 watches val_f1, which needs validation data, and there are none"),
 ]
 
 
-@pytest.mark.parametrize(("arguments", "message"), WANTED)
+@pytest.mark.parametrize(("arguments", "patience", "message"), WANTED)
 def test_a_score_that_needs_validation_data_is_refused_where_there_are_none(
-    arguments: dict[str, Any], message: str
+    arguments: dict[str, Any], patience: int | None, message: str
 ) -> None:
-    Trainer(**arguments).check_monitor(validation=True, resumed=False)
+    Trainer(**arguments).check_monitor(validation=True, resumed=False, patience=patience)
     with pytest.raises(UserError, match=f"^{message}: .*fraction=0.1, or choose training.monitor=train_loss"):
-        Trainer(**arguments).check_monitor(validation=False, resumed=False)
+        Trainer(**arguments).check_monitor(validation=False, resumed=False, patience=patience)
 
 
-@pytest.mark.parametrize("arguments", [{}, {"monitor": "train_f1"}, {"monitor": "train_loss", "patience": 2}])
-def test_what_needs_no_validation_data_passes_without_them(arguments: dict[str, Any]) -> None:
-    Trainer(**arguments).check_monitor(validation=False, resumed=False)
+@pytest.mark.parametrize(("arguments", "patience"), [({}, None), ({"monitor": "train_f1"}, None),
+                                                     ({"monitor": "train_loss"}, 2)])  # fmt: skip
+def test_what_needs_no_validation_data_passes_without_them(arguments: dict[str, Any], patience: int | None) -> None:
+    Trainer(**arguments).check_monitor(validation=False, resumed=False, patience=patience)
 
 
 def test_a_resumed_run_may_have_a_monitor_that_an_earlier_release_ignored_but_no_patience() -> None:
     Trainer(monitor="val_f1").check_monitor(validation=False, resumed=True)
     with pytest.raises(UserError, match=r"training\.patience=2 watches val_f1"):
-        Trainer(monitor="val_f1", patience=2).check_monitor(validation=False, resumed=True)
+        Trainer(monitor="val_f1").check_monitor(validation=False, resumed=True, patience=2)
 
 
 def test_divergence_names_epoch_step_rate_and_remedy() -> None:
@@ -381,8 +382,10 @@ def test_metrics_csv_grows_by_a_row_an_epoch_and_reads_back_exactly(tmp_path: Pa
                 seen.append(list(csv.DictReader(file)))
 
     recorder = Recorder()
-    Trainer(epochs=3).fit(new_run(tmp_path, recorder, MetricsFile(), Reader()), TRAIN, VALIDATION)
+    state = new_run(tmp_path, recorder, MetricsFile(), Reader())
+    Trainer(epochs=3).fit(state, TRAIN, VALIDATION)
     assert [len(rows) for rows in seen] == [1, 2, 3]
+    assert state.history == recorder.rows
     assert [{key: float(cell) for key, cell in row.items()} for row in seen[-1]] == recorder.rows
 
 
@@ -415,9 +418,6 @@ def test_seconds_and_samples_per_second_are_those_of_a_clock(monkeypatch: pytest
         ({"epochs": 0}, "epochs must be an integer >= 1. Got 0"),
         ({"batch_size": 0}, "batch_size must be an integer >= 1. Got 0"),
         ({"batch_size": 1.5}, "batch_size must be an integer >= 1. Got 1.5"),
-        ({"patience": 0}, "patience must be an integer >= 1. Got 0"),
-        ({"checkpoint_every": 0}, "checkpoint_every must be an integer >= 1. Got 0"),
-        ({"gradient_norm_every": -1}, "gradient_norm_every must be an integer >= 0. Got -1"),
         ({"clip_norm": 0}, "clip_norm must be > 0. Got 0"),
         ({"average": 1.0}, "average must be > 0 and < 1. Got 1.0"),
         ({"monitor": "accuracy"}, "monitor must be one of val_f1, .*train_loss. Got 'accuracy'"),
@@ -426,6 +426,19 @@ def test_seconds_and_samples_per_second_are_those_of_a_clock(monkeypatch: pytest
 def test_arguments_out_of_range_are_named(argument: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=f"^{message}$"):
         Trainer(**argument)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ({"patience": 0}, "patience must be an integer >= 1. Got 0"),
+        ({"checkpoint_every": 0}, "checkpoint_every must be an integer >= 1. Got 0"),
+        ({"gradient_norm_every": -1}, "gradient_norm_every must be an integer >= 0. Got -1"),
+    ],
+)
+def test_options_of_callbacks_out_of_range_are_named(argument: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        CallbackOptions(**argument)  # type: ignore[arg-type]
 
 
 def test_random_streams_are_independent_and_repeatable() -> None:

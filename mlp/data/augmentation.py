@@ -53,16 +53,16 @@ class Augmentation:
         keep: float = 0.0,
         mixup: float = 0.0,
     ) -> None:
-        self.shift = checks.number("shift", shift, least=0)
-        self.rotation = checks.number("rotation", rotation, least=0)
-        self.scale = checks.number("scale", scale, least=0, below=1)
-        self.shear = checks.number("shear", shear, least=0)
-        self.elastic = checks.number("elastic", elastic, least=0)
-        self.flip = checks.number("flip", flip, least=0, most=1)
-        self.erase = checks.number("erase", erase, least=0, most=1)
-        self.erase_size = checks.integer("erase_size", erase_size, least=1)
-        self.keep = checks.number("keep", keep, least=0, most=1)
-        self.mixup = checks.number("mixup", mixup, least=0)
+        self.shift = checks.number("shift", shift, ge=0)
+        self.rotation = checks.number("rotation", rotation, ge=0)
+        self.scale = checks.number("scale", scale, ge=0, lt=1)
+        self.shear = checks.number("shear", shear, ge=0)
+        self.elastic = checks.number("elastic", elastic, ge=0)
+        self.flip = checks.number("flip", flip, ge=0, le=1)
+        self.erase = checks.number("erase", erase, ge=0, le=1)
+        self.erase_size = checks.integer("erase_size", erase_size, ge=1)
+        self.keep = checks.number("keep", keep, ge=0, le=1)
+        self.mixup = checks.number("mixup", mixup, ge=0)
 
     @property
     def moves(self) -> bool:

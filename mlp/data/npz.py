@@ -85,17 +85,20 @@ class NPZ(Dataset):
         return self._parts[part]
 
     def notes(self) -> list[str]:
-        labels = self._parts["train"][1]
-        empty = np.setdiff1d(np.arange(self.num_classes), labels).tolist()
-        if not empty:
-            return super().notes()
-        which = "class" if len(empty) == 1 else "classes"
-        some = ", ".join(map(str, empty[:10])) + (" ..." if len(empty) > 10 else "")
-        return [
-            f"y_train has no sample of {which} {some}, yet the network has an output for each of {self.num_classes} "
-            f"classes; {RENUMBER} numbers the labels without gaps",
-            *super().notes(),
-        ]
+        x, labels = self._parts["train"]
+        notes = super().notes()
+        if empty := np.setdiff1d(np.arange(self.num_classes), labels).tolist():
+            which = "class" if len(empty) == 1 else "classes"
+            some = ", ".join(map(str, empty[:10])) + (" ..." if len(empty) > 10 else "")
+            notes.append(
+                f"y_train has no sample of {which} {some}, yet the network has an output for each of "
+                f"{self.num_classes} classes; {RENUMBER} numbers the labels without gaps"
+            )
+        if x.dtype != np.uint8 and (x.min(), x.max()) == (0, 255):
+            notes.append(
+                "x_train goes from 0 to 255 and is taken as it is; pixels that are stored as uint8 are divided by 255"
+            )
+        return notes
 
     def _checked(self, part: str, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
         """x as (n, features), y as (n,) int64, the number of classes; or an error that names the mistake."""

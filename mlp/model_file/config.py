@@ -8,6 +8,8 @@ from typing import Any, NoReturn
 
 from mlp.files import write_json
 from mlp.model_file.reading import ModelFileError, read_bytes
+from mlp.nn import Activation, Initializer, Loss, Optimizer
+from mlp.nn.naming import find, normalize_name, parse_sizes
 
 # Our name, then what others call it. Keys are compared in lower case, without leading dashes.
 _NAMES = {
@@ -37,35 +39,14 @@ _WRAPPERS = {
     *("model", "model_config", "network", "architecture", "arch", "mlp"),
 }
 
-_VALUES = {
-    "dataset": {"fashionmnist": "fashion_mnist"},
-    "loss": {
-        "mse": "mean_squared_error",
-        "mean_squared": "mean_squared_error",
-        "squared_error": "mean_squared_error",
-        "crossentropy": "cross_entropy",
-        "ce": "cross_entropy",
-        "cce": "cross_entropy",
-        "categorical_crossentropy": "cross_entropy",
-        "categorical_cross_entropy": "cross_entropy",
-        "softmax_cross_entropy": "cross_entropy",
-    },
-    "optimizer": {"nesterov": "nag", "nesterov_accelerated_gradient": "nag", "rms_prop": "rmsprop"},
-    "activation": {
-        "linear": "identity",
-        "none": "identity",
-        "logistic": "sigmoid",
-        "leakyrelu": "leaky_relu",
-        "silu": "swish",
-    },
-    "weight_init": {
-        "zero": "zeros",
-        "glorot": "xavier",
-        "kaiming": "he",
-        "normal": "random",
-        "random_normal": "random",
-    },
+#: Whose names and aliases the values are.
+_KINDS: dict[str, type] = {
+    "loss": Loss,
+    "optimizer": Optimizer,
+    "activation": Activation,
+    "weight_init": Initializer,
 }
+_NAMED = {"dataset", *_KINDS}
 _DECISIVE = {"dataset", "loss", "activation"}  # without them the weights are measured as another network
 _INTEGERS = {"epochs", "batch_size", "num_layers", "seed"}
 _FLOATS = {"learning_rate", "weight_decay", "momentum", "beta", "beta1", "beta2", "epsilon"}
@@ -127,7 +108,11 @@ def _entries(raw: dict[str, Any]) -> list[tuple[str, Any]]:
             entries += _entries(value)
         elif isinstance(value, dict) and "value" in value and value.keys() <= {"value", "desc"}:
             entries.append((key, value["value"]))  # as W&B writes it
-        elif isinstance(value, dict) and (name := value.get("name") or value.get("type")) and ours in _VALUES:
+        elif (
+            isinstance(value, dict)
+            and (name := value.get("name") or value.get("type"))
+            and ours in ("dataset", *_KINDS)
+        ):
             options = {k: v for k, v in value.items() if k not in ("name", "type")}
             entries.append((key, name))  # {"activation": {"name": "leaky_relu", "negative_slope": 0.2}}
             entries += [("activation_options", options)] if ours == "activation" else _entries(options)
@@ -144,13 +129,21 @@ def _value(name: str, value: Any) -> Any:
         raise ModelFileError(
             f"{name} must be a name{' or a list of names' * (name == 'activation')}. Got {short(value)}"
         )
-    synonyms = _VALUES[name]
-    known = [synonyms.get(text, text) for text in (re.sub(r"[\s-]+", "_", word.lower()) for word in names)]
+    known = [_our_name(name, word) for word in names]
     if len(known) == 1:
         return known[0]
     if name != "activation":
         raise ModelFileError(f"{name} must be one name. Got {short(value)}")
     return known
+
+
+def _our_name(name: str, word: str) -> str:
+    """`word` in our spelling; one that we do not know stays, in lower case with underscores."""
+    if name == "dataset":
+        word = {"fashionmnist": "fashion_mnist"}.get(normalize_name(word), word)
+    elif cls := find(_KINDS[name], word):
+        return str(cls.name)
+    return re.sub(r"[\s-]+", "_", word.lower())
 
 
 def _number(name: str, value: Any) -> int | float:
@@ -192,15 +185,11 @@ def _with_hidden_size(config: dict[str, Any], sizes: dict[str, Any]) -> dict[str
 
 
 def _sizes(value: Any) -> list[int] | None:
-    """128, '128', [128, 64], '128 64', '[128, 64]', ['256,128'] -> a list of positive integers; else None."""
-    if isinstance(value, list):
-        parts = [_sizes(item) for item in value]
-        return None if None in parts else [size for part in parts if part for size in part]
-    if isinstance(value, str) and re.fullmatch(r"[\[(\s]*\d+([\s,]+\d+)*[\s,)\]]*", value):
-        return _sizes([int(digits) for digits in re.findall(r"\d+", value)])
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    try:
+        sizes = parse_sizes("hidden_size", value)
+    except ValueError:
         return None
-    return [int(value)] if 1 <= value < math.inf and value % 1 == 0 else None
+    return sizes if all(size >= 1 for size in sizes) else None
 
 
 def short(value: Any) -> str:

@@ -2,17 +2,18 @@
 
 from mlp.nn.activations import ELU, GELU, Activation, Identity, LeakyReLU, ReLU, Sigmoid, Swish, Tanh
 from mlp.nn.initializers import He, Initializer, Random, Xavier, Zeros
-from mlp.nn.layers import Dense
+from mlp.nn.layers import Dropout, Layer, Linear
 from mlp.nn.losses import CrossEntropy, Loss, MeanSquaredError, softmax
-from mlp.nn.network import MLP, expand_hidden_sizes
-from mlp.nn.neural_network import NeuralNetwork
+from mlp.nn.naming import expand_hidden_sizes
+from mlp.nn.network import MLP
 from mlp.nn.normalization import BatchNorm, NoNormalization, Normalization
 from mlp.nn.optimizers import NAG, SGD, Adam, Momentum, Nadam, Optimizer, RMSprop
 from mlp.nn.schedules import Constant, Cosine, Exponential, OneCycle, Schedule, Step
 
 __all__ = [
     "ELU", "GELU", "MLP", "NAG", "SGD", "Activation", "Adam", "BatchNorm", "Constant", "Cosine", "CrossEntropy",
-    "Dense", "Exponential", "He", "Identity", "Initializer", "LeakyReLU", "Loss", "MeanSquaredError", "Momentum",
-    "Nadam", "NeuralNetwork", "NoNormalization", "Normalization", "OneCycle", "Optimizer", "RMSprop", "Random",
-    "ReLU", "Schedule", "Sigmoid", "Step", "Swish", "Tanh", "Xavier", "Zeros", "expand_hidden_sizes", "softmax",
+    "Dropout", "Exponential", "He", "Identity", "Initializer", "Layer", "LeakyReLU", "Linear", "Loss",
+    "MeanSquaredError", "Momentum", "Nadam", "NoNormalization", "Normalization", "OneCycle", "Optimizer", "RMSprop",
+    "Random", "ReLU", "Schedule", "Sigmoid", "Step", "Swish", "Tanh", "Xavier", "Zeros", "expand_hidden_sizes",
+    "softmax",
 ]  # fmt: skip

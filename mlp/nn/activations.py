@@ -3,36 +3,51 @@
 Add one: a class here (or in any module imported by `mlp.nn`) and a file in `conf/activation/`.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 
 from mlp.nn import checks
+from mlp.nn.layers import Layer
 from mlp.nn.types import Array
 
 
-class Activation(ABC):
-    """An elementwise function A = f(Z) of a layer's pre-activations, shape (b, n).
+class Activation(Layer):
+    """A layer that applies a function to every number:  A = f(Z),  dL/dZ = dL/dA * f'(Z).
 
-    Arrays belong to the network and are written in place; nothing is allocated here. `scratch` is a pair of
-    arrays of Z's shape with undefined content.
+    A subclass says f and f'. All arrays have one shape (n, d) and are written in place; `scratch` has undefined
+    content.
     """
 
-    name: ClassVar[str]
-    aliases: ClassVar[tuple[str, ...]] = ()
-
-    #: True: the derivative is computed from Z, so the network keeps Z beside A.
-    #: False: it is computed from A alone, and the network passes one array as both Z and A.
+    #: True: the derivative is computed from Z, so that Z is kept beside A.
+    #: False: it is computed from A alone, and one array is both Z and A.
     keeps_input: ClassVar[bool] = False
 
     @abstractmethod
-    def forward(self, Z: Array, A: Array, scratch: tuple[Array, Array]) -> None:
+    def function(self, Z: Array, A: Array, scratch: Array) -> None:
         """A <- f(Z)."""
 
     @abstractmethod
-    def backward(self, D: Array, Z: Array, A: Array, scratch: tuple[Array, Array]) -> None:
-        """D <- D * f'(Z): turns dL/dA into dL/dZ. Z and A stay as they are."""
+    def derivative(self, Z: Array, A: Array, slope: Array, scratch: Array) -> None:
+        """slope <- f'(Z); Z and A stay as they are."""
+
+    def _allocate(self, X: Array) -> Sequence[Array]:
+        return [np.empty_like(X) for _ in range(3 if self.keeps_input else 2)]
+
+    def forward(self, X: Array, training: bool = False) -> Array:
+        if len(X) != self.rows:
+            self._resize(X)
+        self._Z, self._A = X, self._buffers[2] if self.keeps_input else X
+        self.function(X, self._A, self._buffers[1])
+        return self._A
+
+    def backward(self, D: Array) -> Array:
+        slope = self._buffers[0]
+        self.derivative(self._Z, self._A, slope, self._buffers[1])
+        D *= slope
+        return D
 
 
 class Identity(Activation):
@@ -41,11 +56,14 @@ class Identity(Activation):
     name = "identity"
     aliases = ("linear", "none")
 
-    def forward(self, Z: Array, A: Array, scratch: tuple[Array, Array]) -> None:
+    def function(self, Z: Array, A: Array, scratch: Array) -> None:
         pass  # A is Z
 
-    def backward(self, D: Array, Z: Array, A: Array, scratch: tuple[Array, Array]) -> None:
-        pass  # f' = 1
+    def derivative(self, Z: Array, A: Array, slope: Array, scratch: Array) -> None:
+        slope.fill(1)
+
+    def backward(self, D: Array) -> Array:
+        return D
 
 
 class Sigmoid(Activation):
@@ -57,14 +75,12 @@ class Sigmoid(Activation):
     name = "sigmoid"
     aliases = ("logistic",)
 
-    def forward(self, Z: Array, A: Array, scratch: tuple[Array, Array]) -> None:
+    def function(self, Z: Array, A: Array, scratch: Array) -> None:
         sigmoid(Z, out=A)
 
-    def backward(self, D: Array, Z: Array, A: Array, scratch: tuple[Array, Array]) -> None:
-        slope, _ = scratch
+    def derivative(self, Z: Array, A: Array, slope: Array, scratch: Array) -> None:
         np.subtract(1, A, out=slope)
         slope *= A
-        D *= slope
 
 
 class Tanh(Activation):
@@ -72,14 +88,12 @@ class Tanh(Activation):
 
     name = "tanh"
 
-    def forward(self, Z: Array, A: Array, scratch: tuple[Array, Array]) -> None:
+    def function(self, Z: Array, A: Array, scratch: Array) -> None:
         np.tanh(Z, out=A)
 
-    def backward(self, D: Array, Z: Array, A: Array, scratch: tuple[Array, Array]) -> None:
-        slope, _ = scratch
+    def derivative(self, Z: Array, A: Array, slope: Array, scratch: Array) -> None:
         np.multiply(A, A, out=slope)
         np.subtract(1, slope, out=slope)
-        D *= slope
 
 
 class ReLU(Activation):
@@ -87,13 +101,11 @@ class ReLU(Activation):
 
     name = "relu"
 
-    def forward(self, Z: Array, A: Array, scratch: tuple[Array, Array]) -> None:
+    def function(self, Z: Array, A: Array, scratch: Array) -> None:
         np.maximum(Z, 0, out=A)
 
-    def backward(self, D: Array, Z: Array, A: Array, scratch: tuple[Array, Array]) -> None:
-        slope, _ = scratch
+    def derivative(self, Z: Array, A: Array, slope: Array, scratch: Array) -> None:
         np.greater(A, 0, out=slope)  # a mask of floats: to multiply by a boolean one takes longer
-        D *= slope
 
 
 class LeakyReLU(Activation):
@@ -102,18 +114,15 @@ class LeakyReLU(Activation):
     name = "leaky_relu"
 
     def __init__(self, negative_slope: float = 0.01) -> None:
-        self.negative_slope = checks.number("negative_slope", negative_slope, least=0, below=1)
+        self.negative_slope = checks.number("negative_slope", negative_slope, ge=0, lt=1)
 
-    def forward(self, Z: Array, A: Array, scratch: tuple[Array, Array]) -> None:
-        leak, _ = scratch
-        np.multiply(Z, self.negative_slope, out=leak)
-        np.maximum(Z, leak, out=A)
+    def function(self, Z: Array, A: Array, scratch: Array) -> None:
+        np.multiply(Z, self.negative_slope, out=scratch)
+        np.maximum(Z, scratch, out=A)
 
-    def backward(self, D: Array, Z: Array, A: Array, scratch: tuple[Array, Array]) -> None:
-        slope, _ = scratch
+    def derivative(self, Z: Array, A: Array, slope: Array, scratch: Array) -> None:
         np.sign(A, out=slope)
         np.maximum(slope, self.negative_slope, out=slope)
-        D *= slope
 
 
 class ELU(Activation):
@@ -123,27 +132,24 @@ class ELU(Activation):
     keeps_input = True
 
     def __init__(self, alpha: float = 1.0) -> None:
-        self.alpha = checks.number("alpha", alpha, above=0)
+        self.alpha = checks.number("alpha", alpha, gt=0)
 
-    def forward(self, Z: Array, A: Array, scratch: tuple[Array, Array]) -> None:
-        positive, _ = scratch
+    def function(self, Z: Array, A: Array, scratch: Array) -> None:
         np.minimum(Z, 0, out=A)
         np.expm1(A, out=A)
         A *= self.alpha
-        np.maximum(Z, 0, out=positive)
-        A += positive
+        np.maximum(Z, 0, out=scratch)
+        A += scratch
 
-    def backward(self, D: Array, Z: Array, A: Array, scratch: tuple[Array, Array]) -> None:
+    def derivative(self, Z: Array, A: Array, slope: Array, scratch: Array) -> None:
         # f' = exp(min(z, 0)) scaled by alpha where z <= 0, and by 1 where z > 0.
-        slope, scale = scratch
         np.minimum(Z, 0, out=slope)
         np.exp(slope, out=slope)
-        np.sign(Z, out=scale)
-        np.maximum(scale, 0, out=scale)
-        scale *= 1 - self.alpha
-        scale += self.alpha
-        slope *= scale
-        D *= slope
+        np.sign(Z, out=scratch)
+        np.maximum(scratch, 0, out=scratch)
+        scratch *= 1 - self.alpha
+        scratch += self.alpha
+        slope *= scratch
 
 
 class GELU(Activation):
@@ -170,14 +176,14 @@ class GELU(Activation):
         out += 1
         out *= 0.5
 
-    def forward(self, Z: Array, A: Array, scratch: tuple[Array, Array]) -> None:
+    def function(self, Z: Array, A: Array, scratch: Array) -> None:
         self._half_one_plus_tanh(Z, A)
         A *= Z
 
-    def backward(self, D: Array, Z: Array, A: Array, scratch: tuple[Array, Array]) -> None:
-        h, slope = scratch
-        self._half_one_plus_tanh(Z, h)
+    def derivative(self, Z: Array, A: Array, slope: Array, scratch: Array) -> None:
         # With h = (1 + tanh u) / 2 and s = 2 A u':  f' = h + s (1 - h) = 1 - (1 - h) (1 - s).
+        h = scratch
+        self._half_one_plus_tanh(Z, h)
         np.multiply(Z, Z, out=slope)
         slope *= 3 * self._CUBIC
         slope += 1
@@ -187,7 +193,6 @@ class GELU(Activation):
         np.subtract(1, slope, out=slope)
         slope *= h
         np.subtract(1, slope, out=slope)
-        D *= slope
 
 
 class Swish(Activation):
@@ -197,17 +202,15 @@ class Swish(Activation):
     aliases = ("silu",)
     keeps_input = True
 
-    def forward(self, Z: Array, A: Array, scratch: tuple[Array, Array]) -> None:
+    def function(self, Z: Array, A: Array, scratch: Array) -> None:
         sigmoid(Z, out=A)
         A *= Z
 
-    def backward(self, D: Array, Z: Array, A: Array, scratch: tuple[Array, Array]) -> None:
-        slope, rest = scratch
+    def derivative(self, Z: Array, A: Array, slope: Array, scratch: Array) -> None:
         sigmoid(Z, out=slope)
-        np.subtract(1, A, out=rest)
-        slope *= rest
+        np.subtract(1, A, out=scratch)
+        slope *= scratch
         slope += A
-        D *= slope
 
 
 def sigmoid(Z: Array, out: Array) -> None:

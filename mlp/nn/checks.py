@@ -13,26 +13,24 @@ def number(
     name: str,
     value: Any,
     *,
-    above: float | None = None,
-    least: float | None = None,
-    below: float | None = None,
-    most: float | None = None,
+    gt: float | None = None,
+    ge: float | None = None,
+    lt: float | None = None,
+    le: float | None = None,
 ) -> float:
     """Return `value` as a float if it is a finite number within the bounds, else raise ValueError."""
     bounds = [
-        f"{sign} {bound:g}"
-        for sign, bound in ((">", above), (">=", least), ("<", below), ("<=", most))
-        if bound is not None
+        f"{sign} {bound:g}" for sign, bound in ((">", gt), (">=", ge), ("<", lt), ("<=", le)) if bound is not None
     ]
     allowed = " and ".join(bounds) or "a finite number"
     fits = (
         isinstance(value, (int, float, np.number))
         and not isinstance(value, bool)
         and math.isfinite(value)
-        and (above is None or value > above)
-        and (least is None or value >= least)
-        and (below is None or value < below)
-        and (most is None or value <= most)
+        and (gt is None or value > gt)
+        and (ge is None or value >= ge)
+        and (lt is None or value < lt)
+        and (le is None or value <= le)
     )
     if not fits:
         finite = not isinstance(value, float) or math.isfinite(value)
@@ -40,10 +38,10 @@ def number(
     return float(value)
 
 
-def integer(name: str, value: Any, *, least: int) -> int:
-    """Return `value` as an int if it is a whole number of at least `least`, else raise ValueError."""
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} must be an integer >= {least}. Got {value!r}")
+def integer(name: str, value: Any, *, ge: int) -> int:
+    """Return `value` as an int if it is a whole number of at least `ge`, else raise ValueError."""
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < ge:
+        raise ValueError(f"{name} must be an integer >= {ge}. Got {value!r}")
     return int(value)
 
 

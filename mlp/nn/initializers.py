@@ -40,10 +40,10 @@ class Random(Initializer):
     """W ~ N(0, std²), the same for every layer."""
 
     name = "random"
-    aliases = ("normal",)
+    aliases = ("normal", "random_normal")
 
     def __init__(self, std: float = 0.01) -> None:
-        self.std = checks.number("std", std, above=0)
+        self.std = checks.number("std", std, gt=0)
 
     def fill(self, W: Array, rng: np.random.Generator) -> None:
         W[...] = rng.normal(0, self.std, W.shape)

@@ -21,24 +21,25 @@ class Loss(ABC):
     aliases: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self) -> None:
-        self._spare = np.empty((0, 0))
-        self._column = np.empty((0, 1))
+        self._gradient: Array = np.empty((0, 0))
+        self._scratch: Array = np.empty((0, 0))
+        self._column: Array = np.empty((0, 1))
 
     @abstractmethod
-    def value_and_gradient(self, logits: Array, targets: Array, gradient: Array) -> float:
-        """Return the loss; gradient <- dLoss/dlogits, shape (b, c)."""
+    def value_and_gradient(self, logits: Array, targets: Array) -> tuple[float, Array]:
+        """The loss and dLoss/dlogits (b, c), an array that the next call overwrites."""
 
     def value(self, logits: Array, targets: Array) -> float:
-        """Return the loss alone, as it is measured: without what only training adds to it."""
-        return self.value_and_gradient(logits, targets, np.empty_like(logits))
+        """The loss alone, as it is measured: without what only training adds to it."""
+        return self.value_and_gradient(logits, targets)[0]
 
-    def _buffers(self, like: Array) -> tuple[Array, Array]:
-        """A (b, c) and a (b, 1) array that the next call overwrites, kept from step to step."""
+    def _buffers(self, like: Array) -> tuple[Array, Array, Array]:
+        """Two (b, c) arrays, the first of them for the gradient, and a (b, 1) array, kept from step to step."""
         rows, columns = like.shape
-        if self._spare.shape[0] < rows or self._spare.shape[1] != columns or self._spare.dtype != like.dtype:
-            self._spare = np.empty((rows, columns), like.dtype)
+        if self._scratch.shape[0] < rows or self._scratch.shape[1] != columns or self._scratch.dtype != like.dtype:
+            self._gradient, self._scratch = np.empty((2, rows, columns), like.dtype)
             self._column = np.empty((rows, 1), like.dtype)
-        return self._spare[:rows], self._column[:rows]
+        return self._gradient[:rows], self._scratch[:rows], self._column[:rows]
 
 
 class CrossEntropy(Loss):
@@ -52,20 +53,20 @@ class CrossEntropy(Loss):
     """
 
     name = "cross_entropy"
-    aliases = ("nll", "categorical_cross_entropy")
+    aliases = ("nll", "ce", "cce", "categorical_cross_entropy", "softmax_cross_entropy")
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
         super().__init__()
-        self.label_smoothing = checks.number("label_smoothing", label_smoothing, least=0, below=1)
+        self.label_smoothing = checks.number("label_smoothing", label_smoothing, ge=0, lt=1)
 
     def value(self, logits: Array, targets: Array) -> float:
-        return self._value_and_gradient(logits, targets, np.empty_like(logits), 0.0)
+        return self._value_and_gradient(logits, targets, 0.0)[0]
 
-    def value_and_gradient(self, logits: Array, targets: Array, gradient: Array) -> float:
-        return self._value_and_gradient(logits, targets, gradient, self.label_smoothing)
+    def value_and_gradient(self, logits: Array, targets: Array) -> tuple[float, Array]:
+        return self._value_and_gradient(logits, targets, self.label_smoothing)
 
-    def _value_and_gradient(self, logits: Array, targets: Array, gradient: Array, smoothing: float) -> float:
-        P, total = self._buffers(logits)
+    def _value_and_gradient(self, logits: Array, targets: Array, smoothing: float) -> tuple[float, Array]:
+        gradient, P, total = self._buffers(logits)
         S = gradient
         np.maximum.reduce(logits, axis=1, keepdims=True, out=total)
         np.subtract(logits, total, out=S)
@@ -83,7 +84,7 @@ class CrossEntropy(Loss):
             np.subtract(P, targets, out=gradient)
         gradient /= len(logits)
         np.log(total, out=total)
-        return (float(np.add.reduce(total, axis=None)) - log_likelihood) / len(logits)
+        return (float(np.add.reduce(total, axis=None)) - log_likelihood) / len(logits), gradient
 
 
 class MeanSquaredError(Loss):
@@ -93,23 +94,22 @@ class MeanSquaredError(Loss):
     """
 
     name = "mean_squared_error"
-    aliases = ("mse",)
+    aliases = ("mse", "mean_squared", "squared_error")
 
-    def value_and_gradient(self, logits: Array, targets: Array, gradient: Array) -> float:
-        P, total = self._buffers(logits)
+    def value_and_gradient(self, logits: Array, targets: Array) -> tuple[float, Array]:
+        G, P, total = self._buffers(logits)
         softmax(logits, out=P, total=total)
-        G = gradient
         np.subtract(P, targets, out=G)
         loss = float(np.vdot(G, G)) / G.size
         G *= 2 / G.size
         np.einsum("ij,ij->i", G, P, out=total[:, 0])
         G -= total
         G *= P
-        return loss
+        return loss, G
 
 
 def softmax(logits: Array, out: Array | None = None, total: Array | None = None) -> Array:
-    """Probabilities (b, c) of logits (b, c) of any size; `out` (b, c) and `total` (b, 1) spare allocations."""
+    """Probabilities (b, c) of logits (b, c) of any size; `out` (b, c) and `total` (b, 1) save allocations."""
     total = np.max(logits, axis=1, keepdims=True, out=total)
     out = np.subtract(logits, total, out=out)
     np.exp(out, out=out)

@@ -1,9 +1,16 @@
-"""Finding a class by the name a person types: `ReLU`, `leaky-relu`, `mse`, `Nesterov`."""
+"""What a person types: the name of a class (`ReLU`, `leaky-relu`, `mse`, `Nesterov`), and the sizes of layers."""
 
 import difflib
 import inspect
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+import numpy as np
+
+from mlp.nn import checks
+
+DEFAULT_NUM_LAYERS = 3
 
 
 def unknown(kind: str, given: str, allowed: Iterable[str]) -> str:
@@ -28,32 +35,88 @@ def _last_part(name: str) -> str:
     return name.rpartition(".")[2].lower()
 
 
-def squash(name: str) -> str:
+def normalize_name(name: str) -> str:
     """`Fashion-MNIST`, `fashion_mnist` and `fashionmnist` are one name.
 
-    >>> squash("Fashion-MNIST")
+    >>> normalize_name("Fashion-MNIST")
     'fashionmnist'
     """
     return name.strip().lower().replace("_", "").replace("-", "").replace(" ", "")
 
 
-def options(base: Any) -> list[Any]:
+def subclasses(base: Any) -> list[Any]:
     """All concrete subclasses of `base`, in the order in which they were defined."""
     found = []
     for cls in base.__subclasses__():
         if not inspect.isabstract(cls):
             found.append(cls)
-        found.extend(options(cls))
+        found.extend(subclasses(cls))
     return found
 
 
-def by_name(base: Any, name: str) -> Any:
-    """Return the subclass of `base` whose `name` or one of whose `aliases` is `name`, in any spelling.
-
-    Raises ValueError naming the nearest match and all that is allowed.
-    """
-    classes = options(base)
-    for cls in classes:
-        if squash(str(name)) in map(squash, (cls.name, *cls.aliases)):
+def find(base: Any, name: str) -> Any:
+    """The subclass of `base` whose `name` or one of whose `aliases` is `name` in any spelling, or None."""
+    for cls in subclasses(base):
+        if normalize_name(str(name)) in map(normalize_name, (cls.name, *cls.aliases)):
             return cls
-    raise ValueError(unknown(base.__name__.lower(), str(name), [cls.name for cls in classes]))
+    return None
+
+
+def by_name(base: Any, name: str) -> Any:
+    """As `find`. Raises ValueError naming the nearest match and all that is allowed."""
+    if (cls := find(base, name)) is None:
+        raise ValueError(unknown(base.__name__.lower(), str(name), [cls.name for cls in subclasses(base)]))
+    return cls
+
+
+def parse_sizes(name: str, value: Any) -> list[int]:
+    """The sizes that somebody wrote: 128, "128", [128, 64], "128 64", "[128, 64]" or ["128,64"].
+
+    `name` is what the message of a ValueError calls them.
+
+    >>> parse_sizes("hidden_size", ["128,64", 32])
+    [128, 64, 32]
+    """
+    if isinstance(value, str):
+        words = re.findall(r"[^\s,()\[\]]+", value)
+        if value.strip() and all(re.fullmatch(r"[+-]?\d+", word) for word in words):
+            return [int(word) for word in words]
+    elif (
+        isinstance(value, int | float | np.integer) and not isinstance(value, bool) and value % 1 == 0
+    ):  # 128.0: JSON
+        return [int(value)]
+    elif isinstance(value, Iterable) and not isinstance(value, dict):
+        try:
+            return [size for item in value for size in parse_sizes(name, item)]
+        except ValueError:
+            pass
+    raise ValueError(f"{name} must be an integer or a list of integers. Got {value!r}")
+
+
+def expand_hidden_sizes(hidden_sizes: int | Sequence[int], num_layers: int | None = None) -> list[int]:
+    """The number of neurons of each hidden layer.
+
+    A single number, or a list of one, serves for all `num_layers` layers (a bare number: 3 layers if None).
+    A longer list says it all; `num_layers` may repeat its length. Raises ValueError where they disagree.
+
+    >>> expand_hidden_sizes(128, 2), expand_hidden_sizes([64, 32])
+    ([128, 128], [64, 32])
+    """
+    if num_layers is not None:
+        checks.integer("num_layers", num_layers, ge=0)
+    if isinstance(hidden_sizes, int | np.integer):
+        num_layers = DEFAULT_NUM_LAYERS if num_layers is None else num_layers
+        hidden_sizes = [hidden_sizes]
+    if not isinstance(hidden_sizes, list | tuple):
+        raise ValueError(f"hidden_sizes must be an integer >= 1 or a list of them. Got {hidden_sizes!r}")
+    sizes = [checks.integer("hidden_sizes", size, ge=1) for size in hidden_sizes]
+    if num_layers is None or num_layers == len(sizes):
+        return sizes
+    if num_layers == 0:
+        return []
+    if len(sizes) == 1:
+        return sizes * num_layers
+    raise ValueError(
+        f"hidden_sizes has {len(sizes)} entries {sizes}, but num_layers is {num_layers}: "
+        f"give {num_layers} sizes, or one size for all layers"
+    )

@@ -1,71 +1,31 @@
-"""The multi-layer perceptron: all parameters in one flat vector, all buffers allocated once."""
+"""The multi-layer perceptron: a list of layers, all parameters in one flat vector."""
 
+import copy
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from mlp.nn import checks
 from mlp.nn.activations import Activation, ReLU
-from mlp.nn.initializers import Initializer, Xavier
-from mlp.nn.layers import Dense
+from mlp.nn.initializers import Initializer, Xavier, Zeros
+from mlp.nn.layers import Dropout, Layer, Linear
 from mlp.nn.losses import CrossEntropy, Loss, softmax
-from mlp.nn.naming import by_name
+from mlp.nn.naming import by_name, expand_hidden_sizes
 from mlp.nn.normalization import NoNormalization, Normalization
 from mlp.nn.types import Array
 
-DEFAULT_NUM_LAYERS = 3
 DTYPES = ("float32", "float64")
 
 
-def expand_hidden_sizes(hidden_sizes: int | Sequence[int], num_layers: int | None = None) -> list[int]:
-    """The number of neurons of each hidden layer.
-
-    A single number, or a list of one, serves for all `num_layers` layers (a bare number: 3 layers if None).
-    A longer list says it all; `num_layers` may repeat its length. Raises ValueError where they disagree.
-
-    >>> expand_hidden_sizes(128, 2), expand_hidden_sizes([64, 32])
-    ([128, 128], [64, 32])
-    """
-    if num_layers is not None:
-        checks.integer("num_layers", num_layers, least=0)
-    if isinstance(hidden_sizes, int | np.integer):
-        num_layers = DEFAULT_NUM_LAYERS if num_layers is None else num_layers
-        hidden_sizes = [hidden_sizes]
-    if not isinstance(hidden_sizes, list | tuple):
-        raise ValueError(f"hidden_sizes must be an integer >= 1 or a list of them. Got {hidden_sizes!r}")
-    sizes = [checks.integer("hidden_sizes", size, least=1) for size in hidden_sizes]
-    if num_layers is None or num_layers == len(sizes):
-        return sizes
-    if num_layers == 0:
-        return []
-    if len(sizes) == 1:
-        return sizes * num_layers
-    raise ValueError(
-        f"hidden_sizes has {len(sizes)} entries {sizes}, but num_layers is {num_layers}: "
-        f"give {num_layers} sizes, or one size for all layers"
-    )
-
-
-@dataclass(frozen=True)
-class Buffers:
-    """Views of the network's buffers for a batch of exactly n rows, one entry per layer."""
-
-    Z: list[Array]  # pre-activations (n, width)
-    A: list[Array]  # outputs (n, width); the same array as Z where the activation allows it
-    D: list[Array]  # gradients of the loss with respect to Z (n, width)
-    H: list[Array | None]  # normalised pre-activations (n, width), where there are any
-    P: list[Array]  # outputs after dropout (n, width); the same array as A without it
-    masks: list[Array | None]  # of dropout (n, width): 0, or 1 / the share that is kept
-    scratch: list[tuple[Array, Array]]
-    ones: Array  # (n,)
-
-
 class MLP:
-    """Dense layers with hidden activations and a linear output: `forward` returns logits.
+    """Linear layers with hidden activations and a linear output: `forward` returns logits.
+
+    `modules` are all layers in their order: for each hidden layer a linear one, the normalisation, the activation
+    and dropout, as far as they are wanted; then the linear output. `layers` are the linear ones among them, and
+    `activations` those of the hidden layers.
 
     `theta` (p,) holds all parameters, `grad` (p,) all gradients: first the weights of every layer
     (`num_weights` numbers), then the biases, then the scales of normalised layers. `layers[i].W, .b, .grad_W,
@@ -86,27 +46,9 @@ class MLP:
         rng: source of the initial weights.
         dropout_rng: source of the dropped outputs; may be set later.
 
-    Raises ValueError for arguments out of range.
+    Objects that are given are templates: each hidden layer gets its own copy. Raises ValueError for arguments out of
+    range.
     """
-
-    _NOT_COPIED = frozenset(
-        {
-            "layers",
-            "theta",
-            "statistics",
-            "_capacity",
-            "_views",
-            "_X",
-            "_A",
-            "_D",
-            "_Z",
-            "_H",
-            "_P",
-            "_masks",
-            "_scratch",
-            "_ones",
-        }
-    )
 
     def __init__(
         self,
@@ -124,176 +66,111 @@ class MLP:
         rng: np.random.Generator | None = None,
         dropout_rng: np.random.Generator | None = None,
     ) -> None:
-        checks.integer("input_size", input_size, least=1)
-        checks.integer("output_size", output_size, least=1)
-        hidden = expand_hidden_sizes(hidden_sizes, num_layers)
+        checks.integer("input_size", input_size, ge=1)
+        checks.integer("output_size", output_size, ge=1)
+        self.sizes = [input_size, *expand_hidden_sizes(hidden_sizes, num_layers), output_size]
         self.dtype = np.dtype(checks.choice("dtype", dtype, DTYPES))
         self.loss = loss or CrossEntropy()
+        self.dropout = checks.number("dropout", dropout, ge=0, lt=1)
         self.normalization = normalization or NoNormalization()
-        self.dropout = checks.number("dropout", dropout, least=0, below=1)
+        self._templates = per_layer(activations, activation or ReLU(), len(self.hidden_sizes))
+        self._build()
         self.dropout_rng = dropout_rng or np.random.default_rng()
-        self._activations, self._activation = activations, activation or ReLU()
-        self._build([input_size, *hidden, output_size], per_layer(activations, self._activation, len(hidden)))
         init, rng = init or Xavier(), rng or np.random.default_rng()
         for layer in self.layers:
             init.fill(layer.W, rng)
 
-    def _build(self, sizes: list[int], activations: list[Activation]) -> None:
-        """Lay out the flat vectors and the layers' views for `sizes` = [d_in, hidden ..., c]; all zero."""
-        self.sizes = sizes
-        shapes = list(itertools.pairwise(sizes))
-        self.num_weights = sum(fan_in * fan_out for fan_in, fan_out in shapes)
-        normalized = not isinstance(self.normalization, NoNormalization)
-        self._num_scales = sum(self.hidden_sizes) if normalized else 0
-        self._num_parameters = self.num_weights + sum(sizes[1:]) + self._num_scales
-        self.state = np.zeros(self._num_parameters + 2 * self._num_scales, self.dtype)
-        self.grad = np.zeros(self._num_parameters, self.dtype)
-        self._lay_views(activations)
-        for layer in self.layers:
-            if layer.norm is not None:
-                layer.norm.gamma.fill(1)
-                layer.norm.variance.fill(1)
-
-    def _lay_views(self, activations: list[Activation]) -> None:
-        """Give every layer its views of `theta` and `grad`; buffers are allocated when they are needed."""
-        self.theta, self.statistics = np.split(self.state, [self._num_parameters])
-        shapes = itertools.pairwise(self.sizes)
-        self.layers: list[Dense] = []
-        w, b, s = 0, self.num_weights, self._num_parameters - self._num_scales
-        means, variances = np.split(self.statistics, 2)
-        for (fan_in, fan_out), activation in zip(shapes, [*activations, None], strict=True):
-            W, grad_W = (v[w : w + fan_in * fan_out].reshape(fan_in, fan_out) for v in (self.theta, self.grad))
-            bias, grad_b = (v[b : b + fan_out] for v in (self.theta, self.grad))
-            layer = Dense(W, bias, grad_W, grad_b, activation)
-            if activation is not None and self._num_scales:
-                of_scales = slice(s, s + fan_out)
-                first = s - (self._num_parameters - self._num_scales)
-                of_statistics = slice(first, first + fan_out)
-                layer.norm = self.normalization.layer(
-                    self.theta[of_scales], self.grad[of_scales], means[of_statistics], variances[of_statistics]
-                )
-                s += fan_out
+    def _build(self) -> None:
+        """Lay out the flat vectors, and the layers with their views of them."""
+        shapes, widths = list(itertools.pairwise(self.sizes)), self.sizes[1:]
+        normalized = [] if isinstance(self.normalization, NoNormalization) else self.hidden_sizes
+        weights = [fan_in * fan_out for fan_in, fan_out in shapes]
+        self.num_weights = sum(weights)
+        parameters = [*weights, *widths, *normalized]
+        self.grad = np.zeros(sum(parameters), self.dtype)
+        self.state = np.zeros(len(self.grad) + 2 * sum(normalized), self.dtype)
+        self.theta, statistics = np.split(self.state, [len(self.grad)])
+        W, b, gamma = _views(self.theta, weights, widths, normalized)
+        grad_W, grad_b, grad_gamma = _views(self.grad, weights, widths, normalized)
+        mean, variance = _views(statistics, normalized, normalized)
+        self.modules: list[Layer] = []
+        self.layers: list[Linear] = []
+        self.activations = [copy.deepcopy(template) for template in self._templates]
+        for i, shape in enumerate(shapes):
+            is_normalized = i < len(normalized)
+            layer = Linear(
+                W[i].reshape(shape), b[i], grad_W[i].reshape(shape), grad_b[i], i == 0, adds_bias=not is_normalized
+            )
             self.layers.append(layer)
-            w, b = w + fan_in * fan_out, b + fan_out
-        self._capacity = 0
-        self._views: dict[int, Buffers] = {}
-        self._X: Array | None = None
+            self.modules.append(layer)
+            if is_normalized:
+                norm = copy.deepcopy(self.normalization)
+                norm.bind(gamma[i], b[i], grad_gamma[i], grad_b[i], mean[i], variance[i])
+                self.modules.append(norm)
+            if i < len(self.activations):
+                self.modules.append(self.activations[i])
+                if self.dropout:
+                    self.modules.append(Dropout(self.dropout))
 
-    def __getstate__(self) -> dict[str, Any]:
-        """For copy.deepcopy and pickle: what a copy needs, without views and buffers, whose sharing would be lost."""
-        kept = {name: value for name, value in vars(self).items() if name not in self._NOT_COPIED}
-        return {**kept, "hidden_activations": [layer.activation for layer in self.layers[:-1]]}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        activations = state.pop("hidden_activations")
-        vars(self).update(state)
-        self._lay_views(activations)
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For copy.deepcopy and pickle: the arguments, and the numbers. A copy lays its own views of them."""
+        arguments = {
+            "input_size": self.sizes[0],
+            "output_size": self.sizes[-1],
+            "hidden_sizes": self.hidden_sizes,
+            "activations": self._templates,
+            "init": Zeros(),
+            "loss": self.loss,
+            "normalization": self.normalization,
+            "dropout": self.dropout,
+            "dtype": self.dtype.name,
+            "dropout_rng": self.dropout_rng,
+        }
+        return _rebuild, (arguments, self.state, self.grad)
 
     @property
     def hidden_sizes(self) -> list[int]:
         """Neurons of each hidden layer."""
         return self.sizes[1:-1]
 
-    def buffers(self, n: int) -> Buffers:
-        """The buffers for a batch of n rows; storage is allocated for the largest n seen so far."""
-        if n not in self._views:
-            if n > self._capacity:
-                self._allocate(n)
-            self._views[n] = self._slice(n)
-        return self._views[n]
+    @property
+    def dropout_rng(self) -> np.random.Generator:
+        """Source of the outputs that dropout drops, for all layers together."""
+        return self._dropout_rng
 
-    def _allocate(self, capacity: int) -> None:
-        def flat(width: int) -> Array:
-            return np.empty(capacity * width, self.dtype)
+    @dropout_rng.setter
+    def dropout_rng(self, rng: np.random.Generator) -> None:
+        self._dropout_rng = rng
+        for module in self.modules:
+            if isinstance(module, Dropout):
+                module.rng = rng
 
-        self._capacity = capacity
-        self._views = {}
-        self._A = [flat(width) for width in self.sizes[1:]]
-        self._D = [flat(width) for width in self.sizes[1:]]
-        self._Z = [
-            flat(width) if layer.activation is not None and layer.activation.keeps_input else A
-            for width, layer, A in zip(self.sizes[1:], self.layers, self._A, strict=True)
-        ]
-        self._H = [
-            flat(width) if layer.norm else None for width, layer in zip(self.sizes[1:], self.layers, strict=True)
-        ]
-        self._masks = [flat(width) if self.dropout else None for width in self.hidden_sizes]
-        self._P = [flat(width) for width in self.hidden_sizes] if self.dropout else self._A[:-1]
-        self._scratch = flat(max(self.sizes[1:])), flat(max(self.sizes[1:]))
-        self._ones = np.ones(capacity, self.dtype)
+    def forward(self, X: Array, training: bool = False) -> Array:
+        """Logits (n, c) of X (n, d_in). The array is the network's own: the next call overwrites it.
 
-    def _slice(self, n: int) -> Buffers:
-        def view(flat: Array, width: int) -> Array:
-            return flat[: n * width].reshape(n, width)
-
-        widths = self.sizes[1:]
-        first, second = self._scratch
-        return Buffers(
-            Z=[view(flat, width) for flat, width in zip(self._Z, widths, strict=True)],
-            A=[view(flat, width) for flat, width in zip(self._A, widths, strict=True)],
-            D=[view(flat, width) for flat, width in zip(self._D, widths, strict=True)],
-            H=[None if flat is None else view(flat, width) for flat, width in zip(self._H, widths, strict=True)],
-            P=[view(flat, width) for flat, width in zip(self._P, widths, strict=False)],
-            masks=[None if flat is None else view(flat, w) for flat, w in zip(self._masks, widths, strict=False)],
-            scratch=[(view(first, width), view(second, width)) for width in widths],
-            ones=self._ones[:n],
-        )
-
-    def forward(self, X: Array) -> Array:
-        """Logits (n, c) of X (n, d_in). The array is the network's own: the next call overwrites it."""
-        return self._forward(X)
-
-    def _forward(self, X: Array) -> Array:
-        buffers = self.buffers(len(X))
-        self._X = X
-        for layer, Z, A, scratch in zip(self.layers, buffers.Z, buffers.A, buffers.scratch, strict=True):
-            layer.forward(X, Z, A, scratch)
-            X = A
-        return X
-
-    def _forward_in_training(self, X: Array) -> Array:
-        """As `_forward`, with batch statistics and dropout."""
-        if not self._num_scales and not self.dropout:
-            return self._forward(X)
-        buffers = self.buffers(len(X))
-        self._X = X
-        for i, layer in enumerate(self.layers):
-            Z, A, scratch = buffers.Z[i], buffers.A[i], buffers.scratch[i]
-            layer.forward(X, Z, A, scratch, buffers.H[i], buffers.ones)
-            X = A
-            if self.dropout and i < len(self.layers) - 1:
-                mask = buffers.masks[i]
-                assert mask is not None
-                keep_some(mask, self.dropout, self.dropout_rng)
-                X = np.multiply(A, mask, out=buffers.P[i])
-        return X
-
-    def backpropagate(self, n: int) -> None:
-        """Fill `grad` from D[-1] = dL/dlogits (n, c), after a forward pass on the same n rows."""
-        buffers = self.buffers(n)
-        for i in range(len(self.layers) - 1, 0, -1):
-            below = self.layers[i - 1].activation
-            assert below is not None  # only the output layer has none
-            D = buffers.D[i - 1]
-            self.layers[i].backward(buffers.D[i], buffers.P[i - 1], D, buffers.ones, buffers.H[i])
-            if (mask := buffers.masks[i - 1]) is not None:
-                D *= mask
-            below.backward(D, buffers.Z[i - 1], buffers.A[i - 1], buffers.scratch[i - 1])
-        assert self._X is not None
-        self.layers[0].backward(buffers.D[0], self._X, None, buffers.ones, buffers.H[0])
-
-    def loss_and_gradients(self, X: Array, targets: Array) -> float:
-        """Mean loss over the batch X (n, d_in), targets (n, c); `grad` <- its gradient (no weight decay).
-
-        The loss is that of training: with the batch's own statistics and with dropout, where the network has them.
+        In training with the batch's own statistics and with dropout, where the network has them.
         """
-        logits = self._forward_in_training(X)
-        loss = self.loss.value_and_gradient(logits, targets, self.buffers(len(X)).D[-1])
-        self.backpropagate(len(X))
-        return loss
+        for module in self.modules:
+            X = module.forward(X, training)
+        return X
+
+    def backward(self, D: Array) -> None:
+        """Fill `grad` from D = dL/dlogits (n, c), after `forward` in training on the same n rows."""
+        for module in reversed(self.modules):
+            D = module.backward(D)
+
+    def loss_and_gradients(self, X: Array, targets: Array) -> tuple[float, Array]:
+        """Mean loss of training over the batch X (n, d_in), targets (n, c), and the logits (n, c) of `forward`.
+
+        `grad` <- the gradient of that loss (without weight decay).
+        """
+        logits = self.forward(X, training=True)
+        loss, D = self.loss.value_and_gradient(logits, targets)
+        self.backward(D)
+        return loss, logits
 
     @contextmanager
-    def having(self, state: Array) -> Iterator[None]:
+    def swap_state(self, state: Array) -> Iterator[None]:
         """Within the block the network's state is `state`; afterwards it is what it was."""
         if state is self.state:
             yield
@@ -307,23 +184,32 @@ class MLP:
 
     def predict_proba(self, X: Array) -> Array:
         """Class probabilities (n, c) of X (n, d_in), in an array of the caller's own."""
-        return softmax(self._forward(X))
+        return softmax(self.forward(X))
 
     def get_weights(self) -> dict[str, Array]:
         """Copies of all parameters: {"W0": (d_in, h), "b0": (h,), "W1": ...}; normalisation is folded into them."""
-        weights = {}
-        for i, layer in enumerate(self.layers):
-            scale, shift = (1, layer.b) if layer.norm is None else layer.norm.folded(layer.b)
-            weights[f"W{i}"] = layer.W * scale
-            weights[f"b{i}"] = shift.copy()
+        weights: dict[str, Array] = {}
+        for module in self.modules:
+            if isinstance(module, Linear):
+                i = len(weights) // 2
+                weights |= {f"W{i}": module.W.copy(), f"b{i}": module.b.copy()}
+            elif isinstance(module, Normalization):
+                scale, shift = module.folded()
+                weights |= {f"W{i}": weights[f"W{i}"] * scale, f"b{i}": shift}
         return weights
 
 
-def keep_some(mask: Array, dropout: float, rng: np.random.Generator) -> None:
-    """mask <- 0 with probability `dropout`, else 1 / (1 - dropout), so that the mean stays 1."""
-    rng.random(out=mask, dtype=mask.dtype)
-    np.greater_equal(mask, dropout, out=mask)
-    mask *= 1 / (1 - dropout)
+def _rebuild(arguments: dict[str, Any], state: Array, grad: Array) -> MLP:
+    network = MLP(**arguments)
+    network.state[...], network.grad[...] = state, grad
+    return network
+
+
+def _views(flat: Array, *lengths: Sequence[int]) -> list[list[Array]]:
+    """Views of `flat`, of these lengths, one after the other."""
+    ends = itertools.accumulate(itertools.chain(*lengths))
+    views = iter(np.split(flat, list(ends)))
+    return [list(itertools.islice(views, len(group))) for group in lengths]
 
 
 def per_layer(activations: Sequence[str | Activation] | None, activation: Activation, depth: int) -> list[Activation]:

@@ -3,45 +3,63 @@
 Add one: a class here and a file in `conf/normalization/`.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 
 from mlp.nn import checks
+from mlp.nn.layers import Layer, View
 from mlp.nn.types import Array
 
 
-class Normalization(ABC):
-    """A way to normalise; `BatchNorm` holds its coefficients, and `Normalized` the numbers of one layer."""
+class Normalization(Layer):
+    """A layer between the product X @ W and the activation; it adds the bias b in the place of the linear layer."""
 
-    name: ClassVar[str]
-    aliases: ClassVar[tuple[str, ...]] = ()
     least_batch: ClassVar[int] = 1  #: rows that it needs to learn anything
 
+    gamma, mean, variance = View(), View(), View()
+
+    def bind(self, gamma: Array, b: Array, grad_gamma: Array, grad_b: Array, mean: Array, variance: Array) -> None:
+        """Take the scale γ, the bias b, their gradients, and the running statistics: views (d,) of the network's."""
+        self._gamma, self._b, self._grad_gamma, self._grad_b = gamma, b, grad_gamma, grad_b
+        self._mean, self._variance = mean, variance
+        gamma.fill(1)
+        variance.fill(1)
+
     @abstractmethod
-    def layer(self, gamma: Array, grad_gamma: Array, mean: Array, variance: Array) -> "Normalized | None":
-        """What a hidden layer of d neurons needs; all four are views (d,) of the network's. None: nothing."""
+    def folded(self) -> tuple[Array, Array]:
+        """(scale, shift), (d,) each, so that Y = X * scale + shift at inference."""
 
 
 class NoNormalization(Normalization):
-    """Pre-activations as they are."""
+    """Pre-activations as they are; a network leaves this layer out."""
 
     name = "none"
 
-    def layer(self, gamma: Array, grad_gamma: Array, mean: Array, variance: Array) -> None:
-        return None
+    def forward(self, X: Array, training: bool = False) -> Array:
+        return X
+
+    def backward(self, D: Array) -> Array:
+        return D
+
+    def folded(self) -> tuple[Array, Array]:
+        return np.ones(1), np.zeros(1)
 
 
 class BatchNorm(Normalization):
     """Batch normalisation (Ioffe & Szegedy 2015), before the activation, with biased batch variances.
 
-    With Z = X W of a batch of n rows, μ and v its mean and variance by column:
-        H = (Z - μ) / √(v + ε),   N = γ H + b
-    where b is the layer's bias. At inference μ and v are the running statistics
+    With X (n, d) of a batch of n rows, μ and v its mean and variance by column:
+        H = (X - μ) / √(v + ε),   Y = γ H + b
+    At inference μ and v are the running statistics
         μ̂ <- (1 - m) μ̂ + m μ,   v̂ <- (1 - m) v̂ + m v n / (n - 1)
     so that the layer is linear then, and can be folded into W and b. Momentum m, ε as in `torch.nn.BatchNorm1d`.
     A batch of one row, which may be the last of an epoch, has no variance and leaves the running statistics alone.
+
+    Backward, with D = dL/dY (n, d):  dL/dγ = Σ_rows D H,  dL/db = Σ_rows D,
+    dL/dX = γ / √(v + ε) (D - dL/db / n - H dL/dγ / n).
     """
 
     name = "batch_norm"
@@ -49,69 +67,56 @@ class BatchNorm(Normalization):
     least_batch = 2
 
     def __init__(self, momentum: float = 0.1, epsilon: float = 1e-5) -> None:
-        self.momentum = checks.number("momentum", momentum, above=0, most=1)
-        self.epsilon = checks.number("epsilon", epsilon, above=0)
+        self.momentum = checks.number("momentum", momentum, gt=0, le=1)
+        self.epsilon = checks.number("epsilon", epsilon, gt=0)
 
-    def layer(self, gamma: Array, grad_gamma: Array, mean: Array, variance: Array) -> "Normalized":
-        return Normalized(self, gamma, grad_gamma, mean, variance)
+    def _allocate(self, X: Array) -> Sequence[Array]:
+        self._inverse, self._scratch = np.empty_like(X[0]), np.empty_like(X[0])  # 1 / √(v + ε) of the batch
+        return np.empty_like(X), np.ones(len(X), X.dtype)
 
-
-class Normalized:
-    """Batch normalisation of one layer: its scale γ (d,), running mean and variance (d,), and the three passes.
-
-    Backward, with D = dL/dN (n, d):  dL/dγ = Σ_rows D H,  dL/db = Σ_rows D,
-    dL/dZ = γ / √(v + ε) (D - dL/db / n - H dL/dγ / n).
-    """
-
-    def __init__(self, kind: BatchNorm, gamma: Array, grad_gamma: Array, mean: Array, variance: Array) -> None:
-        self.kind = kind
-        self.gamma, self.grad_gamma = gamma, grad_gamma
-        self.mean, self.variance = mean, variance
-        self._inverse = np.empty_like(gamma)  # 1 / √(v + ε) of the batch
-        self._spare = np.empty_like(gamma)
-
-    def forward(self, Z: Array, b: Array, H: Array, ones: Array) -> None:
-        """Z <- N of the batch, H <- normalised Z; the running statistics move on."""
-        n, m = len(Z), self.kind.momentum
-        inverse, spare = self._inverse, self._spare
-        np.matmul(ones, Z, out=spare)
-        spare /= n
-        Z -= spare
-        np.einsum("ij,ij->j", Z, Z, out=inverse)
+    def forward(self, X: Array, training: bool = False) -> Array:
+        if not training:
+            scale, shift = self.folded()
+            X *= scale
+            X += shift
+            return X
+        if len(X) != self.rows:
+            self._resize(X)
+        n, m, (H, ones) = len(X), self.momentum, self._buffers
+        inverse, scratch = self._inverse, self._scratch
+        np.matmul(ones, X, out=scratch)
+        scratch /= n
+        X -= scratch
+        np.einsum("ij,ij->j", X, X, out=inverse)
         if n > 1:
-            spare *= m
-            self.mean *= 1 - m
-            self.mean += spare
-            np.multiply(inverse, m / (n - 1), out=spare)
-            self.variance *= 1 - m
-            self.variance += spare
+            scratch *= m
+            self._mean *= 1 - m
+            self._mean += scratch
+            np.multiply(inverse, m / (n - 1), out=scratch)
+            self._variance *= 1 - m
+            self._variance += scratch
         inverse /= n
-        inverse += self.kind.epsilon
+        inverse += self.epsilon
         np.sqrt(inverse, out=inverse)
         np.reciprocal(inverse, out=inverse)
-        np.multiply(Z, inverse, out=H)
-        np.multiply(H, self.gamma, out=Z)
-        Z += b
+        np.multiply(X, inverse, out=H)
+        np.multiply(H, self._gamma, out=X)
+        X += self._b
+        return X
 
-    def infer(self, Z: Array, b: Array) -> None:
-        """Z <- N with the running statistics."""
-        scale, shift = self.folded(b)
-        Z *= scale
-        Z += shift
+    def folded(self) -> tuple[Array, Array]:
+        scale = self._gamma / np.sqrt(self._variance + self.epsilon)
+        return scale, self._b - self._mean * scale
 
-    def folded(self, b: Array) -> tuple[Array, Array]:
-        """(scale, shift), (d,) each, so that N = Z * scale + shift at inference."""
-        scale = self.gamma / np.sqrt(self.variance + self.kind.epsilon)
-        return scale, b - self.mean * scale
-
-    def backward(self, D: Array, H: Array, grad_b: Array) -> None:
-        """D <- dL/dZ from D = dL/dN, whose sum over the rows is grad_b; grad_gamma <- dL/dγ. H is used up."""
-        n, spare = len(D), self._spare
-        np.einsum("ij,ij->j", D, H, out=self.grad_gamma)
-        np.multiply(self.grad_gamma, 1 / n, out=spare)
-        H *= spare
+    def backward(self, D: Array) -> Array:
+        (H, ones), n, scratch = self._buffers, len(D), self._scratch
+        np.matmul(ones, D, out=self._grad_b)
+        np.einsum("ij,ij->j", D, H, out=self._grad_gamma)
+        np.multiply(self._grad_gamma, 1 / n, out=scratch)
+        H *= scratch  # it is not needed again
         D -= H
-        np.multiply(grad_b, 1 / n, out=spare)
-        D -= spare
-        np.multiply(self.gamma, self._inverse, out=spare)
-        D *= spare
+        np.multiply(self._grad_b, 1 / n, out=scratch)
+        D -= scratch
+        np.multiply(self._gamma, self._inverse, out=scratch)
+        D *= scratch
+        return D

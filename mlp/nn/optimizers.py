@@ -41,44 +41,44 @@ class Optimizer(ABC):
     counters: ClassVar[tuple[str, ...]] = ("t",)
 
     def __init__(self, learning_rate: float, weight_decay: float = 0.0, decoupled: bool = False) -> None:
-        self.learning_rate = checks.number("learning_rate", learning_rate, above=0)
-        self.weight_decay = checks.number("weight_decay", weight_decay, least=0)
+        self.learning_rate = checks.number("learning_rate", learning_rate, gt=0)
+        self.weight_decay = checks.number("weight_decay", weight_decay, ge=0)
         self.decoupled = bool(decoupled)
         self.t = 0
-        self._spare = np.empty((2, 0))
+        self._scratch = np.empty((2, 0))
 
     def step(self, theta: Array, grad: Array, num_weights: int) -> None:
         """One update of `theta` (p,) in place, from the gradient `grad` (p,)."""
-        if self._spare.shape[1] != theta.size or self._spare.dtype != theta.dtype:
+        if self._scratch.shape[1] != theta.size or self._scratch.dtype != theta.dtype:
             self._allocate(theta)
         self.t += 1
         if self.t % SWEEP_EVERY == 0:
-            self._sweep(self._spare[0])
+            self._sweep(self._scratch[0])
         if self.weight_decay:
             weights = theta[:num_weights]
             if self.decoupled:
                 weights *= 1 - self.learning_rate * self.weight_decay
             else:
-                decayed = self._spare[1]
+                decayed = self._scratch[1]
                 np.multiply(weights, self.weight_decay, out=decayed[:num_weights])
                 decayed[num_weights:] = 0
                 decayed += grad
                 grad = decayed
-        self.update(theta, grad, self._spare[0])
+        self.update(theta, grad, self._scratch[0])
 
     @abstractmethod
-    def update(self, theta: Array, g: Array, spare: Array) -> None:
-        """The rule itself. `spare` (p,) has undefined content and may be overwritten; g may not."""
+    def update(self, theta: Array, g: Array, scratch: Array) -> None:
+        """The rule itself. `scratch` (p,) has undefined content and may be overwritten; g may not."""
 
-    def _sweep(self, spare: Array) -> None:
+    def _sweep(self, scratch: Array) -> None:
         """Set to zero what would decay into a subnormal number before the next sweep."""
-        smallest = float(np.finfo(spare.dtype).tiny)
+        smallest = float(np.finfo(scratch.dtype).tiny)
         for name, decay in self.decays.items():
             mean = getattr(self, name)
-            np.abs(mean, out=spare)
+            np.abs(mean, out=scratch)
             # A mean that decays faster than by 2^-40 between two sweeps is better slow than wrong.
-            np.greater(spare, smallest / max(getattr(self, decay) ** SWEEP_EVERY, 2.0**-40), out=spare)
-            mean *= spare
+            np.greater(scratch, smallest / max(getattr(self, decay) ** SWEEP_EVERY, 2.0**-40), out=scratch)
+            mean *= scratch
 
     def state(self) -> dict[str, Array]:
         """Everything that a later `load_state` needs to go on as if there had been no interruption."""
@@ -91,17 +91,17 @@ class Optimizer(ABC):
             setattr(self, name, state[name].item())
         if self.t:
             for name in self.slots:
-                if not self._spare.size:
+                if not self._scratch.size:
                     self._allocate(state[name])
                 getattr(self, name)[...] = state[name]
 
     def reset(self) -> None:
         """Forget all steps taken, as for a new network."""
         self.t = 0
-        self._spare = np.empty((2, 0))
+        self._scratch = np.empty((2, 0))
 
     def _allocate(self, like: Array) -> None:
-        self._spare = np.empty((2, like.size), like.dtype)
+        self._scratch = np.empty((2, like.size), like.dtype)
         for name in self.slots:
             setattr(self, name, np.zeros_like(like))
 
@@ -117,9 +117,9 @@ class SGD(Optimizer):
     def __init__(self, learning_rate: float = 0.1, weight_decay: float = 0.0, decoupled: bool = False) -> None:
         super().__init__(learning_rate, weight_decay, decoupled)
 
-    def update(self, theta: Array, g: Array, spare: Array) -> None:
-        np.multiply(g, self.learning_rate, out=spare)
-        theta -= spare
+    def update(self, theta: Array, g: Array, scratch: Array) -> None:
+        np.multiply(g, self.learning_rate, out=scratch)
+        theta -= scratch
 
 
 class Momentum(Optimizer):
@@ -142,13 +142,13 @@ class Momentum(Optimizer):
         decoupled: bool = False,
     ) -> None:
         super().__init__(learning_rate, weight_decay, decoupled)
-        self.momentum = checks.number("momentum", momentum, least=0, below=1)
+        self.momentum = checks.number("momentum", momentum, ge=0, lt=1)
 
-    def update(self, theta: Array, g: Array, spare: Array) -> None:
+    def update(self, theta: Array, g: Array, scratch: Array) -> None:
         self.v *= self.momentum
         self.v += g
-        np.multiply(self.v, self.learning_rate, out=spare)
-        theta -= spare
+        np.multiply(self.v, self.learning_rate, out=scratch)
+        theta -= scratch
 
 
 class NAG(Momentum):
@@ -159,15 +159,15 @@ class NAG(Momentum):
     """
 
     name = "nag"
-    aliases = ("nesterov",)
+    aliases = ("nesterov", "nesterov_accelerated_gradient")
 
-    def update(self, theta: Array, g: Array, spare: Array) -> None:
+    def update(self, theta: Array, g: Array, scratch: Array) -> None:
         self.v *= self.momentum
         self.v += g
-        np.multiply(self.v, self.momentum, out=spare)
-        spare += g
-        spare *= self.learning_rate
-        theta -= spare
+        np.multiply(self.v, self.momentum, out=scratch)
+        scratch += g
+        scratch *= self.learning_rate
+        theta -= scratch
 
 
 class RMSprop(Optimizer):
@@ -193,19 +193,19 @@ class RMSprop(Optimizer):
         decoupled: bool = False,
     ) -> None:
         super().__init__(learning_rate, weight_decay, decoupled)
-        self.beta = checks.number("beta", beta, least=0, below=1)
-        self.epsilon = checks.number("epsilon", epsilon, above=0)
+        self.beta = checks.number("beta", beta, ge=0, lt=1)
+        self.epsilon = checks.number("epsilon", epsilon, gt=0)
 
-    def update(self, theta: Array, g: Array, spare: Array) -> None:
+    def update(self, theta: Array, g: Array, scratch: Array) -> None:
         s = math.sqrt(1 - self.beta)
-        np.multiply(g, g, out=spare)
+        np.multiply(g, g, out=scratch)
         self.V *= self.beta
-        self.V += spare
-        np.sqrt(self.V, out=spare)
-        spare += self.epsilon / s
-        np.divide(g, spare, out=spare)
-        spare *= self.learning_rate / s
-        theta -= spare
+        self.V += scratch
+        np.sqrt(self.V, out=scratch)
+        scratch += self.epsilon / s
+        np.divide(g, scratch, out=scratch)
+        scratch *= self.learning_rate / s
+        theta -= scratch
 
 
 class Adam(Optimizer):
@@ -236,29 +236,29 @@ class Adam(Optimizer):
         decoupled: bool = False,
     ) -> None:
         super().__init__(learning_rate, weight_decay, decoupled)
-        self.beta1 = checks.number("beta1", beta1, least=0, below=1)
-        self.beta2 = checks.number("beta2", beta2, least=0, below=1)
-        self.epsilon = checks.number("epsilon", epsilon, above=0)
+        self.beta1 = checks.number("beta1", beta1, ge=0, lt=1)
+        self.beta2 = checks.number("beta2", beta2, ge=0, lt=1)
+        self.epsilon = checks.number("epsilon", epsilon, gt=0)
 
-    def update(self, theta: Array, g: Array, spare: Array) -> None:
-        self._update_moments(g, spare)
-        s = self._root(spare)
-        np.divide(self.M, spare, out=spare)
-        spare *= self.learning_rate * (1 - self.beta1) / (1 - self.beta1**self.t) / s
-        theta -= spare
+    def update(self, theta: Array, g: Array, scratch: Array) -> None:
+        self._update_moments(g, scratch)
+        s = self._root(scratch)
+        np.divide(self.M, scratch, out=scratch)
+        scratch *= self.learning_rate * (1 - self.beta1) / (1 - self.beta1**self.t) / s
+        theta -= scratch
 
-    def _update_moments(self, g: Array, spare: Array) -> None:
+    def _update_moments(self, g: Array, scratch: Array) -> None:
         self.M *= self.beta1
         self.M += g
-        np.multiply(g, g, out=spare)
+        np.multiply(g, g, out=scratch)
         self.V *= self.beta2
-        self.V += spare
+        self.V += scratch
 
-    def _root(self, spare: Array) -> float:
-        """spare <- (√v̂ + ε) / s; returns s."""
+    def _root(self, scratch: Array) -> float:
+        """scratch <- (√v̂ + ε) / s; returns s."""
         s = math.sqrt((1 - self.beta2) / (1 - self.beta2**self.t))
-        np.sqrt(self.V, out=spare)
-        spare += self.epsilon / s
+        np.sqrt(self.V, out=scratch)
+        scratch += self.epsilon / s
         return s
 
 
@@ -283,24 +283,24 @@ class Nadam(Adam):
         decoupled: bool = False,
     ) -> None:
         super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay, decoupled)
-        self.momentum_decay = checks.number("momentum_decay", momentum_decay, least=0)
+        self.momentum_decay = checks.number("momentum_decay", momentum_decay, ge=0)
         self.mu_product = 1.0
         self._look_ahead = np.empty(0)
 
-    def update(self, theta: Array, g: Array, spare: Array) -> None:
+    def update(self, theta: Array, g: Array, scratch: Array) -> None:
         mu, mu_next = self._mu(self.t), self._mu(self.t + 1)
         self.mu_product *= mu
-        self._update_moments(g, spare)
-        s = self._root(spare)
+        self._update_moments(g, scratch)
+        s = self._root(scratch)
         # Both terms over the factor of g, which joins the factors at the end.
         of_m = mu_next * (1 - self.beta1) / (1 - self.mu_product * mu_next)
         of_g = (1 - mu) / (1 - self.mu_product)
         blend = self._look_ahead
         np.multiply(self.M, of_m / of_g, out=blend)
         blend += g
-        np.divide(blend, spare, out=spare)
-        spare *= self.learning_rate * of_g / s
-        theta -= spare
+        np.divide(blend, scratch, out=scratch)
+        scratch *= self.learning_rate * of_g / s
+        theta -= scratch
 
     def reset(self) -> None:
         super().reset()

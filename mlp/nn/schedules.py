@@ -17,7 +17,7 @@ class Schedule(ABC):
     aliases: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, warmup: float = 0.0) -> None:
-        self.warmup = checks.number("warmup", warmup, least=0, below=1)
+        self.warmup = checks.number("warmup", warmup, ge=0, lt=1)
 
     def factor(self, step: int, total_steps: int) -> float:
         """The factor for step `step` (counted from 0) of `total_steps`."""
@@ -51,8 +51,8 @@ class Step(Schedule):
 
     def __init__(self, warmup: float = 0.0, gamma: float = 0.1, drops: int = 2) -> None:
         super().__init__(warmup)
-        self.gamma = checks.number("gamma", gamma, above=0, most=1)
-        self.drops = checks.integer("drops", drops, least=1)
+        self.gamma = checks.number("gamma", gamma, gt=0, le=1)
+        self.drops = checks.integer("drops", drops, ge=1)
 
     def shape(self, progress: float) -> float:
         rounding = 1e-9  # 15 / 22 * 22 is less than 15
@@ -66,7 +66,7 @@ class Exponential(Schedule):
 
     def __init__(self, warmup: float = 0.0, final: float = 0.01) -> None:
         super().__init__(warmup)
-        self.final = checks.number("final", final, above=0, most=1)
+        self.final = checks.number("final", final, gt=0, le=1)
 
     def shape(self, progress: float) -> float:
         return float(self.final**progress)
@@ -79,7 +79,7 @@ class Cosine(Schedule):
 
     def __init__(self, warmup: float = 0.0, final: float = 0.0) -> None:
         super().__init__(warmup)
-        self.final = checks.number("final", final, least=0, most=1)
+        self.final = checks.number("final", final, ge=0, le=1)
 
     def shape(self, progress: float) -> float:
         return self.final + (1 - self.final) * (1 + math.cos(math.pi * progress)) / 2
@@ -95,8 +95,8 @@ class OneCycle(Schedule):
 
     def __init__(self, warmup: float = 0.3, initial: float = 0.04, final: float = 4e-6) -> None:
         super().__init__(warmup)
-        self.initial = checks.number("initial", initial, above=0, most=1)
-        self.final = checks.number("final", final, least=0, most=1)
+        self.initial = checks.number("initial", initial, gt=0, le=1)
+        self.final = checks.number("final", final, ge=0, le=1)
 
     def rise(self, progress: float) -> float:
         return self.initial + (1 - self.initial) * (1 - math.cos(math.pi * progress)) / 2

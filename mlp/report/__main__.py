@@ -20,8 +20,8 @@ def draw_augmented(args: argparse.Namespace) -> list[Path]:
 
     from omegaconf import OmegaConf
 
-    from mlp.conf_files import CONF
-    from mlp.config import build, canonical
+    from mlp.config.build import build
+    from mlp.config.files import CONF, canonical
     from mlp.data import Augmentation, Dataset
     from mlp.report import augmented
 
@@ -34,13 +34,13 @@ def draw_augmented(args: argparse.Namespace) -> list[Path]:
 
 
 def build_studies(args: argparse.Namespace) -> list[Path]:
-    from mlp.report.studies import build
+    from mlp.report import build
 
     return build.report(args.only, dataset_name(args.dataset), args.quick, not args.no_run, args.out)
 
 
 def publish_studies(args: argparse.Namespace) -> list[Path]:
-    from mlp.report.studies.publish import publish
+    from mlp.report.publish import publish
 
     publish(args.only, dataset_name(args.dataset), args.quick, args.out, args.project, args.entity)
     return []
@@ -48,8 +48,7 @@ def publish_studies(args: argparse.Namespace) -> list[Path]:
 
 def dataset_name(given: str) -> str:
     """The option of conf/dataset that is meant. Raises UserError."""
-    from mlp.conf_files import options
-    from mlp.config import canonical
+    from mlp.config.files import canonical, options
 
     name = canonical("dataset", given)
     if name not in options("dataset"):
@@ -58,7 +57,7 @@ def dataset_name(given: str) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    streams.open_closed()
+    streams.prepare()
     parser = argparse.ArgumentParser("python -m mlp.report", description="Draw plots from the files of runs.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
@@ -102,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("Interrupted. The same command goes on.", file=sys.stderr)
         return 130
     if paths:
-        streams.tell("\n".join(map(str, paths)))
+        print("\n".join(map(str, paths)))
     return 0
 
 

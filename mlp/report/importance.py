@@ -9,36 +9,38 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlp.nn.types import Array
-from mlp.report.trials import SearchFiles, Trial, columns, conditions
+from mlp.report.axes import axes
+from mlp.report.read import Array
+from mlp.report.statistics import is_significant
+from mlp.report.trials import SearchFiles, Trial
 
 TREES, REPEATS, FOLDS, SHUFFLES = 100, 4, 5, 10
 
 
 @dataclass(frozen=True)
-class Share:
+class Importance:
     """By how much the mean absolute error of the forecast grows, with its standard error over the trials."""
 
-    rise: float
+    increase: float
     error: float
     trials: int  # that have the hyper-parameter
 
     @property
-    def told(self) -> bool:
-        """Whether the rise is more than twice its standard error."""
-        return self.rise > 2 * self.error
+    def is_significant(self) -> bool:
+        return self.increase > 0 and is_significant(self.increase, self.error)
 
 
 @dataclass(frozen=True)
-class Importance:
-    """Errors of the forecast and of guessing the median, and what each hyper-parameter adds to the first."""
+class Importances:
+    """Mean absolute errors of the forecast and of always saying the median, and what each hyper-parameter adds to the
+    first."""
 
-    error: float
-    guess: float
-    shares: Mapping[str, Share]  # by key, the largest first
+    forecast_error: float
+    median_error: float
+    by_key: Mapping[str, Importance]  # the largest first
 
 
-def importance(search: SearchFiles, trials: Sequence[Trial], target: Array) -> Importance:
+def permutation_importance(search: SearchFiles, trials: Sequence[Trial], target: Array) -> Importances:
     """Permutation importance (Breiman 2001) of a random forest, on trials that it was not fitted to.
 
     A forest forecasts `target` (trials,) from the hyper-parameters; `REPEATS` times, each `FOLDS`-th part of the
@@ -49,16 +51,16 @@ def importance(search: SearchFiles, trials: Sequence[Trial], target: Array) -> I
     from sklearn.ensemble import RandomForestRegressor
     from sklearn.model_selection import RepeatedKFold
 
-    made = columns(search, trials)
-    table = np.array([[column.values.get(t.number, np.nan) for column in made] for t in trials])
-    keys = list(dict.fromkeys(column.key for column in made))
-    needs = {key: [need for need in conditions(search, key) if need in keys] for key in keys}
-    places = {key: [i for i, c in enumerate(made) if c.key == key or key in needs[c.key]] for key in keys}
+    made = axes(search.parameters, trials)
+    table = np.array([[axis.values.get(t.number, np.nan) for axis in made] for t in trials])
+    keys = list(dict.fromkeys(axis.key for axis in made))
+    needs = {p.key: [condition for condition in p.conditions if condition in keys] for p in search.parameters}
+    places = {key: [i for i, axis in enumerate(made) if axis.key == key or key in needs[axis.key]] for key in keys}
     random = np.random.default_rng(0)
-    donors = {key: _donors(trials, needs[key]) for key in keys}
+    others = {key: interchangeable(trials, needs[key]) for key in keys}
 
     errors = np.zeros(len(trials))
-    rises = {key: np.zeros(len(trials)) for key in keys}
+    increases = {key: np.zeros(len(trials)) for key in keys}
     for fit, rest in RepeatedKFold(n_splits=FOLDS, n_repeats=REPEATS, random_state=0).split(table):
         forest = RandomForestRegressor(TREES, random_state=0).fit(table[fit], target[fit])
         wrong = np.abs(forest.predict(table[rest]) - target[rest])
@@ -66,27 +68,27 @@ def importance(search: SearchFiles, trials: Sequence[Trial], target: Array) -> I
         changed = np.repeat(table[rest][None, None], len(keys), axis=0).repeat(SHUFFLES, axis=1)
         for block, key in zip(changed, keys, strict=True):
             for place, trial in enumerate(rest):
-                taken = random.choice(donors[key][trial], SHUFFLES)
+                taken = random.choice(others[key][trial], SHUFFLES)
                 block[:, place, places[key]] = table[taken][:, places[key]]
-        told = forest.predict(changed.reshape(-1, len(made))).reshape(changed.shape[:-1])
-        for key, forecast in zip(keys, told, strict=True):
-            rises[key][rest] += (np.abs(forecast - target[rest]).mean(axis=0) - wrong) / REPEATS
-    having = {key: np.array([key in trial.varied for trial in trials]) for key in keys}
-    shares = {key: _share(rises[key][having[key]]) for key in keys}
-    ordered = dict(sorted(shares.items(), key=lambda item: -item[1].rise))
-    return Importance(float(errors.mean()), float(np.abs(target - np.median(target)).mean()), ordered)
+        forecasts = forest.predict(changed.reshape(-1, len(made))).reshape(changed.shape[:-1])
+        for key, forecast in zip(keys, forecasts, strict=True):
+            increases[key][rest] += (np.abs(forecast - target[rest]).mean(axis=0) - wrong) / REPEATS
+    present = {key: np.array([key in trial.varied for trial in trials]) for key in keys}
+    found = {key: _importance(increases[key][present[key]]) for key in keys}
+    ordered = dict(sorted(found.items(), key=lambda item: -item[1].increase))
+    return Importances(float(errors.mean()), float(np.abs(target - np.median(target)).mean()), ordered)
 
 
-def _donors(trials: Sequence[Trial], needs: Sequence[str]) -> list[list[int]]:
-    """For each trial the places of those that agree with it in the keys `needs`, itself among them."""
+def interchangeable(trials: Sequence[Trial], keys: Sequence[str]) -> list[list[int]]:
+    """For each trial the places of those that agree with it in `keys`, itself among them."""
     groups: dict[tuple[str | None, ...], list[int]] = {}
-    agreed = [tuple(trial.varied.get(key) for key in needs) for trial in trials]
+    agreed = [tuple(trial.varied.get(key) for key in keys) for trial in trials]
     for place, values in enumerate(agreed):
         groups.setdefault(values, []).append(place)
     return [groups[values] for values in agreed]
 
 
-def _share(rises: Array) -> Share:
+def _importance(increases: Array) -> Importance:
     """The mean over the trials that have the hyper-parameter; of a single one nothing is known."""
-    error = statistics.stdev(rises.tolist()) / len(rises) ** 0.5 if len(rises) > 1 else math.inf
-    return Share(float(rises.mean()), error, len(rises))
+    error = statistics.stdev(increases.tolist()) / len(increases) ** 0.5 if len(increases) > 1 else math.inf
+    return Importance(float(increases.mean()), error, len(increases))

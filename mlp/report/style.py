@@ -5,7 +5,10 @@ Only matplotlib's object interface is used: no pyplot, so no global state, no di
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
@@ -40,6 +43,15 @@ def tidy(ax: Axes, title: str, xlabel: str, ylabel: str) -> None:
     ax.set_axisbelow(True)
 
 
+def layer_looks(layers: int) -> list[dict[str, Any]]:
+    """Colour, line and mark of each layer of a network, from the first."""
+    colors = mpl.colormaps[ORDERED](np.linspace(0, 0.8, max(2, layers)))
+    return [
+        {"color": color, "linestyle": ("-", "--", ":", "-.")[i % 4], "marker": "os^D"[i % 4]}
+        for i, color in enumerate(colors[:layers])
+    ]
+
+
 def text_width(texts: Iterable[str], size: float) -> float:
     """Width in inches of the widest of `texts`, to reserve exactly the margin that the labels need.
 
@@ -48,10 +60,6 @@ def text_width(texts: Iterable[str], size: float) -> float:
     font = FontProperties(size=size)
     widths = [text_to_path.get_text_width_height_descent(text, font, ismath=False)[0] for text in texts]
     return max(widths, default=0.0) / 72
-
-
-def shorten(text: str, longest: int) -> str:
-    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def save(figure: Figure, path: Path) -> Path:

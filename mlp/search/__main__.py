@@ -65,7 +65,7 @@ def _positive(text: str) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    streams.open_closed()
+    streams.prepare()
     parser = argparse.ArgumentParser("python -m mlp.search", description="Read what a search has found.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (SearchError, UserError, OSError) as error:  # OSError: no permission, no space, a file for a folder
         print(f"error: {error}", file=sys.stderr)
         return UserError.exit_code
-    streams.tell(text)
+    print(text)
     return 0
 
 

@@ -52,7 +52,7 @@ def worth(trial: FrozenTrial, index: int) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-# Parts of figures
+# Components of figures
 
 
 def _layout(x: str, y: str, height: int = 380, **further: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import statistics
 import sys
 import time
@@ -15,7 +16,7 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 from optuna import TrialPruned
 
 import hydra_trials
@@ -24,9 +25,12 @@ from hydra_trials.errors import SearchError
 from hydra_trials.hooks import Hooks
 from hydra_trials.space import Space, extremes
 from hydra_trials.study import Search
-from mlp import experiment, settings
+from mlp import experiment
+from mlp.config.resolve import resolve, resolve_trial
 from mlp.errors import CallbackFailed, Diverged, UserError
-from mlp.experiment import Parts
+from mlp.experiment import Components
+from mlp.experiment.directory import discarded_if_refused, shown
+from mlp.report import draw_run
 from mlp.training import Callback, Run, random_streams
 from mlp.training.trainer import MONITORS
 
@@ -53,11 +57,11 @@ def run_trial(cfg: DictConfig) -> dict[str, Any]:
     """Hydra's task for one run of a trial; its summary."""
     hydra_config = HydraConfig.get()
     directory = Path(hydra_config.runtime.output_dir)
-    with settings.discarded_if_refused(directory, f"{hydra_config.job.name}.log", named=False):
-        config = settings.resolve_trial(cfg, Path(str(hydra_config.sweep.dir)).name)
-        plots = [experiment.PlotCallback()] if experiment.wants_plots(config, otherwise=False) else []
-        callbacks = [ReportCallback(_names(cfg)[0]), *plots]
-        run = experiment.run(config, directory, callbacks, list(hydra_config.overrides.task))
+    overrides: Any = OmegaConf.to_container(hydra_config.overrides.task, resolve=False)
+    with discarded_if_refused(directory, f"{hydra_config.job.name}.log", named=False):
+        config = resolve_trial(cfg, Path(str(hydra_config.sweep.dir)).name)
+        plots = experiment.plot_callbacks(config, draw_run, default=False)
+        run = experiment.run(config, directory, [ReportCallback(_names(cfg)[0]), *plots], overrides)
     if not (directory / "summary.json").exists():  # a run ends well without it only if it could not be written
         raise OSError(errno.EIO, "The summary of a run could not be written", str(directory / "summary.json"))
     return run.summary
@@ -89,21 +93,34 @@ class MlpSearch(Hooks):
         smaller = objective.endswith(("loss", "seconds", "num_parameters", "epochs", "steps"))
         return "minimize" if smaller else "maximize"
 
-    def prepare(self, space: Space, fixed: Mapping[str, Any]) -> None:
-        """A flag such as --momentum would silently replace the values that trials draw."""
-        varied = {parameter.key for parameter in space.parameters}
-        for key in sorted({*varied, *fixed}):
+    def prepare(self, config: DictConfig, definition: Definition, directory: Path) -> None:
+        """Refuse what would silently replace the values that trials draw, or the model of another trial."""
+        varied = {parameter.key for parameter in definition.space.parameters}
+        if "activation" in varied and config.model.activations is not None:
+            raise SearchError(
+                "activation is searched, and model.activations would replace what its trials draw: give one of them"
+            )
+        for key in sorted({*varied, *definition.space.given}):
             name = key.removeprefix("coefficients.")
             if name != key and f"optimizer.{name}" in varied:
                 raise SearchError(
                     f"optimizer.{name} is searched, and {key} (--{name}) would replace what its trials draw: "
                     f"give one of them"
                 )
+        saved: Any = OmegaConf.to_container(config.save, resolve=False)
+        for key in (f"save.{name}" for name, path in saved.items() if path is not None and "${" not in str(path)):
+            if key not in varied and definition.planned() * definition.seeds > 1:
+                raise SearchError(
+                    f"{key}: each trial would replace the model of the one before it, and the last would stay, not "
+                    f"the best. Leave it out, and copy the best one at the end: python -m mlp.search best "
+                    f"{shlex.quote(str(shown(directory)))} --install --to FOLDER"
+                )
         if os.environ.pop("WANDB_RUN_ID", None):
             print("Note: WANDB_RUN_ID is ignored in a search: each trial is a run of its own.", file=sys.stderr)
 
     def replaced(self, fixed: Iterable[str]) -> set[str]:
-        return {key.replace("coefficients.", "optimizer.") for key in fixed if key.startswith("coefficients.")}
+        keys = {key.replace("coefficients.", "optimizer.") for key in fixed if key.startswith("coefficients.")}
+        return keys | ({"activation"} if "model.activations" in fixed else set())
 
     def max_resource(self, space: Space, config: DictConfig) -> int:
         """The longest that a trial may run."""
@@ -114,7 +131,7 @@ class MlpSearch(Hooks):
     def check(self, config: DictConfig, definition: Definition) -> None:
         if config.resume is not None:
             raise UserError("resume continues a single run; leave out -m / --multirun")
-        parts = Parts.build(settings.resolve(config))
+        parts = Components.build(resolve(config))
         validated = [name for name in definition.objectives if name.startswith("val_")]
         if validated and getattr(parts.dataset, "validation_fraction", None) == 0:
             raise UserError(
@@ -140,7 +157,7 @@ class MlpSearch(Hooks):
             config = compose(overrides)
             with open_dict(config):
                 del config["hydra"]
-            times.append(_training_seconds(settings.resolve(config)))
+            times.append(_training_seconds(resolve(config)))
             plots = bool(config.plots)
         around = SECONDS_BESIDE_TRAINING + (SECONDS_OF_PLOTS if plots else 0)
         return (statistics.fmean(times) + around) * definition.seeds
@@ -186,7 +203,7 @@ class _Timed(Exception):
 
 def _training_seconds(config: dict[str, Any]) -> float:
     """How long the training of a configuration takes, from its first steps."""
-    parts = Parts.build(config)
+    parts = Components.build(config)
     random = random_streams(parts.seed)
     timer = _StepTimer()
     run = Run(Path(), config, parts.network, parts.optimizer, parts.schedule, random, callbacks=[timer])

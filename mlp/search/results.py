@@ -21,8 +21,8 @@ from optuna.trial import FrozenTrial, TrialState
 from yaml import YAMLError
 
 from hydra_trials.study import REASON, STATES, Search, counts, finite, is_lost
-from mlp.best_model import CONFIG, MODEL
 from mlp.errors import UserError
+from mlp.experiment.best_model import CONFIG, MODEL
 from mlp.files import atomic_write
 
 log = logging.getLogger(__name__)

@@ -293,5 +293,10 @@ def cause(error: Exception) -> str:
     return "; ".join(": ".join(part) for part in parts)
 
 
-def one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+def one_line(error: BaseException) -> str:
+    """The kind of the error and what it says, in one line.
+
+    >>> one_line(ValueError("a\\n b")), one_line(KeyboardInterrupt())
+    ('ValueError: a b', 'KeyboardInterrupt')
+    """
+    return ": ".join(filter(None, (type(error).__name__, " ".join(str(error).split()))))

@@ -17,12 +17,12 @@ class WeightAverage:
         self.decay = decay
         self.t = 0
         self.state: Array = network.state.copy()
-        self._spare = np.empty_like(self.state)
+        self._scratch = np.empty_like(self.state)
 
     def update(self, network: MLP) -> None:
         """Take in the network as it is after a step."""
         decay = min(self.decay, (1 + self.t) / (10 + self.t))
         self.t += 1
-        np.subtract(network.state, self.state, out=self._spare)
-        self._spare *= 1 - decay
-        self.state += self._spare
+        np.subtract(network.state, self.state, out=self._scratch)
+        self._scratch *= 1 - decay
+        self.state += self._scratch

@@ -7,12 +7,13 @@ import io
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mlp.files import atomic_write
+from mlp.nn import checks
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -40,6 +41,29 @@ class Callback:
 
     def on_run_end(self, run: Run) -> None:
         """Once, at the end; `run.status`, `run.exit_code` and `run.summary` say how it went."""
+
+
+class CallbackOptions:
+    """The options of `training` that are no business of the trainer: which callbacks a run has.
+
+    Args:
+        patience: stop after so many epochs without improvement; None: never.
+        checkpoint_every: epochs between two checkpoints; the last epoch always leaves one.
+        gradient_norm_every: steps between two measurements of the gradient norms; 0: none.
+        callbacks: further callbacks, by a name of the user's choice.
+    """
+
+    def __init__(
+        self,
+        patience: int | None = None,
+        checkpoint_every: int = 1,
+        gradient_norm_every: int = 20,
+        callbacks: Mapping[str, Callback] | None = None,
+    ) -> None:
+        self.patience = None if patience is None else checks.integer("patience", patience, ge=1)
+        self.checkpoint_every = checks.integer("checkpoint_every", checkpoint_every, ge=1)
+        self.gradient_norm_every = checks.integer("gradient_norm_every", gradient_norm_every, ge=0)
+        self.callbacks = dict(callbacks or {})
 
 
 class GradientNorms(Callback):
@@ -92,7 +116,6 @@ class MetricsFile(Callback):
     """
 
     def on_epoch_end(self, run: Run) -> None:
-        run.history.append(dict(run.metrics))
         text = io.StringIO(newline="")
         table = csv.DictWriter(text, fieldnames=list(run.history[-1]), restval="", extrasaction="ignore")
         table.writeheader()
@@ -101,7 +124,7 @@ class MetricsFile(Callback):
             file.write(text.getvalue())
 
 
-class OnBestEpoch(Callback):
+class ModelCheckpoint(Callback):
     """Calls `save(run)` at the end of each epoch that is the best so far; of each, where nothing is monitored."""
 
     def __init__(self, save: Callable[[Run], Any]) -> None:
@@ -112,7 +135,7 @@ class OnBestEpoch(Callback):
             self.save(run)
 
 
-class Progress(Callback):
+class ProgressBar(Callback):
     """A line per epoch, and on a terminal a live bar within the epoch, unless others write there too."""
 
     REFRESH = 0.1  # seconds

@@ -14,7 +14,7 @@ from mlp.training.run import Run
 log = logging.getLogger(__name__)
 
 
-class Guard(Callback):
+class CallbackWrapper(Callback):
     """Passes every event on to `callback`, which may lack some of them; `name` is for messages."""
 
     def __init__(self, callback: Any, name: str) -> None:
@@ -38,10 +38,10 @@ class Guard(Callback):
         self.call("on_run_end", run)
 
 
-class Tracker(Guard):
+class TrackerCallback(CallbackWrapper):
     """A tracker, which is a copy of the record and no reason to end a run: one that fails is switched off.
 
-    It is still told of the end, to close what it has open.
+    It still hears of the end, to close what it has open.
     """
 
     failed = False
@@ -53,11 +53,16 @@ class Tracker(Guard):
             super().call(event, run)
         except (Exception, SystemExit) as error:
             if not self.failed:
-                log.warning("%s failed in %s and is switched off; the run goes on. %s", self.name, event, told(error))
+                log.warning(
+                    "%s failed in %s and is switched off; the run goes on. %s",
+                    self.name,
+                    event,
+                    describe_error(error),
+                )
             self.failed = True
 
 
-class Named(Guard):
+class UserCallback(CallbackWrapper):
     """A callback of the user, which may end the run: as CallbackFailed, which names it.
 
     A UserError at the start is a mistake in the configuration, and passes as it is.
@@ -73,10 +78,10 @@ class Named(Guard):
                 raise
             raise CallbackFailed(f"{self.name} stopped the run: {error}") from error
         except Exception as error:
-            raise CallbackFailed(f"{self.name} failed in {event}. {told(error)}") from error
+            raise CallbackFailed(f"{self.name} failed in {event}. {describe_error(error)}") from error
 
 
-def told(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """`error` in one line, with the line of the callback where it came from."""
     text = " ".join(f"{type(error).__name__}: {error}".split())
     # Of the frames the first is the guard's; `call` of the base class and the callback's own method follow.

@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections.abc import Mapping
 
 import numpy as np
 
@@ -29,14 +28,10 @@ class Trainer:
         monitor: the metric whose best epoch gives the model to keep: one of MONITORS. Of equal scores the one with
             the lower loss on the same data is better, of equal losses too the first. None: val_f1, or without
             validation data the last epoch, see `check_monitor`.
-        patience: stop after so many epochs without improvement; None: never.
-        checkpoint_every: epochs between two checkpoints; the last epoch always leaves one.
-        gradient_norm_every: steps between two measurements of the gradient norms; 0: none.
         clip_norm: longest gradient of all parameters together that a step uses; longer ones are scaled down to it
             (Pascanu, Mikolov & Bengio 2013). None: as they are.
         average: decay of the average of the weights that is validated and kept, see `WeightAverage`; None: the
             weights themselves.
-        callbacks: further callbacks, by a name of the user's choice.
     """
 
     def __init__(
@@ -44,33 +39,25 @@ class Trainer:
         epochs: int = 10,
         batch_size: int = 64,
         monitor: str | None = None,
-        patience: int | None = None,
-        checkpoint_every: int = 1,
-        gradient_norm_every: int = 20,
         clip_norm: float | None = None,
         average: float | None = None,
-        callbacks: Mapping[str, Callback] | None = None,
     ) -> None:
-        self.epochs = checks.integer("epochs", epochs, least=1)
-        self.batch_size = checks.integer("batch_size", batch_size, least=1)
+        self.epochs = checks.integer("epochs", epochs, ge=1)
+        self.batch_size = checks.integer("batch_size", batch_size, ge=1)
         self.monitor = checks.choice("monitor", MONITORS[0] if monitor is None else monitor, MONITORS)
         self._monitor_given = monitor is not None
-        self.patience = None if patience is None else checks.integer("patience", patience, least=1)
-        self.checkpoint_every = checks.integer("checkpoint_every", checkpoint_every, least=1)
-        self.gradient_norm_every = checks.integer("gradient_norm_every", gradient_norm_every, least=0)
-        self.clip_norm = None if clip_norm is None else checks.number("clip_norm", clip_norm, above=0)
-        self.average = None if average is None else checks.number("average", average, above=0, below=1)
-        self.callbacks = dict(callbacks or {})
+        self.clip_norm = None if clip_norm is None else checks.number("clip_norm", clip_norm, gt=0)
+        self.average = None if average is None else checks.number("average", average, gt=0, lt=1)
 
-    def check_monitor(self, validation: bool, resumed: bool) -> None:
+    def check_monitor(self, validation: bool, resumed: bool, patience: int | None = None) -> None:
         """Raise UserError if `monitor` or `patience` wants a score that needs validation data, and there are none.
 
         The `monitor` of a resumed run passes: earlier releases wrote val_f1 where none was given.
         """
         if validation or not self.monitor.startswith("val_"):
             return
-        if self.patience is not None:
-            asked = f"training.patience={self.patience} watches {self.monitor}, which needs validation data"
+        if patience is not None:
+            asked = f"training.patience={patience} watches {self.monitor}, which needs validation data"
         elif self._monitor_given and not resumed:
             asked = f"training.monitor={self.monitor} needs validation data"
         else:
@@ -110,7 +97,7 @@ class Trainer:
                 with run.timed("training"):
                     run.metrics = {"epoch": run.epoch + 1, **self._train_epoch(run, batches)}
                 trained = time.perf_counter()
-                with run.timed("validation"), network.having(run.average.state if run.average else network.state):
+                with run.timed("validation"), network.swap_state(run.average.state if run.average else network.state):
                     if len(validation):
                         measured = evaluate(network, validation).scores("val_")
                         run.metrics |= {name: measured[name] for name in ("val_loss", "val_accuracy", "val_f1")}
@@ -119,6 +106,7 @@ class Trainer:
                 run.epoch += 1
                 with run.timed("callbacks"):
                     self._keep_best(run)
+                    run.history.append(run.metrics)  # to which callbacks may add
                     run.emit("on_epoch_end")
 
     def _train_epoch(self, run: Run, batches: Batches) -> dict[str, float]:
@@ -129,13 +117,12 @@ class Trainer:
         counts = np.zeros((network.sizes[-1],) * 2, np.int64)
         total_loss, seen = 0.0, 0
         for X, targets, labels in batches.epoch():
-            loss = network.loss_and_gradients(X, targets)
+            loss, logits = network.loss_and_gradients(X, targets)
             if not math.isfinite(loss):
                 raise Diverged(
                     f"the training loss became {loss} in epoch {run.epoch + 1}, step {run.step + 1} (learning rate "
                     f"{optimizer.learning_rate:g}). A smaller optimizer.learning_rate usually helps."
                 )
-            logits = network.buffers(len(X)).A[-1]
             counts += confusion_matrix(labels, logits.argmax(axis=1), len(counts))
             if self.clip_norm is not None:
                 clip(network.grad, self.clip_norm)

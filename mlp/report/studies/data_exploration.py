@@ -19,22 +19,14 @@ from mlp.data.pictures import as_pictures, is_picture
 from mlp.data.split import stratified_split
 from mlp.errors import UserError
 from mlp.nn.metrics import confusion_matrix
-from mlp.nn.types import Array, Labels
+from mlp.nn.types import Labels
 from mlp.report import style
-from mlp.report.runs import RunFiles
-from mlp.report.studies.plots import percent_axis
-from mlp.report.studies.study import (
-    Analysis,
-    Chart,
-    Confusion,
-    Findings,
-    Gallery,
-    Picture,
-    Spread,
-    Study,
-    Table,
-    listed,
-)
+from mlp.report.blocks import Analysis, Chart, Confusion, Gallery, Picture, Table
+from mlp.report.figures.panels import percent_axis
+from mlp.report.read import Array, RunFiles
+from mlp.report.statistics import MeanStd
+from mlp.report.studies.study import Study, StudyRuns
+from mlp.report.text import listed, shorten
 
 SAMPLES = 5  # of each class
 PAIRS = 5  # how many of the most similar are named
@@ -183,15 +175,15 @@ class DataExploration(Study):
     )
     quick = ("training.epochs=2",)
 
-    def analyse(self, found: Findings) -> Analysis:
-        runs = self._need(found)
+    def analyse(self, found: StudyRuns) -> Analysis:
+        runs = found.with_files()
         if not is_picture(found.data.image_shape):
             raise UserError(f"{self.name}: the samples of {found.dataset} are no images")
         pictures = Pictures(found.data, float(runs[0].value("dataset.validation_fraction")))
         names = pictures.names
         told = [run for run in runs if (run.directory / "predictions.npz").exists()]
         confusion = np.sum([_confusion(run, len(names)) for run in told], axis=0) if told else None
-        score = Spread([float(run.summary["test_accuracy"]) for run in told]) if told else None
+        score = MeanStd([float(run.summary["test_accuracy"]) for run in told]) if told else None
         alike = Alike.of(names, pictures.similarity, confusion)
         facts: dict[str, Any] = {
             **{f"images/{part}": int(counts.sum()) for part, counts in pictures.counts.items()},
@@ -323,7 +315,7 @@ def _gap(gaps: Array, names: Sequence[str]) -> str:
     return f"differs in the share of a class by at most {points} (class {names[widest]})"
 
 
-def _alike(alike: Alike, score: Spread | None, told: Sequence[RunFiles]) -> str:
+def _alike(alike: Alike, score: MeanStd | None, told: Sequence[RunFiles]) -> str:
     """What both measures say, and whether they say the same."""
     similar = alike.top(alike.similarity)
     text = "**Which look alike?** By their mean images "
@@ -383,7 +375,7 @@ def _percent(share: float, digits: int = 1) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
-def _why(dataset: str, score: Spread | None) -> str:
+def _why(dataset: str, score: MeanStd | None) -> str:
     text = (
         "**Why.** Softmax regression gives each class one image of weights and scores an input by its inner "
         "product with it. Naming the class with the nearest mean image is a linear rule of the same form, with the "
@@ -443,7 +435,7 @@ def _pair_table(alike: Alike) -> list[Table]:
 
 def _wall(pictures: Pictures) -> Figure:
     """A row per class: samples, and the mean image apart. All of it is one image: an axes each would take seconds."""
-    names = [style.shorten(name, LONGEST_NAME) for name in pictures.names]
+    names = [shorten(name, LONGEST_NAME) for name in pictures.names]
     height, width = pictures.mean_images.shape[1:3]
     cell, gap = 0.72, 0.08  # inches
     pixel = cell / max(height, width)
@@ -472,7 +464,7 @@ def _wall(pictures: Pictures) -> Figure:
 
 def _bars(pictures: Pictures) -> Figure:
     """Shares of the classes on the left, their brightness on the right."""
-    names = [style.shorten(name, LONGEST_NAME) for name in pictures.names]
+    names = [shorten(name, LONGEST_NAME) for name in pictures.names]
     classes = np.arange(len(names))
     below = 0.55 + (style.text_width(names, style.SMALL) if _wide(names) else 0.0)
     high = 3.3 + below
@@ -516,7 +508,7 @@ def _name_classes(ax: Axes, names: Sequence[str]) -> None:
 
 def _matrices(pictures: Pictures, confusion: Array | None) -> Figure:
     """Similarity on the left, confusions on the right; both without their diagonal."""
-    names = [style.shorten(name, LONGEST_NAME) for name in pictures.names]
+    names = [shorten(name, LONGEST_NAME) for name in pictures.names]
     off = ~np.eye(len(names), dtype=bool)
     panels = [("Similarity of the mean images", pictures.similarity, ".2f", "class", "class")]
     if confusion is not None:

@@ -11,29 +11,20 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from mlp.conf_files import CONF, options
+from mlp.config.files import CONF, options
 from mlp.data import Dataset
 from mlp.data.pictures import as_pictures, is_picture
 from mlp.errors import UserError
 from mlp.inference import saved_predictions
 from mlp.nn.metrics import per_class
 from mlp.nn.types import Labels
-from mlp.report import run_plots, style
-from mlp.report.run_plots import Array
-from mlp.report.runs import RunFiles
-from mlp.report.studies.plots import percent_axis
-from mlp.report.studies.study import (
-    Analysis,
-    Block,
-    Chart,
-    Confusion,
-    Findings,
-    Gallery,
-    Picture,
-    Study,
-    Table,
-    listed,
-)
+from mlp.report import style
+from mlp.report.blocks import Analysis, Block, Chart, Confusion, Gallery, Picture, Table
+from mlp.report.figures.matrix import confusion_matrix
+from mlp.report.figures.panels import percent_axis
+from mlp.report.read import Array, RunFiles, confusion, read_facts
+from mlp.report.studies.study import Study, StudyRuns
+from mlp.report.text import listed, shorten
 
 ROOT = CONF.parent
 MODEL = "best_model.npy"
@@ -82,7 +73,7 @@ class ErrorAnalysis(Study):
             words.append(f"augment={dataset if dataset in options('augment') else 'none'}")
         return words
 
-    def analyse(self, found: Findings) -> Analysis:
+    def analyse(self, found: StudyRuns) -> Analysis:
         best, second = self._models(found)
         samples = found.data.test()
         if not np.array_equal(samples.labels, best.said["y_true"]):
@@ -93,10 +84,10 @@ class ErrorAnalysis(Study):
         pixels = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
         return compare(best, second, pixels, found.data)
 
-    def _models(self, found: Findings) -> tuple[Model, Model | None]:
+    def _models(self, found: StudyRuns) -> tuple[Model, Model | None]:
         """The best model, and another one if there is one. A shipped model is the best; the study's own runs follow,
         by their validation accuracy."""
-        runs = [run for run in self._need(found) if (run.directory / "predictions.npz").is_file()]
+        runs = [run for run in found.with_files() if (run.directory / "predictions.npz").is_file()]
         runs.sort(key=lambda run: -run.summary.get("val_accuracy", 0.0))
         own = [Model(_name(run), run.predictions) for run in runs]
         places = [place for place in (ROOT, ROOT / "models" / found.dataset) if _is_about(place, found.dataset)]
@@ -118,13 +109,13 @@ def _name(run: RunFiles) -> str:
 
 def _is_about(directory: Path, dataset: str) -> bool:
     """Whether `directory` holds a model of the dataset."""
-    return (directory / MODEL).is_file() and run_plots.read_facts(directory).get("dataset") == dataset
+    return (directory / MODEL).is_file() and read_facts(directory).get("dataset") == dataset
 
 
 def compare(best: Model, second: Model | None, pixels: Array, data: Dataset) -> Analysis:
     """The analysis of what a model says, and a second one, about the images `pixels` (n, h, w[, 3]) in 0..1."""
     names, said = data.class_names, best.said
-    counts = run_plots.confusion_counts(said["y_true"], said["y_pred"], len(names))
+    counts = confusion(said)
     pairs = confused(counts)
     near = nearer_to_predicted(pixels, said)
     facts = {**measured(best, second, near), "pairs": [(names[i], names[j], n) for i, j, n in pairs]}
@@ -132,7 +123,7 @@ def compare(best: Model, second: Model | None, pixels: Array, data: Dataset) -> 
         _verdict(best, counts, pairs, names, data.name),
         Picture(
             "error_analysis_confusion",
-            lambda: run_plots.confusion_matrix(counts, np.array(names)),
+            lambda: confusion_matrix(counts, np.array(names)),
             f"Every answer of {best.name} to the {facts['samples']:,} test images of {data.name}; an empty cell is a "
             "zero. The colour is stretched near zero, so that the mistakes are visible beside the diagonal.",
         ),
@@ -447,7 +438,7 @@ def wall(best: Model, second: Model | None, pixels: Array, names: Sequence[str])
     text = 0.58 if second else 0.42
     width, height = PITCH * COLUMNS, (1.2 + text + 0.12) * lines
     figure = style.new_figure(width, height)
-    labels = [style.shorten(str(name), 13) for name in names]
+    labels = [shorten(str(name), 13) for name in names]
     for place, row in enumerate(rows):
         line, column = divmod(place, COLUMNS)
         bottom = height - (1.2 + text + 0.12) * line - 1.25
@@ -473,7 +464,7 @@ def wall(best: Model, second: Model | None, pixels: Array, names: Sequence[str])
 def mean_images(pixels: Array, counts: Array, said: Mapping[str, Array], names: Sequence[str]) -> Figure:
     """The confusion matrix with the mean image of every cell that occurs, and how many images it is the mean of."""
     classes = len(counts)
-    labels = [style.shorten(str(name), 13) for name in names]
+    labels = [shorten(str(name), 13) for name in names]
     left, pitch, picture = 0.45 + style.text_width(labels, style.LABEL), 0.86, 0.64
     top, bottom = 0.35, 0.75
     width, height = left + pitch * classes + 0.1, top + pitch * classes + bottom

@@ -13,14 +13,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from mlp.nn.types import Array
 from mlp.report import style
+from mlp.report.axes import axes
+from mlp.report.blocks import Analysis, Block, Picture, Table
+from mlp.report.figures.panels import percent_axis
+from mlp.report.read import Array
+from mlp.report.statistics import OVERFITTED, is_overfitted
 from mlp.report.studies.hyperparameter_search import HyperparameterSearch, count, percent
-from mlp.report.studies.plots import percent_axis
-from mlp.report.studies.study import Analysis, Block, Findings, Picture, Study, Table, listed
-from mlp.report.trials import SearchFiles, Trial, columns, read_search
+from mlp.report.studies.study import Study, StudyRuns
+from mlp.report.text import listed
+from mlp.report.trials import SearchFiles, Trial, read_search
 
-GAP = 0.01  # training minus test accuracy
 NEAR = 0.9  # training accuracy from which on runs are drawn once more
 SHOWN = 8  # rows of the table
 FEW = 5  # runs, below which a group is not compared with another
@@ -42,7 +45,7 @@ class Scored:
 
     @property
     def overfitted(self) -> bool:
-        return self.gap > GAP and self.gap > 2 * self.error
+        return is_overfitted(self.train, self.test, self.error)
 
     @cached_property
     def rise(self) -> float:
@@ -65,8 +68,8 @@ class GlobalPerformance(Study):
     quick = HyperparameterSearch.quick
     experiment = HyperparameterSearch.name
 
-    def analyse(self, found: Findings) -> Analysis:
-        self._need(found)
+    def analyse(self, found: StudyRuns) -> Analysis:
+        found.with_files()
         search = read_search(found.directory)
         training = len(found.data.split(np.random.default_rng(0))[0])
         runs, without = _scored(search, training, len(found.data.test()))
@@ -113,8 +116,8 @@ def _verdict(runs: Sequence[Scored], over: Sequence[Scored], without: Sequence[T
     pruned = sum(run.trial.state == "pruned" for run in runs)
     text = f"**{len(over)} of {count(len(runs), 'run')} {'is' if len(over) == 1 else 'are'} over-fitted**"
     text += (
-        f", by this rule: the training accuracy is more than {100 * GAP:g} point above the test accuracy, and more "
-        "than twice the standard error of the difference. "
+        f", by this rule: the training accuracy is more than {100 * OVERFITTED:g} point above the test accuracy, and "
+        "more than twice the standard error of the difference. "
     )
     if over:
         top = over[0]
@@ -276,7 +279,7 @@ def _differences(search: SearchFiles, over: Sequence[Scored], rest: Sequence[Sco
         },
     }
     choices: dict[str, dict[int, float]] = {}
-    for column in columns(search, [run.trial for run in (*over, *rest)]):
+    for column in axes(search.parameters, [run.trial for run in (*over, *rest)]):
         if not column.choices:
             measured.setdefault(column.name, dict(column.values))
         elif all(_is_number(choice) for choice in column.choices):
@@ -335,8 +338,8 @@ def _figure(runs: Sequence[Scored]) -> Figure:
     low = min(min(run.train, run.test) for run in runs)
     ends = [max(0.0, low - 0.03), 1.01]
     left.plot(ends, ends, color=style.GREY, linewidth=1, label="equal")
-    left.plot([ends[0] + GAP, ends[1]], [ends[0], ends[1] - GAP], "--", color=style.VERMILION, linewidth=1,
-              label=f"gap of {100 * GAP:g} point")  # fmt: skip
+    left.plot([ends[0] + OVERFITTED, ends[1]], [ends[0], ends[1] - OVERFITTED], "--", color=style.VERMILION,
+              linewidth=1, label=f"gap of {100 * OVERFITTED:g} point")  # fmt: skip
     _points(left, runs, lambda run: run.test)
     left.set(xlim=ends, ylim=ends)
     whole = PercentFormatter(xmax=1, symbol="", decimals=0)
@@ -352,7 +355,7 @@ def _figure(runs: Sequence[Scored]) -> Figure:
             "training - test accuracy (points)",
         )
         right.axhline(0, color=style.GREY, linewidth=1)
-        right.axhline(GAP, color=style.VERMILION, linestyle="--", linewidth=1)
+        right.axhline(OVERFITTED, color=style.VERMILION, linestyle="--", linewidth=1)
         _points(right, near, lambda run: run.gap)
         widest = max(near, key=lambda run: run.gap)
         right.annotate(f"trial {widest.trial.number}", (widest.train, widest.gap), (-7, 0), va="center", ha="right",

@@ -8,15 +8,18 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from mlp.report import style
-from mlp.report.importance import Importance, importance
-from mlp.report.studies.study import Analysis, Block, Findings, Lines, Picture, Study, Table, listed
-from mlp.report.trials import Column, SearchFiles, Trial, bare, columns, read_search
+from mlp.report.axes import Axis, axes
+from mlp.report.blocks import Analysis, Block, Lines, Picture, Table
+from mlp.report.figures.parallel import parallel_coordinates
+from mlp.report.importance import Importances, permutation_importance
+from mlp.report.studies.study import Study, StudyRuns
+from mlp.report.text import listed
+from mlp.report.trials import SearchFiles, Trial, read_search, short_name
 
 ENOUGH = 20  # trials, below which an importance would be chance
 FEW = 5  # trials, below which a median is not told
@@ -27,8 +30,6 @@ SAMPLERS = {
     "quasi_random": "a quasi-random sequence",
     "grid": "a grid",
 }
-SMALL = 7.5  # points, beside the axes
-ACCURACIES = (0.2, 0.5, 0.8, 0.9, 0.95, 0.97, 0.98, 0.985, 0.99, 0.995)  # ticks
 
 
 class HyperparameterSearch(Study):
@@ -47,8 +48,8 @@ class HyperparameterSearch(Study):
     )
     quick = ("search.trials=8", "training.epochs=1")
 
-    def analyse(self, found: Findings) -> Analysis:
-        self._need(found)
+    def analyse(self, found: StudyRuns) -> Analysis:
+        found.with_files()
         search = read_search(found.directory)
         ranked = search.ranked
         if not ranked:
@@ -58,7 +59,9 @@ class HyperparameterSearch(Study):
         error = math.sqrt(max(score * (1 - score), 0.0) / validation) if validation else 0.0
         top = ranked[: min(BEST, max(1, len(ranked) // 2))]
         early, at, target = _early(search)
-        found_ = importance(search, early, target) if len(early) >= ENOUGH and np.ptp(target) > 0 else None
+        found_ = (
+            permutation_importance(search, early, target) if len(early) >= ENOUGH and np.ptp(target) > 0 else None
+        )
         history = _history(search)
         scores = {"val_accuracy": [value for _, value in history]}
         blocks: list[Block] = [
@@ -76,7 +79,9 @@ class HyperparameterSearch(Study):
             ),
             Picture(
                 "search_parallel",
-                lambda: _parallel(search, ranked, 0.5 / max(validation, 1)),
+                lambda: parallel_coordinates(
+                    axes(search.parameters, ranked), [(t.number, t.scores["val_accuracy"]) for t in ranked],
+                    0.5 / max(validation, 1)),
                 f"Parallel coordinates: each line is one of the {len(ranked)} runs that were trained to their end, "
                 "the darker the better, the orange one the best. Lines of one choice fan out a little; a "
                 "hyper-parameter that a run does not have is at the bottom. The last axis is logarithmic in the "
@@ -108,7 +113,7 @@ class HyperparameterSearch(Study):
                 "best_val_accuracy": score,
                 "best_test_accuracy": best.scores.get("test_accuracy"),
                 **{state: len(search.of(state)) for state in ("done", "pruned", "failed")},
-                **({f"importance/{key}": share.rise for key, share in found_.shares.items()} if found_ else {}),
+                **({f"importance/{key}": share.increase for key, share in found_.by_key.items()} if found_ else {}),
             },
             charts=[Lines("best_so_far", [number for number, _ in history], scores, "trial")],
         )
@@ -178,7 +183,7 @@ def _chance(ranked: Sequence[Trial], top: Sequence[Trial], error: float, validat
 
 def _common(search: SearchFiles, top: Sequence[Trial]) -> str:
     """What nearly all of the best share, beside how common it is among all trials."""
-    every = columns(search, search.trials)
+    every = axes(search.parameters, search.trials)
     chosen, ranges = [], []
     for column in every:
         values = [column.values[t.number] for t in top if t.number in column.values]
@@ -204,16 +209,16 @@ def _common(search: SearchFiles, top: Sequence[Trial]) -> str:
     return text.rstrip()
 
 
-def _common_table(search: SearchFiles, top: Sequence[Trial], found: Importance | None) -> Table:
+def _common_table(search: SearchFiles, top: Sequence[Trial], found: Importances | None) -> Table:
     numbers = {trial.number for trial in top}
     rows = []
-    for column in columns(search, search.trials):
-        share = found.shares.get(column.key) if found else None
+    for column in axes(search.parameters, search.trials):
+        share = found.by_key.get(column.key) if found else None
         rows.append([
             column.name,
             _summary(column, [v for n, v in column.values.items() if n in numbers], len(top)),
             _summary(column, list(column.values.values()), len(search.trials)),
-            *([] if found is None else ["-" if share is None else _rise(share.rise, share.error)]),
+            *([] if found is None else ["-" if share is None else _rise(share.increase, share.error)]),
         ])  # fmt: skip
     header = ["hyper-parameter", f"the {len(top)} best", f"all {len(search.trials)} trials"]
     return Table(
@@ -223,7 +228,7 @@ def _common_table(search: SearchFiles, top: Sequence[Trial], found: Importance |
     )
 
 
-def _summary(column: Column, values: Sequence[float], total: int) -> str:
+def _summary(column: Axis, values: Sequence[float], total: int) -> str:
     if not values:
         return "-"
     missing = f", in {len(values)} of {total}" if len(values) < total else ""
@@ -238,29 +243,29 @@ def _rise(rise: float, error: float) -> str:
     return f"{100 * rise:.2f} ± {100 * error:.2f}" if math.isfinite(error) else f"{100 * rise:.2f}"
 
 
-def _importance_text(found: Importance, search: SearchFiles, early: Sequence[Trial], at: int) -> str:
+def _importance_text(found: Importances, search: SearchFiles, early: Sequence[Trial], at: int) -> str:
     text = (
         f"**What mattered.** A random forest (Breiman 2001) forecasts the validation accuracy after epoch {at}, the "
         f"last that all {len(early)} trials have reached, so that pruned ones count too. On trials that it was not "
-        f"fitted to it is wrong by {100 * found.error:.1f} points on average; the median would be by "
-        f"{100 * found.guess:.1f}. "
+        f"fitted to it is wrong by {100 * found.forecast_error:.1f} points on average; the median would be by "
+        f"{100 * found.median_error:.1f}. "
     )
-    if found.error >= found.guess:
+    if found.forecast_error >= found.median_error:
         return text + "The forecast is no better than that: this search does not tell what matters."
-    told = {key: share for key, share in found.shares.items() if share.told and share.trials >= ENOUGH}
+    told = {key: share for key, share in found.by_key.items() if share.is_significant and share.trials >= ENOUGH}
     if not told:
         return text + "No single hyper-parameter changes it by more than twice its standard error."
-    rises = [f"{bare(key)} ({_rise(share.rise, share.error)} points)" for key, share in told.items()]
+    rises = [f"{key.rpartition('.')[2]} ({_rise(share.increase, share.error)} points)" for key, share in told.items()]
     text += (
         "The importance of a hyper-parameter is by how much the error grows when the forest is told the value of "
         f"another trial. It is more than twice its standard error for {listed(rises)}. "
     )
-    if "optimizer" in found.shares:
+    if "optimizer" in found.by_key:
         text += (
             "An optimizer takes its learning rate and coefficients along; these alone are exchanged among trials "
             "with the same optimizer. "
         )
-    common = {key: max(share.rise, 0.0) for key, share in found.shares.items() if share.trials >= ENOUGH}
+    common = {key: max(share.increase, 0.0) for key, share in found.by_key.items() if share.trials >= ENOUGH}
     if len(common) > 3:
         part = sum(list(common.values())[:3]) / sum(common.values())
         text += (
@@ -281,7 +286,7 @@ def _importance_text(found: Importance, search: SearchFiles, early: Sequence[Tri
 
 def _medians(search: SearchFiles, early: Sequence[Trial], key: str, at: int) -> str:
     """The middle accuracy for each choice of `key`."""
-    column = next(c for c in columns(search, early) if c.key == key)
+    column = next(c for c in axes(search.parameters, early) if c.key == key)
     scores = {t.number: float(t.run.metrics["val_accuracy"][at - 1]) for t in early}
     parts = []
     for place, choice in enumerate(column.choices):
@@ -346,78 +351,8 @@ def _history(search: SearchFiles) -> list[tuple[int, float]]:
 # Figures
 
 
-def _parallel(search: SearchFiles, ranked: Sequence[Trial], least: float) -> Figure:
-    """`least` is the error that stands for none, on the logarithmic axis."""
-    shown = columns(search, ranked)
-    errors = [max(1 - t.scores["val_accuracy"], least) for t in ranked]
-    low, high = math.log(min(errors)), math.log(max(errors))
-
-    def height(error: float) -> float:
-        return (high - math.log(error)) / (high - low) if high > low else 0.5
-
-    figure = style.new_figure(max(6.0, 0.88 * len(shown) + 1.6), 5.2)
-    ax = figure.add_axes((0.05, 0.03, 0.88, 0.83))
-    absent, spread = -0.13, 0.05
-    shades = mpl.colormaps[style.SEQUENTIAL](np.linspace(1.0, 0.3, len(ranked)))
-    for place in reversed(range(len(ranked))):  # the best ones on top
-        trial, fan = ranked[place], spread * (0.5 - place / max(1, len(ranked) - 1))
-        heights = []
-        for column in shown:
-            value = column.values.get(trial.number)
-            at = absent if value is None else column.place(value)
-            heights.append(at + fan if column.choices or value is None else at)
-        look: dict[str, Any] = {"color": shades[place], "linewidth": 1.1}
-        if place == 0:
-            look = {"color": style.VERMILION, "linewidth": 2.6}
-        ax.plot([*heights, height(errors[place])], marker="o", markersize=3, label=f"trial {trial.number}", **look)
-    box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.8}
-    for place, name in enumerate([*(column.name for column in shown), "validation accuracy"]):
-        ax.axvline(place, 0, 1, color="0.6", linewidth=0.8, zorder=0)
-        ax.text(place, 1.06, _broken(name), ha="center", va="bottom", fontsize=style.SMALL, weight="bold")
-    for place, column in enumerate(shown):
-        for at, text in _ticks(column):
-            ax.text(place + 0.05, at, style.shorten(text, 12), va="center", fontsize=SMALL, bbox=box, zorder=3)
-    ends = [max(errors), min(errors)] if high > low else errors[:1]
-    between = [1 - a for a in ACCURACIES if min(errors) < 1 - a < max(errors)]
-    for error in [*ends, *(e for e in between if 0.05 < height(e) < 0.95)]:
-        ax.text(len(shown) + 0.05, height(error), f"{100 * (1 - error):.4g} %", va="center", fontsize=SMALL, bbox=box)
-    if any(len(column.values) < len(ranked) for column in shown):
-        ax.text(-0.12, absent, "not\nthere", ha="right", va="center", fontsize=SMALL)
-    ax.set(xlim=(-0.3, len(shown) + 0.1), ylim=(absent - 0.06, 1.05))
-    ax.set_axis_off()
-    return figure
-
-
-def _ticks(column: Column) -> list[tuple[float, str]]:
-    """Heights and texts to write beside an axis."""
-    if column.choices:
-        return [(column.place(i), choice) for i, choice in enumerate(column.choices)]
-    low, high = min(column.values.values()), max(column.values.values())
-    if low == high:
-        return [(0.5, f"{low:.3g}")]
-    inner = [(low + high) / 2]
-    if column.log:
-        inner = [10.0**n for n in range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)]
-    elif all(value.is_integer() for value in column.values.values()) and not inner[0].is_integer():
-        inner = []
-    inner = [value for value in inner if 0.08 < column.place(value) < 0.92]
-    return [(column.place(value), f"{value:.3g}") for value in (low, *inner, high)]
-
-
-def _broken(name: str, width: int = 11) -> str:
-    """`name` in lines of about `width` characters, broken at blanks and after underscores."""
-    lines = [""]
-    for word in name.replace("_", "_ ").split(" "):
-        joint = "" if lines[-1].endswith("_") or not lines[-1] else " "
-        if lines[-1] and len(lines[-1]) + len(word) > width:
-            lines.append(word)
-        else:
-            lines[-1] += joint + word
-    return "\n".join(lines)
-
-
-def _importance_picture(found: Importance, at: int) -> Picture:
-    pale = any(share.trials < ENOUGH for share in found.shares.values())
+def _importance_picture(found: Importances, at: int) -> Picture:
+    pale = any(share.trials < ENOUGH for share in found.by_key.values())
     return Picture(
         "search_importance",
         lambda: _bars(found),
@@ -427,16 +362,16 @@ def _importance_picture(found: Importance, at: int) -> Picture:
     )
 
 
-def _bars(found: Importance) -> Figure:
-    names = [bare(key) for key in found.shares]
+def _bars(found: Importances) -> Figure:
+    names = [short_name(key) for key in found.by_key]
     margin = style.text_width(names, style.LABEL) + 0.35
     width, tall = 8.0, 0.9 + 0.3 * len(names)
     figure = style.new_figure(width, tall)
     ax = figure.add_axes((margin / width, 0.6 / tall, 0.97 - margin / width, 1 - 0.7 / tall))
     style.tidy(ax, "", "growth of the error (points of accuracy)", "")
-    for place, share in enumerate(found.shares.values()):
+    for place, share in enumerate(found.by_key.values()):
         whisker = 200 * share.error if math.isfinite(share.error) else 0
-        ax.barh(place, 100 * share.rise, xerr=whisker, color=style.BLUE if share.trials >= ENOUGH else "#B5D2E6",
+        ax.barh(place, 100 * share.increase, xerr=whisker, color=style.BLUE if share.trials >= ENOUGH else "#B5D2E6",
                 error_kw={"ecolor": style.BLACK, "capsize": 3, "elinewidth": 1})  # fmt: skip
     ax.axvline(0, color=style.BLACK, linewidth=0.8)
     ax.set_yticks(range(len(names)), names, fontsize=style.LABEL)

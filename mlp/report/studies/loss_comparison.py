@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from matplotlib.figure import Figure
 
-from mlp.nn.types import Array
 from mlp.report import style
-from mlp.report.runs import RunFiles, by, stacked
-from mlp.report.studies.plots import band, percent_axis
-from mlp.report.studies.study import (
-    Analysis,
-    Findings,
-    Lines,
-    Picture,
-    Spread,
-    Study,
-    Table,
-    left_out,
-    listed,
-    rounded,
-)
+from mlp.report.blocks import Analysis, Lines
+from mlp.report.figures.panels import band, grid, percent_axis
+from mlp.report.read import RunFiles, by, over_seeds, stacked
+from mlp.report.studies.study import Study, StudyRuns
+from mlp.report.text import left_out
 
 LOSSES = {"cross_entropy": "cross-entropy", "mean_squared_error": "mean squared error"}
-LOOK = {"cross_entropy": (style.BLUE, "-"), "mean_squared_error": (style.VERMILION, "--")}
+LOOKS = {"cross_entropy": (style.BLUE, "-"), "mean_squared_error": (style.VERMILION, "--")}
+
+Groups = Mapping[str, Mapping[str, Sequence[RunFiles]]]  # runs by optimizer and loss
 
 
 class LossComparison(Study):
@@ -37,148 +32,80 @@ class LossComparison(Study):
     )
     quick = ("training.epochs=2", "seed=0")
 
-    def analyse(self, found: Findings) -> Analysis:
-        runs = self._need(found)
-        whole = [run for run in runs if run.summary["status"] == "completed" and run.value("loss") in LOSSES]
-        lost = len(runs) - len(whole)
-        if not whole:
-            return Analysis([left_out(lost, len(runs))], {})
-        groups = {(str(o), str(loss)): g for (o, loss), g in by(whole, "optimizer", "loss").items()}
-        optimizers = list(dict.fromkeys(optimizer for optimizer, _ in groups))
+    def analyse(self, found: StudyRuns) -> Analysis:
+        runs = [run for run in found.with_files() if run.summary["status"] == "completed"]
+        groups: dict[str, dict[str, Sequence[RunFiles]]] = {}
+        for (optimizer, loss), members in by(runs, "optimizer", "loss").items():
+            if loss in LOSSES:
+                groups.setdefault(str(optimizer), {})[str(loss)] = members
+        lost = len(found.runs) - sum(len(members) for own in groups.values() for members in own.values())
         classes = found.data.num_classes
         #: Loss of a network that gives every class the same probability.
-        guess = {"cross_entropy": float(np.log(classes)), "mean_squared_error": (1 - 1 / classes) / classes}
-        final = {key: Spread([float(run.summary["test_accuracy"]) for run in group]) for key, group in groups.items()}
-        first = {key: Spread([float(run.metrics["val_accuracy"][0]) for run in g]) for key, g in groups.items()}
-        norms = {
-            key: Spread([float(run.metrics["grad_norm"][0]) for run in group])
-            for key, group in groups.items()
-            if all("grad_norm" in run.metrics for run in group)
-        }
-        several = any(len(group) > 1 for group in groups.values())
+        guess = {"cross_entropy": math.log(classes), "mean_squared_error": (1 - 1 / classes) / classes}
         facts = {
-            f"{kind}/{optimizer}/{loss}": spread.mean
-            for kind, found_ in (("test_accuracy", final), ("first_epoch_accuracy", first))
-            for (optimizer, loss), spread in found_.items()
+            optimizer: {loss: _facts(loss, members) for loss, members in own.items()}
+            for optimizer, own in groups.items()
         }
-        rows = [
-            [
-                optimizer,
-                LOSSES[loss],
-                f"{group[0].value('optimizer.learning_rate'):g}",
-                first[optimizer, loss].percent(),
-                final[optimizer, loss].percent(),
-                norms[optimizer, loss].rounded() if (optimizer, loss) in norms else "-",
-            ]
-            for (optimizer, loss), group in groups.items()
-        ]
-        header = ["optimizer", "loss", "learning rate", "validation accuracy after epoch 1", "test accuracy",
-                  "gradient norm in epoch 1"]  # fmt: skip
-        return Analysis(
-            blocks=[
-                *(self._verdict(optimizer, final, first, groups) for optimizer in optimizers),
-                *([left_out(lost, len(runs))] if lost else []),
-                Picture(
-                    "loss_comparison",
-                    lambda: _curves(groups, optimizers, guess),
-                    "Validation accuracy, and the loss as a share of the loss of guessing, "
-                    f"which is {guess['cross_entropy']:.3f} for cross-entropy and "
-                    f"{guess['mean_squared_error']:.3f} for the squared error: the two losses have different units, "
-                    "their shares can be compared."
-                    + (" Lines are means over the seeds, bands reach from the lowest to the highest." * several),
-                ),
-                Table(header, rows, "Mean ± standard deviation over the seeds." if several else "One seed."),
-                "**Why.** With p = softmax(z) the gradient of the cross-entropy with respect to the logits is p − y: "
-                "the worse the mistake, the larger the step. The squared error multiplies its own derivative by the "
-                "Jacobian of the softmax, diag(p) − p pᵀ, which vanishes where the network is sure: a confident "
-                "mistake is hardly corrected (Golik, Doetsch & Ney 2013). "
-                "It is also the mean over the classes, so that its gradient is smaller by itself: Adam, which "
-                "divides by the size of the gradient, hardly notices that, plain gradient descent does."
-                + _measured(optimizers, norms, first),
-            ],
-            facts=facts,
-            charts=[
-                Lines(
-                    f"val_accuracy/{optimizer}",
-                    list(next(iter(groups.values()))[0].metrics["epoch"]),
-                    {loss: list(stacked(groups[optimizer, loss], "val_accuracy").mean(axis=0)) for loss in LOSSES
-                     if (optimizer, loss) in groups},
-                    "epoch",
-                )
-                for optimizer in optimizers
-            ],
-        )  # fmt: skip
-
-    def _verdict(
-        self,
-        optimizer: str,
-        final: dict[tuple[str, str], Spread],
-        first: dict[tuple[str, str], Spread],
-        groups: dict[tuple[str, str], list[RunFiles]],
-    ) -> str:
-        """What happened with one optimizer, in the words that its numbers allow."""
-        ce, mse = final.get((optimizer, "cross_entropy")), final.get((optimizer, "mean_squared_error"))
-        if ce is None or mse is None:
-            return f"With **{optimizer}** only one of the two losses has finished runs."
-        ahead, lead = ce.mean - mse.mean, abs(ce.mean - mse.mean)
-        chance = max(ce.std, mse.std)
-        start = first[optimizer, "cross_entropy"].mean - first[optimizer, "mean_squared_error"].mean
-        number = len(groups[optimizer, "cross_entropy"][0].metrics["epoch"])
-        epochs = f"{number} epoch{'' if number == 1 else 's'}"
-        scores = f"{ce.percent()} test accuracy with cross-entropy, {mse.percent()} with the squared error"
-        if len(ce.values) > 1 and lead <= chance:
-            verdict = f"after {epochs} the two do not differ by more than the seeds do ({scores})"
-        elif not lead:
-            verdict = f"after {epochs} the two are equal ({scores})"
-        else:
-            winner = "cross-entropy" if ahead > 0 else "the squared error"
-            alone = "" if min(len(ce.values), len(mse.values)) > 1 else "; one seed, which does not show chance"
-            verdict = f"after {epochs} {winner} is {100 * lead:.2f} points ahead ({scores}{alone})"
-        begin = "ahead of" if start > 0 else "behind"
-        gap = f"{100 * abs(start):.1f} points {begin}" if start else "level with"
-        early = f"after the first epoch cross-entropy is {gap} the squared error"
-        return f"With **{optimizer}** {early}; {verdict}."
-
-
-def _measured(
-    optimizers: list[str], norms: dict[tuple[str, str], Spread], first: dict[tuple[str, str], Spread]
-) -> str:
-    """How far these runs agree with the theory of the smaller gradient."""
-    ratios, leads = {}, {}
-    for optimizer in optimizers:
-        ce, mse = ((optimizer, loss) for loss in LOSSES)
-        if ce in norms and mse in norms and norms[mse].mean > 0:
-            ratios[optimizer] = norms[ce].mean / norms[mse].mean
-        if ce in first and mse in first:
-            leads[optimizer] = first[ce].mean - first[mse].mean
-    text = ""
-    if ratios:
-        said = listed([f"{rounded(ratio)} with {name}" for name, ratio in ratios.items()])
-        text += f" Measured in epoch 1, the gradient of the cross-entropy over that of the squared error: {said}."
-    if {"sgd", "adam"} <= leads.keys() and all(ratio > 1 for ratio in ratios.values()):
-        agrees = leads["sgd"] > leads["adam"]
-        text += (
-            f" {'So it is here' if agrees else 'Not so here'}: after the first epoch the lead of cross-entropy is "
-            f"{100 * leads['sgd']:.1f} points with sgd and {100 * leads['adam']:.1f} with adam."
+        return self.answer(
+            {
+                "optimizers": facts,
+                **_gradients_and_leads(facts),
+                "several": any(len(members) > 1 for own in groups.values() for members in own.values()),
+                "guess": guess,
+                "left_out": left_out(lost, len(found.runs)),
+            },
+            {"loss_comparison": lambda: _curves(groups, guess)},
+            [_accuracies(optimizer, own) for optimizer, own in groups.items()],
         )
-    return text
 
 
-def _curves(groups: dict[tuple[str, str], list[RunFiles]], optimizers: list[str], guess: dict[str, float]) -> Figure:
+def _facts(loss: str, runs: Sequence[RunFiles]) -> dict[str, Any]:
+    recorded = all("grad_norm" in run.metrics for run in runs)
+    return {
+        "name": LOSSES[loss],
+        "learning_rate": float(runs[0].value("optimizer.learning_rate")),
+        "epochs": len(runs[0].metrics["epoch"]),
+        "first_epoch_accuracy": over_seeds(runs, lambda run: run.metrics["val_accuracy"][0]),
+        "test_accuracy": over_seeds(runs, lambda run: run.summary["test_accuracy"]),
+        "gradient": over_seeds(runs, lambda run: run.metrics["grad_norm"][0]) if recorded else None,  # in epoch 1
+    }
+
+
+def _gradients_and_leads(optimizers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """How far the runs agree with the theory that the squared error trains slowly because its gradient is small: then
+    cross-entropy leads by more with sgd than with adam."""
+    ratios, leads = {}, {}
+    for optimizer, own in optimizers.items():
+        if len(own) == len(LOSSES):
+            ce, mse = (own[loss] for loss in LOSSES)
+            leads[optimizer] = ce["first_epoch_accuracy"].mean - mse["first_epoch_accuracy"].mean
+            if ce["gradient"] and mse["gradient"] and mse["gradient"].mean > 0:
+                ratios[optimizer] = ce["gradient"].mean / mse["gradient"].mean
+    told = {"sgd", "adam"} <= leads.keys() and all(ratio > 1 for ratio in ratios.values())
+    return {
+        "gradient_ratios": ratios,
+        "first_epoch_leads": leads,
+        "theory_holds": leads["sgd"] > leads["adam"] if told else None,
+    }
+
+
+def _accuracies(optimizer: str, own: Mapping[str, Sequence[RunFiles]]) -> Lines:
+    epochs = next(iter(own.values()))[0].metrics["epoch"].tolist()
+    lines = {loss: stacked(runs, "val_accuracy").mean(axis=0).tolist() for loss, runs in own.items()}
+    return Lines(f"val_accuracy/{optimizer}", epochs, lines, "epoch")
+
+
+def _curves(groups: Groups, guess: Mapping[str, float]) -> Figure:
     """A row per optimizer: accuracy on the left, relative loss on the right."""
-    figure = style.new_figure(11, 3.6 * len(optimizers))
-    grid = {"left": 0.08, "right": 0.98, "bottom": 0.16 / len(optimizers), "top": 1 - 0.09 / len(optimizers),
-            "hspace": 0.36, "wspace": 0.2}  # fmt: skip
-    panels = figure.subplots(len(optimizers), 2, squeeze=False, gridspec_kw=grid)
-    for (left, right), optimizer in zip(panels, optimizers, strict=True):
-        style.tidy(left, f"{optimizer}: accuracy", "epoch", "validation accuracy (%)")
-        style.tidy(right, f"{optimizer}: loss", "epoch", "loss / loss of guessing")
+    titles = [[f"{optimizer}: accuracy", f"{optimizer}: loss"] for optimizer in groups]
+    ylabels = ["validation accuracy (%)", "loss / loss of guessing"]
+    figure, axes = grid(titles, "epoch", ylabels, panel=(5, 3), share=False)
+    for (left, right), own in zip(axes, groups.values(), strict=True):
         for loss, name in LOSSES.items():
-            if group := groups.get((optimizer, loss)):
-                epochs: Array = group[0].metrics["epoch"]
-                color, line = LOOK[loss]
-                band(left, epochs, stacked(group, "val_accuracy"), name, color, line)
-                band(right, epochs, stacked(group, "val_loss") / guess[loss], name, color, line)
+            if runs := own.get(loss):
+                epochs = runs[0].metrics["epoch"]
+                band(left, epochs, stacked(runs, "val_accuracy"), name, *LOOKS[loss])
+                band(right, epochs, stacked(runs, "val_loss") / guess[loss], name, *LOOKS[loss])
         percent_axis(left)
         right.set_ylim(bottom=0)
         left.legend(fontsize=style.SMALL)

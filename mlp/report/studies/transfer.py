@@ -12,15 +12,16 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from mlp.conf_files import CONF
+from mlp.config.files import CONF
 from mlp.errors import UserError
 from mlp.nn.metrics import per_class
-from mlp.nn.types import Array
 from mlp.report import style
-from mlp.report.run_plots import confusion_counts, read_facts
-from mlp.report.runs import RunFiles, by, runs_of, stacked
-from mlp.report.studies.plots import band, percent_axis
-from mlp.report.studies.study import Analysis, Block, Findings, Lines, Picture, Spread, Study, Table, listed
+from mlp.report.blocks import Analysis, Block, Lines, Picture, Table
+from mlp.report.figures.panels import band, percent_axis
+from mlp.report.read import Array, RunFiles, by, confusion, read_facts, runs_of, stacked
+from mlp.report.statistics import MeanStd
+from mlp.report.studies.study import Study, StudyRuns
+from mlp.report.text import listed, shorten
 
 ROOT = CONF.parent
 GROUP = "experiment/transfer"
@@ -60,8 +61,8 @@ class Transfer(Study):
     quick = ("training.epochs=1", "seed=0")
     dataset: ClassVar[str] = "fashion_mnist"
 
-    def analyse(self, found: Findings) -> Analysis:
-        runs = self._need(found)
+    def analyse(self, found: StudyRuns) -> Analysis:
+        runs = found.with_files()
         ended: dict[str, list[RunFiles]] = {}
         for name in NAMES:
             those = [run for run in runs if run.overrides.get(GROUP) == name and run.summary["status"] == "completed"]
@@ -75,7 +76,7 @@ class Transfer(Study):
         classes = [str(name) for name in next(iter(ended.values()))[0].predictions["class_names"]]
         left = {place: _completed(found.directory.parent / place) for place in (SEARCH, SHOWDOWN, ERRORS)}
         mnist = {name: _elsewhere(left, group[0]) for name, group in ended.items()}
-        early = {name: Spread([float(run.metrics["train_loss"][SHOWDOWN_EPOCHS - 1]) for run in group])
+        early = {name: MeanStd([float(run.metrics["train_loss"][SHOWDOWN_EPOCHS - 1]) for run in group])
                  for name, group in ended.items()
                  if all(len(run.metrics["train_loss"]) >= SHOWDOWN_EPOCHS for run in group)}  # fmt: skip
         diverged = sum(run.summary["status"] == "diverged" for run in runs)
@@ -120,14 +121,14 @@ class Transfer(Study):
 # Run files -> numbers
 
 
-def _spread(runs: Sequence[RunFiles], score: str) -> Spread:
-    return Spread([float(run.summary[score]) for run in runs])
+def _spread(runs: Sequence[RunFiles], score: str) -> MeanStd:
+    return MeanStd([float(run.summary[score]) for run in runs])
 
 
 def _recalls(run: RunFiles) -> Array:
     """The share of each class that the run recognises, (c,)."""
     said = run.predictions
-    return np.asarray(per_class(confusion_counts(said["y_true"], said["y_pred"], len(said["class_names"])))["recall"])
+    return np.asarray(per_class(confusion(said))["recall"])
 
 
 def alike(a: RunFiles, b: RunFiles) -> bool:
@@ -189,11 +190,11 @@ def _lines(name: str, runs: Sequence[RunFiles]) -> Lines:
 # Numbers -> texts
 
 
-def _ranked(scores: Mapping[str, Spread]) -> list[str]:
+def _ranked(scores: Mapping[str, MeanStd]) -> list[str]:
     return sorted(scores, key=lambda name: -scores[name].mean)
 
 
-def _apart(a: Spread, b: Spread) -> bool:
+def _apart(a: MeanStd, b: MeanStd) -> bool:
     """Whether two means differ by more than the seeds do, or with a single seed by more than half a point."""
     chance = max(spread.std if len(spread.values) > 1 else ONE_SEED for spread in (a, b))
     return abs(a.mean - b.mean) > chance
@@ -203,7 +204,7 @@ def _points(share: float) -> str:
     return f"{100 * abs(share):.2f} points"
 
 
-def _verdict(test: Mapping[str, Spread], diverged: int, found: Findings) -> str:
+def _verdict(test: Mapping[str, MeanStd], diverged: int, found: StudyRuns) -> str:
     first, *others = _ranked(test)
     text = f"On {found.dataset} the **{NAMES[first]}** reaches {test[first].percent()} test accuracy"
     if others:
@@ -259,7 +260,7 @@ def _check_search(left: Groups, run: RunFiles) -> str:
 
 def _check_showdown(left: Groups, run: RunFiles) -> str:
     losses = {
-        key: Spread([float(r.metrics["train_loss"][SHOWDOWN_EPOCHS - 1]) for r in group])
+        key: MeanStd([float(r.metrics["train_loss"][SHOWDOWN_EPOCHS - 1]) for r in group])
         for key, group in by(left[SHOWDOWN], "optimizer", "optimizer.learning_rate").items()
         if all(len(r.metrics["epoch"]) >= SHOWDOWN_EPOCHS for r in group)
     }
@@ -293,9 +294,9 @@ def _check_recipe(_: Groups, run: RunFiles) -> str:
 
 
 def _lessons(
-    test: Mapping[str, Spread],
-    train: Mapping[str, Spread],
-    early: Mapping[str, Spread],
+    test: Mapping[str, MeanStd],
+    train: Mapping[str, MeanStd],
+    early: Mapping[str, MeanStd],
     mnist: Mapping[str, Sequence[RunFiles]],
 ) -> str:
     """What each lesson of MNIST was worth here, as a list."""
@@ -310,7 +311,7 @@ def _lessons(
     return "\n".join(["**Which lessons hold?**", "", *(f"- {item}" for item in items)]) if items else ""
 
 
-def _tuning(test: Mapping[str, Spread], train: Mapping[str, Spread], search: str, showdown: str) -> str:
+def _tuning(test: Mapping[str, MeanStd], train: Mapping[str, MeanStd], search: str, showdown: str) -> str:
     lead = test[search].mean - test[showdown].mean
     beside = f"training accuracy {train[search].percent()} against {train[showdown].percent()}"
     other = f"the default network of the showdown ({beside})"
@@ -326,7 +327,7 @@ def _tuning(test: Mapping[str, Spread], train: Mapping[str, Spread], search: str
     return text + "It fits its training images no worse: the values suit other images than these."
 
 
-def _speed(test: Mapping[str, Spread], train: Mapping[str, Spread], early: Mapping[str, Spread]) -> str:
+def _speed(test: Mapping[str, MeanStd], train: Mapping[str, MeanStd], early: Mapping[str, MeanStd]) -> str:
     search, showdown, _ = NAMES
     fast = early[showdown].mean < early[search].mean
     first, second = early[showdown].text(".3f"), early[search].text(".3f")
@@ -344,7 +345,7 @@ def _speed(test: Mapping[str, Spread], train: Mapping[str, Spread], early: Mappi
 
 
 def _regularised(
-    test: Mapping[str, Spread], train: Mapping[str, Spread], mnist: Mapping[str, Sequence[RunFiles]]
+    test: Mapping[str, MeanStd], train: Mapping[str, MeanStd], mnist: Mapping[str, Sequence[RunFiles]]
 ) -> str:
     recipe = "mnist_recipe"
     other = next(name for name in _ranked(test) if name != recipe)
@@ -366,7 +367,7 @@ def _regularised(
     return text + f". It makes {by_here} mistakes than the other here; on mnist, after {lengths} epochs, {by_there}."
 
 
-def _per_class(recalls: Mapping[str, Array], classes: Sequence[str], test: Mapping[str, Spread]) -> str:
+def _per_class(recalls: Mapping[str, Array], classes: Sequence[str], test: Mapping[str, MeanStd]) -> str:
     """Which classes are hard, and how much they move from seed to seed."""
     worst = {name: int(values.mean(axis=0).argmin()) for name, values in recalls.items()}
     sentences = []
@@ -405,7 +406,7 @@ def _per_class(recalls: Mapping[str, Array], classes: Sequence[str], test: Mappi
     return " ".join(sentences)
 
 
-def _why(test: Mapping[str, Spread], train: Mapping[str, Spread], dataset: str) -> str:
+def _why(test: Mapping[str, MeanStd], train: Mapping[str, MeanStd], dataset: str) -> str:
     text = (
         "**Why.** Fashion-MNIST has the format of MNIST and is the harder task: garments seen from the front, "
         "trimmed, scaled to the frame and centred (Xiao, Rasul & Vollgraf 2017), so that several classes share one "
@@ -459,7 +460,7 @@ def _curves(groups: Groups) -> Figure:
 def _classes(recalls: Mapping[str, Array], classes: Sequence[str]) -> Figure:
     """A row per class, a point per configuration."""
     order = np.argsort(np.mean([values.mean(axis=0) for values in recalls.values()], axis=0), kind="stable")
-    names = [style.shorten(classes[i], 20) for i in order]
+    names = [shorten(classes[i], 20) for i in order]
     width, height = 8.5, 0.9 + 0.42 * len(classes)
     left = 0.35 + style.text_width(names, style.LABEL)
     figure = style.new_figure(width, height)

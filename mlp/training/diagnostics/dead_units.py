@@ -40,35 +40,37 @@ class DeadUnits(Recorder):
     def on_run_start(self, run: Run) -> None:
         super().on_run_start(run)
         if not run.step:
-            self._look(run)
+            self._measure(run)
 
     def on_epoch_end(self, run: Run) -> None:
-        self._look(run)
+        self._measure(run)
         super().on_epoch_end(run)
 
-    def _look(self, run: Run) -> None:
+    def _measure(self, run: Run) -> None:
         network, samples = run.network, run.train
         if samples is None or not network.hidden_sizes:
             return
-        layers = [Layer(layer.activation, len(layer.b)) for layer in network.layers if layer.activation is not None]
+        layers = {f: OutputCounts(f, d) for f, d in zip(network.activations, network.hidden_sizes, strict=True)}
         with np.errstate(over="ignore", invalid="ignore"):  # the loss shows it
             for start in range(0, len(samples), CHUNK):
                 X = samples.inputs(start, start + CHUNK, network.dtype)
-                network.forward(X)
-                for layer, A in zip(layers, network.buffers(len(X)).A, strict=False):
-                    layer.count(A)
+                for module in network.modules:
+                    X = module.forward(X)
+                    if isinstance(module, Activation):
+                        layers[module].add(X)
+        counts = layers.values()
         self.add(
             run,
             samples=len(samples),
-            nonzero=_table([layer.nonzero for layer in layers]),
-            saturated=_table([layer.saturated for layer in layers]),
-            flat=_table([layer.flat for layer in layers]),
-            counts=np.stack([layer.counts for layer in layers]),
-            edges=np.stack([layer.edges for layer in layers]),
+            nonzero=_table([c.nonzero for c in counts]),
+            saturated=_table([c.saturated for c in counts]),
+            flat=_table([c.flat for c in counts]),
+            counts=np.stack([c.counts for c in counts]),
+            edges=np.stack([c.edges for c in counts]),
         )
 
 
-class Layer:
+class OutputCounts:
     """What is counted of one hidden layer: three numbers for each of its d units, and a histogram of all outputs."""
 
     def __init__(self, activation: Activation, d: int) -> None:
@@ -78,7 +80,7 @@ class Layer:
         self.saturated, self.flat = np.full((2, d), -1 if self.bounds is None else 0, np.int64)
         self.counts = np.zeros(len(self.edges) - 1, np.int64)
 
-    def count(self, A: Array) -> None:
+    def add(self, A: Array) -> None:
         """Add the outputs A (n, d) of n samples."""
         moved = np.count_nonzero(A, axis=0)
         self.nonzero += moved

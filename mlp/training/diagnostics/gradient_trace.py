@@ -19,7 +19,7 @@ class GradientTrace(Recorder):
 
     def __init__(self, every: int = 10) -> None:
         super().__init__()
-        self.every = checks.integer("every", every, least=1)
+        self.every = checks.integer("every", every, ge=1)
 
     def on_batch_end(self, run: Run) -> None:
         if run.step == 1 or run.step % self.every == 0:

@@ -22,9 +22,9 @@ class NeuronGradients(Recorder):
 
     def __init__(self, layer: int = 1, neurons: int = 5, steps: int = 50) -> None:
         super().__init__()
-        self.layer = checks.integer("layer", layer, least=1)
-        self.neurons = checks.integer("neurons", neurons, least=1)
-        self.steps = checks.integer("steps", steps, least=1)
+        self.layer = checks.integer("layer", layer, ge=1)
+        self.neurons = checks.integer("neurons", neurons, ge=1)
+        self.steps = checks.integer("steps", steps, ge=1)
 
     def on_run_start(self, run: Run) -> None:
         hidden = run.network.hidden_sizes

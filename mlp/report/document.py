@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlp.errors import UserError
-from mlp.report.studies.page import TITLE, block_markdown, provenance, references
-from mlp.report.studies.publish import Sent, chart_key, figure_key
-from mlp.report.studies.study import Chart, Confusion, Gallery, Lines, Picture
+from mlp.report.blocks import Chart, Confusion, Gallery, Lines, Picture, markdown
+from mlp.report.build import TITLE
+from mlp.report.publish import PublishedStudy, chart_key, figure_key
 from mlp.tracking import session
 
 if TYPE_CHECKING:
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
 COLUMNS = 24  # that a panel as wide as the page takes
 
 
-def document(sent: Sequence[Sent], summary: str, dataset: str) -> Report:
+def document(published: Sequence[PublishedStudy], summary: str, dataset: str) -> Report:
     """A report, not saved yet, in the project of the runs."""
     import wandb_workspaces.reports.v2 as wr
 
     blocks: list[Any] = [wr.TableOfContents(), wr.MarkdownBlock(text=summary)]
-    for number, one in enumerate(sent, 1):
+    for number, one in enumerate(published, 1):
         blocks += [wr.H1(text=f"{number}. {one.chapter.study.title}"), *_chapter(one)]
-    run = sent[0].run
+    run = published[0].run
     return wr.Report(
         project=run.project, entity=run.entity, title=f"{TITLE} on {dataset}", blocks=blocks, width="fixed"
     )
 
 
-def write(sent: Sequence[Sent], summary: str, dataset: str, timeout: float) -> str:
+def write(published: Sequence[PublishedStudy], summary: str, dataset: str, timeout: float) -> str:
     """Write the report; return its address. Raises UserError where W&B refuses it, or is silent for `timeout` s."""
     answer = {"problem": f"no answer within {timeout:g} s"}
 
     def work() -> None:
         try:
-            answer.update(problem="", url=document(sent, summary, dataset).save().url)
+            answer.update(problem="", url=document(published, summary, dataset).save().url)
         except Exception as error:
             answer["problem"] = session.one_line(error)
 
@@ -49,27 +49,27 @@ def write(sent: Sequence[Sent], summary: str, dataset: str, timeout: float) -> s
     return answer["url"]
 
 
-def _chapter(one: Sent) -> Iterator[Any]:
+def _chapter(one: PublishedStudy) -> Iterator[Any]:
     import wandb_workspaces.reports.v2 as wr
 
     chapter, analysis = one.chapter, one.chapter.analysis
     assert analysis is not None
     yield wr.MarkdownBlock(text=f"*{chapter.study.question}*")
     yield wr.MarkdownBlock(text=f"```\n{chapter.command}\n```")
-    for block in analysis.blocks:
+    for block in chapter.blocks:
         if isinstance(block, Picture):
             yield _grid(one, [_figure(one, block)])
             yield wr.MarkdownBlock(text=block.caption)
         else:
-            yield wr.MarkdownBlock(text=block_markdown(block))
+            yield wr.MarkdownBlock(text=markdown(block))
     panels = [panel for chart in analysis.charts if (panel := _panel(one, chart)) is not None]
     if panels:
         yield _grid(one, panels)
-    end = [references(chapter), provenance(chapter), f"All that was logged: [the run]({one.run.url})"]
+    end = [chapter.references, chapter.provenance, f"All that was logged: [the run]({one.run.url})"]
     yield wr.MarkdownBlock(text="\n\n".join(part for part in end if part))
 
 
-def _grid(one: Sent, panels: list[Any]) -> Any:
+def _grid(one: PublishedStudy, panels: list[Any]) -> Any:
     """Panels that read this run and no other."""
     import wandb_workspaces.reports.v2 as wr
 
@@ -82,7 +82,7 @@ def _grid(one: Sent, panels: list[Any]) -> Any:
     return wr.PanelGrid(runsets=[runs], hide_run_sets=True, panels=panels)
 
 
-def _figure(one: Sent, picture: Picture) -> Any:
+def _figure(one: PublishedStudy, picture: Picture) -> Any:
     import wandb_workspaces.reports.v2 as wr
 
     width, height = one.content[figure_key(picture)].image.size
@@ -91,7 +91,7 @@ def _figure(one: Sent, picture: Picture) -> Any:
     return wr.MediaBrowser(media_keys=[figure_key(picture)], num_columns=1, layout=place)
 
 
-def _panel(one: Sent, chart: Chart) -> Any:
+def _panel(one: PublishedStudy, chart: Chart) -> Any:
     """The panel of a chart; None for a histogram, which reports have no panel for."""
     import wandb_workspaces.reports.v2 as wr
 

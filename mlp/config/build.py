@@ -3,40 +3,12 @@
 import collections.abc
 import importlib
 import inspect
-import re
 import types
 import typing
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from mlp.conf_files import CONF, options
 from mlp.errors import UserError, unknown
-from mlp.nn.naming import squash
-
-
-def canonical(group: str, name: str, folders: Sequence[Path] = ()) -> str:
-    """The option of `group` that `name` means, in any spelling or by an alias (`ReLU`, `mse`, `nesterov`).
-
-    `folders` are further configuration folders that have options.
-
-    Raises UserError naming the nearest match and what is allowed.
-    """
-    known = options(group, folders)
-    if name in known:
-        return name
-    for option in known:
-        if squash(option) == squash(name):
-            return option
-    for option in options(group):
-        if squash(name) in map(squash, _aliases(group, option)):
-            return option
-    raise UserError(unknown(group, name, known))
-
-
-def _aliases(group: str, option: str) -> tuple[str, ...]:
-    target = re.search(r"^_target_: *(\S+)", (CONF / group / f"{option}.yaml").read_text(), re.MULTILINE)
-    return getattr(locate(target[1]), "aliases", ()) if target else ()
 
 
 def locate(target: str) -> Any:

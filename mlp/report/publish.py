@@ -8,7 +8,6 @@ import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,21 +15,21 @@ import numpy as np
 
 from mlp.errors import UserError
 from mlp.files import plain
-from mlp.report.studies import build
-from mlp.report.studies.build import Chapter
-from mlp.report.studies.page import MARKDOWN, introduction, provenance, references
-from mlp.report.studies.study import Chart, Confusion, Gallery, Histogram, Lines, Picture, Table
+from mlp.report import build, templates
+from mlp.report.blocks import Chart, Confusion, Gallery, Histogram, Lines, Picture, Table
+from mlp.report.build import Chapter
+from mlp.report.statistics import MeanStd
+from mlp.report.text import count
 from mlp.tracking import session
 
 if TYPE_CHECKING:
     from wandb import Run as WandbRun
 
 TIMEOUT = 60.0  # seconds for the server: when a run starts, when its files are uploaded, and for the report
-LOOK = "<style>body { font: 16px/1.5 system-ui, sans-serif; max-width: 46em }</style>"
 
 
 @dataclass(frozen=True)
-class Sent:
+class PublishedStudy:
     """A study, and its run in W&B."""
 
     chapter: Chapter
@@ -50,13 +49,13 @@ def publish(names: Sequence[str], dataset: str, quick: bool, out: Path, project:
     if plan.mode == "disabled":
         raise UserError("W&B is switched off by WANDB_MODE or its settings; WANDB_MODE=online or offline publishes")
     build.check_writable(out)
-    build.name_missing(studies, dataset, quick)
+    build.print_missing(studies, dataset, quick)
     made = build.answered(studies, dataset, quick)
     build.draw(made, out)
 
     where = f"on {plan.settings.base_url}" if plan.mode == "online" else f"offline ({plan.reason})"
     print(f"W&B is {where}", flush=True)
-    sent: list[Sent] = []
+    published: list[PublishedStudy] = []
     failed: list[str] = []
     for chapter in made:
         if chapter.analysis is None:
@@ -70,18 +69,20 @@ def publish(names: Sequence[str], dataset: str, quick: bool, out: Path, project:
         if after.reason != plan.reason:
             print(f"W&B is offline ({after.reason})", flush=True)
         plan = after
-        sent.append(one)
+        published.append(one)
         print(f"  {chapter.study.name}: {counts(chapter)}", *([] if one.offline else [one.run.url]), flush=True)
 
-    if any(one.offline for one in sent):
-        print(_how_to_upload(sent))
-    elif sent:
-        _write_document(sent, introduction(made, dataset), dataset)
+    if any(one.offline for one in published):
+        print(_how_to_upload(published))
+    elif published:
+        _write_document(published, build.introduction(made, dataset), dataset)
     if failed:
         raise UserError(f"not published: {', '.join(failed)}. See above")
 
 
-def send(chapter: Chapter, out: Path, plan: session.Plan, labels: Mapping[str, Any]) -> tuple[Sent, session.Plan]:
+def send(
+    chapter: Chapter, out: Path, plan: session.Plan, labels: Mapping[str, Any]
+) -> tuple[PublishedStudy, session.Plan]:
     """Log a study as a run whose files are below `out`/wandb; and how the next one is to start."""
     assert chapter.analysis is not None
     run, plan = session.start(
@@ -107,11 +108,11 @@ def send(chapter: Chapter, out: Path, plan: session.Plan, labels: Mapping[str, A
         with session.staged_in(out):
             logged = content(chapter, out / "figures")
             run.log(logged)
-        run.summary.update(plain(dict(chapter.analysis.facts)))
+        run.summary.update(flat(chapter.analysis.facts))
         exit_code = 0
     finally:
         session.finish(run, exit_code)
-    return Sent(chapter, logged, run, plan.mode != "online"), plan
+    return PublishedStudy(chapter, logged, run, plan.mode != "online"), plan
 
 
 def content(chapter: Chapter, figures: Path) -> dict[str, Any]:
@@ -119,9 +120,10 @@ def content(chapter: Chapter, figures: Path) -> dict[str, Any]:
     import wandb
 
     assert chapter.analysis is not None
-    logged: dict[str, Any] = {"text": wandb.Html(text(chapter), inject=False, data_is_not_path=True)}
+    page = templates.render(build.HERE / "chapter.html.j2", chapter=chapter)
+    logged: dict[str, Any] = {"text": wandb.Html(page, inject=False, data_is_not_path=True)}
     tables = 0
-    for block in chapter.analysis.blocks:
+    for block in chapter.blocks:
         if isinstance(block, Picture):
             logged[figure_key(block)] = wandb.Image(str(figures / f"{block.name}.png"), caption=block.caption)
         elif isinstance(block, Table):
@@ -138,25 +140,6 @@ def figure_key(picture: Picture) -> str:
 
 def chart_key(chart: Chart) -> str:
     return f"charts/{chart.name}"
-
-
-def text(chapter: Chapter) -> str:
-    """The text of a study as HTML; figures and tables are named where they belong."""
-    assert chapter.analysis is not None
-    parts = [f"<h1>{escape(chapter.study.title)}</h1>", f"<p><em>{escape(chapter.study.question)}</em></p>"]
-    tables = 0
-    for block in chapter.analysis.blocks:
-        if isinstance(block, Picture):
-            parts.append(MARKDOWN.render(f"**Figure {block.name}.** {block.caption}"))
-        elif isinstance(block, Table):
-            tables += 1
-            parts.append(MARKDOWN.render(f"**Table {tables}.** {block.caption}"))
-        else:
-            parts.append(MARKDOWN.render(block))
-    parts += [MARKDOWN.render(references(chapter))]
-    parts += [f"<p><code>{escape(chapter.command)}</code><br>{escape(provenance(chapter))}</p>"]
-    head = f'<head><meta charset="utf-8">{LOOK}</head>'
-    return f'<!DOCTYPE html><html lang="en">{head}<body>{"".join(parts)}</body></html>'
 
 
 def drawn(chart: Chart) -> Any:
@@ -200,26 +183,37 @@ def _cell(cell: Any) -> Any:
     return wandb.Image(cell) if isinstance(cell, np.ndarray) and cell.ndim >= 2 else plain(cell)
 
 
+def flat(facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Facts as a run's summary takes them: those within others as `outer/inner`, a MeanStd as its mean."""
+    found: dict[str, Any] = {}
+    for name, fact in facts.items():
+        key = f"{prefix}{name}"
+        if isinstance(fact, Mapping):
+            found |= flat(fact, f"{key}/")
+        else:
+            found[key] = plain(fact.mean if isinstance(fact, MeanStd) else fact)
+    return found
+
+
 def counts(chapter: Chapter) -> str:
     """`3 texts, 1 figure, 1 table, 2 charts, 8 numbers`"""
     assert chapter.analysis is not None
-    blocks, charts, facts = chapter.analysis.blocks, chapter.analysis.charts, chapter.analysis.facts
     numbers = {
-        "text": sum(isinstance(block, str) for block in blocks),
-        "figure": sum(isinstance(block, Picture) for block in blocks),
-        "table": sum(isinstance(block, Table) for block in blocks),
-        "chart": len(charts),
-        "number": len(facts),
+        "text": sum(isinstance(block, str) for block in chapter.blocks),
+        "figure": sum(isinstance(block, Picture) for block in chapter.blocks),
+        "table": sum(isinstance(block, Table) for block in chapter.blocks),
+        "chart": len(chapter.analysis.charts),
+        "number": len(flat(chapter.analysis.facts)),
     }
-    return ", ".join(f"{number} {thing}{'' if number == 1 else 's'}" for thing, number in numbers.items() if number)
+    return ", ".join(count(number, thing) for thing, number in numbers.items() if number)
 
 
-def _how_to_upload(sent: Sequence[Sent]) -> str:
-    folders = [str(session.files_of(one.run)) for one in sent if one.offline]
+def _how_to_upload(published: Sequence[PublishedStudy]) -> str:
+    folders = [str(session.files_of(one.run)) for one in published if one.offline]
     package = "" if _document_possible() else " (for that: pip install wandb-workspaces)"
     return (
-        f"Not uploaded: {len(folders)} of {len(sent)}. Online (wandb login; no WANDB_MODE=offline) the same command "
-        f"uploads them and writes a report{package}. To upload these runs without a report:\n"
+        f"Not uploaded: {len(folders)} of {len(published)}. Online (wandb login; no WANDB_MODE=offline) the same "
+        f"command uploads them and writes a report{package}. To upload these runs without a report:\n"
         f"wandb sync {shlex.join(folders)}"
     )
 
@@ -228,10 +222,10 @@ def _document_possible() -> bool:
     return importlib.util.find_spec("wandb_workspaces") is not None
 
 
-def _write_document(sent: Sequence[Sent], summary: str, dataset: str) -> None:
+def _write_document(published: Sequence[PublishedStudy], summary: str, dataset: str) -> None:
     if not _document_possible():
         print("The runs are uploaded. For a report that shows them: pip install wandb-workspaces, and once more.")
         return
-    from mlp.report.studies import document
+    from mlp.report import document
 
-    print(f"report: {document.write(sent, summary, dataset, TIMEOUT)}")
+    print(f"report: {document.write(published, summary, dataset, TIMEOUT)}")

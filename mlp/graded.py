@@ -10,11 +10,12 @@ import numpy as np
 
 from mlp.nn import checks
 from mlp.nn.activations import Activation
-from mlp.nn.initializers import Initializer
-from mlp.nn.losses import Loss, one_hot
+from mlp.nn.initializers import Initializer, Zeros
+from mlp.nn.layers import Linear
+from mlp.nn.losses import Loss, one_hot, softmax
 from mlp.nn.metrics import confusion_matrix, scores
-from mlp.nn.naming import by_name, squash
-from mlp.nn.network import MLP, per_layer
+from mlp.nn.naming import by_name, normalize_name, parse_sizes
+from mlp.nn.network import MLP
 from mlp.nn.optimizers import Optimizer
 from mlp.nn.types import Array
 
@@ -25,15 +26,16 @@ SIZES = {"mnist": (784, 10), "fashionmnist": (784, 10), "cifar10": (3072, 10), "
 WeightsLike = dict[str, Array] | np.ndarray
 
 
-class NeuralNetwork(MLP):
-    """An `MLP` in float64 with its loss and optimizer, built from the long flags of the command line.
+class NeuralNetwork:
+    """A network in float64 with its loss and optimizer, built from the long flags of the command line.
 
     Fields that are missing or None take these defaults: dataset mnist, hidden_size 128, num_layers 3, activation
     relu, weight_init xavier, loss cross_entropy, optimizer adam, learning_rate, momentum, beta, beta1, beta2 and
     epsilon those of the optimizer, weight_decay 0, epochs 10, batch_size 64, seed 0. Fields it does not know are
     ignored.
 
-    Unlike `MLP`, its methods return arrays that are the caller's to keep. Raises ValueError for bad fields.
+    The network itself is `network`, an `MLP`, whose methods return its own buffers; those here return arrays that
+    are the caller's to keep. Raises ValueError for bad fields.
     """
 
     def __init__(self, cli_args: argparse.Namespace) -> None:
@@ -42,7 +44,7 @@ class NeuralNetwork(MLP):
             return next((value for value in given if value is not None), default)
 
         dataset = str(field("dataset", default="mnist"))
-        input_size, output_size = SIZES.get(squash(dataset), (None, None))
+        input_size, output_size = SIZES.get(normalize_name(dataset), (None, None))
         input_size = field("input_size", "input_dim", default=input_size)
         output_size = field("output_size", "num_classes", "output_dim", default=output_size)
         if input_size is None or output_size is None:
@@ -50,25 +52,25 @@ class NeuralNetwork(MLP):
                 f"the sizes of dataset '{dataset}' are unknown: give input_size and output_size, or one of the "
                 f"datasets mnist, fashion_mnist, cifar10, digits"
             )
-        self.seed = checks.integer("seed", field("seed", default=0), least=0)
-        self.epochs = checks.integer("epochs", field("epochs", default=10), least=1)
-        self.batch_size = checks.integer("batch_size", field("batch_size", default=64), least=1)
+        self.seed = checks.integer("seed", field("seed", default=0), ge=0)
+        self.epochs = checks.integer("epochs", field("epochs", default=10), ge=1)
+        self.batch_size = checks.integer("batch_size", field("batch_size", default=64), ge=1)
         names = field("activation", "activations", default="relu")
         if not isinstance(names, str | list | tuple) or not names:
             raise ValueError(f"activation must be a name, or a list with one name per hidden layer. Got {names!r}")
         options = field("activation_options", default={})
-        activations = [
+        self._activations = [
             by_name(Activation, name)(**options) for name in ([names] if isinstance(names, str) else names)
         ]
-        super().__init__(
+        self.network = MLP(
             input_size,
             output_size,
             *_hidden_layers(
                 field("hidden_size", "hidden_sizes", "hidden_layers", default=128),
                 field("num_layers", "num_hidden_layers", default=None),
             ),
-            activations=activations if len(activations) > 1 else None,
-            activation=activations[0],
+            activations=self._activations if len(self._activations) > 1 else None,
+            activation=self._activations[0],
             init=by_name(Initializer, field("weight_init", "init", default="xavier"))(),
             loss=by_name(Loss, field("loss", default="cross_entropy"))(),
             dtype="float64",
@@ -79,9 +81,19 @@ class NeuralNetwork(MLP):
         self.optimizer: Optimizer = rule(**{name: v for name, v in arguments.items() if v is not None})
         self._shuffle = np.random.default_rng(self.seed)
 
+    @property
+    def sizes(self) -> list[int]:
+        """Inputs, neurons of each hidden layer, outputs."""
+        return self.network.sizes
+
+    @property
+    def layers(self) -> list[Linear]:
+        """The layers from the input side, with W (in, out), b (out,), grad_W and grad_b."""
+        return self.network.layers
+
     def forward(self, X: Array) -> Array:
         """Logits (b, c) of X (b, d_in), or of pictures (b, ...) with d_in numbers each. No softmax."""
-        return self._forward(self._inputs(X)).copy()
+        return self.network.forward(self._inputs(X)).copy()
 
     def backward(self, y_true: np.ndarray, y_pred: Array) -> tuple[np.ndarray, np.ndarray]:
         """Gradients of the mean loss over the batch, without the weight-decay term.
@@ -94,14 +106,15 @@ class NeuralNetwork(MLP):
             grad_W and grad_b, object arrays with an entry per layer; index 0 is the LAST layer. The same
             numbers are in `layers[i].grad_W` and `.grad_b`, index 0 there being the first layer.
         """
-        logits = np.asarray(y_pred, dtype=self.dtype)
-        if self._X is None or logits.shape != (len(self._X), self.sizes[-1]):
+        logits = np.asarray(y_pred, dtype=self.network.dtype)
+        rows = self.layers[0].rows
+        if logits.shape != (rows, self.sizes[-1]):
             raise ValueError(
                 f"backward follows forward: y_pred must be the logits that forward returned. Got shape "
-                f"{logits.shape}, last batch {None if self._X is None else (len(self._X), self.sizes[-1])}"
+                f"{logits.shape}, last batch {None if rows < 0 else (rows, self.sizes[-1])}"
             )
-        self.loss.value_and_gradient(logits, self._targets(y_true, len(logits)), self.buffers(len(logits)).D[-1])
-        self.backpropagate(len(logits))
+        _, D = self.network.loss.value_and_gradient(logits, self._targets(y_true, len(logits)))
+        self.network.backward(D)
         grad_W = np.empty(len(self.layers), dtype=object)
         grad_b = np.empty(len(self.layers), dtype=object)
         for i, layer in enumerate(reversed(self.layers)):
@@ -110,7 +123,7 @@ class NeuralNetwork(MLP):
 
     def update_weights(self) -> None:
         """One optimizer step with the gradients of the last `backward`."""
-        self.optimizer.step(self.theta, self.grad, self.num_weights)
+        self.optimizer.step(self.network.theta, self.network.grad, self.network.num_weights)
 
     def train(
         self, X_train: Array, y_train: np.ndarray, epochs: int | None = None, batch_size: int | None = None
@@ -120,15 +133,16 @@ class NeuralNetwork(MLP):
         Goes on where the last call stopped, in the order of the samples and in the optimizer's state too: epochs in
         several calls give the same bits as in one. `set_weights` makes a new start.
         """
-        epochs = self.epochs if epochs is None else checks.integer("epochs", epochs, least=1)
-        batch_size = self.batch_size if batch_size is None else checks.integer("batch_size", batch_size, least=1)
+        epochs = self.epochs if epochs is None else checks.integer("epochs", epochs, ge=1)
+        batch_size = self.batch_size if batch_size is None else checks.integer("batch_size", batch_size, ge=1)
         X = self._inputs(X_train)
         targets = self._targets(y_train, len(X))
         history = []
         for _ in range(epochs):
             order, total = self._shuffle.permutation(len(X)), 0.0
             for rows in np.split(order, range(batch_size, len(X), batch_size)):
-                total += self.loss_and_gradients(X[rows], targets[rows]) * len(rows)
+                loss, _ = self.network.loss_and_gradients(X[rows], targets[rows])
+                total += loss * len(rows)
                 self.update_weights()
             history.append(total / len(X))
         return history
@@ -141,7 +155,15 @@ class NeuralNetwork(MLP):
         """What `evaluate` returns, for logits (n, c) that `forward` returned."""
         targets = self._targets(y, len(logits))
         confusion = confusion_matrix(targets.argmax(axis=1), logits.argmax(axis=1), self.sizes[-1])
-        return {"loss": self.loss.value(logits, targets), **scores(confusion)}
+        return {"loss": self.network.loss.value(logits, targets), **scores(confusion)}
+
+    def predict_proba(self, X: Array) -> Array:
+        """Class probabilities (n, c) of X (n, d_in)."""
+        return softmax(self.forward(X))
+
+    def get_weights(self) -> dict[str, Array]:
+        """Copies of all parameters: {"W0": (d_in, h), "b0": (h,), "W1": ...}."""
+        return self.network.get_weights()
 
     def set_weights(self, weights: WeightsLike) -> None:
         """Take over parameters as `get_weights` or `np.load(path, allow_pickle=True)` return them.
@@ -154,9 +176,17 @@ class NeuralNetwork(MLP):
         pairs = _pairs(weights.item() if isinstance(weights, np.ndarray) and weights.size == 1 else weights)
         sizes = [len(pairs[0][0]), *(W.shape[1] for W, _ in pairs)]
         if sizes != self.sizes:
-            listed = {type(activation) for activation in self._activations or ()}
-            activations = None if len(listed) == 1 else self._activations  # a list of one kind fits any depth
-            self._build(sizes, per_layer(activations, self._activation, len(sizes) - 2))
+            several_kinds = len({type(activation) for activation in self._activations}) > 1  # one fits any depth
+            self.network = MLP(
+                sizes[0],
+                sizes[-1],
+                sizes[1:-1],
+                activations=self._activations if several_kinds else None,
+                activation=self._activations[0],
+                init=Zeros(),
+                loss=self.network.loss,
+                dtype="float64",
+            )
         self.optimizer.reset()
         self._shuffle = np.random.default_rng(self.seed)
         for layer, (W, b) in zip(self.layers, pairs, strict=True):
@@ -164,7 +194,7 @@ class NeuralNetwork(MLP):
 
     def _inputs(self, X: Array) -> Array:
         """X as a contiguous (b, d_in) array of the network's type."""
-        X = np.ascontiguousarray(X, dtype=self.dtype)
+        X = np.ascontiguousarray(X, dtype=self.network.dtype)
         if X.ndim < 2 or len(X) == 0 or math.prod(X.shape[1:]) != self.sizes[0]:
             raise ValueError(f"X must have shape (b, {self.sizes[0]}). Got {X.shape}")
         return X.reshape(len(X), self.sizes[0])
@@ -173,7 +203,7 @@ class NeuralNetwork(MLP):
         """Target rows (n, c) for labels (n,), (n, 1) or one-hot (n, c)."""
         y, c = np.asarray(y), self.sizes[-1]
         if c > 1 and y.shape == (n, c):
-            return np.ascontiguousarray(y, dtype=self.dtype)
+            return np.ascontiguousarray(y, dtype=self.network.dtype)
         labels = y.reshape(-1)
         numbers = y.dtype.kind in "biuf"
         if len(labels) != n or not numbers or np.any((labels != np.floor(labels)) | (labels < 0) | (labels >= c)):
@@ -184,23 +214,16 @@ class NeuralNetwork(MLP):
                 f"y must be labels 0..{c - 1} of shape ({n},) or ({n}, 1), or one-hot ({n}, {c}). Got shape "
                 f"{y.shape}, {got}" + (f"; {checks.RENUMBER} numbers the labels 0, 1, ..." if nameable else "")
             )
-        return one_hot(labels.astype(np.int64), c, self.dtype)
+        return one_hot(labels.astype(np.int64), c, self.network.dtype)
 
 
 def _hidden_layers(sizes: Any, depth: Any) -> tuple[int | list[int], int | None]:
-    """Sizes and depth as `MLP` takes them, from 128, [128, 64], "128", "128,64", ["128,64"] or "[128, 64]"."""
-    if isinstance(sizes, str | list | tuple | np.ndarray):
-        text = sizes if isinstance(sizes, str) else " ".join(map(str, sizes))
-        words = [word for word in re.split(r"[\s,()\[\]]+", text) if word]
-        try:
-            sizes = [int(word) for word in words]
-        except ValueError:
-            raise ValueError(f"hidden_size must be an integer or a list of integers. Got {sizes!r}") from None
-        if len(sizes) == 1:  # what argparse makes of `-sz 128`
-            sizes = sizes[0]
+    """Sizes and depth as `MLP` takes them. A list of one size, as argparse makes it of `-sz 128`, is that size."""
+    parsed = parse_sizes("hidden_size", sizes)
     if isinstance(depth, str) and depth.isdecimal():
         depth = int(depth)
-    return sizes, None if depth is None else checks.integer("num_layers", depth, least=0)
+    depth = None if depth is None else checks.integer("num_layers", depth, ge=0)
+    return parsed[0] if len(parsed) == 1 else parsed, depth
 
 
 def _pairs(weights: Any) -> list[tuple[Array, Array]]:

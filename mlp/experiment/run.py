@@ -6,27 +6,25 @@ import logging
 import shlex
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
 from hydra_trials.signals import Terminated as Terminated
 from mlp import environment
-from mlp.best_model import copy_model, make_room, save_model
-from mlp.config import build, check_type
-from mlp.data import Augmentation, Dataset, Samples
-from mlp.data.pictures import PICTURE_SHAPES, is_picture
+from mlp.config.build import check_type
+from mlp.data import Samples
 from mlp.errors import CallbackFailed, Diverged, UserError
+from mlp.experiment.best_model import copy_model, make_room, save_model
+from mlp.experiment.components import Components
+from mlp.experiment.directory import lock, save_config, shown
 from mlp.files import write_json
-from mlp.nn import MLP, Activation, Initializer, Loss, Normalization, Optimizer, Schedule
-from mlp.settings import lock, save_config, shown
-from mlp.training import Callback, Run, Trainer, evaluate, random_streams
-from mlp.training.callbacks import EarlyStopping, GradientNorms, MetricsFile, OnBestEpoch, Progress
+from mlp.training import Callback, Run, evaluate, random_streams
+from mlp.training.callbacks import EarlyStopping, GradientNorms, MetricsFile, ModelCheckpoint, ProgressBar
 from mlp.training.checkpoint import Checkpoint, resume
-from mlp.training.guards import Named, Tracker
+from mlp.training.guards import TrackerCallback, UserCallback
 from mlp.training.predictions import predictions, save_predictions
 
 log = logging.getLogger(__name__)
@@ -49,98 +47,34 @@ def run(
     Raises UserError for a mistake in the configuration, Diverged when the loss becomes NaN or infinite, OSError
     when a file cannot be written. What was finished before stays in the run directory.
     """
-    parts = Parts.build(config)
+    parts = Components.build(config)
     with lock(directory, config, overrides):
         return _run(directory, config, parts, callbacks, progress_bar)
 
 
 class PlotCallback(Callback):
-    """Draws the plots at the end of a run, before the tracker copies them."""
+    """Draws the plots at the end of a run, before the tracker copies them: `draw(directory)`."""
+
+    def __init__(self, draw: Callable[[Path], None]) -> None:
+        self.draw = draw
 
     def on_run_end(self, run: Run) -> None:
         if not run.history or run.status not in ("completed", "pruned", "diverged"):
             return
         try:
-            from mlp.report.run_plots import draw_run
-
-            draw_run(run.directory)
+            self.draw(run.directory)
         except Exception:  # a picture is no reason to lose a run; `python -m mlp.report run DIR` draws it again
             log.exception("The plots could not be drawn.")
 
 
-def wants_plots(config: Mapping[str, Any], otherwise: bool) -> bool:
-    """What the configuration says of plots, or `otherwise` where it leaves that to the kind of run."""
+def plot_callbacks(config: Mapping[str, Any], draw: Callable[[Path], None], default: bool) -> list[Callback]:
+    """What draws the plots of a run, if its configuration wants them; `default` where it leaves that open."""
     check_type("plots", config["plots"], bool | None)
-    return otherwise if config["plots"] is None else bool(config["plots"])
-
-
-@dataclass(frozen=True)
-class Parts:
-    """The objects of an experiment that need no data. Building them checks the whole configuration."""
-
-    dataset: Dataset
-    augment: Augmentation
-    activation: Activation
-    init: Initializer
-    loss: Loss
-    normalization: Normalization
-    network: MLP
-    optimizer: Optimizer
-    schedule: Schedule
-    trainer: Trainer
-    tracker: Callback
-    seed: int
-
-    @classmethod
-    def build(cls, config: Mapping[str, Any]) -> Parts:
-        """Raises UserError for the first thing that is wrong."""
-        check_type("seed", config["seed"], int)
-        if config["seed"] < 0:
-            raise UserError(f"seed must be an integer >= 0. Got {config['seed']}")
-        wants_plots(config, otherwise=False)
-        kinds = {
-            "dataset": Dataset,
-            "augment": Augmentation,
-            "activation": Activation,
-            "init": Initializer,
-            "loss": Loss,
-            "normalization": Normalization,
-            "optimizer": Optimizer,
-            "schedule": Schedule,
-            "tracker": object,  # a callback by its methods: tracking does not know training
-        }
-        objects = {group: build(config[group], group, kind) for group, kind in kinds.items()}
-        network = build(
-            config["model"],
-            "model",
-            MLP,
-            input_size=objects["dataset"].num_features,
-            output_size=objects["dataset"].num_classes,
-            **{group: objects[group] for group in ("activation", "init", "loss", "normalization")},
-            rng=random_streams(config["seed"])["init"],
-        )
-        trainer = build(config["training"], "training", Trainer)
-        trainer.check_monitor(objects["dataset"].validation_fraction > 0, config["resume"] is not None)
-        if trainer.batch_size < (least := objects["normalization"].least_batch):
-            raise UserError(
-                f"training.batch_size must be >= {least} with normalization={objects['normalization'].name}. "
-                f"Got {trainer.batch_size}"
-            )
-        augment, shape = objects["augment"], objects["dataset"].image_shape
-        if augment.needs_images and not is_picture(shape):
-            raise UserError(
-                f"augment changes images: samples of shape {PICTURE_SHAPES}. Those of {objects['dataset'].name} are "
-                f"{shape or (objects['dataset'].num_features,)}: choose augment=none or augment=mixup"
-            )
-        callbacks = {f"training.callbacks.{name}": callback for name, callback in trainer.callbacks.items()}
-        for path, callback in {"tracker": objects["tracker"], **callbacks}.items():
-            if not hasattr(callback, "on_run_end"):
-                raise UserError(f"{path} must be a Callback. Got {type(callback).__name__}")
-        return cls(network=network, trainer=trainer, seed=config["seed"], **objects)
+    return [PlotCallback(draw)] if (default if config["plots"] is None else config["plots"]) else []
 
 
 def _run(
-    directory: Path, config: dict[str, Any], parts: Parts, callbacks: Sequence[Callback], progress_bar: bool
+    directory: Path, config: dict[str, Any], parts: Components, callbacks: Sequence[Callback], progress_bar: bool
 ) -> Run:
     started, started_at = time.perf_counter(), datetime.now(UTC)
     network, trainer, random = parts.network, parts.trainer, random_streams(parts.seed)
@@ -148,7 +82,8 @@ def _run(
     with state.timed("data"):
         train, validation = parts.dataset.split(random["split"])
         state.data_sha256 = parts.dataset.sha256
-    trainer.check_monitor(len(validation) > 0, config["resume"] is not None)  # a share may be too small for a sample
+    # A share may be too small for a sample.
+    trainer.check_monitor(len(validation) > 0, config["resume"] is not None, parts.callback_options.patience)
     state.callbacks = [*callbacks, *own_callbacks(parts, progress_bar)]
     if config["resume"]:
         resume(state)
@@ -205,28 +140,28 @@ def _explain(failure: BaseException, state: Run) -> NoReturn:
     raise failure
 
 
-def own_callbacks(parts: Parts, progress_bar: bool = False) -> list[Callback]:
+def own_callbacks(parts: Components, progress_bar: bool = False) -> list[Callback]:
     """The callbacks of every run in their order: measure, decide, keep, then show."""
-    trainer = parts.trainer
+    options = parts.callback_options
     chosen: list[Callback] = [
-        Named(callback, f"training.callbacks.{name} ({type(callback).__name__})")
-        for name, callback in trainer.callbacks.items()
+        UserCallback(callback, f"training.callbacks.{name} ({type(callback).__name__})")
+        for name, callback in options.callbacks.items()
     ]
-    if trainer.gradient_norm_every:
-        chosen.append(GradientNorms(trainer.gradient_norm_every))
-    if trainer.patience is not None:
-        chosen.append(EarlyStopping(trainer.patience))
+    if options.gradient_norm_every:
+        chosen.append(GradientNorms(options.gradient_norm_every))
+    if options.patience is not None:
+        chosen.append(EarlyStopping(options.patience))
     return [
         *chosen,
         MetricsFile(),
-        OnBestEpoch(lambda run: save_model(run, parts)),
-        Checkpoint(trainer.checkpoint_every),
-        Tracker(parts.tracker, f"The tracker {type(parts.tracker).__name__}"),
-        Progress(progress_bar),
+        ModelCheckpoint(lambda run: save_model(run, parts)),
+        Checkpoint(options.checkpoint_every),
+        TrackerCallback(parts.tracker, f"The tracker {type(parts.tracker).__name__}"),
+        ProgressBar(progress_bar),
     ]
 
 
-def _introduce(parts: Parts, num_train: int, num_validation: int) -> None:
+def _introduce(parts: Components, num_train: int, num_validation: int) -> None:
     network = parts.network
     log.info(
         "%s: %s training and %s validation samples. Network %s, %s parameters, %s.",
@@ -246,7 +181,7 @@ def _introduce(parts: Parts, num_train: int, num_validation: int) -> None:
         )
 
 
-def _evaluate_best(state: Run, parts: Parts, train: Samples, validation: Samples) -> None:
+def _evaluate_best(state: Run, parts: Components, train: Samples, validation: Samples) -> None:
     """Measure the best weights on all three parts, and write everything that follows from that.
 
     This is the only place where the test set is used.
@@ -264,7 +199,7 @@ def _evaluate_best(state: Run, parts: Parts, train: Samples, validation: Samples
     copy_model(state.directory, state.config["save"])
 
 
-def _conclude(state: Run, parts: Parts, started_at: datetime, seconds: float) -> None:
+def _conclude(state: Run, parts: Components, started_at: datetime, seconds: float) -> None:
     """Write summary.json, and tell the callbacks. Nothing here may hide how the run ended."""
     training_seconds = sum(row["seconds"] for row in state.history)
     state.summary |= {

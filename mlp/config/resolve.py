@@ -1,24 +1,18 @@
-"""What a run is to do and where: the composed configuration as a plain dictionary, and a directory of its own."""
+"""What a run is to do: the composed configuration as a plain dictionary, with what a resumed run keeps of its own."""
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from mlp.conf_files import CONF, groups, options
+from mlp.config.files import CONF, groups, options
 from mlp.errors import UserError, unknown
-from mlp.files import atomic_write, remove_leftovers
 
 log = logging.getLogger(__name__)
 
@@ -100,65 +94,3 @@ def resolve_resumed(cfg: DictConfig, directory: Path, overrides: Sequence[str]) 
                 f"Only {', '.join(CHANGEABLE)} may change"
             )
     return resolve(saved)
-
-
-@contextmanager
-def lock(directory: Path, config: Mapping[str, Any], overrides: Sequence[str]) -> Iterator[None]:
-    """Make `directory` this run's own: no other run writes there, now or later, unless it resumes this one."""
-    with _locked(directory):
-        if config["resume"] is not None:
-            remove_leftovers(directory)
-        else:
-            if (directory / "config.yaml").exists():
-                raise UserError(
-                    f"{directory} already holds a run. Continue it with {shlex.quote(f'resume={directory}')}, or "
-                    f"choose another one"
-                )
-            with atomic_write(directory / "overrides.yaml", "w") as file:
-                file.write(OmegaConf.to_yaml(list(overrides)))
-            save_config(directory, config)
-        yield
-
-
-def save_config(directory: Path, config: Mapping[str, Any]) -> None:
-    """Write the run's config.yaml."""
-    with atomic_write(directory / "config.yaml", "w") as file:
-        file.write(OmegaConf.to_yaml(OmegaConf.create({**config, "resume": None})))
-
-
-@contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """Hold the lock of a run directory. The system lets go of it when the process ends, however it ends."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{directory} is being written by another process; wait until that run ends") from None
-        yield
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def discarded_if_refused(directory: Path, log_name: str, *, named: bool) -> Iterator[None]:
-    """Remove the directory of a run that a mistake keeps from beginning: nothing in it but its log, and nobody at
-    work there.
-
-    In a directory that the user has named, a log with content may be the user's: then all is left alone.
-    """
-    try:
-        yield
-    except (UserError, OmegaConfBaseException):
-        with suppress(UserError, FileNotFoundError), _locked(directory):
-            files = list(directory.iterdir())
-            if all(path.name == log_name and not (named and path.stat().st_size) for path in files):
-                for path in files:
-                    path.unlink()
-                directory.rmdir()
-        raise
-
-
-def shown(path: Path) -> Path:
-    """`path` relative to the working directory where that is shorter."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from mlp.conf_files import CONF
+from mlp.config.files import CONF
 from mlp.errors import UserError, unknown
 from mlp.files import atomic_write
-from mlp.report import style
+from mlp.report import style, templates
+from mlp.report.blocks import Analysis, Block, Picture
 from mlp.report.studies import STUDIES
-from mlp.report.studies.page import html, markdown
-from mlp.report.studies.study import Analysis, Findings, Picture, Study
+from mlp.report.studies.study import Study, StudyRuns
+from mlp.report.text import count
 
 RUNS = Path("multirun_outputs")
 TRAIN = CONF.parent / "train.py"
+TITLE = "Ten studies of a multi-layer perceptron"
+HERE = Path(__file__).parent  # of the templates
 
 
 @dataclass(frozen=True)
@@ -28,10 +33,36 @@ class Chapter:
     """A study that is answered, or the reason why it is not."""
 
     study: Study
-    command: str
-    found: Findings
+    command: str  # that makes its runs
+    found: StudyRuns
     analysis: Analysis | None
     problem: str = ""
+
+    @property
+    def blocks(self) -> Sequence[Block]:
+        return self.analysis.blocks if self.analysis else ()
+
+    @property
+    def references(self) -> str:
+        works = self.study.references
+        return f"References: {'; '.join(works)}." if works else ""
+
+    @property
+    def provenance(self) -> str:
+        """Runs, seeds, time and machine, in one line."""
+        runs = self.found.runs
+        if not runs:
+            return ""
+        seeds = sorted({run.seed for run in runs})
+        seconds = sum(float(run.summary.get("total_seconds", 0)) for run in runs)
+        environment: Mapping[str, Any] = runs[0].summary.get("environment", {})
+        processor, cores = environment.get("processor", "unknown processor"), environment.get("cores", "?")
+        days = sorted({str(run.summary.get("started", ""))[:10] for run in runs})
+        return (
+            f"{count(len(runs), 'run')} on {self.found.dataset}, {'seed' if len(seeds) == 1 else 'seeds'} "
+            f"{', '.join(map(str, seeds))}, {seconds:.0f} s of one core in all; {processor}, {cores} cores, "
+            f"NumPy {environment.get('numpy', '?')}; {' to '.join({days[0]: 0, days[-1]: 0})}"
+        )
 
 
 def chosen(names: Sequence[str]) -> list[Study]:
@@ -71,26 +102,22 @@ def run(studies: Sequence[Study], dataset: str, quick: bool) -> None:
         print(f"{time.monotonic() - started:.0f} s", flush=True)
 
 
-def missing(studies: Sequence[Study], dataset: str, quick: bool) -> list[str]:
-    """The commands of those studies that have no finished run yet."""
-    lacking = [s for s in studies if not list(s.directory(RUNS, dataset, quick).glob("*/summary.json"))]
-    return list(dict.fromkeys(command(study, dataset, quick) for study in lacking))
-
-
-def name_missing(studies: Sequence[Study], dataset: str, quick: bool) -> None:
-    """Print the commands of `missing`."""
-    if lacking := missing(studies, dataset, quick):
-        print("No runs yet; these commands make them:", *lacking, sep="\n  ")
+def print_missing(studies: Sequence[Study], dataset: str, quick: bool) -> None:
+    """Print the commands of those studies that have no finished run yet."""
+    missing = [s for s in studies if not list(s.directory(RUNS, dataset, quick).glob("*/summary.json"))]
+    if missing:
+        commands = dict.fromkeys(command(study, dataset, quick) for study in missing)
+        print("No runs yet; these commands make them:", *commands, sep="\n  ")
 
 
 def chapters(studies: Sequence[Study], dataset: str, quick: bool) -> list[Chapter]:
     """Analyse the studies; one that cannot be answered says why."""
     made = []
     for study in studies:
-        found = Findings([], study.on(dataset), study.directory(RUNS, dataset, quick), quick)
+        found = StudyRuns([], study.on(dataset), study.directory(RUNS, dataset, quick), quick)
         line = command(study, dataset, quick)
         try:
-            found = study.findings(RUNS, dataset, quick)
+            found = study.find_runs(RUNS, dataset, quick)
             made.append(Chapter(study, line, found, study.analyse(found)))
         except (UserError, OSError) as error:
             made.append(Chapter(study, line, found, None, str(error)))
@@ -111,22 +138,30 @@ def answered(studies: Sequence[Study], dataset: str, quick: bool) -> list[Chapte
     return made
 
 
+def introduction(made: Sequence[Chapter], dataset: str) -> str:
+    number = sum(chapter.analysis is not None for chapter in made)
+    return (
+        f"{number} of {len(made)} studies are answered, on {dataset}. Every number below comes from the files of the "
+        "runs; the command beside a figure makes them again."
+    )
+
+
 def draw(made: Sequence[Chapter], out: Path) -> list[Path]:
     """Write the figures into `out`/figures; return their paths."""
     figures = out / "figures"
     figures.mkdir(parents=True, exist_ok=True)
-    blocks = [block for chapter in made if chapter.analysis for block in chapter.analysis.blocks]
-    pictures = [block for block in blocks if isinstance(block, Picture)]
+    pictures = [block for chapter in made for block in chapter.blocks if isinstance(block, Picture)]
     return [style.save(picture.draw(), figures / f"{picture.name}.png") for picture in pictures]
 
 
 def write(made: Sequence[Chapter], dataset: str, out: Path) -> list[Path]:
     """Write the figures, report.md and index.html into `out`; return their paths."""
     paths = draw(made, out)
-    texts = {"report.md": markdown(made, dataset), "index.html": html(made, dataset, out / "figures")}
-    for name, text in texts.items():
+    images = {path.stem: base64.b64encode(path.read_bytes()).decode() for path in paths}
+    values = {"title": TITLE, "introduction": introduction(made, dataset), "chapters": made, "images": images}
+    for name, template in (("report.md", "report.md.j2"), ("index.html", "page.html.j2")):
         with atomic_write(out / name, "w") as file:
-            file.write(text)
+            file.write(templates.render(HERE / template, **values))
         paths.append(out / name)
     return paths
 
@@ -149,5 +184,5 @@ def report(names: Sequence[str], dataset: str, quick: bool, training: bool, out:
     if training:
         run(studies, dataset, quick)
     else:
-        name_missing(studies, dataset, quick)
+        print_missing(studies, dataset, quick)
     return write(answered(studies, dataset, quick), dataset, out)

@@ -14,17 +14,17 @@ from mlp.model_file import DIGEST
 from mlp.training import Run
 
 if TYPE_CHECKING:
-    from mlp.experiment import Parts
+    from mlp.experiment import Components
 
 log = logging.getLogger(__name__)
 
 MODEL, CONFIG = model_file.MODEL, model_file.CONFIG
 
 
-def model_config(state: Run, parts: Parts, digest: str) -> dict[str, Any]:
+def model_config(state: Run, parts: Components, digest: str) -> dict[str, Any]:
     """The content of best_config.json: the configuration in the names of the flags, scores, the weights' `digest`."""
     config, network = state.config, parts.network
-    activations = [layer.activation.name for layer in network.layers if layer.activation] or [parts.activation.name]
+    activations = [activation.name for activation in network.activations] or [parts.activation.name]
     options = {key: value for key, value in config["activation"].items() if key != "_target_"}
     optimizer = {key: value for key, value in config["optimizer"].items() if key != "_target_"}
     augment = {key: value for key, value in config["augment"].items() if key != "_target_" and value}
@@ -65,10 +65,10 @@ def model_config(state: Run, parts: Parts, digest: str) -> dict[str, Any]:
     }
 
 
-def save_model(state: Run, parts: Parts) -> None:
+def save_model(state: Run, parts: Components) -> None:
     """Write best_model.npy and best_config.json for the best weights so far."""
     best = parts.network.state if state.best_state is None else state.best_state
-    with parts.network.having(best):
+    with parts.network.swap_state(best):
         weights = parts.network.get_weights()
     state.summary[DIGEST] = model_file.weights_sha256(weights)
     model_file.save_weights(state.directory / MODEL, weights)

@@ -1,0 +1,214 @@
+"""The flags of the programs, and what is no flag: overrides and Hydra's switches.
+
+    python train.py -d mnist -o adam -lr 1e-3 optimizer.beta1=0.95
+
+What is none of them is refused with the nearest match. `--help` must answer quickly, so Hydra and NumPy are imported
+where they are used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from mlp.config.files import groups, options
+
+#: Flags that choose an option of a group, or set a configuration value: option strings, target, metavar, help.
+GROUP_FLAGS = [
+    (("-d", "--dataset"), "dataset", "NAME", "dataset"),
+    (("-l", "--loss"), "loss", "NAME", "loss"),
+    (("-o", "--optimizer"), "optimizer", "NAME", "optimizer"),
+    (("-w_i", "-wi", "--weight_init"), "init", "NAME", "initial weights"),
+]
+VALUE_FLAGS = [
+    (("-e", "--epochs"), "training.epochs", "N", "passes over the training data"),
+    (("-b", "--batch_size"), "training.batch_size", "N", "samples per step"),
+    (("-lr", "--learning_rate"), "optimizer.learning_rate", "RATE", "learning rate"),
+    (("-wd", "-w_d", "--weight_decay"), "optimizer.weight_decay", "L2", "L2 coefficient, on weights only"),
+    (("-nhl", "--num_layers"), "model.num_layers", "N", "hidden layers"),
+    (("--momentum",), "coefficients.momentum", "MU", "momentum of momentum and nag (also: -m MU)"),
+    (("-beta", "--beta"), "coefficients.beta", "BETA", "decay of rmsprop"),
+    (("-beta1", "--beta1"), "coefficients.beta1", "BETA", "first decay of adam and nadam"),
+    (("-beta2", "--beta2"), "coefficients.beta2", "BETA", "second decay of adam and nadam"),
+    (("-eps", "--epsilon"), "coefficients.epsilon", "EPS", "epsilon of rmsprop, adam and nadam"),
+    (("-s", "--seed"), "seed", "N", "seed of everything random"),
+    (
+        ("-msp", "--model_save_path"),
+        "save.model_path",
+        "FILE",
+        "also copy the best model to FILE, its configuration beside it",
+    ),
+    (("--config_save_path",), "save.config_path", "FILE", "copy the configuration to FILE instead"),
+]
+#: Of the flags above and of --activation: those that inference.py reads. It accepts the others, as train.py its own.
+READ_BY_INFERENCE = ("dataset", "loss", "activation")
+#: What only inference.py knows.
+INFERENCE_FLAGS = ("--plots", "--robustness")
+#: Hydra's own switches, handed on as they are; the second entry: whether a value follows.
+HYDRA_SWITCHES = {
+    "--multirun": False, "--run": False, "-r": False, "--resolve": False, "--version": False, "--hydra-help": False,
+    "-sc": True, "--shell-completion": True, "-c": True, "--cfg": True, "-p": True, "--package": True,
+    "-cp": True, "--config-path": True, "-cn": True, "--config-name": True, "-cd": True, "--config-dir": True,
+    "-i": None, "--info": None, "--experimental-rerun": True,
+}  # fmt: skip
+#: Of these, one at most.
+COMMANDS = ("--run", "--multirun", "--cfg", "--info", "--shell-completion", "--experimental-rerun")
+INFO_KINDS = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+
+EXAMPLES = """\
+examples:
+  python train.py -d fashion_mnist -e 20 -o nadam -a tanh -sz 128 64
+  python train.py optimizer=adam optimizer.beta1=0.95 model.hidden_sizes=[128,64] dataset=fashion_mnist
+  python train.py -m optimizer=sgd,adam optimizer.learning_rate=1e-3,1e-2    every combination, in parallel
+  python train.py -m search=tpe search.trials=100 search.name=mnist          a search; the same command continues it
+  python train.py resume=outputs/2026-01-31/12-00-00-1a2b3c                  continue an interrupted run
+  python train.py --cfg job                                                  show the configuration, run nothing
+
+Values are case-insensitive. Any value of the configuration can be set as key=value; conf/ lists them with comments.
+Hydra's switches work too: --multirun (-m), --cfg, --info, --config-dir, --shell-completion (-sc), --hydra-help.
+"""
+
+INFERENCE_EXAMPLES = """\
+examples:
+  python inference.py                                             best_model.npy and best_config.json at the root
+  python inference.py -mp outputs/.../best_model.npy --plots plots
+  python inference.py -mp mine.npy -d digits -a tanh              a model without a configuration
+  python inference.py -mp mine.npy dataset.path=FILE.npz          a model of your own arrays
+
+The configuration of mine.npy is mine_config.json beside it, that of best_model.npy is best_config.json. The flags of
+training are accepted too, and ignored with a note.
+"""
+
+
+def parser(prog: str, examples: str = EXAMPLES) -> argparse.ArgumentParser:
+    """The flags that all programs accept; the help of each lists those that it reads."""
+    infers = prog == "inference.py"
+    overrides = "[dataset.key=value ...]" if infers else "[group=option ...] [key=value ...]"
+    groups_text = _groups_text(READ_BY_INFERENCE if infers else None)
+    result = argparse.ArgumentParser(
+        prog=prog,
+        usage=f"python {prog} [flags] {overrides}",
+        epilog=groups_text + "\n" + (INFERENCE_EXAMPLES if infers else examples),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
+        allow_abbrev=False,
+    )
+    flags = result.add_argument_group("flags")
+
+    def add(*names: str, dest: str, help: str, read: bool, **further: Any) -> None:
+        flags.add_argument(*names, dest=dest, help=help if read else argparse.SUPPRESS, **further)
+
+    for names, target, metavar, text in [*GROUP_FLAGS, *VALUE_FLAGS]:
+        add(*names, dest=target, metavar=metavar, help=text, read=not infers or target in READ_BY_INFERENCE)
+    add("-a", "--activation", dest="activation", nargs="+", action="append", metavar="NAME", read=True,
+        help="hidden activation, or one per hidden layer")  # fmt: skip
+    add("-sz", "--hidden_size", "--hidden_sizes", "--hidden_layers", dest="sizes", nargs="+", action="append",
+        metavar="N",
+        help="neurons per hidden layer: one number for all, or a list", read=not infers)  # fmt: skip
+    add("-wp", "-w_p", "--wandb_project", dest="project", metavar="NAME", read=not infers,
+        help="W&B project; 'disabled' switches W&B off")  # fmt: skip
+    add("-we", "--wandb_entity", dest="entity", metavar="NAME", help="W&B entity (user or team)", read=not infers)
+    add("--no_wandb", dest="no_wandb", action="store_true", help="switch W&B off", read=not infers)
+    add("-mp", "--model_path", dest="model_path", metavar="FILE", read=infers,
+        help="the model to read (default: best_model.npy at the root)")  # fmt: skip
+    add("--config_path", dest="config_path", metavar="FILE", read=infers,
+        help="its configuration (default: the one beside it)")  # fmt: skip
+    if infers:
+        flags.add_argument("--plots", metavar="DIR", help="write confusion matrices, bars and samples to DIR")
+        flags.add_argument("--robustness", action="store_true",
+                           help="also measure it on shifted, turned, resized, noisy and inverted images")  # fmt: skip
+    add("-m", action="store_true", dest="multirun", help="run every combination of the values given "
+        "as comma lists; -m followed by a number is the momentum", read=not infers)  # fmt: skip
+    flags.add_argument("-h", "--help", action="store_true", help="this text")
+    return result
+
+
+def training_flags(flags: argparse.Namespace) -> list[str]:
+    """The flags on the command line that only training reads, by their long names."""
+    of_training = {target: names[-1] for names, target, _, _ in [*GROUP_FLAGS, *VALUE_FLAGS]}
+    of_training |= {"sizes": "--hidden_size", "project": "--wandb_project", "entity": "--wandb_entity"}
+    given = [target for target in of_training if getattr(flags, target) is not None]
+    off = (flags.project or "").lower() == "disabled"  # as it is here anyway
+    return [of_training[key] for key in given if key not in READ_BY_INFERENCE and not (key == "project" and off)]
+
+
+def _groups_text(chosen: Sequence[str] | None = None) -> str:
+    lines = ["groups and their options (conf/GROUP/OPTION.yaml):"]
+    known = [*groups(), "search/space"] if chosen is None else chosen
+    lines += [f"  {group:12} {', '.join(options(group))}" for group in known if options(group)]
+    return "\n".join(lines) + "\n"
+
+
+def parse(arguments: Sequence[str], prog: str = "train.py") -> tuple[argparse.Namespace, list[str], list[str]]:
+    """Split a command line into flags, Hydra overrides and Hydra switches. Raises UserError for anything else."""
+    flags = parser(prog)
+    arguments, switches = _take_switches(list(arguments))
+    known = [*flags._option_string_actions, *HYDRA_SWITCHES]
+    for token in arguments:
+        name = token.partition("=")[0]
+        if token.startswith("-") and not _is_number(token) and name not in known:
+            from mlp.errors import UserError
+
+            if name in INFERENCE_FLAGS:
+                raise UserError(f"{name} is a flag of inference.py, which measures a saved model")
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise UserError(f"unknown flag {name}{hint} (python {prog} --help lists the flags)")
+    flags._negative_number_matcher = re.compile(r"^-\.?\d.*$")  # argparse's own does not know -1e-3
+    try:
+        flags.exit_on_error = False
+        namespace, rest = flags.parse_known_args(arguments)
+    except argparse.ArgumentError as error:
+        from mlp.errors import UserError
+
+        raise UserError(str(error)) from error
+    overrides = []
+    for name in ("sizes", "activation"):  # nargs="+" also swallows the overrides that follow
+        given = getattr(namespace, name) or [[]]
+        overrides += [word for words in given for word in words if "=" in word]
+        setattr(namespace, name, [word for word in given[-1] if "=" not in word] or None)
+    # In the order of the command line, since of several values the last one counts.
+    overrides = sorted([*overrides, *rest], key=lambda word: -arguments[::-1].index(word))
+    for word in overrides:
+        if "=" not in word and not word.startswith("~"):
+            from mlp.errors import UserError
+
+            raise UserError(
+                f"unexpected argument '{word}': expected a flag, group=option or key=value "
+                f"(python {prog} --help lists them)"
+            )
+    return namespace, overrides, switches
+
+
+def _take_switches(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Take Hydra's switches out, and tell `-m 0.9` (momentum) from a bare `-m` (multirun)."""
+    rest: list[str] = []
+    switches: list[str] = []
+    while arguments:
+        token = arguments.pop(0)
+        name = token.partition("=")[0]
+        if token.startswith("-m="):
+            rest.append(f"--momentum{token[2:]}")
+        elif token == "-m":
+            momentum = bool(arguments) and all(map(_is_number, arguments[0].split(",")))
+            (rest if momentum else switches).append("--momentum" if momentum else "--multirun")
+        elif name in HYDRA_SWITCHES:
+            switches.append(token)
+            takes_value = HYDRA_SWITCHES[name]
+            optional = takes_value is None and arguments and arguments[0] in INFO_KINDS
+            if "=" not in token and arguments and (takes_value or optional):
+                switches.append(arguments.pop(0))
+        else:
+            rest.append(token)
+    return rest, switches
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,159 @@
+"""The program inference.py: measure a saved model on a test set."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from omegaconf import OmegaConf
+
+from mlp import model_file, streams
+from mlp.cli.flags import GROUP_FLAGS, parse, parser, training_flags
+from mlp.cli.overrides import TEXT_KEYS, activation_names
+from mlp.config.build import build
+from mlp.config.files import CONF, ROOT, canonical
+from mlp.config.grammar import unquoted
+from mlp.data import Dataset
+from mlp.data.pictures import PICTURE_SHAPES, is_picture
+from mlp.errors import UserError
+from mlp.experiment.best_model import saved
+from mlp.inference import evaluate_model, load_model, network_for, saved_config, say
+from mlp.nn.metrics import confusion_matrix, per_class, scores
+from mlp.training.evaluate import Evaluation
+from mlp.training.predictions import predictions
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """Evaluate a model as the command line says; print the scores; return logits, loss, accuracy, f1, precision,
+    recall. Exits with 2 after a user's mistake, with 1 where something cannot be written."""
+    streams.prepare()
+    try:
+        return _main(list(sys.argv[1:] if argv is None else argv))
+    except UserError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        raise SystemExit(UserError.exit_code) from None
+    except OSError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def _main(arguments: list[str]) -> dict[str, Any]:
+    flags, overrides, switches = parse(arguments, "inference.py")
+    if flags.help:
+        parser("inference.py").print_help()
+        raise SystemExit(0)
+    if switches:
+        raise UserError(f"{switches[0]} belongs to train.py; inference.py takes flags and dataset.key=value")
+    notes: list[str] = []  # said when it is clear that there is no mistake to report instead
+    model_path, config_path = _paths(flags, notes)
+    weights = load_model(model_path)
+    config = saved_config(model_path, weights, config_path, _given(flags), notes)
+    dataset = _dataset(str(config["dataset"]), overrides)
+    network = network_for(model_path, weights, config, dataset)
+    if flags.robustness and not is_picture(dataset.image_shape):
+        shape = dataset.image_shape or (dataset.num_features,)
+        raise UserError(
+            f"--robustness needs images: samples of shape {PICTURE_SHAPES}. Those of {dataset.name} are {shape}"
+        )
+    say([*notes, *_scaling(config, dataset)])
+    samples = dataset.test()
+    result = evaluate_model(network, samples.inputs(dtype=np.float64), samples.labels)
+    evaluation = Evaluation(result["loss"], samples.labels, result["logits"])
+    print(f"{model_path} on the test set of {dataset.name}: network {'-'.join(map(str, network.sizes))}")
+    print(_report(evaluation, dataset.class_names))
+    if flags.robustness:
+        from mlp.tools import robustness
+
+        inputs = samples.inputs(dtype=np.float64)
+        table = robustness.table(network.forward, inputs, samples.labels, dataset.image_shape)
+        print(f"\n{'test images':40} accuracy")
+        for name, accuracy in table:
+            print(f"  {name:38} {accuracy:.4f}")
+    if flags.plots:
+        from mlp.report.run_plots import draw_predictions
+
+        directory = Path(flags.plots)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--plots {directory}: {error.strerror}") from error
+        for path in draw_predictions(
+            predictions(evaluation, samples, dataset.class_names, dataset.image_shape), directory
+        ):
+            print(f"Wrote {path}")
+    return result
+
+
+def _paths(flags: argparse.Namespace, notes: list[str]) -> tuple[Path, Path | None]:
+    """The model to read, and its configuration where the flags name it. Notes the flags that are not read."""
+    paths = {name: getattr(flags, f"{name}_path") for name in ("model", "config")}
+    if flags.model_path is None:  # whoever repeats the command line of train.py means the model that it saved
+        for name, default in (("model", model_file.MODEL), ("config", model_file.CONFIG)):
+            save = getattr(flags, f"save.{name}_path")
+            if save is not None and paths[name] is None:
+                paths[name] = saved(save, default)
+                notes.append(f"inference.py saves nothing: it reads the {name} {paths[name]} (--{name}_path).")
+                setattr(flags, f"save.{name}_path", None)
+    if ignored := training_flags(flags):
+        notes.append(f"inference.py ignores {', '.join(ignored)}, which only training reads.")
+    return Path(paths["model"] or ROOT / model_file.MODEL), Path(paths["config"]) if paths["config"] else None
+
+
+def _given(flags: argparse.Namespace) -> dict[str, Any]:
+    """What the flags say of the dataset, the activation and the loss. All names are checked."""
+    given: dict[str, Any] = {}
+    for _, key, _, _ in GROUP_FLAGS:
+        if getattr(flags, key) is not None:
+            given[key] = canonical(key, getattr(flags, key))
+    if flags.activation:
+        names = activation_names(flags.activation)
+        given["activation"] = names[0] if len(names) == 1 else names
+    return given
+
+
+def _scaling(config: Mapping[str, Any], dataset: Dataset) -> list[str]:
+    """A note where a user's arrays are not scaled as the inputs were in training."""
+    scaling = config.get("input_scaling")
+    divisor = scaling.get("divide_by") if isinstance(scaling, dict) else None
+    if dataset.name != "npz" or not isinstance(divisor, int | float) or divisor == dataset.divisor:
+        return []
+    return [
+        f"in training, inputs were divided by {divisor:g}; these are divided by {dataset.divisor:g} (uint8 by 255, "
+        f"all other types by 1)."
+    ]
+
+
+def _dataset(name: str, overrides: Sequence[str]) -> Dataset:
+    for override in overrides:
+        if not override.startswith("dataset."):
+            raise UserError(f"{override}: inference.py takes flags, and overrides of dataset.key=value only")
+    option = OmegaConf.load(CONF / "dataset" / f"{canonical('dataset', name)}.yaml")
+    config: Any = OmegaConf.create({"dataset": option})
+    for key, _, value in (override.partition("=") for override in overrides):
+        if key in TEXT_KEYS and value != "null":
+            OmegaConf.update(config, key, unquoted(value))
+        else:
+            config = OmegaConf.merge(config, OmegaConf.from_dotlist([f"{key}={value}"]))
+    node: Any = OmegaConf.to_container(config, resolve=True)
+    return cast(Dataset, build(node["dataset"], "dataset", Dataset))
+
+
+def _report(evaluation: Evaluation, class_names: Sequence[str]) -> str:
+    """The scores, and a table of the classes."""
+    confusion = confusion_matrix(evaluation.y_true, evaluation.y_pred, len(class_names))
+    total, classes = scores(confusion), per_class(confusion)
+    width = max(map(len, (*class_names, "class")))
+    lines = [
+        f"accuracy {total['accuracy']:.4f}  precision {total['precision']:.4f}  recall {total['recall']:.4f}  "
+        f"F1 {total['f1']:.4f} (macro)  loss {evaluation.loss:.4f}  samples {len(evaluation.y_true):,}",
+        "",
+        f"{'class':{width}}  precision  recall      F1  samples",
+    ]
+    for i, name in enumerate(class_names):
+        precision, recall, f1 = (classes[key][i] for key in ("precision", "recall", "f1"))
+        lines.append(f"{name:{width}}  {precision:9.4f}  {recall:6.4f}  {f1:6.4f}  {classes['support'][i]:7d}")
+    return "\n".join(lines)

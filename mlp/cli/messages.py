@@ -1,0 +1,112 @@
+"""What went wrong, in one message: what was given, what is allowed, how to fix it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mlp.cli.flags import VALUE_FLAGS
+from mlp.cli.overrides import config_folders
+from mlp.config.compose import compose
+from mlp.config.files import CONF, options
+from mlp.config.grammar import quoted
+from mlp.errors import CallbackFailed, Diverged, UserError, not_of_all, unknown
+
+ENGINES = {"joblib": "joblib", "ray": "ray", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # their extras
+#: The last two: a folder where a file should be, and the reverse.
+MISTAKES = (UserError, HydraException, OmegaConfBaseException, IsADirectoryError, NotADirectoryError)
+EXPECTED = (UserError, Diverged, CallbackFailed, OSError, HydraException, OmegaConfBaseException)
+
+
+def fail(error: BaseException, overrides: Sequence[str]) -> NoReturn:
+    """Print what went wrong and exit: 2 for the user's mistakes, 3 for divergence, 1 for the rest."""
+    print(f"Error: {explain(error, overrides)}", file=sys.stderr)
+    mistake = isinstance(error, MISTAKES)
+    raise SystemExit(getattr(error, "exit_code", 2 if mistake else 1)) from None
+
+
+def explain(error: BaseException, overrides: Sequence[str]) -> str:
+    """One message: what was given, what is allowed, how to fix it."""
+    text = str(error).strip()
+    if key := overridden(error):
+        keys = _keys(overrides)
+        if swept := swept_options(key, overrides):
+            without = [name for name, its in swept.items() if key not in its]
+            if 0 < len(without) < len(swept):
+                return not_of_all(key, [f"{key.partition('.')[0]}={name}" for name in without])
+            keys = swept[without[0]] if without else keys
+        if key not in keys:
+            return _unknown_key(key, keys)
+        cause = re.search(r"full_key: (\S+)", str(error.__cause__))
+        return f"{cause[1] if cause else key} is new: write ++{key}=... to add it"
+    engine = re.search(r"Could not find 'hydra/launcher/(\w+)'", text)
+    if engine and engine[1] in ENGINES:
+        extra = ENGINES[engine[1]]
+        return f"hydra/launcher={engine[1]} is not installed: pip install -c requirements.lock -e '.[{extra}]'"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: {text}"
+    if isinstance(error, OSError) and not isinstance(error, UserError):
+        return f"{error.strerror or error}: {error.filename}" if error.filename else text
+    return text
+
+
+def overridden(error: BaseException) -> str:
+    """The key that Hydra could not override; empty for another error."""
+    key = re.search(r"Could not override '([^']+)'", str(error))
+    return key[1] if key and "@" not in key[1] else ""  # with @ it is a defaults list, and Hydra says it well
+
+
+def swept_options(key: str, overrides: Sequence[str]) -> dict[str, list[str]]:
+    """The options that the command line sweeps over in the group of `key`, each with the keys that it has."""
+    group = key.partition(".")[0]
+    folders = config_folders(overrides, overrides)
+    swept = next((word.partition("=")[2] for word in reversed(overrides) if word.startswith(f"{group}=")), "")
+    names = [name for name in re.split(r"choice\(|[\s,()]+", swept) if name in options(group, folders)]
+    return {name: _keys([_searchpath(folders), f"{group}={name}"]) for name in names} if len(names) > 1 else {}
+
+
+def _unknown_key(given: str, keys: Sequence[str]) -> str:
+    """`unknown`, with the keys of the same group only, and `lr` understood as people mean it."""
+    group, _, name = given.rpartition(".")
+    meant = {flag.lstrip("-"): key for flags, key, *_ in VALUE_FLAGS for flag in flags}.get(name)
+    # Among the coefficients it would be ignored as well.
+    if meant is not None and meant in keys and not meant.startswith("coefficients."):
+        return f"key '{given}' is unknown; did you mean '{meant}'?"
+    siblings = (
+        [key for key in keys if key.startswith(f"{group}.")] if group else sorted({k.split(".")[0] for k in keys})
+    )
+    return unknown("key", given, siblings or keys)
+
+
+def _keys(overrides: Sequence[str]) -> list[str]:
+    """All keys of the configuration that the group choices among `overrides` compose."""
+    folders = config_folders(overrides, overrides)
+    choices = [_searchpath(folders)]
+    overrides = [word for word in overrides if re.match(r"[~+]*[\w/.@]+=", word)]
+    for override in OverridesParser.create().parse_overrides(overrides):
+        group = override.key_or_group.partition("@")[0]
+        known = any((folder / group).is_dir() for folder in (CONF, *folders))
+        if known and not override.is_sweep_override() and "hydra" not in group:
+            choices.append(override.input_line or "")
+    return _leaves(OmegaConf.to_container(compose(choices)), "")  # type: ignore[arg-type]
+
+
+def _searchpath(folders: Sequence[Path]) -> str:
+    return f"hydra.searchpath=[{','.join(quoted(f'file://{folder.resolve()}') for folder in folders)}]"
+
+
+def _leaves(node: dict[str, object], prefix: str) -> list[str]:
+    keys = []
+    for key, value in node.items():
+        if key == "_target_":
+            continue
+        keys += _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) and value else [f"{prefix}{key}"]
+    return keys

@@ -1,0 +1,222 @@
+"""A command line in Hydra's words: flags become overrides, and names and paths are spelled as Hydra wants them."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mlp.cli.flags import COMMANDS, GROUP_FLAGS, VALUE_FLAGS, parse
+from mlp.config.files import canonical, groups, options
+from mlp.config.grammar import quoted, unquoted
+
+#: Keys whose values are paths or names, which may have any character.
+TEXT_KEYS = (
+    *("resume", "save.model_path", "save.config_path", "dataset.path", "dataset.data_dir", "search.name"),
+    *("hydra.run.dir", "hydra.sweep.dir"),
+)
+
+
+def to_hydra(arguments: Sequence[str]) -> list[str]:
+    """Translate a command line of train.py into Hydra's. Raises UserError."""
+    from mlp.errors import UserError
+
+    flags, given, switches = parse(arguments)
+    multirun = "--multirun" in switches
+    commands = [name for name in map(_switch_name, switches) if name in COMMANDS]
+    if len(commands) > 1:
+        raise UserError(f"{' and '.join(commands)} cannot be combined: give one of them")
+    _check_searchpath(given)
+    folders = config_folders(switches, given)
+    overrides = []
+    for _, group, _, _ in GROUP_FLAGS:
+        value = getattr(flags, group)
+        if value is not None:
+            overrides.append(_checked(f"{group}={value}", folders))
+    for _, key, _, _ in VALUE_FLAGS:
+        value = getattr(flags, key)
+        if value is not None:
+            overrides.append(f"{key}={quoted(value) if key.startswith('save.') else value}")
+    overrides += _activation(flags.activation, multirun, folders) + _sizes(flags.sizes, multirun)
+    if flags.no_wandb or (flags.project or "").lower() == "disabled":
+        overrides.append("tracker=none")
+    elif "tracker=none" not in given:
+        for key in ("project", "entity"):
+            value = getattr(flags, key)
+            if value is not None:
+                overrides.append(f"tracker.{key}={quoted(value)}")
+    for name in ("model_path", "config_path"):
+        if getattr(flags, name) is not None:
+            print(f"Note: --{name} is read by inference.py; training ignores it.", file=sys.stderr)
+    given = [_checked(literal(word, multirun), folders) for word in given]
+    # Of a key that is given twice, the last value counts.
+    values = {key.lstrip("+"): value for key, _, value in (word.partition("=") for word in given)}
+    for word in overrides:
+        key, _, value = word.partition("=")
+        if values.setdefault(key, value) != value:
+            print(f"Note: {key}={values[key]} replaces {word}, which a flag gives.", file=sys.stderr)
+    single = [key for key in values if key.partition(".")[0] == "activation"]
+    if single and values.get("model.activations", "null") != "null":
+        raise UserError(
+            f"model.activations names the activation of each layer, so {single[0]} would be ignored: give one of them"
+        )
+    return [*switches, *overrides, *_resumed(given, values)]
+
+
+def _resumed(given: list[str], values: Mapping[str, str]) -> list[str]:
+    """The overrides `given`, with the directory of the run that is resumed. Raises UserError where there is none."""
+    from mlp.errors import UserError
+
+    resume, run_dir = values.get("resume", "null"), values.get("hydra.run.dir")
+    if resume == "null":
+        return given
+    directory = Path(unquoted(resume))
+    if not unquoted(resume):
+        raise UserError("resume= needs a run directory: resume=outputs/...")
+    if not (directory / "config.yaml").is_file():
+        raise UserError(f"resume={directory}: no run to continue, {directory / 'config.yaml'} does not exist")
+    if run_dir is not None and Path(unquoted(run_dir)).resolve() != directory.resolve():
+        raise UserError(
+            f"hydra.run.dir={unquoted(run_dir)} cannot be combined with resume={directory}: "
+            f"a run goes on in its own directory"
+        )
+    # The run has its own dataset, which need not have the keys of the default one that Hydra composes.
+    given = [f"++{word}" if word.startswith(("dataset.path=", "dataset.data_dir=")) else word for word in given]
+    return [*given, f"hydra.run.dir={quoted(str(directory.resolve()))}"]
+
+
+def _canonical_list(group: str, value: str, folders: Sequence[Path]) -> str:
+    """`Adam, NADAM` -> `adam,nadam`, also within choice(...); other sweep functions stay as they are."""
+    function = re.fullmatch(r"(choice\()(.*)(\))", value.strip())
+    before, names, after = function.groups() if function else ("", value, "")
+    if "(" in names:
+        return value
+    return before + ",".join(canonical(group, name.strip(), folders) for name in names.split(",")) + after
+
+
+def _activation(words: list[str] | None, multirun: bool, folders: Sequence[Path]) -> list[str]:
+    if words is None:
+        return []
+    text = ",".join(words)
+    if len(words) == 1 and (multirun or "," not in text) and not text.startswith("["):
+        return [f"activation={_canonical_list('activation', text, folders)}"]
+    return [f"model.activations=[{','.join(activation_names(words))}]"]
+
+
+def activation_names(words: Sequence[str]) -> list[str]:
+    """The names in `relu tanh`, `relu,tanh` or `[relu,tanh]`."""
+    return [canonical("activation", name) for name in re.split(r"[\s,\[\]]+", ",".join(words)) if name]
+
+
+def _sizes(words: list[str] | None, multirun: bool) -> list[str]:
+    """`128` stays a number, `128 64`, `128,64` and `[128,64]` become a list; `[64],[128,64]` is a sweep."""
+    from mlp.errors import UserError
+
+    if words is None:
+        return []
+    text = ",".join(words)
+    if "(" in text or (multirun and "]," in text):
+        return [f"model.hidden_sizes={text}"]
+    sizes = [size for size in re.split(r"[\s,\[\]]+", text) if size]
+    if not sizes and "[" not in text:
+        raise UserError("hidden_size needs a number or a list, such as 128 or 128 64")
+    single = len(sizes) == 1 and "[" not in text
+    return [f"model.hidden_sizes={sizes[0] if single else '[' + ','.join(sizes) + ']'}"]
+
+
+def literal(word: str, multirun: bool = False) -> str:
+    """`key=value` where the value is a path or a name: taken as it is, whatever characters it has.
+
+    What is in quotes, `null`, an interpolation, and in a `multirun` a sweep of what can vary, stay Hydra's.
+    """
+    key, _, value = word.partition("=")
+    if key.lstrip("+") not in TEXT_KEYS or value in ("", "null") or "${" in value or unquoted(value) != value:
+        return word
+    varies = multirun and key not in ("search.name", "hydra.sweep.dir")
+    if varies and ("," in value or re.match(r"[a-z]+\(", value)):
+        return word
+    return f"{key}={quoted(value)}"
+
+
+def _checked(word: str, folders: Sequence[Path]) -> str:
+    """Check the options of a `group=option` override, and spell them as their files are; other overrides pass.
+
+    `folders` are further configuration folders that have options.
+    """
+    from mlp.errors import UserError
+
+    key, _, value = word.partition("=")
+    if key in groups() and (value == "null" or value.startswith("{")):
+        raise UserError(f"{word}: {key} takes the name of an option: {', '.join(options(key))}")
+    match = re.fullmatch(r"(\+{0,2})([a-z_]+)=((?:choice\()?[\w, -]+\)?)", word)
+    if not match or match[2] not in groups():
+        return word
+    prefix, group, value = match.groups()
+    prefix = "+" if group == "experiment" else prefix  # it is not in the defaults list, so Hydra wants a plus
+    return f"{prefix}{group}={_canonical_list(group, value, folders)}"
+
+
+def _switch_name(switch: str) -> str:
+    """`-c` -> `--cfg`, `--cfg=job` -> `--cfg`."""
+    name = switch.partition("=")[0]
+    return {"-c": "--cfg", "-i": "--info", "-sc": "--shell-completion"}.get(name, name)
+
+
+def config_folders(switches: Sequence[str], given: Sequence[str] = ()) -> list[Path]:
+    """The folders of --config-dir, --config-path and hydra.searchpath."""
+    words = [part for switch in switches for part in switch.split("=", 1)]
+    names = ("--config-dir", "-cd", "--config-path", "-cp")
+    folders = [Path(value) for name, value in itertools.pairwise(words) if name in names]
+    return [*folders, *(folder for entry in _searchpath_entries(given) for folder in _searched(entry))]
+
+
+def _searchpath_entries(given: Sequence[str]) -> list[str]:
+    """The entries of hydra.searchpath; what is wrong with it Hydra will say."""
+    words = [word for word in given if word.lstrip("+").startswith("hydra.searchpath=[")]
+    if not words:
+        return []
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        return [str(entry) for entry in OverridesParser.create().parse_override(words[-1]).value()]  # type: ignore[union-attr]
+    except HydraException:
+        return []
+
+
+def _searched(entry: str) -> list[Path]:
+    """The folders of an entry of hydra.searchpath: `file://FOLDER`, `pkg://PACKAGE`, or a folder."""
+    kind, _, place = entry.rpartition("://")
+    if kind == "pkg":
+        try:
+            package = importlib.util.find_spec(place)
+        except (ImportError, ValueError):  # there is no such package
+            return []
+        return [Path(folder) for folder in (package and package.submodule_search_locations) or []]
+    return [Path(place)]
+
+
+def _check_searchpath(given: Sequence[str]) -> None:
+    """Hydra would go on without a folder that is not there."""
+    from mlp.errors import UserError
+
+    for entry in _searchpath_entries(given):
+        if "${" not in entry and not any(folder.is_dir() for folder in _searched(entry)):
+            kind = "package" if entry.startswith("pkg://") else "folder"
+            raise UserError(f"hydra.searchpath: there is no {kind} {entry.partition('://')[2] or entry}")
+
+
+def completion_line(line: str) -> str:
+    """The line that bash completes, with the flags before its last word translated: Hydra knows only overrides."""
+    from mlp.errors import UserError
+
+    *words, last = line.split(" ")
+    program = next((i + 1 for i, word in enumerate(words) if word.endswith(".py")), 1)
+    try:
+        overrides = to_hydra([word for word in words[program:] if word])
+    except UserError:
+        overrides = [word for word in words[program:] if "=" in word]
+    return " ".join([*words[:program], *overrides, last])

@@ -1,0 +1,49 @@
+"""The folders and files of conf/. Imports nothing that is slow: `--help` lists them."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]  # of the repository
+CONF = ROOT / "conf"
+
+
+def groups() -> list[str]:
+    """The configuration groups: the folders of conf/, without Hydra's own."""
+    return sorted(p.name for p in CONF.iterdir() if p.is_dir() and p.name != "hydra")
+
+
+def options(group: str, folders: Sequence[Path] = ()) -> list[str]:
+    """The options of a group, also in further configuration `folders`: the YAML files of its folder. One that begins
+    with _ is a part of the others."""
+    files = (path for folder in (CONF, *folders) for path in (folder / group).glob("*.yaml"))
+    return sorted({path.stem for path in files if not path.stem.startswith("_")})
+
+
+def canonical(group: str, name: str, folders: Sequence[Path] = ()) -> str:
+    """The option of `group` that `name` means, in any spelling or by an alias (`ReLU`, `mse`, `nesterov`).
+
+    `folders` are further configuration folders that have options.
+
+    Raises UserError naming the nearest match and what is allowed.
+    """
+    from mlp.errors import UserError, unknown
+    from mlp.nn.naming import normalize_name
+
+    known = options(group, folders)
+    if name in known:
+        return name
+    for option in known:
+        if normalize_name(option) == normalize_name(name):
+            return option
+    for option in options(group):
+        if normalize_name(name) in map(normalize_name, _aliases(group, option)):
+            return option
+    raise UserError(unknown(group, name, known))
+
+
+def _aliases(group: str, option: str) -> tuple[str, ...]:
+    from mlp.config.build import locate
+
+    target = re.search(r"^_target_: *(\S+)", (CONF / group / f"{option}.yaml").read_text(), re.MULTILINE)
+    return getattr(locate(target[1]), "aliases", ()) if target else ()

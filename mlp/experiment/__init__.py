@@ -1,0 +1,6 @@
+"""One experiment: a resolved configuration becomes objects, they run, and a directory is left behind."""
+
+from mlp.experiment.components import Components
+from mlp.experiment.run import PlotCallback, Terminated, plot_callbacks, run
+
+__all__ = ["Components", "PlotCallback", "Terminated", "plot_callbacks", "run"]

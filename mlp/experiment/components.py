@@ -1,0 +1,98 @@
+"""The objects of an experiment, built from its configuration."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mlp.config.build import build, check_type
+from mlp.data import Augmentation, Dataset
+from mlp.data.pictures import PICTURE_SHAPES, is_picture
+from mlp.errors import UserError, unknown
+from mlp.nn import MLP, Activation, Initializer, Loss, Normalization, Optimizer, Schedule
+from mlp.training import Callback, Trainer, random_streams
+from mlp.training.callbacks import CallbackOptions
+
+
+@dataclass(frozen=True)
+class Components:
+    """The objects of an experiment that need no data. Building them checks the whole configuration."""
+
+    dataset: Dataset
+    augment: Augmentation
+    activation: Activation
+    init: Initializer
+    loss: Loss
+    normalization: Normalization
+    network: MLP
+    optimizer: Optimizer
+    schedule: Schedule
+    trainer: Trainer
+    callback_options: CallbackOptions
+    tracker: Callback
+    seed: int
+
+    @classmethod
+    def build(cls, config: Mapping[str, Any]) -> Components:
+        """Raises UserError for the first thing that is wrong."""
+        check_type("seed", config["seed"], int)
+        if config["seed"] < 0:
+            raise UserError(f"seed must be an integer >= 0. Got {config['seed']}")
+        check_type("plots", config["plots"], bool | None)
+        kinds = {
+            "dataset": Dataset,
+            "augment": Augmentation,
+            "activation": Activation,
+            "init": Initializer,
+            "loss": Loss,
+            "normalization": Normalization,
+            "optimizer": Optimizer,
+            "schedule": Schedule,
+            "tracker": object,  # a callback by its methods: tracking does not know training
+        }
+        objects = {group: build(config[group], group, kind) for group, kind in kinds.items()}
+        network = build(
+            config["model"],
+            "model",
+            MLP,
+            input_size=objects["dataset"].num_features,
+            output_size=objects["dataset"].num_classes,
+            **{group: objects[group] for group in ("activation", "init", "loss", "normalization")},
+            rng=random_streams(config["seed"])["init"],
+        )
+        trainer, options = build_training(config["training"])
+        trainer.check_monitor(
+            objects["dataset"].validation_fraction > 0, config["resume"] is not None, options.patience
+        )
+        if trainer.batch_size < (least := objects["normalization"].least_batch):
+            raise UserError(
+                f"training.batch_size must be >= {least} with normalization={objects['normalization'].name}. "
+                f"Got {trainer.batch_size}"
+            )
+        augment, shape = objects["augment"], objects["dataset"].image_shape
+        if augment.needs_images and not is_picture(shape):
+            raise UserError(
+                f"augment changes images: samples {PICTURE_SHAPES}. Those of {objects['dataset'].name} are "
+                f"{shape or (objects['dataset'].num_features,)}: choose augment=none or augment=mixup"
+            )
+        callbacks = {f"training.callbacks.{name}": callback for name, callback in options.callbacks.items()}
+        for path, callback in {"tracker": objects["tracker"], **callbacks}.items():
+            if not hasattr(callback, "on_run_end"):
+                raise UserError(f"{path} must be a Callback. Got {type(callback).__name__}")
+        return cls(network=network, trainer=trainer, callback_options=options, seed=config["seed"], **objects)
+
+
+def build_training(node: Mapping[str, Any]) -> tuple[Trainer, CallbackOptions]:
+    """What `training` says to the trainer, and what it says of the callbacks around it."""
+    trainer, around = (list(inspect.signature(kind).parameters) for kind in (Trainer, CallbackOptions))
+    for key in node:
+        if key not in ("_target_", *trainer, *around):
+            raise UserError(unknown("key", f"training.{key}", [f"training.{name}" for name in (*trainer, *around)]))
+    of_callbacks = {key: value for key, value in node.items() if key in around}
+    target = f"{CallbackOptions.__module__}.{CallbackOptions.__name__}"
+    return (
+        build({key: value for key, value in node.items() if key not in around}, "training", Trainer),
+        build({"_target_": target, **of_callbacks}, "training", CallbackOptions),
+    )

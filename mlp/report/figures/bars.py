@@ -1,0 +1,54 @@
+"""Horizontal bars with a name each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from mlp.nn import metrics
+from mlp.report import style
+from mlp.report.read import Array
+from mlp.report.text import shorten
+
+MOST_BARS = 100
+LONGEST_NAME = 40
+
+
+def bars(names: Sequence[str], notes: Sequence[str], title: str, xlabel: str) -> tuple[Figure, Axes]:
+    """Axes with a row for each name, from below, and its note on the right; the bars are the caller's to draw."""
+    row = min(0.34, 24 / len(names))
+    size = min(style.LABEL, 54 * row)
+    left, beside = 0.35 + style.text_width(names, size), 0.35 + style.text_width(notes, size)
+    below, above = 0.6, 0.25 + 0.2 * len(title.splitlines())
+    width, height = left + 5.5 + beside, below + row * len(names) + above
+    figure = style.new_figure(width, height)
+    ax = figure.add_axes((left / width, below / height, 5.5 / width, row * len(names) / height))
+    style.tidy(ax, title, xlabel, "")
+    ax.grid(visible=False, axis="y")
+    ax.set_yticks(range(len(names)), names, fontsize=size, parse_math=False)
+    ax.set_ylim(-0.6, len(names) - 0.4)
+    for y, note in enumerate(notes):
+        ax.text(1.02, y, note, va="center", fontsize=size, transform=ax.get_yaxis_transform())
+    return figure, ax
+
+
+def per_class(counts: Array, class_names: Sequence[str] | Array) -> Figure:
+    """The share of each class that was recognised (its recall), best class on top."""
+    right, total, recall = counts.diagonal(), counts.sum(axis=1), metrics.per_class(counts)["recall"]
+    order = np.lexsort((-np.arange(len(recall)), recall))[:MOST_BARS]  # worst first; ties in class order
+    names = [shorten(str(class_names[i]), LONGEST_NAME) for i in order]
+    notes = [f"{recall[i]:.1%}  ({right[i]:,} of {total[i]:,})" if total[i] else "no sample" for i in order]
+    overall = right.sum() / max(1, total.sum())
+    title = f"Accuracy per class (recall); dashed line: all classes {overall:.2%}"
+    if len(order) < len(recall):
+        title = f"The {len(order)} lowest of {len(recall)} classes\n{title}"
+    figure, ax = bars(names, notes, title, "correctly classified samples of the class (%)")
+    ax.barh(range(len(order)), recall[order], height=0.72, color=style.SKY, edgecolor=style.BLUE)
+    ax.axvline(overall, color=style.BLACK, linestyle="--", linewidth=1.5)
+    ax.set_xlim(0, 1)
+    ax.xaxis.set_major_formatter(PercentFormatter(xmax=1, symbol=""))
+    return figure

@@ -1,0 +1,106 @@
+"""Matrices as pictures, with a text in each cell; of classes above all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize, PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.ticker import PercentFormatter
+
+from mlp.report import style
+from mlp.report.read import Array
+from mlp.report.text import shorten
+
+MOST_NUMBERED = 20  # classes up to which the cells carry numbers
+LONGEST_NAME = 40
+
+
+def annotated(
+    ax: Axes, values: Array, words: Callable[[int, int], str] | None, *,
+    norm: Normalize | None = None, cmap: str = style.SEQUENTIAL, size: float = style.SMALL,
+) -> AxesImage:  # fmt: skip
+    """A heat map of `values` (rows, columns) with the `words` of each cell, white where the cell is dark."""
+    image = ax.imshow(values, cmap=cmap, norm=norm, interpolation="nearest", aspect="auto")
+    ax.tick_params(length=0)
+    if words:
+        red, green, blue, alpha = np.moveaxis(image.to_rgba(values), -1, 0)
+        dark = (0.3 * red + 0.59 * green + 0.11 * blue < 0.5) & (alpha > 0)  # a cell without a value is transparent
+        for (row, column), is_dark in np.ndenumerate(dark):
+            if text := words(row, column):
+                color = "white" if is_dark else style.BLACK
+                ax.text(column, row, text, ha="center", va="center", fontsize=size, color=color)
+    return image
+
+
+def class_axes(names: Sequence[str], side: float, right: float = 0.3, above: float = 0.75) -> tuple[Figure, Axes]:
+    """A square of `side` inches for a matrix of true (rows) and predicted classes, and what its names need."""
+    cell, size = side / len(names), class_font(side / len(names))
+    widest = style.text_width(names, size)
+    below = 0.75 + {0: 0.0, 45: 0.8 * widest, 90: widest}[_rotation(widest, cell)]
+    width, height = 0.65 + widest + side + right, below + side + above
+    figure = style.new_figure(width, height)
+    ax = figure.add_axes(((0.65 + widest) / width, below / height, side / width, side / height))
+    class_ticks(ax, names, cell)
+    ax.set_xlabel("predicted class", fontsize=style.LABEL)
+    ax.set_ylabel("true class", fontsize=style.LABEL)
+    return figure, ax
+
+
+def class_font(cell: float) -> float:
+    """Size of the names beside cells of so many inches."""
+    return min(style.LABEL, max(4.0, 54 * cell))
+
+
+def class_ticks(ax: Axes, names: Sequence[str], cell: float) -> None:
+    """The names of classes beside and below cells of `cell` inches; of very many every second, third ..."""
+    every = range(0, len(names), math.ceil(len(names) / 100))
+    ticks: dict[str, Any] = {"labels": [names[i] for i in every], "fontsize": class_font(cell), "parse_math": False}
+    rotation = _rotation(style.text_width(names, class_font(cell)), cell)
+    ha, mode = ("right", "anchor") if rotation == 45 else ("center", None)
+    ax.set_xticks(every, rotation=rotation, ha=ha, rotation_mode=mode, **ticks)
+    ax.set_yticks(every, **ticks)
+    ax.tick_params(length=0)
+
+
+def _rotation(widest: float, cell: float) -> int:
+    """Of names below cells, in degrees."""
+    return 0 if widest < 0.9 * cell else 45 if cell > 0.25 else 90
+
+
+def confusion_matrix(counts: Array, class_names: Sequence[str] | Array, normalised: bool = False) -> Figure:
+    """A heat map of counts, or with each row divided by its sum, in per cent in the cells."""
+    classes, numbered = len(counts), len(counts) <= MOST_NUMBERED
+    values = counts / np.maximum(1, counts.sum(axis=1, keepdims=True)) if normalised else counts
+    total, wrong = counts.sum(), counts.sum() - counts.trace()
+    side = min(max(5.5, 0.44 * classes), 12.0)
+    names = [shorten(str(name), LONGEST_NAME) for name in class_names]
+    figure, ax = class_axes(names, side, right=0.3 if numbered else 1.3)
+
+    def words(row: int, column: int) -> str:
+        text = f"{100 * values[row, column]:.1f}" if normalised else f"{values[row, column]}"
+        return text if float(text) else ""  # an empty cell is a zero
+
+    # The diagonal is a hundred times the rest: a root scale keeps the mistakes visible.
+    norm = PowerNorm(0.4, vmin=0, vmax=1.0 if normalised else max(1, values.max()))
+    font = min(style.LABEL, 18 * side / classes)
+    image = annotated(ax, values, words if numbered else None, norm=norm, size=font)
+    if numbered:
+        between = np.arange(classes - 1) + 0.5
+        ax.hlines(between, -0.5, classes - 0.5, color="0.85", linewidth=0.6)
+        ax.vlines(between, -0.5, classes - 0.5, color="0.85", linewidth=0.6)
+    else:
+        place, width = ax.get_position(), figure.get_figwidth()
+        bar = figure.add_axes((1 - 1.1 / width, place.y0, 0.2 / width, place.height))
+        figure.colorbar(image, cax=bar, format=PercentFormatter(xmax=1) if normalised else None)
+        unit = "share of the true class" if normalised else "number of samples"
+        bar.set_ylabel(f"{unit} (stretched near zero)", fontsize=style.LABEL)
+    what = "per cent of each true class" if normalised else "number of samples"
+    title = f"Confusion matrix, {what}\n{wrong:,} of {total:,} predictions are wrong"
+    ax.set_title(title, fontsize=style.TITLE, loc="left")
+    return figure

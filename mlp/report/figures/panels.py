@@ -1,0 +1,110 @@
+"""Panels side by side with the same axes, and lines over the seeds in them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, PercentFormatter, StrMethodFormatter
+from numpy.typing import NDArray
+
+from mlp.report import style
+from mlp.report.read import Array
+
+PER_DECADE = 12  # points of a line over the steps, on a logarithmic axis
+
+
+def grid(
+    titles: Sequence[Sequence[str]],
+    xlabel: str,
+    ylabels: Sequence[str],
+    *,
+    panel: tuple[float, float] = (3.1, 2.7),
+    share: bool = True,
+    share_x: bool = True,
+    top: float = 0.35,
+    right: float = 0.15,
+    bottom: float = 0.55,
+) -> tuple[Figure, NDArray[Any]]:
+    """A figure of panels with these titles, row by row, and its axes (rows, columns). Sizes are in inches.
+
+    With `share` the panels of a row have one y axis (and x axis, if `share_x`), and `ylabels` are those of the rows;
+    else those of the columns.
+    """
+    rows, columns = len(titles), len(titles[0])
+    left = 0.85
+    width, height = left + panel[0] * columns + right, top + panel[1] * rows + bottom
+    figure = style.new_figure(width, height)
+    figure.subplots_adjust(left / width, bottom / height, 1 - right / width, 1 - top / height,
+                           0.08 if share else 0.22, 0.4)  # fmt: skip
+    axes: NDArray[Any] = figure.subplots(
+        rows, columns, squeeze=False, sharex=share and share_x and "row", sharey=share and "row"
+    )
+    for (row, column), ax in np.ndenumerate(axes):
+        ylabel = ylabels[column] if not share else ylabels[row] if column == 0 else ""
+        style.tidy(ax, titles[row][column], xlabel, ylabel)
+    return figure, axes
+
+
+def band(ax: Axes, x: Array, rows: Array, label: str, color: Any, linestyle: str = "-", **look: Any) -> None:
+    """The mean of `rows` (runs, len(x)) as a line, and from the lowest to the highest as a band behind it."""
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # a column without any finite value
+        mean, low, high = np.nanmean(rows, axis=0), np.nanmin(rows, axis=0), np.nanmax(rows, axis=0)
+    few = len(x) <= 12
+    look = {"marker": "o" if few else "", "markersize": 4, **look}
+    ax.plot(x, mean, label=label, color=color, linestyle=linestyle, **look)
+    if len(rows) > 1:
+        ax.fill_between(x, low, high, color=color, alpha=0.15, linewidth=0)
+    if few:
+        integer_axis(ax)
+
+
+def step_band(
+    ax: Axes, step: Array, norms: Array, label: str, color: Any, linestyle: str = "-", marker: str = "o"
+) -> None:
+    """A measurement at single steps (runs, steps) on two logarithmic axes: the median of neighbouring steps and the
+    seeds as a line, from the lowest to the highest as a band."""
+    x, low, middle, high = binned(step, norms)
+    ax.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
+    ax.plot(x, middle, label=label, color=color, linestyle=linestyle, marker=marker, markersize=3)
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+
+
+def binned(step: Array, norms: Array) -> tuple[Array, Array, Array, Array]:
+    """Steps, and the lowest, median and highest of `norms` (runs, rows) near each of them.
+
+    Bins of equal width on a logarithmic axis, those without a measurement left out. Zeros, which such an axis does
+    not have, are left out too.
+    """
+    place = np.floor(PER_DECADE * np.log10(step)).astype(int)
+    bins = []
+    for i in np.unique(place):
+        within = norms[:, place == i]
+        if (within > 0).any():
+            within = within[within > 0]
+            bins.append((np.exp(np.log(step[place == i]).mean()), within.min(), np.median(within), within.max()))
+    x, low, middle, high = np.array(bins).reshape(-1, 4).T
+    return x, low, middle, high
+
+
+def percent_axis(ax: Axes) -> None:
+    """Shares on the y axis, written in per cent without the sign."""
+    ax.yaxis.set_major_formatter(PercentFormatter(xmax=1, symbol=""))
+
+
+def integer_axis(ax: Axes) -> None:
+    """Epochs or steps on the x axis."""
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
+
+
+def log_axis(ax: Axes, numbers: Sequence[float] = (1, 2, 5)) -> None:
+    """A logarithmic y axis with plain numbers."""
+    ax.set_yscale("log", nonpositive="mask")
+    ax.yaxis.set_major_locator(LogLocator(subs=numbers))
+    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.yaxis.set_minor_locator(NullLocator())

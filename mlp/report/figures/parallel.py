@@ -1,0 +1,74 @@
+"""Parallel coordinates: an axis for each parameter, a line for each trial."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from mlp.report import style
+from mlp.report.axes import Axis
+from mlp.report.text import shorten
+
+SMALL = 7.5  # points, beside the axes
+ACCURACIES = (0.2, 0.5, 0.8, 0.9, 0.95, 0.97, 0.98, 0.985, 0.99, 0.995)  # ticks
+ABSENT, FAN = -0.13, 0.05  # height of a parameter that a trial lacks; how far lines of one choice fan out
+
+
+def parallel_coordinates(axes: Sequence[Axis], ranked: Sequence[tuple[int, float]], least_error: float) -> Figure:
+    """Numbers of trials with their accuracies, the best first, over the axes and the accuracy. The latter is
+    logarithmic in the error; one below `least_error` counts as that."""
+    errors = [max(1 - accuracy, least_error) for _, accuracy in ranked]
+    low, high = math.log(min(errors)), math.log(max(errors))
+
+    def height(error: float) -> float:
+        return (high - math.log(error)) / (high - low) if high > low else 0.5
+
+    figure = style.new_figure(max(6.0, 0.88 * len(axes) + 1.6), 5.2)
+    ax = figure.add_axes((0.05, 0.03, 0.88, 0.83))
+    shades = mpl.colormaps[style.SEQUENTIAL](np.linspace(1.0, 0.3, len(ranked)))
+    for place in reversed(range(len(ranked))):  # the best ones on top
+        number, fan = ranked[place][0], FAN * (0.5 - place / max(1, len(ranked) - 1))
+        heights = [_height(axis, number, fan) for axis in axes]
+        look = {"color": style.VERMILION, "linewidth": 2.6} if place == 0 else {"color": shades[place]}
+        ax.plot([*heights, height(errors[place])], **{"linewidth": 1.1, "marker": "o", "markersize": 3, **look},
+                label=f"trial {number}")  # fmt: skip
+
+    words: dict[str, Any] = {"va": "center", "fontsize": SMALL, "zorder": 3}
+    words["bbox"] = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.8}
+    for place, name in enumerate([*(axis.name for axis in axes), "validation accuracy"]):
+        ax.axvline(place, 0, 1, color="0.6", linewidth=0.8, zorder=0)
+        ax.text(place, 1.06, _broken(name), ha="center", va="bottom", fontsize=style.SMALL, weight="bold")
+    for place, axis in enumerate(axes):
+        for value in axis.ticks():
+            ax.text(place + 0.05, axis.place(value), shorten(axis.text(value), 12), **words)
+    between = [1 - accuracy for accuracy in ACCURACIES if min(errors) < 1 - accuracy < max(errors)]
+    for error in {min(errors), max(errors), *(error for error in between if 0.05 < height(error) < 0.95)}:
+        ax.text(len(axes) + 0.05, height(error), f"{100 * (1 - error):.4g} %", **words)
+    if any(len(axis.values) < len(ranked) for axis in axes):
+        ax.text(-0.12, ABSENT, "not\nthere", ha="right", va="center", fontsize=SMALL)
+    ax.set(xlim=(-0.3, len(axes) + 0.1), ylim=(ABSENT - 0.06, 1.05))
+    ax.set_axis_off()
+    return figure
+
+
+def _height(axis: Axis, number: int, fan: float) -> float:
+    if number not in axis.values:
+        return ABSENT + fan
+    return axis.place(axis.values[number]) + (fan if axis.choices else 0.0)
+
+
+def _broken(name: str, width: int = 11) -> str:
+    """`name` in lines of about `width` characters, broken at blanks and after underscores."""
+    lines = [""]
+    for word in name.replace("_", "_ ").split(" "):
+        joint = "" if lines[-1].endswith("_") or not lines[-1] else " "
+        if lines[-1] and len(lines[-1]) + len(word) > width:
+            lines.append(word)
+        else:
+            lines[-1] += joint + word
+    return "\n".join(lines)

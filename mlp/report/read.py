@@ -1,0 +1,201 @@
+"""Run directories as plots and studies read them: files only."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+from omegaconf import OmegaConf
+
+from mlp.config.files import CONF, options
+from mlp.errors import UserError
+from mlp.nn.metrics import confusion_matrix
+from mlp.nn.types import Labels
+from mlp.report.statistics import MeanStd
+from mlp.report.text import shorten
+
+Array = NDArray[Any]  # numbers, counts, labels or pixels
+FINISHED = ("completed", "pruned", "diverged")
+GRADIENT_TRACE = "gradient_trace.npz"  # of the callback of this name
+
+
+def read_metrics(path: Path) -> dict[str, Array]:
+    """The columns of a metrics.csv; an empty cell is NaN.
+
+    A last line without its newline was cut off by a kill in the middle of the write, and is left out.
+    """
+    needed = ["epoch", "learning_rate"]  # gradient norms are a choice
+    needed += [f"train_{what}" for what in ("loss", "accuracy", "f1")]
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+    header, *rows = lines or [",".join(needed)]  # the header itself cut off: no epoch yet
+    names = header.strip().split(",")
+    table = np.empty((len(rows), len(names)))
+    for i, row in enumerate(rows):
+        try:
+            table[i] = [float(cell) if cell else math.nan for cell in row.strip().split(",")]
+        except ValueError:
+            problem = f"expected {len(names)} numbers separated by commas. Got '{shorten(row, 80)}'"
+            raise UserError(f"{path}, line {i + 2}: {problem}") from None
+    columns = dict(zip(names, table.T, strict=True))
+    if missing := [name for name in needed if name not in columns]:
+        raise UserError(f"{path}: no column {', '.join(missing)}. Is this the metrics.csv of a run?")
+    return columns
+
+
+def read_predictions(path: Path) -> dict[str, Array]:
+    """The arrays of a predictions.npz. Nothing in the file is executed."""
+    try:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (ValueError, EOFError, BadZipFile, AttributeError) as error:
+        raise UserError(f"{path} cannot be read as .npz arrays: {error}") from error
+
+
+def confusion(predictions: Mapping[str, Array]) -> Labels:
+    """How often class i (row) was taken for class j (column), from the arrays of a predictions.npz."""
+    y_true, y_pred = (predictions[name].astype(np.int64) for name in ("y_true", "y_pred"))
+    return confusion_matrix(y_true, y_pred, len(predictions["class_names"]))
+
+
+def read_facts(run_dir: Path) -> dict[str, Any]:
+    """What best_config.json and summary.json say about the run; a file that is not there says nothing."""
+    facts: dict[str, Any] = {}
+    for path in (run_dir / "best_config.json", run_dir / "summary.json"):
+        if path.exists():
+            try:
+                facts |= json.loads(path.read_text(encoding="utf-8"))
+            except (ValueError, TypeError) as error:
+                raise UserError(f"{path} is not a JSON object: {error}") from error
+    return facts
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The files of one run that has ended."""
+
+    directory: Path
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """config.yaml, resolved."""
+        return OmegaConf.to_container(OmegaConf.load(self.directory / "config.yaml"))  # type: ignore[return-value]
+
+    @cached_property
+    def overrides(self) -> dict[str, str]:
+        """overrides.yaml, key to value: what the run was given, also what config.yaml does not name."""
+        words = OmegaConf.load(self.directory / "overrides.yaml")
+        split = (str(word).lstrip("+~").partition("=") for word in words)
+        return {key: value for key, _, value in split}
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """summary.json, and what best_config.json says beside it."""
+        return read_facts(self.directory)
+
+    @cached_property
+    def metrics(self) -> dict[str, Array]:
+        """The columns of metrics.csv, (epochs,) each."""
+        return read_metrics(self.directory / "metrics.csv")
+
+    @cached_property
+    def predictions(self) -> dict[str, Array]:
+        """The arrays of predictions.npz: what the best weights said about the test set."""
+        return read_predictions(self.directory / "predictions.npz")
+
+    def arrays(self, name: str) -> dict[str, Array]:
+        """The arrays of another .npz, such as a diagnostic callback writes."""
+        return read_predictions(self.directory / name)
+
+    @property
+    def seed(self) -> int:
+        return int(self.config["seed"])
+
+    def value(self, key: str) -> Any:
+        """A value of the configuration, as `optimizer.learning_rate`; of a group its option, as `optimizer`."""
+        found: Any = self.config
+        for part in key.split("."):
+            found = found[part]
+        if not isinstance(found, dict):
+            return found
+        return self.config.get("choices", {}).get(key) or _option(key, found)
+
+
+def _option(group: str, node: Mapping[str, Any]) -> str:
+    """The option of `group` that a run was composed with, where it does not say so: of those with its class the one
+    with the most of its values."""
+    name = _class_name(node)
+    same = {option: values for option, values in _options(group).items() if _class_name(values) == name}
+    return max(same, key=lambda option: sum(node.get(k) == v for k, v in same[option].items()), default=name)
+
+
+@cache
+def _options(group: str) -> dict[str, dict[str, Any]]:
+    """The content of the files of a group, by option."""
+    files = {option: CONF / group / f"{option}.yaml" for option in options(group)}
+    return {option: OmegaConf.to_container(OmegaConf.load(path)) for option, path in files.items()}  # type: ignore[misc]
+
+
+def _class_name(node: Mapping[str, Any]) -> str:
+    return str(node.get("_target_", "")).rpartition(".")[2]
+
+
+def runs_of(search: Path) -> list[RunFiles]:
+    """The runs of a search that have ended, by their number; empty where there are none yet."""
+    found = []
+    for path in search.glob("*/summary.json"):
+        if path.parent.name.isdecimal():
+            try:
+                status = json.loads(path.read_text(encoding="utf-8"))["status"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise UserError(f"{path} is damaged: {error}") from error
+            if status in FINISHED:
+                found.append(RunFiles(path.parent))
+    return sorted(found, key=lambda run: int(run.directory.name))
+
+
+def by(runs: Iterable[RunFiles], *keys: str) -> dict[tuple[Hashable, ...], list[RunFiles]]:
+    """Runs grouped by the values of `keys`, groups in the order in which they first come."""
+    groups: dict[tuple[Hashable, ...], list[RunFiles]] = {}
+    for run in runs:
+        values = tuple(_hashable(run.value(key)) for key in keys)
+        groups.setdefault(values, []).append(run)
+    return groups
+
+
+def _hashable(value: Any) -> Hashable:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def stacked(runs: Sequence[RunFiles], column: str) -> Array:
+    """A column of metrics.csv of several runs, (runs, epochs); NaN after the end of a shorter one."""
+    columns = [run.metrics[column] for run in runs]
+    table = np.full((len(columns), max(map(len, columns), default=0)), np.nan)
+    for row, values in zip(table, columns, strict=True):
+        row[: len(values)] = values
+    return table
+
+
+def over_seeds(runs: Iterable[RunFiles], measure: Callable[[RunFiles], float]) -> MeanStd:
+    """A measurement on runs that differ in their seed."""
+    runs = list(runs)
+    return MeanStd([float(measure(run)) for run in runs], [run.seed for run in runs])
+
+
+def gradient_trace(runs: Sequence[RunFiles]) -> tuple[Array, Array]:
+    """Steps (rows,) and the gradient norms there, (runs, rows, layers), as far as all runs have recorded them."""
+    traces = [run.arrays(GRADIENT_TRACE) for run in runs]
+    rows = min(len(trace["step"]) for trace in traces)
+    return traces[0]["step"][:rows], np.stack([trace["norms"][:rows] for trace in traces])
+
+
+def late(step: Array) -> Array:
+    """Which of the steps are in the last fifth of the training."""
+    return np.asarray(step > 0.8 * step[-1])

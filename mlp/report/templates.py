@@ -1,0 +1,69 @@
+"""The templates of the report: Markdown for the studies, HTML with every value escaped for the pages."""
+
+from __future__ import annotations
+
+import math
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from mlp.report import text
+from mlp.report.blocks import Picture, Table, markdown
+from mlp.report.statistics import differ, difference
+
+MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
+
+
+def render(template: Path, **values: Any) -> str:
+    """A template filled with `values`; a name that is not among them is an error."""
+    return _environment(template.parent).get_template(template.name).render(values)
+
+
+@cache
+def _environment(folder: Path) -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=lambda name: name is not None and name.endswith(".html.j2"),
+        undefined=StrictUndefined,
+        trim_blocks=True,  # a line that holds a statement and nothing else leaves no trace
+        lstrip_blocks=True,
+    )
+    words = (
+        text.comma, text.count, text.listed, text.number, text.percent, text.points, text.rounded, text.share,
+        text.thousands,
+    )  # fmt: skip
+    for filter_ in (*words, cell, markdown, html, inline_html):
+        made.filters[filter_.__name__] = filter_
+    made.tests["picture"] = lambda block: isinstance(block, Picture)
+    made.tests["table"] = lambda block: isinstance(block, Table)
+    made.tests["finite"] = math.isfinite
+    made.tests["differing_from"] = differ
+    made.globals["difference"] = difference
+    return made
+
+
+def cell(value: Any) -> str:
+    """A text in a cell of a Markdown table."""
+    return str(value).replace("|", "\\|")
+
+
+def html(source: str) -> Markup:
+    """Markdown as HTML; tags in it are shown as they are written."""
+    return Markup(_unbroken(MARKDOWN.render(source)))
+
+
+def inline_html(source: str) -> Markup:
+    """Markdown without paragraphs, for captions and cells."""
+    return Markup(_unbroken(MARKDOWN.renderInline(source)))
+
+
+def _unbroken(page: str) -> str:
+    """HTML whose lines do not break between a number and its unit, spread or power, nor inside `4 & 9`."""
+    return re.sub(
+        r"(?<=[\d)]) (?=[%±×])|(?<=[±×]) (?=\d)|(?<=\b\w) (?=&amp; \w\b)|(?<=\b\w &amp;) (?=\w\b)", "\u00a0", page
+    )

@@ -1,0 +1,62 @@
+"""Run directories are read as they were configured."""
+
+from pathlib import Path
+
+import pytest
+from made_runs import make_run
+from omegaconf import OmegaConf
+
+from mlp.report.read import RunFiles, by, over_seeds
+from mlp.report.statistics import MeanStd, differ, difference, is_overfitted
+
+
+def made(directory: Path, *overrides: str) -> RunFiles:
+    return RunFiles(make_run(directory, ["dataset=digits", *overrides], {"val_loss": [1.0]}))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "augment", "optimizer"),
+    [
+        ((), "none", "adam"),
+        (("augment=mnist", "optimizer=sgd"), "mnist", "sgd"),
+        (("augment=elastic", "augment.elastic=0.5", "optimizer=nag"), "elastic", "nag"),
+    ],
+)
+def test_a_group_is_named_by_the_option_that_was_chosen(
+    tmp_path: Path, overrides: tuple[str, ...], augment: str, optimizer: str
+) -> None:
+    run = made(tmp_path / "0", *overrides)
+    assert (run.value("augment"), run.value("optimizer")) == (augment, optimizer)
+
+
+def test_a_configuration_that_says_its_choices_is_believed(tmp_path: Path) -> None:
+    run = made(tmp_path / "0")
+    config = OmegaConf.load(run.directory / "config.yaml")
+    OmegaConf.save(OmegaConf.merge(config, {"choices": {"augment": "mine"}}), run.directory / "config.yaml")
+    assert RunFiles(run.directory).value("augment") == "mine"
+
+
+def test_runs_are_grouped_by_what_they_chose(tmp_path: Path) -> None:
+    runs = [made(tmp_path / str(i), f"augment={name}") for i, name in enumerate(("shift", "flip", "shift"))]
+    groups = {key: [run.directory.name for run in members] for key, members in by(runs, "augment").items()}
+    assert groups == {("shift",): ["0", "2"], ("flip",): ["1"]}
+    assert over_seeds(runs, lambda run: run.metrics["val_loss"][0]).mean == 1
+
+
+def test_a_difference_is_paired_where_the_seeds_are_the_same() -> None:
+    # Seeds that lie far apart, and move both measurements alike.
+    a, b = MeanStd([1.0, 2.0, 3.0], [0, 1, 2]), MeanStd([3.2, 1.1, 2.1], [2, 0, 1])
+    paired = difference(b, a)
+    assert paired.mean == pytest.approx(0.4 / 3)
+    assert paired.error == pytest.approx(0.1 / 3)  # of 0.1, 0.1, 0.2: their deviation 0.0577 over the root of 3
+    assert differ(a, b)
+    assert not differ(MeanStd(a.values), MeanStd(b.values))  # not known to belong together
+    assert difference(MeanStd(a.values), MeanStd(b.values)).error == pytest.approx((2 / 3 + 0.0033) ** 0.5, rel=0.05)
+    assert not differ(MeanStd([1.0, 2.0], [0, 1]), MeanStd([1.1, 2.1], [0, 1]))  # two pairs may agree by luck
+    assert differ(MeanStd([1.0]), MeanStd([1.1]))
+
+
+def test_over_fitted_is_more_than_a_point_and_more_than_chance() -> None:
+    assert is_overfitted(0.99, 0.97)
+    assert not is_overfitted(0.99, 0.985)
+    assert not is_overfitted(0.99, 0.97, error=0.011)
