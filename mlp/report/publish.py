@@ -50,7 +50,7 @@ def publish(names: Sequence[str], dataset: str, quick: bool, out: Path, project:
         raise UserError("W&B is switched off by WANDB_MODE or its settings; WANDB_MODE=online or offline publishes")
     build.check_writable(out)
     build.print_missing(studies, dataset, quick)
-    made = build.answered(studies, dataset, quick)
+    made = build.chapters(studies, dataset, quick)
     build.draw(made, out)
 
     where = f"on {plan.settings.base_url}" if plan.mode == "online" else f"offline ({plan.reason})"

@@ -25,10 +25,14 @@ from mlp.report.read import RunFiles, runs_of
 class StudyRuns:
     """What a study reads: its finished runs, the name of their dataset, and where it and others keep theirs."""
 
-    runs: Sequence[RunFiles]
     dataset: str
     directory: Path
     quick: bool = False
+
+    @cached_property
+    def runs(self) -> Sequence[RunFiles]:
+        """Raises UserError where the files of one are damaged."""
+        return runs_of(self.directory)
 
     @cached_property
     def data(self) -> Dataset:
@@ -90,5 +94,4 @@ class Study(ABC):
         return words
 
     def find_runs(self, root: Path, dataset: str, quick: bool = False) -> StudyRuns:
-        directory = self.directory(root, dataset, quick)
-        return StudyRuns(runs_of(directory), self.on(dataset), directory, quick)
+        return StudyRuns(self.on(dataset), self.directory(root, dataset, quick), quick)

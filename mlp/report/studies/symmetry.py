@@ -145,11 +145,6 @@ class Symmetry(Study):
         "weights start at zero, and when they start with Xavier's random values?"
     )
     seconds = 12
-    references = (
-        "I. Goodfellow, Y. Bengio, A. Courville: Deep Learning, 2016, section 8.4",
-        "X. Glorot, Y. Bengio: Understanding the difficulty of training deep feedforward neural networks, "
-        "AISTATS 2010",
-    )
     quick = ("training.epochs=1", "activation=sigmoid,relu")
 
     def analyse(self, found: StudyRuns) -> Analysis:
