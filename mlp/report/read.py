@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
 from mlp.conf_files import CONF, options
+from mlp.config import build
 from mlp.errors import UserError
 from mlp.nn.metrics import confusion_matrix
 from mlp.nn.types import Labels
@@ -141,6 +142,11 @@ def _options(group: str) -> dict[str, dict[str, Any]]:
     """The content of the files of a group, by option."""
     files = {option: CONF / group / f"{option}.yaml" for option in options(group)}
     return {option: OmegaConf.to_container(OmegaConf.load(path)) for option, path in files.items()}  # type: ignore[misc]
+
+
+def build_option(group: str, name: str, kind: type) -> Any:
+    """The object that an option of conf/ describes, such as a dataset."""
+    return build(OmegaConf.to_container(OmegaConf.load(CONF / group / f"{name}.yaml")), group, kind)  # type: ignore[arg-type]
 
 
 def _class_name(node: Mapping[str, Any]) -> str:

@@ -13,12 +13,11 @@ from typing import Any, ClassVar
 from omegaconf import OmegaConf
 
 from mlp.conf_files import CONF
-from mlp.config import build
 from mlp.data import Dataset
 from mlp.errors import UserError
 from mlp.report import templates
 from mlp.report.blocks import Analysis, Chart, Figures, parse
-from mlp.report.read import RunFiles, runs_of
+from mlp.report.read import RunFiles, build_option, runs_of
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,7 @@ class StudyRuns:
     @cached_property
     def data(self) -> Dataset:
         """The dataset itself, for its images."""
-        option: Any = OmegaConf.to_container(OmegaConf.load(CONF / "dataset" / f"{self.dataset}.yaml"))
-        dataset: Dataset = build(option, "dataset", Dataset)
+        dataset: Dataset = build_option("dataset", self.dataset, Dataset)
         return dataset
 
     def with_files(self, *names: str) -> Sequence[RunFiles]:
