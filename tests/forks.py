@@ -53,8 +53,10 @@ from mlp import launch
 from hydra.core.global_hydra import GlobalHydra
 launch.compose(["dataset=digits", "tracker=none"])  # parsers and plugins are slow the first time
 GlobalHydra.instance().clear()
+from wandb.sdk.data_types._private import MEDIA_TMP
+atexit.unregister(MEDIA_TMP.cleanup)  # what was made here, as W&B's temporary folder, is not the forks' to remove
 for finalizer in weakref.finalize._registry:
-    finalizer.atexit = False  # what was made here, as W&B's temporary folder, is not the forks' to remove
+    finalizer.atexit = False
 gc.freeze()
 print("ready", flush=True)
 for line in sys.stdin:
