@@ -57,7 +57,7 @@ def state(trial: FrozenTrial) -> str:
     return "lost" if trial.user_attrs.get(LOST) else results.STATES[trial.state]
 
 
-# Parts of figures
+# Components of figures
 
 
 def _layout(x: str, y: str, height: int = 380, **further: Any) -> dict[str, Any]:
