@@ -13,14 +13,15 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 from forks import python
+from jinja2 import UndefinedError
 from made_runs import make_run
 from matplotlib.figure import Figure
 from runs import run
 
 from mlp.config.files import options
 from mlp.errors import UserError
-from mlp.report import build, style
-from mlp.report.blocks import Analysis, Picture, Table
+from mlp.report import build, style, templates
+from mlp.report.blocks import Analysis, Picture, Table, parse
 from mlp.report.build import Chapter
 from mlp.report.statistics import MeanStd
 from mlp.report.studies import STUDIES
@@ -236,18 +237,19 @@ def test_a_reader_that_stops_reading_is_no_error() -> None:
     assert process.returncode == 0
 
 
+class Answering(Made):
+    def analyse(self, found: StudyRuns) -> Analysis:
+        return Analysis(["An answer."], {})
+
+
 def test_an_analysis_that_fails_costs_no_other_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Failing(Made):
         def analyse(self, found: StudyRuns) -> Analysis:
             raise KeyError("val_accuracy")
 
-    class Answering(Made):
-        def analyse(self, found: StudyRuns) -> Analysis:
-            return Analysis(["An answer."], {})
-
     make_run(tmp_path / "loss_comparison-digits" / "0", ["dataset=digits"], {"val_loss": [1.0]})
     monkeypatch.setattr(build, "RUNS", tmp_path)
-    failed, answered = build.answered([Failing(), Answering()], "digits", quick=False)
+    failed, answered = build.chapters([Failing(), Answering()], "digits", quick=False)
     assert failed.problem == "its runs cannot be analysed: KeyError('val_accuracy')"
     assert answered.analysis is not None
 
@@ -258,10 +260,50 @@ def test_a_damaged_run_leaves_its_study_out(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(build, "RUNS", tmp_path)
     study = next(study for study in STUDIES if study.name == "loss_comparison")
     with pytest.raises(UserError, match=r"summary\.json"):
-        study.find_runs(tmp_path, "digits")
-    [chapter] = build.chapters([study], "digits", quick=False)
-    assert chapter.analysis is None
-    assert "summary.json is damaged" in chapter.problem
+        _ = study.find_runs(tmp_path, "digits").runs
+    damaged, _ = build.chapters([study, Answering()], "digits", quick=False)
+    assert damaged.analysis is None
+    assert "summary.json is damaged" in damaged.problem
+    with pytest.raises(UserError, match="no study could be answered"):
+        build.chapters([study], "digits", quick=False)
+
+
+TEMPLATE = """
+Some words
+of {{ name }} ,
+{% if number > 1 %}
+broken
+{% endif %}
+into lines: {{ number | count("thing") }}.
+
+- an item
+  in two lines
+- another
+
+![a figure](figures/square.png)
+What it
+shows.
+
+| name | value |
+| --- | --- |
+{% for value in values %}
+| {{ value | cell }} | {{ loop.index }} |
+{% endfor %}
+Of {{ values | listed }}.
+"""
+
+
+def test_a_filled_template_becomes_texts_figures_and_tables(tmp_path: Path) -> None:
+    (tmp_path / "made.md.j2").write_text(TEMPLATE)
+    filled = templates.render(tmp_path / "made.md.j2", name="1 < 2", number=1000, values=["a|b", "c"])
+    assert parse(filled, {"square": square}) == [
+        "Some words of 1 < 2, broken into lines: 1,000 things.",
+        "- an item in two lines\n- another",
+        Picture("square", square, "What it shows."),
+        Table(["name", "value"], [["a|b", "1"], ["c", "2"]], "Of a|b and c."),
+    ]
+    with pytest.raises(UndefinedError, match="values"):
+        templates.render(tmp_path / "made.md.j2", name="", number=1)
 
 
 def test_spreads_and_lists_in_words() -> None:

@@ -11,9 +11,10 @@ from mlp.data import Samples
 from mlp.nn import MLP, Adam, BatchNorm, Constant, ReLU, Sigmoid, Tanh
 from mlp.nn.types import Array
 from mlp.training import Run, Trainer, random_streams
-from mlp.training.callbacks import Callback, MetricsFile
+from mlp.training.callbacks import MetricsFile
 from mlp.training.diagnostics import dead_units
 from mlp.training.diagnostics.dead_units import DeadUnits
+from mlp.training.run import Callback
 
 FEATURES, CLASSES, N = 6, 3, 50
 

@@ -14,7 +14,7 @@ from mlp.model_file import DIGEST
 from mlp.training import Run
 
 if TYPE_CHECKING:
-    from mlp.experiment import Components
+    from mlp.experiment.components import Components
 
 log = logging.getLogger(__name__)
 

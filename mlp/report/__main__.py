@@ -16,21 +16,14 @@ def draw_run(args: argparse.Namespace) -> list[Path]:
 
 
 def draw_augmented(args: argparse.Namespace) -> list[Path]:
-    from typing import Any
-
-    from omegaconf import OmegaConf
-
-    from mlp.config.build import build
-    from mlp.config.files import CONF, canonical
+    from mlp.config.files import canonical
     from mlp.data import Augmentation, Dataset
     from mlp.report import augmented
+    from mlp.report.read import build_option
 
-    def option(group: str, name: str, kind: type) -> Any:
-        file = CONF / group / f"{canonical(group, name)}.yaml"
-        return build(OmegaConf.to_container(OmegaConf.load(file)), group, kind)  # type: ignore[arg-type]
-
-    dataset = option("dataset", args.dataset, Dataset)
-    return augmented.draw(dataset, option("augment", args.name, Augmentation), args.name, args.out)
+    dataset = build_option("dataset", canonical("dataset", args.dataset), Dataset)
+    augmentation = build_option("augment", canonical("augment", args.name), Augmentation)
+    return augmented.draw(dataset, augmentation, args.name, args.out)
 
 
 def build_studies(args: argparse.Namespace) -> list[Path]:

@@ -50,9 +50,9 @@ class Chapter:
     @property
     def provenance(self) -> str:
         """Runs, seeds, time and machine, in one line."""
-        runs = self.found.runs
-        if not runs:
+        if self.analysis is None:
             return ""
+        runs = self.found.runs
         seeds = sorted({run.seed for run in runs})
         seconds = sum(float(run.summary.get("total_seconds", 0)) for run in runs)
         environment: Mapping[str, Any] = runs[0].summary.get("environment", {})
@@ -111,28 +111,19 @@ def print_missing(studies: Sequence[Study], dataset: str, quick: bool) -> None:
 
 
 def chapters(studies: Sequence[Study], dataset: str, quick: bool) -> list[Chapter]:
-    """Analyse the studies; one that cannot be answered says why."""
+    """Analyse the studies; one that cannot be answered says why. Raises UserError where none can."""
     made = []
     for study in studies:
-        found = StudyRuns([], study.on(dataset), study.directory(RUNS, dataset, quick), quick)
-        line = command(study, dataset, quick)
+        found, analysis, problem = study.find_runs(RUNS, dataset, quick), None, ""
         try:
-            found = study.find_runs(RUNS, dataset, quick)
-            made.append(Chapter(study, line, found, study.analyse(found)))
+            analysis = study.analyse(found)
         except (UserError, OSError) as error:
-            made.append(Chapter(study, line, found, None, str(error)))
+            problem = str(error)
         except Exception as error:  # files that nobody has thought of cost no other study its answer
-            made.append(Chapter(study, line, found, None, f"its runs cannot be analysed: {error!r}"))
-    return made
-
-
-def answered(studies: Sequence[Study], dataset: str, quick: bool) -> list[Chapter]:
-    """The chapters; those left unanswered are named. Raises UserError where all are."""
-    made = chapters(studies, dataset, quick)
-    for chapter in made:
-        if chapter.problem:
-            problem = chapter.problem.removeprefix(f"{chapter.study.name}: ")
-            print(f"{chapter.study.name} is left out: {problem}", file=sys.stderr)
+            problem = f"its runs cannot be analysed: {error!r}"
+        if problem:
+            print(f"{study.name} is left out: {problem.removeprefix(f'{study.name}: ')}", file=sys.stderr)
+        made.append(Chapter(study, command(study, dataset, quick), found, analysis, problem))
     if not any(chapter.analysis for chapter in made):
         raise UserError(f"no study could be answered from the runs in {os.path.abspath(RUNS)}")
     return made
@@ -185,4 +176,4 @@ def report(names: Sequence[str], dataset: str, quick: bool, training: bool, out:
         run(studies, dataset, quick)
     else:
         print_missing(studies, dataset, quick)
-    return write(answered(studies, dataset, quick), dataset, out)
+    return write(chapters(studies, dataset, quick), dataset, out)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mlp.errors import UserError
 from mlp.report.blocks import Chart, Confusion, Gallery, Lines, Picture, markdown
 from mlp.report.build import TITLE
-from mlp.report.publish import PublishedStudy, chart_key, figure_key
+from mlp.report.wandb_content import PublishedStudy, chart_key, figure_key
 from mlp.tracking import session
 
 if TYPE_CHECKING:

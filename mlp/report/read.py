@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
+from mlp.config.build import build
 from mlp.config.files import CONF, options
 from mlp.errors import UserError
 from mlp.nn.metrics import confusion_matrix
@@ -143,6 +144,11 @@ def _options(group: str) -> dict[str, dict[str, Any]]:
     return {option: OmegaConf.to_container(OmegaConf.load(path)) for option, path in files.items()}  # type: ignore[misc]
 
 
+def build_option(group: str, name: str, kind: type) -> Any:
+    """The object that an option of conf/ describes, such as a dataset."""
+    return build(OmegaConf.to_container(OmegaConf.load(CONF / group / f"{name}.yaml")), group, kind)  # type: ignore[arg-type]
+
+
 def _class_name(node: Mapping[str, Any]) -> str:
     return str(node.get("_target_", "")).rpartition(".")[2]
 
@@ -183,10 +189,10 @@ def stacked(runs: Sequence[RunFiles], column: str) -> Array:
     return table
 
 
-def over_seeds(runs: Iterable[RunFiles], measure: Callable[[RunFiles], float]) -> MeanStd:
-    """A measurement on runs that differ in their seed."""
-    runs = list(runs)
-    return MeanStd([float(measure(run)) for run in runs], [run.seed for run in runs])
+def over_seeds(runs: Sequence[RunFiles], measured: Callable[[RunFiles], float] | Array) -> MeanStd:
+    """A measurement on runs that differ in their seed: a value for each (runs,), or what gives it."""
+    values = [measured(run) for run in runs] if callable(measured) else measured
+    return MeanStd([float(value) for value in values], [run.seed for run in runs])
 
 
 def gradient_trace(runs: Sequence[RunFiles]) -> tuple[Array, Array]:

@@ -1,4 +1,4 @@
-"""The state of one training run: what callbacks see, and what a checkpoint keeps."""
+"""The state of one training run, which a checkpoint keeps, and the callbacks that see it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,27 @@ from mlp.training.average import WeightAverage
 
 if TYPE_CHECKING:
     from mlp.data import Samples
-    from mlp.training.callbacks import Callback
+
+
+class Callback:
+    """Override what you need. `on_run_end` is always called, after a failure too.
+
+    Within an event, callbacks are called in the order of the run's list: those that add to `run.metrics` come
+    before those that write it somewhere.
+    """
+
+    def on_run_start(self, run: Run) -> None:
+        """Before the first epoch, or before the first after a checkpoint was loaded."""
+
+    def on_batch_end(self, run: Run) -> None:
+        """After each update; `run.network.grad` still holds the gradients it was made from."""
+
+    def on_epoch_end(self, run: Run) -> None:
+        """After training and validation of an epoch; `run.metrics` is its row."""
+
+    def on_run_end(self, run: Run) -> None:
+        """Once, at the end; `run.status`, `run.exit_code` and `run.summary` say how it went."""
+
 
 #: Independent sources of randomness, in the order in which a run's seed is spawned into them.
 STREAMS = ("init", "split", "shuffle", "augment", "dropout")

@@ -15,7 +15,6 @@ from mlp.report import style
 from mlp.report.blocks import Analysis, Chart, Histogram, Lines
 from mlp.report.figures.panels import band, binned, grid, integer_axis, percent_axis, step_band
 from mlp.report.read import GRADIENT_TRACE, Array, RunFiles, by, gradient_trace, late, over_seeds
-from mlp.report.statistics import MeanStd
 from mlp.report.studies.study import Study, StudyRuns
 from mlp.report.text import left_out, share
 
@@ -69,7 +68,9 @@ class Group:
     def facts(self) -> dict[str, Any]:
         units, last, first = int(self.width.sum()), -1, min(1, len(self.epochs) - 1)
         norms = self.norms[:, late(self.step), 0]
-        dead = self._over_seeds(self.dead[:, last].sum(axis=-1))
+        back_again = self.dead_units[:, first] & ~self.dead_units[:, last]
+        total = self.dead.sum(axis=-1)  # (runs, counts)
+        dead = over_seeds(self.runs, total[:, last])
         accuracy = over_seeds(
             self.runs, lambda run: run.metrics["val_accuracy"][-1]
         )  # of the weights that were counted
@@ -80,16 +81,16 @@ class Group:
             "units": units, "width": self.width.tolist(), "samples": self.samples,
             "dead_units": dead,
             "dead_share": [float(n) for n in self.dead[:, last].mean(axis=0) / self.width],
-            "dead_per_layer": [self._over_seeds(counts) for counts in self.dead[:, last].T],
-            "dead_at_start": float(self.dead[:, 0].sum(axis=-1).mean()) if self.epochs[0] == 0 else None,
-            "dead_after_epoch_1": self._over_seeds(self.dead[:, 1].sum(axis=-1)) if len(self.epochs) > 2 else None,
-            "back_again": self._over_seeds((self.dead_units[:, first] & ~self.dead_units[:, last]).sum(axis=(1, 2))),
+            "dead_per_layer": [over_seeds(self.runs, counts) for counts in self.dead[:, last].T],
+            "dead_at_start": float(total[:, 0].mean()) if self.epochs[0] == 0 else None,
+            "dead_after_epoch_1": over_seeds(self.runs, total[:, 1]) if len(self.epochs) > 2 else None,
+            "back_again": over_seeds(self.runs, back_again.sum(axis=(1, 2))),
             "ever_dead": bool(self.dead.any()),
             "dead_layer": bool((self.dead[:, last] == self.width).any()),
             "zero_outputs": self._of_all_outputs(self.zero),
             "saturated_outputs": self._of_all_outputs(self.saturated) if self.bounded else None,
-            "stuck_units": self._over_seeds(self.stuck[:, last].sum(axis=-1)) if self.bounded else None,
-            "gradient": self._over_seeds(np.median(norms, axis=1)),
+            "stuck_units": over_seeds(self.runs, self.stuck[:, last].sum(axis=-1)) if self.bounded else None,
+            "gradient": over_seeds(self.runs, np.median(norms, axis=1)),
             "without_gradient": float((norms == 0).mean()),
             "val_accuracy": accuracy,
             "learns": accuracy.mean > 0.9 and dead.mean < 0.1 * units,
@@ -100,9 +101,6 @@ class Group:
             facts |= {"first_norm": norm, "sgd_step": self.rate * norm / math.sqrt(fan_in * fan_out)}
             facts["xavier_std"] = math.sqrt(2 / (fan_in + fan_out))
         return facts
-
-    def _over_seeds(self, values: Array) -> MeanStd:
-        return MeanStd([float(value) for value in values], [run.seed for run in self.runs])
 
     def _of_all_outputs(self, shares: Array) -> float:
         """The share of all hidden outputs after the last epoch, from those of the layers (runs, counts, layers)."""
@@ -117,16 +115,6 @@ class DeadNeurons(Study):
         "layer by layer, and how does tanh compare?"
     )
     seconds = 60
-    references = (
-        "A. L. Maas, A. Y. Hannun, A. Y. Ng: Rectifier Nonlinearities Improve Neural Network Acoustic Models, ICML "
-        "Workshop on Deep Learning for Audio, Speech and Language Processing, 2013",
-        "L. Lu, Y. Shin, Y. Su, G. E. Karniadakis: Dying ReLU and Initialization: Theory and Numerical Examples, "
-        "Communications in Computational Physics 28(5), 2020",
-        "X. Glorot, A. Bordes, Y. Bengio: Deep Sparse Rectifier Neural Networks, AISTATS 2011",
-        "X. Glorot, Y. Bengio: Understanding the Difficulty of Training Deep Feedforward Neural Networks, "
-        "AISTATS 2010",
-        "D. P. Kingma, J. Ba: Adam: A Method for Stochastic Optimization, ICLR 2015",
-    )
     quick = ("training.epochs=1", "optimizer.learning_rate=0.1", "seed=0")
 
     def analyse(self, found: StudyRuns) -> Analysis:

@@ -26,10 +26,6 @@ class LossComparison(Study):
     title = "Loss functions: cross-entropy or mean squared error"
     question = "With the same network and learning rate, which loss trains better, and why?"
     seconds = 45
-    references = (
-        "P. Golik, P. Doetsch, H. Ney: Cross-Entropy vs. Squared Error Training, Interspeech 2013",
-        "I. Goodfellow, Y. Bengio, A. Courville: Deep Learning, 2016, section 6.2.2",
-    )
     quick = ("training.epochs=2", "seed=0")
 
     def analyse(self, found: StudyRuns) -> Analysis:

@@ -58,7 +58,7 @@ class Group:
 
     def loss(self, epoch: int) -> MeanStd:
         """The training loss of the `epoch`-th epoch, counted from 1."""
-        return MeanStd([float(loss) for loss in self.losses[:, epoch - 1]], [run.seed for run in self.runs])
+        return over_seeds(self.runs, self.losses[:, epoch - 1])
 
     def facts(self, guess: float, best: Mapping[str, Group]) -> dict[str, Any]:
         tested = all("test_accuracy" in run.summary for run in self.runs)
@@ -79,17 +79,6 @@ class OptimizerShowdown(Study):
     title = "Optimizer showdown"
     question = "Which of the six optimizers minimises the loss fastest in the first five epochs?"
     seconds = 100
-    references = (
-        "I. Sutskever, J. Martens, G. Dahl, G. Hinton: On the Importance of Initialization and Momentum in Deep "
-        "Learning, ICML 2013",
-        "T. Tieleman, G. Hinton: Lecture 6.5 - RMSProp, Neural Networks for Machine Learning, Coursera 2012",
-        "D. Kingma, J. Ba: Adam: A Method for Stochastic Optimization, ICLR 2015",
-        "T. Dozat: Incorporating Nesterov Momentum into Adam, ICLR workshop 2016",
-        "A. Wilson, R. Roelofs, M. Stern, N. Srebro, B. Recht: The Marginal Value of Adaptive Gradient Methods in "
-        "Machine Learning, NIPS 2017",
-        "D. Choi, C. Shallue, Z. Nado, J. Lee, C. Maddison, G. Dahl: On Empirical Comparisons of Optimizers for Deep "
-        "Learning, arXiv:1910.05446, 2019",
-    )
     quick = ("training.epochs=2", "optimizer.learning_rate=1e-2", "seed=0")
 
     def analyse(self, found: StudyRuns) -> Analysis:

@@ -12,29 +12,31 @@ from typing import Any, ClassVar
 
 from omegaconf import OmegaConf
 
-from mlp.config.build import build
 from mlp.config.files import CONF
 from mlp.data import Dataset
 from mlp.errors import UserError
 from mlp.report import templates
 from mlp.report.blocks import Analysis, Chart, Figures, parse
-from mlp.report.read import RunFiles, runs_of
+from mlp.report.read import RunFiles, build_option, runs_of
 
 
 @dataclass(frozen=True)
 class StudyRuns:
     """What a study reads: its finished runs, the name of their dataset, and where it and others keep theirs."""
 
-    runs: Sequence[RunFiles]
     dataset: str
     directory: Path
     quick: bool = False
 
     @cached_property
+    def runs(self) -> Sequence[RunFiles]:
+        """Raises UserError where the files of one are damaged."""
+        return runs_of(self.directory)
+
+    @cached_property
     def data(self) -> Dataset:
         """The dataset itself, for its images."""
-        option: Any = OmegaConf.to_container(OmegaConf.load(CONF / "dataset" / f"{self.dataset}.yaml"))
-        dataset: Dataset = build(option, "dataset", Dataset)
+        dataset: Dataset = build_option("dataset", self.dataset, Dataset)
         return dataset
 
     def with_files(self, *names: str) -> Sequence[RunFiles]:
@@ -90,5 +92,4 @@ class Study(ABC):
         return words
 
     def find_runs(self, root: Path, dataset: str, quick: bool = False) -> StudyRuns:
-        directory = self.directory(root, dataset, quick)
-        return StudyRuns(runs_of(directory), self.on(dataset), directory, quick)
+        return StudyRuns(self.on(dataset), self.directory(root, dataset, quick), quick)

@@ -68,75 +68,6 @@ class Gradients:
         return float((gap[largest > 0] / largest[largest > 0]).max(initial=0))
 
 
-@dataclass(frozen=True)
-class Case:
-    """The runs with one activation and one kind of initial weights."""
-
-    activation: str
-    init: str
-    runs: Sequence[RunFiles]
-
-    @property
-    def name(self) -> str:
-        return {"relu": "ReLU"}.get(self.activation, self.activation)
-
-    @cached_property
-    def recorded(self) -> list[Gradients]:
-        """Of the runs that have ended their first epoch."""
-        return [Gradients.of(run) for run in self.runs if (run.directory / FILE).exists()]
-
-    @property
-    def zero(self) -> bool:
-        return not any(gradients.values.any() for gradients in self.recorded)
-
-    @property
-    def identical(self) -> bool:
-        """Whether all recorded neurons have one gradient at every step, to the last bit."""
-        return all((gradients.different == 1).all() for gradients in self.recorded)
-
-    @property
-    def verdict(self) -> str:
-        if not self.recorded:
-            return "not recorded"
-        if self.zero:
-            return "all zero"
-        if self.identical:
-            return "identical"
-        return "all different" if all((g.different == g.neurons).all() for g in self.recorded) else "not identical"
-
-    def facts(self) -> dict[str, Any]:
-        ended = [run for run in self.runs if "test_accuracy" in run.summary]
-        facts: dict[str, Any] = {
-            "activation": self.activation, "init": self.init, "name": self.name, "verdict": self.verdict,
-            "init_name": INITS.get(self.init, self.init), "recorded": len(self.recorded),
-            "test_accuracy": over_seeds(ended, lambda run: run.summary["test_accuracy"]) if ended else None,
-            "epochs": len(self.runs[0].metrics["epoch"]), "called": [],
-        }  # fmt: skip
-        predicted = [run.predictions for run in self.runs if (run.directory / "predictions.npz").exists()]
-        if predicted:
-            names, true = predicted[0]["class_names"], predicted[0]["y_true"]
-            facts["called"] = [str(names[k]) for k in np.unique(predicted[0]["y_pred"])]  # all that is ever named
-            facts |= {"classes": len(names), "most_frequent_class": float(np.bincount(true).max() / len(true))}
-        if self.recorded:
-            first, counts = self.recorded[0], np.concatenate([g.different for g in self.recorded])
-            worst = max(self.recorded, key=lambda gradients: gradients.largest_difference)
-            moved = first.values.any(axis=(1, 2))
-            facts |= {
-                "zero": self.zero, "identical": self.identical,
-                "neurons": first.neurons, "width": first.width, "steps": len(first.step),
-                "numbers": first.values.shape[2], "bits": 8 * first.values.itemsize,
-                "first_step": int(first.step[moved.argmax()]) if moved.any() else None,
-                "distinct": max(int(g.distinct.max()) for g in self.recorded),  # in the whole layer
-                "least_different": int(counts.min()), "most_different": int(counts.max()),
-                "differ_from_step": int(worst.step[(worst.different > 1).argmax()]),
-                "largest_difference": worst.largest_difference,
-                "is_rounding": worst.largest_difference < ROUNDING,
-                "first_norms": [float(first.norms[0].min()), float(first.norms[0].max())],
-                "some_without_gradient": any(bool((g.norms == 0).any()) for g in self.recorded),
-            }  # fmt: skip
-        return facts
-
-
 class Symmetry(Study):
     name = "symmetry"
     title = "Initialisation and symmetry: zeros or Xavier"
@@ -145,28 +76,73 @@ class Symmetry(Study):
         "weights start at zero, and when they start with Xavier's random values?"
     )
     seconds = 12
-    references = (
-        "I. Goodfellow, Y. Bengio, A. Courville: Deep Learning, 2016, section 8.4",
-        "X. Glorot, Y. Bengio: Understanding the difficulty of training deep feedforward neural networks, "
-        "AISTATS 2010",
-    )
     quick = ("training.epochs=1", "activation=sigmoid,relu")
 
     def analyse(self, found: StudyRuns) -> Analysis:
         runs = found.with_files()
-        cases = [Case(str(a), str(init), members) for (a, init), members in by(runs, "activation", "init").items()]
-        recorded = [case for case in cases if case.recorded]
+        cases = {f"{a}/{init}": members for (a, init), members in by(runs, "activation", "init").items()}
+        recorded = {
+            case: [Gradients.of(run) for run in members if (run.directory / FILE).exists()]  # one epoch at least
+            for case, members in cases.items()
+        }
+        facts = {case: _facts(case, members, recorded[case]) for case, members in cases.items()}
+        first = {case: gradients[0] for case, gradients in recorded.items() if gradients}
         return self.answer(
             {
-                "cases": {f"{case.activation}/{case.init}": case.facts() for case in cases},
+                "cases": facts,
                 "layer": int(runs[0].value("training.callbacks.neuron_gradients.layer")),
                 "depth": _depth(runs[0]),
                 "classes": found.data.num_classes,
-                "bits": _bits(recorded),
+                "bits": _bits(facts, first),
             },
-            {"symmetry": lambda: _figure(recorded)},
-            [_neuron_gradients(case) for case in recorded],
+            {"symmetry": lambda: _figure(facts, first)},
+            [_neuron_gradients(case, gradients) for case, gradients in first.items()],
         )
+
+
+def _facts(case: str, runs: Sequence[RunFiles], recorded: Sequence[Gradients]) -> dict[str, Any]:
+    """Of the runs with one activation and one kind of initial weights."""
+    activation, init = case.split("/")
+    ended = [run for run in runs if "test_accuracy" in run.summary]
+    facts: dict[str, Any] = {
+        "activation": activation,
+        "init": init,
+        "name": {"relu": "ReLU"}.get(activation, activation),
+        "init_name": INITS.get(init, init),
+        "recorded": len(recorded),
+        "verdict": "not recorded",
+        "test_accuracy": over_seeds(ended, lambda run: run.summary["test_accuracy"]) if ended else None,
+        "epochs": len(runs[0].metrics["epoch"]),
+        "called": [],
+    }
+    predicted = [run.predictions for run in runs if (run.directory / "predictions.npz").exists()]
+    if predicted:
+        names, true = predicted[0]["class_names"], predicted[0]["y_true"]
+        facts["called"] = [str(names[k]) for k in np.unique(predicted[0]["y_pred"])]  # all that is ever named
+        facts |= {"classes": len(names), "most_frequent_class": float(np.bincount(true).max() / len(true))}
+    if recorded:
+        first, different = recorded[0], np.concatenate([g.different for g in recorded])
+        worst = max(recorded, key=lambda gradients: gradients.largest_difference)
+        moved = first.values.any(axis=(1, 2))
+        zero, identical = not any(g.values.any() for g in recorded), bool((different == 1).all())
+        all_different = bool((different == first.neurons).all())
+        facts |= {
+            "zero": zero,
+            "identical": identical,
+            "verdict": "all zero" if zero else "identical" if identical
+                       else "all different" if all_different else "not identical",
+            "neurons": first.neurons, "width": first.width, "steps": len(first.step),
+            "numbers": first.values.shape[2], "bits": 8 * first.values.itemsize,
+            "first_step": int(first.step[moved.argmax()]) if moved.any() else None,
+            "distinct": max(int(g.distinct.max()) for g in recorded),  # in the whole layer
+            "least_different": int(different.min()), "most_different": int(different.max()),
+            "differ_from_step": int(worst.step[(worst.different > 1).argmax()]),
+            "largest_difference": worst.largest_difference,
+            "is_rounding": worst.largest_difference < ROUNDING,
+            "first_norms": [float(first.norms[0].min()), float(first.norms[0].max())],
+            "some_without_gradient": any(bool((g.norms == 0).any()) for g in recorded),
+        }  # fmt: skip
+    return facts
 
 
 def _depth(run: RunFiles) -> int:
@@ -175,75 +151,69 @@ def _depth(run: RunFiles) -> int:
     return int(layers) if layers is not None else len(sizes) if isinstance(sizes, list) else 3
 
 
-def _bits(cases: Sequence[Case]) -> Mapping[str, Any]:
+def _bits(facts: Mapping[str, Mapping[str, Any]], first: Mapping[str, Gradients]) -> Mapping[str, Any]:
     """Of a case from zeros that learns, and of the same from Xavier's weights: the gradient of one weight of each
     neuron at the last recorded step, and its bits."""
-    moving = next((case for case in cases if case.init == "zeros" and not case.zero), None)
+    moving = next((key for key in first if facts[key]["init"] == "zeros" and not facts[key]["zero"]), None)
     if moving is None:
         return {}
-    zeros = moving.recorded[0]
-    shown = {"zeros": zeros}
-    for case in cases:
-        if (case.activation, case.init) == (moving.activation, "xavier"):
-            shown["Xavier"] = case.recorded[0]
+    zeros, xavier = first[moving], first.get(f"{facts[moving]['activation']}/xavier")
     weight = int(np.abs(zeros.values[-1, 0, :-1]).argmax())
-    digits = 2 * zeros.values.itemsize
-    return {
-        "name": moving.name, "step": int(zeros.step[-1]), "input": weight,
-        "columns": {
-            name: [[float(value), f"{bits:0{digits}x}"]
-                   for value, bits in zip(g.values[-1, :, weight], g.bits[-1, :, weight], strict=True)]
-            for name, g in shown.items()
-        },
-    }  # fmt: skip
+    columns = {}
+    for name, gradients in (("zeros", zeros), ("Xavier", xavier)):
+        if gradients is not None:
+            digits = 2 * gradients.values.itemsize
+            values, bits = gradients.values[-1, :, weight], gradients.bits[-1, :, weight]
+            columns[name] = [[float(value), f"{word:0{digits}x}"] for value, word in zip(values, bits, strict=True)]
+    return {"name": facts[moving]["name"], "step": int(zeros.step[-1]), "input": weight, "columns": columns}
 
 
-def _neuron_gradients(case: Case) -> Lines:
-    first = case.recorded[0]
-    lines = {f"neuron {n}": norms.tolist() for n, norms in enumerate(first.norms.T, 1)}
-    return Lines(f"neuron_gradients/{case.activation}/{case.init}", first.step.tolist(), lines, "step")
+def _neuron_gradients(case: str, gradients: Gradients) -> Lines:
+    lines = {f"neuron {n}": norms.tolist() for n, norms in enumerate(gradients.norms.T, 1)}
+    return Lines(f"neuron_gradients/{case}", gradients.step.tolist(), lines, "step")
 
 
 # Figure
 
 
-def _figure(recorded: Sequence[Case]) -> Figure:
+def _figure(facts: Mapping[str, Mapping[str, Any]], first: Mapping[str, Gradients]) -> Figure:
     """A row per activation: from zeros on the left, from Xavier's weights on the right."""
-    cases = {(case.activation, case.init): case for case in recorded}
-    rows = {case.activation: case.name for case in recorded}
+    rows = {facts[case]["activation"]: facts[case]["name"] for case in first}
+    verdicts = {case: facts[case]["verdict"] for case in first}
     titles = [
-        [
-            f"{name}, {INITS[init]}: {cases[a, init].verdict if (a, init) in cases else 'not recorded'}"
-            for init in INITS
-        ]
-        for a, name in rows.items()
+        [f"{name}, {INITS[init]}: {verdicts.get(f'{activation}/{init}', 'not recorded')}" for init in INITS]
+        for activation, name in rows.items()
     ]
     ylabels = ["norm of the gradient"] * len(INITS)
     figure, axes = grid(titles, "step", ylabels, panel=(4.4, 2.5), share=False, right=1.25)
     for line, activation in zip(axes, rows, strict=True):
-        norms = {init: cases[activation, init].recorded[0].norms for init in INITS if (activation, init) in cases}
-        tops = {init: float(values[np.isfinite(values)].max(initial=0)) for init, values in norms.items()}
-        for ax, init in zip(line, INITS, strict=True):
+        shown = [first.get(f"{activation}/{init}") for init in INITS]
+        tops = [float(g.norms[np.isfinite(g.norms)].max(initial=0)) if g else 0.0 for g in shown]
+        for ax, gradients, top in zip(line, shown, tops, strict=True):
             integer_axis(ax)
             ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))  # no common factor above the title
-            if init in tops:
-                _lines(ax, cases[activation, init])
-                top = tops[init] or max(tops.values()) or 1.0
+            if gradients:
+                _lines(ax, gradients)
+                top = top or max(tops) or 1.0
                 ax.set_ylim(-0.07 * top, 1.08 * top)
-    neurons = max(case.recorded[0].neurons for case in recorded)
+    neurons = max(gradients.neurons for gradients in first.values())
     marks = [Line2D([], [], color=COLORS[n % 7], marker=MARKS[n % 7], markersize=5) for n in range(neurons)]
-    figure.legend(marks, [f"neuron {n + 1}" for n in range(neurons)], fontsize=style.SMALL, loc="center right",
-                  frameon=False)  # fmt: skip
+    names = [f"neuron {n + 1}" for n in range(neurons)]
+    figure.legend(marks, names, fontsize=style.SMALL, loc="center right", frameon=False)
     return figure
 
 
-def _lines(ax: Axes, case: Case) -> None:
+def _lines(ax: Axes, gradients: Gradients) -> None:
     """A line per neuron; one inside the other where they coincide."""
-    first = case.recorded[0]
-    for n, norms in enumerate(first.norms.T):
-        color, mark = COLORS[n % 7], MARKS[n % 7]
-        width = max(1.2, 8.4 - 1.8 * n) if (first.different == 1).all() else 1.4
-        ax.plot(first.step, norms, color=color, linewidth=width, zorder=2 + n)
-        turns = slice(2 * n, None, 2 * first.neurons)
-        ax.plot(first.step[turns], norms[turns], color=color, linestyle="", marker=mark, markersize=5.5, zorder=20,
-                markeredgecolor="white", markeredgewidth=0.6)  # fmt: skip
+    identical = (gradients.different == 1).all()
+    for n, norms in enumerate(gradients.norms.T):
+        look: dict[str, Any] = {"color": COLORS[n % 7], "linewidth": max(1.2, 8.4 - 1.8 * n) if identical else 1.4}
+        ax.plot(gradients.step, norms, zorder=2 + n, **look)
+        turns = slice(2 * n, None, 2 * gradients.neurons)
+        mark: dict[str, Any] = {
+            "marker": MARKS[n % 7],
+            "markersize": 5.5,
+            "markeredgecolor": "white",
+            "markeredgewidth": 0.6,
+        }
+        ax.plot(gradients.step[turns], norms[turns], color=COLORS[n % 7], linestyle="", zorder=20, **mark)

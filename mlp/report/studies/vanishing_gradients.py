@@ -49,7 +49,7 @@ class Group:
             "epochs": len(self.runs[0].metrics["epoch"]), "steps": int(self.step[-1]),
             "ratio_at_start": self._ratio(self.start),
             "ratio_at_end": self._ratio(self.end),
-            "first_layer_at_start": self._over_seeds(self.start[:, 0]),
+            "first_layer_at_start": over_seeds(self.runs, self.start[:, 0]),
             "tenth_reached_at": int(self.step[tenth[0]]) if len(tenth) else None,
             "first_weight_gradient": float(rms), "epsilon": epsilon, "over_epsilon": float(rms / epsilon),
             "first_epoch_accuracy": over_seeds(self.runs, lambda run: run.metrics["val_accuracy"][0]),
@@ -60,10 +60,7 @@ class Group:
     def _ratio(self, norms: Array) -> MeanStd:
         """First hidden layer over output layer, of norms (runs, layers); NaN where the latter is zero."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            return self._over_seeds(np.where(norms[:, -1] > 0, norms[:, 0] / norms[:, -1], np.nan))
-
-    def _over_seeds(self, values: Array) -> MeanStd:
-        return MeanStd([float(value) for value in values], [run.seed for run in self.runs])
+            return over_seeds(self.runs, np.where(norms[:, -1] > 0, norms[:, 0] / norms[:, -1], np.nan))
 
 
 class VanishingGradients(Study):
@@ -74,14 +71,6 @@ class VanishingGradients(Study):
         "networks of several depths?"
     )
     seconds = 45
-    references = (
-        "S. Hochreiter: Untersuchungen zu dynamischen neuronalen Netzen, diploma thesis, TU München, 1991",
-        "Y. Bengio, P. Simard, P. Frasconi: Learning Long-Term Dependencies with Gradient Descent Is Difficult, "
-        "IEEE Transactions on Neural Networks 5(2), 1994",
-        "X. Glorot, Y. Bengio: Understanding the Difficulty of Training Deep Feedforward Neural Networks, "
-        "AISTATS 2010",
-        "D. P. Kingma, J. Ba: Adam: A Method for Stochastic Optimization, ICLR 2015",
-    )
     quick = ("training.epochs=1", "model.num_layers=1,6", "seed=0")
 
     def analyse(self, found: StudyRuns) -> Analysis:
