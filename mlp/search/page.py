@@ -20,8 +20,10 @@ from optuna.trial import FrozenTrial, TrialState
 from hydra_trials.progress import clock
 from hydra_trials.study import Search, counts, finite, is_lost, seconds
 from mlp.files import atomic_write, plain
-from mlp.search import figures, results
-from mlp.search.axes import number
+from mlp.report.statistics import OVERFITTED
+from mlp.report.trials import short_name
+from mlp.search import figures, parameter_figures, results
+from mlp.search.plotly import Figure, number, objective_value
 
 PAGE = "search.html"
 HERE = Path(__file__).parent
@@ -81,7 +83,7 @@ def _p(text: str) -> str:
     return f"<p>{_esc(text)}</p>"
 
 
-def _figure(figure: figures.Figure, *, name: str = "") -> str:
+def _figure(figure: Figure, *, name: str = "") -> str:
     data = json.dumps(plain(figure), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     label = f' aria-label="{_esc(name)}"' if name else ""
     return (
@@ -138,7 +140,7 @@ def _best(search: Search, winner: FrozenTrial) -> str:
 
 
 def _parallel(search: Search, trials: Sequence[FrozenTrial]) -> str:
-    figure = figures.parallel_coordinates(search, trials)
+    figure = parameter_figures.parallel_coordinates(search, trials)
     if figure is None:
         return _p("There is nothing to draw before the first trial is completed.")
     done = len(search.ranked(trials))
@@ -161,21 +163,21 @@ def _importance(search: Search, trials: Sequence[FrozenTrial]) -> str:
     done = len(search.ranked(trials))
     if not found:
         why = (
-            f"it takes {figures.ENOUGH} completed trials to tell importance from chance, and there are {done}"
-            if done < figures.ENOUGH
+            f"it takes {figures.MIN_TRIALS} completed trials to tell importance from chance, and there are {done}"
+            if done < figures.MIN_TRIALS
             else "all completed trials reached the same"
         )
         return _p(f"Not computed: {why}.")
-    having = Counter(name for trial in search.ranked(trials) for name in trial.params)
-    sure = {name: share for name, share in found.items() if having[name] >= figures.ENOUGH and share > 0}
+    present = Counter(name for trial in search.ranked(trials) for name in trial.params)
+    sure = {name: share for name, share in found.items() if present[name] >= figures.MIN_TRIALS and share > 0}
     first = [f"{name} ({share:.0%})" for name, share in itertools.islice(sure.items(), 3)]
     text = (
         f"How much the {best} best of {done} completed trials differ from all of them in each parameter (PED-ANOVA). "
         f"What mattered most for being among the best: {', '.join(first) or 'nothing that stands out'}."
     )
     if len(sure) < len(found):
-        text += f" Pale bars are guesses: fewer than {figures.ENOUGH} trials have the parameter."
-    return _p(text) + _figure(figures.importance_bars(found, having), name="Importance")
+        text += f" Pale bars are guesses: fewer than {figures.MIN_TRIALS} trials have the parameter."
+    return _p(text) + _figure(figures.importance_bars(found, present), name="Importance")
 
 
 def _pareto(search: Search, trials: Sequence[FrozenTrial]) -> str:
@@ -198,7 +200,7 @@ def _history(search: Search, trials: Sequence[FrozenTrial]) -> str:
         return _p("No trial has ended yet.")
     parts = []
     for index, name in enumerate(search.objectives):
-        done = [t for t in trials if t.state == TrialState.COMPLETE and figures.worth(t, index) is not None]
+        done = [t for t in trials if t.state == TrialState.COMPLETE and objective_value(t, index) is not None]
         text = f"{name} of every trial, in the order in which they began; the line is the best so far."
         if done:
             best = (min if search.minimizes(index) else max)(done, key=lambda t, index=index: t.values[index])  # type: ignore[misc]
@@ -228,7 +230,7 @@ def _curves(search: Search, trials: Sequence[FrozenTrial]) -> str:
 def _slices(search: Search, trials: Sequence[FrozenTrial]) -> str:
     parts = []
     for index, objective in enumerate(search.objectives):
-        drawn = figures.slices(search, trials, index)
+        drawn = parameter_figures.slices(search, trials, index)
         if drawn:
             heading = f"<h3>{_esc(objective)}</h3>" if len(search.objectives) > 1 else ""
             plots = "".join(_figure(figure, name=f"{objective} against {name}") for name, figure in drawn)
@@ -252,7 +254,7 @@ def _overlay(search: Search, trials: Sequence[FrozenTrial]) -> str:
     text = (
         f"Each point is one run, the model that it kept: {_count(len(runs), 'run')}. On the diagonal a model knows "
         f"new images as well as those it was trained on; below it, it has learned some by heart. A run counts as "
-        f"over-fitted when its train accuracy is more than {100 * figures.OVERFITTED:g} points above its test "
+        f"over-fitted when its train accuracy is more than {100 * OVERFITTED:g} point above its test "
         f"accuracy (dashed line): {over} of {len(runs)} (orange-red diamonds). The median gap is {100 * gap:+.2f} "
         f"points. Open marks are runs of trials that were pruned or failed."
     )
@@ -268,7 +270,7 @@ def _leaderboard(search: Search, trials: Sequence[FrozenTrial]) -> str:
     measured = [name for name in (*search.objectives, *results.MEASURED) if name in given]
     shown = [name for name in varied if name in given]
     columns = ["rank", "trial", "run", "state", *dict.fromkeys(measured), "seconds", *shown, "reason"]
-    names = dict(zip(shown, figures.labels(shown), strict=True))
+    names = {key: short_name(key) for key in shown}
     links = _links(search)
     buttons = ((column, f'<button type="button">{_esc(names.get(column, column))}</button>') for column in columns)
     head = "".join(f'<th scope="col" title="{_esc(column)}">{button}</th>' for column, button in buttons)

@@ -212,10 +212,6 @@ def shown(name: str, value: Any) -> str:
     return f"{number:.4f}" if name.endswith(("accuracy", "f1", "loss", "precision", "recall")) else f"{number:.4g}"
 
 
-def cut(text: str, longest: int) -> str:
-    return text if len(text) <= longest else text[: longest - 1] + "…"
-
-
 def command(search: Search) -> str | None:
     """The command that began the search and continues it; None where it is not known."""
     started = _started(search)
