@@ -124,6 +124,25 @@ def test_arrows_between_rooms_run_one_way(path: Path) -> None:
     assert not violations(name_of(path), imports(path.read_text(), name_of(path)))
 
 
+def test_no_module_imports_itself_by_a_detour() -> None:
+    """Not even for a type, nor within a function."""
+    sources = {name_of(path).removesuffix(".__init__"): path for path in SOURCES}
+
+    def module_of(imported: str) -> str:
+        while imported and imported not in sources:
+            imported = imported.rpartition(".")[0]
+        return imported
+
+    arrows = {
+        name: {module_of(found) for found in imports(path.read_text(), name_of(path))} - {name, ""}
+        for name, path in sources.items()
+    }
+    while free := [name for name, targets in arrows.items() if not targets & arrows.keys()]:
+        for name in free:
+            del arrows[name]
+    assert not arrows, f"in a circle, or on the way to one: {', '.join(sorted(arrows))}"
+
+
 @every_source
 def test_automatic_differentiation_is_imported_nowhere(path: Path) -> None:
     assert not {name for name in imports(path.read_text(), name_of(path)) if name.partition(".")[0] in FORBIDDEN}
