@@ -14,8 +14,7 @@ import numpy as np
 
 from mlp.nn import MLP, Activation, Layer, Linear, Schedule
 from mlp.nn.types import Array
-from mlp.training.callbacks import Callback
-from mlp.training.run import Run
+from mlp.training.run import Callback, Run
 
 MOST_PER_READING = 1e-6  # seconds that a reading of the clock can cost; where steps are long, more is their own noise
 BATCH, METRICS, REST = "batch: gather and scale", "metrics, clipping, learning rate", "Python between the layers"

@@ -1,4 +1,4 @@
-"""What happens around the training loop. The trainer knows only the four events of `Callback`."""
+"""What happens around the training loop, which knows only the four events of `Callback`."""
 
 from __future__ import annotations
 
@@ -14,33 +14,12 @@ import numpy as np
 
 from mlp.files import atomic_write
 from mlp.nn import checks
+from mlp.training.run import Callback, Run
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from mlp.training.run import Run
-
 log = logging.getLogger(__name__)
-
-
-class Callback:
-    """Override what you need. `on_run_end` is always called, after a failure too.
-
-    Within an event, callbacks are called in the order of the run's list: those that add to `run.metrics` come
-    before those that write it somewhere.
-    """
-
-    def on_run_start(self, run: Run) -> None:
-        """Before the first epoch, or before the first after a checkpoint was loaded."""
-
-    def on_batch_end(self, run: Run) -> None:
-        """After each update; `run.network.grad` still holds the gradients it was made from."""
-
-    def on_epoch_end(self, run: Run) -> None:
-        """After training and validation of an epoch; `run.metrics` is its row."""
-
-    def on_run_end(self, run: Run) -> None:
-        """Once, at the end; `run.status`, `run.exit_code` and `run.summary` say how it went."""
 
 
 class CallbackOptions:

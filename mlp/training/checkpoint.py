@@ -12,8 +12,7 @@ import numpy as np
 from mlp.errors import UserError
 from mlp.files import atomic_write
 from mlp.training.average import WeightAverage
-from mlp.training.callbacks import Callback
-from mlp.training.run import Run
+from mlp.training.run import Callback, Run
 
 log = logging.getLogger(__name__)
 

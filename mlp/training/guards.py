@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mlp.errors import CallbackFailed, Diverged, UserError
-from mlp.training.callbacks import Callback
-from mlp.training.run import Run
+from mlp.training.run import Callback, Run
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""The state of one training run: what callbacks see, and what a checkpoint keeps."""
+"""The state of one training run, which callbacks see and a checkpoint keeps, and the events of a callback."""
 
 from __future__ import annotations
 
@@ -7,20 +7,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from mlp.data import Samples
 from mlp.errors import CallbackFailed
 from mlp.nn.network import MLP
 from mlp.nn.optimizers import Optimizer
 from mlp.nn.schedules import Schedule
 from mlp.nn.types import Array
 from mlp.training.average import WeightAverage
-
-if TYPE_CHECKING:
-    from mlp.data import Samples
-    from mlp.training.callbacks import Callback
 
 #: Independent sources of randomness, in the order in which a run's seed is spawned into them.
 STREAMS = ("init", "split", "shuffle", "augment", "dropout")
@@ -30,6 +27,26 @@ def random_streams(seed: int) -> dict[str, np.random.Generator]:
     """One generator per purpose, so that e.g. another batch size does not change the initial weights."""
     children = np.random.SeedSequence(seed).spawn(len(STREAMS))
     return {name: np.random.default_rng(child) for name, child in zip(STREAMS, children, strict=True)}
+
+
+class Callback:
+    """Override what you need. `on_run_end` is always called, after a failure too.
+
+    Within an event, callbacks are called in the order of the run's list: those that add to `run.metrics` come
+    before those that write it somewhere.
+    """
+
+    def on_run_start(self, run: Run) -> None:
+        """Before the first epoch, or before the first after a checkpoint was loaded."""
+
+    def on_batch_end(self, run: Run) -> None:
+        """After each update; `run.network.grad` still holds the gradients it was made from."""
+
+    def on_epoch_end(self, run: Run) -> None:
+        """After training and validation of an epoch; `run.metrics` is its row."""
+
+    def on_run_end(self, run: Run) -> None:
+        """Once, at the end; `run.status`, `run.exit_code` and `run.summary` say how it went."""
 
 
 @dataclass

@@ -12,9 +12,8 @@ from mlp.nn import checks
 from mlp.nn.metrics import confusion_matrix, scores
 from mlp.nn.types import Array
 from mlp.training.average import WeightAverage
-from mlp.training.callbacks import Callback
 from mlp.training.evaluate import evaluate
-from mlp.training.run import Run
+from mlp.training.run import Callback, Run
 
 MONITORS = ("val_f1", "val_accuracy", "val_loss", "train_f1", "train_accuracy", "train_loss")
 

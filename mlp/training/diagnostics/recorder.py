@@ -8,8 +8,7 @@ import numpy as np
 
 from mlp.files import atomic_write
 from mlp.nn.types import Array, Labels
-from mlp.training.callbacks import Callback
-from mlp.training.run import Run
+from mlp.training.run import Callback, Run
 
 
 class Recorder(Callback):
