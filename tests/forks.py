@@ -85,8 +85,7 @@ for line in sys.stdin:
 IMPORTS = (
     *("matplotlib.pyplot", "optuna", "plotly.graph_objects", "plotly.io", "rich.table", "sklearn.datasets", "wandb"),
     *("mlp.cli.inference", "mlp.cli.launch", "mlp.report.run_plots", "mlp.report.build", "mlp.search.page"),
-    *("mlp.search.run", "mlp.search.worker"),
-    *("hydra_plugins.mlp_search.launcher", "hydra_plugins.mlp_search.sweeper"),
+    *("mlp.search.objective", "mlp.search.results", "hydra_trials.run", "hydra_trials.launcher"),
 )
 
 

@@ -10,9 +10,9 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from mlp.search.definition import minimised
-from mlp.search.journal import open_storage
-from mlp.search.study import Search
+from hydra_trials.journal import open_storage
+from hydra_trials.study import Search
+from mlp.search.objective import MlpSearch
 
 RATE = FloatDistribution(1e-4, 1.0, log=True)
 OPTIMIZER = CategoricalDistribution(["sgd", "adam"])
@@ -56,7 +56,7 @@ def search(
     }  # fmt: skip
     (directory / "search.json").write_text(json.dumps(described))
     storage = open_storage(directory, None)
-    directions = ["minimize" if minimised(name) else "maximize" for name in objectives]
+    directions = [MlpSearch().direction(name) for name in objectives]
     study = optuna.create_study(storage=storage, study_name=described["name"], directions=directions)
     for one in trials:
         study.add_trial(one)

@@ -43,10 +43,7 @@ def assert_whole(directory: Path, points: int) -> list[FrozenTrial]:
     Returns the trials that count, by their point. What is complete or pruned has a complete directory.
     """
     found = trials(directory)
-    assert [trial.number for trial in found] == list(range(len(found)))
-    assert all(trial.state.is_finished() for trial in found), [(t.number, t.state) for t in found]
-    counting = [trial for trial in found if not trial.user_attrs.get("lost")]
-    assert Counter(trial.user_attrs["point"] for trial in counting) == dict.fromkeys(range(points), 1)
+    counting = assert_trials(found, points)
     assert os.listdir(directory / "running") == ["search"]
     for trial in found:
         if trial.state == TrialState.FAIL:
@@ -57,6 +54,15 @@ def assert_whole(directory: Path, points: int) -> list[FrozenTrial]:
     with (directory / "leaderboard.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert sorted(int(row["trial"]) for row in rows) == list(range(len(found)))
+    return counting
+
+
+def assert_trials(found: Sequence[FrozenTrial], points: int) -> list[FrozenTrial]:
+    """All trials have ended, and those that count have every point once. Returns these by their point."""
+    assert [trial.number for trial in found] == list(range(len(found)))
+    assert all(trial.state.is_finished() for trial in found), [(t.number, t.state) for t in found]
+    counting = [trial for trial in found if not trial.user_attrs.get("lost")]
+    assert Counter(trial.user_attrs["point"] for trial in counting) == dict.fromkeys(range(points), 1)
     return sorted(counting, key=lambda trial: trial.user_attrs["point"])
 
 

@@ -10,7 +10,10 @@ import pytest
 from conftest import ROOT
 
 SOURCES = sorted(
-    [*(ROOT / "mlp").rglob("*.py"), *(ROOT / "hydra_plugins").rglob("*.py"), ROOT / "train.py", ROOT / "inference.py"]
+    [
+        *(path for folder in ("mlp", "hydra_trials", "hydra_plugins") for path in (ROOT / folder).rglob("*.py")),
+        *(ROOT / "train.py", ROOT / "inference.py"),
+    ]
 )
 
 #: What all rooms may import: it imports nothing but itself, and how names are spelled.
@@ -24,11 +27,11 @@ MAY_IMPORT = {
     "mlp.tracking": ("mlp.nn",),
     "mlp.training": ("mlp.nn", "mlp.data"),
     "mlp.config": ("mlp.nn.naming",),  # it knows classes by their names only
-    "mlp.experiment": ("mlp.nn", "mlp.data", "mlp.model_file", "mlp.training", "mlp.config"),
+    "mlp.experiment": ("mlp.nn", "mlp.data", "mlp.model_file", "mlp.training", "mlp.config", "hydra_trials.signals"),
     "mlp.graded": ("mlp.nn",),
     "mlp.inference": ("mlp.graded", "mlp.nn", "mlp.data", "mlp.model_file", "mlp.training", "mlp.config"),
     # It runs experiments, many of them.
-    "mlp.search": ("mlp.nn", "mlp.data", "mlp.training", "mlp.config", "mlp.experiment", "mlp.report"),
+    "mlp.search": ("mlp.training", "mlp.config", "mlp.experiment", "mlp.report", "hydra_trials"),
     # Reports read run directories: files, never the objects of a run. A saved model is a file too.
     "mlp.report": (
         "mlp.nn.metrics", "mlp.nn.naming", "mlp.nn.types", "mlp.data", "mlp.config", "mlp.inference",
@@ -40,9 +43,11 @@ MAY_IMPORT = {
     # The programs: nothing below knows them.
     "mlp.cli": (
         "mlp.nn", "mlp.data", "mlp.model_file", "mlp.training", "mlp.config", "mlp.experiment", "mlp.tools",
-        "mlp.inference", "mlp.search.loader", "mlp.report",
+        "mlp.inference", "mlp.report", "hydra_trials.compat",
     ),
-    "hydra_plugins.mlp_search": ("mlp.experiment", "mlp.search"),
+    # Searches for any Hydra program: nothing of this one.
+    "hydra_trials": (),
+    "hydra_plugins": ("hydra_trials",),
     "mlp.__init__": ("mlp.graded",),
     "train": ("mlp.cli",),
     "inference": ("mlp.cli", "mlp.inference"),
@@ -101,7 +106,7 @@ def within(module: str, room: str) -> bool:
 
 
 def ours(module: str) -> bool:
-    return within(module, "mlp") or within(module, "hydra_plugins")
+    return any(within(module, package) for package in ("mlp", "hydra_trials", "hydra_plugins"))
 
 
 every_source = pytest.mark.parametrize("path", SOURCES, ids=name_of)

@@ -15,11 +15,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from runs import Strike, run
 
+from hydra_trials.study import Search
 from mlp.cli.overrides import literal, to_hydra
 from mlp.config.grammar import unquoted
 from mlp.errors import UserError
 from mlp.search import results
-from mlp.search.study import Search
 
 TEXTS = [
     *("größe 1", "a=b", "it's", "x #y (1)", "[1]", "{a}", "a,b", "$HOME", "~", "true", "5", '"q" e', "a\\", "a\\'b"),
@@ -126,7 +126,7 @@ def test_the_commands_of_a_search_name_the_folders_of_its_options(train: Command
     words = [added.format(tmp_path / "my own"), "-m", *SHORT, "optimizer=mine", "seed=1,2", "search.name=s"]
     train(*words, check=True)
     search = Search(tmp_path / "multirun_outputs/s")
-    again = shlex.split(results.repeat(search, results.best(search)))[2:]
+    again = shlex.split(results.repeat(search, search.best()))[2:]
     train(*again, "hydra.run.dir=again", "plots=false", check=True)
     assert OmegaConf.load(tmp_path / "again/config.yaml").optimizer.learning_rate == 0.25
     assert "nothing is left to run" in train(*shlex.split(results.command(search))[2:], check=True).stdout

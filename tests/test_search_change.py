@@ -13,11 +13,12 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from runs import run, summary
 from searches import DIRECTORY, SMALL, assert_whole, finished, states, trials
 
-from mlp.search.change import Judge, difference
-from mlp.search.space import Space
+from hydra_trials.migration import Migration, difference
+from hydra_trials.space import Space
+from mlp.search.objective import MlpSearch
 
 GRID = (*SMALL, "-e", "1", "-o", "sgd")
-ACCEPT = "search.changed=accept"
+ACCEPT = "search.on_mismatch=accept"
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def test_a_trial_without_the_new_number_leaves_the_ranking_and_its_point_runs_ag
     assert gone.number == 0
     (row,) = [row for row in board(cwd) if row["trial"] == "0"]
     assert (row["rank"], row["state"]) == ("", "lost")
-    assert row["reason"] == "set aside: its summary.json does not hold test_f1"
+    assert row["reason"] == "set aside: its runs have not recorded test_f1"
 
 
 def test_the_mean_over_the_seeds_is_that_of_the_new_objective(tmp_path: Path) -> None:
@@ -98,9 +99,11 @@ def test_a_trial_that_only_lacked_its_objective_counts_once_the_objective_is_one
     reason = "search.objectives: val_accuracy is no number of summary.json"
     trial = create_trial(state=TrialState.FAIL, user_attrs={"point": 0, "reason": reason})
     trial.number = 0
-    now = SimpleNamespace(objectives=("test_accuracy",), seeds=1, retry_failed=False, space=Space([]))
+    now = SimpleNamespace(
+        objectives=("test_accuracy",), seeds=1, retry_failed=False, space=Space([]), hooks=MlpSearch()
+    )
     now.described = lambda: {**before, "objectives": ["test_accuracy"]}
-    carried = Judge(directory, before, now).carry(trial)  # type: ignore[arg-type]
+    carried = Migration(directory, before, now).migrate(trial)  # type: ignore[arg-type]
     assert (carried.state, carried.values) == (TrialState.COMPLETE, [measured(cwd, 0, "test_accuracy")])
     assert carried.user_attrs == {"point": 0, "objectives": ["test_accuracy"]}
 
@@ -124,10 +127,10 @@ def test_why_a_trial_counts_no_longer(cwd: Path, state: TrialState, changed: dic
     now = SimpleNamespace(
         objectives=tuple(described["objectives"]), seeds=described["seeds"], retry_failed=False, space=Space([])
     )
-    now.described = lambda: described
+    now.hooks, now.described = MlpSearch(), lambda: described
     trial = create_trial(state=state, value=0.5, user_attrs={"point": 0})
     trial.number = 0
-    assert Judge(cwd / DIRECTORY, before, now).reason(trial) == why  # type: ignore[arg-type]
+    assert Migration(cwd / DIRECTORY, before, now).reason(trial) == why  # type: ignore[arg-type]
 
 
 # Other fixed values
@@ -207,7 +210,7 @@ REFUSED = {
     "+experiment=optimizer_showdown,transfer": "+experiment=optimizer_showdown brings sweeps",
     "dataset.validation_fraction=0,0.1 -lr 0.1": "there is no val_accuracy without validation data",
     "-o momentum optimizer.momentum=0.8,0.9 --momentum 0.5": "coefficients.momentum (--momentum) would replace",
-    "activation=relu,tanh model.activations=[tanh]": "model.activations would replace what its trials draw",
+    "activation=relu,tanh model.activations=[tanh]": "model.activations names the activation of each layer",
     "-lr 0.1,0.2 -msp best.npy": "best multirun_outputs/s --install --to FOLDER",
     "-lr 0.1 search.seeds=2 --config_save_path best.json": "save.config_path: each trial would replace the model",
     "search=tpe,random": "what a search is cannot be varied within a search",

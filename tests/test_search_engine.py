@@ -16,9 +16,9 @@ from optuna.trial import FrozenTrial, TrialState
 from runs import Ended, finish, fork, run, start, summary
 from searches import DIRECTORY, SMALL, assert_complete, assert_whole, finished, states, trials
 
-from mlp.search.definition import PRUNERS, Definition
-from mlp.search.space import Parameter, Space
-from mlp.search.study import Search
+from hydra_trials.definition import PRUNERS, Definition
+from hydra_trials.queue import Queue
+from hydra_trials.space import Parameter, Space
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -179,11 +179,10 @@ def test_workers_that_draw_at_the_same_moment_get_different_points(
 ) -> None:
     space = Space([Parameter("optimizer.learning_rate", FloatDistribution(1e-3, 1e-1))], {})
     definition = Definition(
-        name="s", space=space, fixed=(), sampler="quasi_random", trials=6, seeds=1, objectives=("val_accuracy",),
-        pruner="none", workers=2, sampler_seed=0, storage=None, retries=0, accept_changes=False, dry_run=False,
-        first_seed=0, epochs=1,
+        name="s", space=space, fixed=(), sampler="quasi_random", trials=6, objectives=("val_accuracy",),
+        directions=("maximize",), workers=2,
     )  # fmt: skip
-    Search.begin(tmp_path, definition)
+    Queue.open(tmp_path, definition)
     write = JournalStorage.set_study_system_attr
 
     def slowly(*given: Any) -> None:  # between Optuna's look at the last point's number and its note of the new one
@@ -193,10 +192,10 @@ def test_workers_that_draw_at_the_same_moment_get_different_points(
     monkeypatch.setattr(JournalStorage, "set_study_system_attr", slowly)
 
     def worker() -> None:
-        search = Search(tmp_path)
-        while (trial := search.take(definition)) is not None:
-            search.draw(trial, definition)
-            search.finish(trial, TrialState.COMPLETE, [0.5])
+        queue = Queue(tmp_path)
+        while (trial := queue.ask(definition)) is not None:
+            queue.suggest(trial, definition)
+            queue.tell(trial, TrialState.COMPLETE, [0.5])
 
     children = [fork(worker) for _ in range(2)]
     assert [child() for child in children] == [0, 0]
@@ -243,7 +242,7 @@ def test_a_search_that_goes_on_with_another_definition_is_refused_unless_that_is
     run(tmp_path, *one, "search.trials=2")
     before = (directory / "journal.log").read_bytes()
     wider = (*one[:-1], "optimizer.learning_rate=tag(log,interval(1e-2,1))", "search.trials=4")
-    refused(run(tmp_path, *wider, code=2), "optimizer.learning_rate was 0.0001 to 0.1", "search.changed=accept")
+    refused(run(tmp_path, *wider, code=2), "optimizer.learning_rate was 0.0001 to 0.1", "search.on_mismatch=accept")
     refused(run(tmp_path, *one, "search.trials=4", "search.objectives=[val_loss]", code=2), "val_loss")
     assert len(finished(directory)) == 2
     run(tmp_path, *one, "search.trials=3")  # more of the same is no change
@@ -263,7 +262,7 @@ def test_a_changed_grid_runs_what_is_new(tmp_path: Path) -> None:
     run(tmp_path, *one, "training.batch_size=range(16,81,16)")
     found = assert_whole(directory, 5)
     assert [overrides(trial)["training.batch_size"] for trial in found] == ["16", "32", "48", "64", "80"]
-    refused(run(tmp_path, *one, "training.batch_size=16,512", code=2), "batch_size was", "search.changed=accept")
+    refused(run(tmp_path, *one, "training.batch_size=16,512", code=2), "batch_size was", "search.on_mismatch=accept")
     run(tmp_path, *one, "training.batch_size=16,512", "search.changed=accept")
     found = assert_whole(directory, 6)
     assert [overrides(trial)["training.batch_size"] for trial in found] == ["16", "32", "48", "64", "80", "512"]

@@ -15,8 +15,9 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from runs import fork
 
-from mlp.search.journal import Journal, locked, open_storage
-from mlp.search.study import signals_deferred
+from hydra_trials.journal import Journal, open_storage
+from hydra_trials.locks import locked
+from hydra_trials.signals import deferred
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -191,7 +192,7 @@ def test_signals_wait_until_the_block_is_left() -> None:
     done = []
 
     def work() -> None:
-        with signals_deferred():
+        with deferred():
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGTERM)
             done.append("all of it")
@@ -200,14 +201,14 @@ def test_signals_wait_until_the_block_is_left() -> None:
         work()
     assert done == ["all of it"]
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    with signals_deferred():
+    with deferred():
         pass
 
 
 def test_an_ignored_signal_stays_ignored() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with signals_deferred():
+        with deferred():
             signal.raise_signal(signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, before)
@@ -217,7 +218,7 @@ def test_outside_of_the_main_thread_signals_are_left_alone() -> None:
     done = []
 
     def work() -> None:
-        with signals_deferred():
+        with deferred():
             done.append(1)
 
     thread = threading.Thread(target=work)

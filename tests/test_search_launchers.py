@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,10 +23,11 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig
 from optuna.trial import TrialState
 
-from hydra_plugins.mlp_search.launcher import LocalLauncher
+from hydra_plugins.hydra_trials.launcher import LocalLauncher
+from hydra_trials import signals
+from hydra_trials.study import Search
 from mlp.cli.messages import explain
 from mlp.config.files import CONF
-from mlp.search.study import Search
 
 GRID = ("-m", "-d", "digits", "-e", "3", "-sz", "16", "tracker=none", "search.name=grid", "search.workers=2")
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}  # it leaves a token in the home directory
@@ -168,8 +169,6 @@ def test_an_engine_that_is_not_installed_is_named_with_its_extra(engine: str, ex
 class Lost:
     """A task that is interrupted in a finalizer, where Python drops what is raised, and then goes on until told."""
 
-    interrupted: Sequence[int] = ()
-
     def __call__(self, _: DictConfig) -> None:
         class Finalized:
             def __del__(self) -> None:
@@ -177,7 +176,7 @@ class Lost:
 
         del [Finalized()][0]
         until = time.monotonic() + 20
-        while not self.interrupted:
+        while not signals.received:
             assert time.monotonic() < until, "the interruption is lost"
             time.sleep(0.01)
         raise KeyboardInterrupt

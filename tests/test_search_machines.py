@@ -63,7 +63,7 @@ def test_a_database_that_cannot_be_opened_is_one_message(url: str, reason: str, 
     done = train(*SEARCH, f"search.storage={url}")
     assert done.returncode == 2
     shown = re.escape(without_password(url))
-    assert re.fullmatch(rf"Error: search\.storage={shown} cannot be opened: .*{re.escape(reason)}.*\n", done.stderr)
+    assert re.fullmatch(rf"Error: the storage {shown} cannot be opened: .*{re.escape(reason)}.*\n", done.stderr)
     assert "hush" not in done.stderr
 
 

@@ -19,10 +19,10 @@ from made_searches import trial
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
+from hydra_trials.study import Search
 from mlp.search import figures, results
 from mlp.search import page as page_module
 from mlp.search.page import render, write_page
-from mlp.search.study import Search
 
 
 class Page(HTMLParser):

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from runs import start
 from searches import DIRECTORY, SMALL, trials
 
-from mlp.search.progress import time_left
+from hydra_trials.progress import time_left
 
 NOW = datetime(2026, 1, 31, 12)
 

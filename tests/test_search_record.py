@@ -12,8 +12,9 @@ from conftest import Command
 from runs import Ended, run, start, wait_until
 from searches import assert_whole, states, trials
 
-from mlp.errors import UserError
-from mlp.search.study import Search
+from hydra_trials.errors import SearchError
+from hydra_trials.queue import Queue
+from hydra_trials.study import Search
 
 ALIVE = 4e9  # a sign of life that is not long ago
 WORDS = ("-m", "-d", "digits", "-e", "1", "model.hidden_sizes=8", "tracker=none", "search.name=s", "-o", "sgd,adam")
@@ -60,7 +61,7 @@ def test_a_damaged_line_is_refused(search: Path, number: int) -> None:
     said = refused(search)
     assert "the record of the search in" in said
     assert "is damaged: JSONDecodeError" in said
-    assert "Restore it from a copy, or choose another search.name" in said
+    assert "Restore it from a copy, or choose another name for the search" in said
 
 
 @pytest.mark.parametrize("content", ["{}", "[]", "{"])
@@ -73,7 +74,7 @@ def test_a_damaged_definition_is_refused(search: Path, content: str) -> None:
 def test_a_part_of_the_definition_of_a_wrong_type_is_named(search: Path, key: str) -> None:
     facts = json.loads((search / "search.json").read_text())
     (search / "search.json").write_text(json.dumps({**facts, key: 3}))
-    with pytest.raises(UserError, match=f"search.json is damaged: its {key} is missing or of a wrong type"):
+    with pytest.raises(SearchError, match=f"search.json is damaged: its {key} is missing or of a wrong type"):
         Search(search)
 
 
@@ -98,12 +99,12 @@ def test_a_lost_or_emptied_journal_is_refused(search: Path) -> None:
     second = [line for line in lines if b'"op_code":4' in line][1]  # creates the trial
     journal.write_bytes(b"".join(line for line in lines if line != second and b'"trial_id":1' not in line))
     assert states(trials(search)) == ["COMPLETE"]
-    with pytest.raises(UserError, match="by which trial 1 has not begun, though its run is here"):
+    with pytest.raises(SearchError, match="by which trial 1 has not begun, though its run is here"):
         Search(search)
     begun = next(number for number, line in enumerate(lines) if b'"op_code":6' in line)
     journal.write_bytes(b"".join(lines[:begun]))
     assert states(trials(search)) == ["WAITING", "WAITING"]
-    with pytest.raises(UserError, match="by which trial 0 has not begun, though its run is here"):
+    with pytest.raises(SearchError, match="by which trial 0 has not begun, though its run is here"):
         Search(search)
     journal.unlink()
     assert "has lost its journal.log" in refused(search)
@@ -148,7 +149,7 @@ def test_another_host_is_named_and_taken_over_when_that_is_asked_for(search: Pat
 
 def test_without_that_it_says_what_it_waits_for(search: Path) -> None:
     killed(search, "container-1:/data/s", 0, 1)
-    assert Search(search).elsewhere() == {"container-1:/data/s": (2, ALIVE + 1 + 600)}
+    assert Queue(search).other_hosts() == {"container-1:/data/s": (2, ALIVE + 1 + 600)}
     out, err = search.parents[1] / "out", search.parents[1] / "err"
     with out.open("w") as stdout, err.open("w") as stderr:
         process = start(search.parents[1], *WORDS, stdout=stdout, stderr=stderr, start_new_session=True)

@@ -9,16 +9,17 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from hydra_trials.errors import SearchError
+from hydra_trials.space import Space
+from hydra_trials.sweep_syntax import from_config, split_sweeps
 from mlp.config.files import CONF, options
-from mlp.errors import UserError
 from mlp.nn import Optimizer
 from mlp.nn.naming import by_name
 from mlp.nn.naming import subclasses as classes
-from mlp.search.space import Space, from_config, sweeps
 
 
 def only(line: str) -> Any:
-    (parameter,), fixed = sweeps([line])
+    (parameter,), fixed = split_sweeps([line])
     assert fixed == []
     return parameter.distribution
 
@@ -53,12 +54,12 @@ def test_sweeps_mean_distributions(line: str, distribution: Any) -> None:
     ],
 )
 def test_a_sweep_without_sense_is_refused(line: str, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        sweeps([line])
+    with pytest.raises(SearchError, match=message):
+        split_sweeps([line])
 
 
 def test_what_does_not_vary_is_fixed() -> None:
-    varied, fixed = sweeps(["optimizer=adam,sgd", "training.epochs=3", "+x=[1,2]"])
+    varied, fixed = split_sweeps(["optimizer=adam,sgd", "training.epochs=3", "+x=[1,2]"])
     assert [parameter.key for parameter in varied] == ["optimizer"]
     assert fixed == ["training.epochs=3", "+x=[1,2]"]
 
@@ -109,18 +110,18 @@ def test_other_values_beside_other_choices() -> None:
     ],
 )
 def test_a_mistake_in_a_file_is_explained(node: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(SearchError, match=message):
         Space(from_config(node))
 
 
 def test_a_grid_of_an_interval_is_refused() -> None:
-    with pytest.raises(UserError, match="search=grid cannot enumerate a=0 to 1"):
+    with pytest.raises(SearchError, match="a grid cannot enumerate a=0 to 1"):
         Space(from_config({"a": "interval(0, 1)"})).grid()
 
 
 def test_covering_points_show_every_choice_and_both_ends() -> None:
     node = {"o": "choice(a, b, c)", "rate": "interval(1, 2)"}
-    lines = [" ".join(point) for point in Space(from_config(node)).cover(24)]
+    lines = [" ".join(point) for point in Space(from_config(node)).covering_points(24)]
     assert lines == ["o=a rate=1.0", "o=b rate=2.0", "o=c rate=1.0"]
 
 
@@ -149,7 +150,7 @@ def test_the_space_of_the_assignment_has_every_optimizer() -> None:
 
 
 def test_a_key_that_is_added_varies_under_its_own_name() -> None:
-    (parameter,), _ = sweeps(["++training.batch_size=16,32"])
+    (parameter,), _ = split_sweeps(["++training.batch_size=16,32"])
     assert parameter.key == "training.batch_size"
     assert grid_lines(Space([parameter])) == {"++training.batch_size=16", "++training.batch_size=32"}
 
@@ -168,7 +169,7 @@ def test_a_key_that_is_added_varies_under_its_own_name() -> None:
     ],
 )
 def test_a_trial_gets_the_very_value_that_was_written(line: str, values: list[Any]) -> None:
-    (parameter,), _ = sweeps([line])
+    (parameter,), _ = split_sweeps([line])
     overrides = [parameter.override({"a": choice}) for choice in parameter.distribution.choices]  # type: ignore[attr-defined]
     assert [given(override) for override in overrides] == values
 
@@ -215,10 +216,10 @@ def test_null_in_a_file_is_null() -> None:
     ],
 )
 def test_the_last_of_several_words_about_a_key_counts(words: str, varied: list[str], fixed: list[str]) -> None:
-    parameters, rest = sweeps(words.split())
+    parameters, rest = split_sweeps(words.split())
     assert ([parameter.key for parameter in parameters], rest) == (varied, fixed)
 
 
 def test_the_last_of_two_intervals_counts() -> None:
-    (parameter,), _ = sweeps(["a=interval(0,1)", "a=interval(2,3)"])
+    (parameter,), _ = split_sweeps(["a=interval(0,1)", "a=interval(2,3)"])
     assert parameter.distribution == FloatDistribution(2.0, 3.0)

@@ -80,7 +80,7 @@ def test_a_trial_that_kills_every_worker_is_given_up_and_the_others_are_not(tmp_
 @pytest.mark.parametrize(
     "at",
     [
-        Strike("mlp.search.study.write_json"),  # the study is there, its definition is not
+        Strike("hydra_trials.queue.write_text"),  # the study is there, its definition is not
         Strike("optuna.study.Study.enqueue_trial", 3),  # half of the plan
         Strike("os.fork", 2),  # one worker
     ],

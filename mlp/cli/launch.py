@@ -16,6 +16,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from hydra_trials.compat import CachingConfigLoader
 from mlp import experiment
 from mlp.cli.messages import EXPECTED, fail, overridden, swept_options
 from mlp.cli.overrides import completion_line, to_hydra
@@ -24,7 +25,6 @@ from mlp.config.resolve import resolve, resolve_resumed, resolve_trial
 from mlp.errors import UserError
 from mlp.experiment.directory import discarded_if_refused
 from mlp.report import draw_run
-from mlp.search.loader import Loader
 
 
 def launch(arguments: Sequence[str]) -> float | None:
@@ -44,7 +44,7 @@ def launch(arguments: Sequence[str]) -> float | None:
         except UserError as error:
             fail(error, arguments)
     # Hydra composes twice, first only to look up hydra.mode.
-    hydra._internal.hydra.ConfigLoaderImpl = Loader  # type: ignore[attr-defined]
+    hydra._internal.hydra.ConfigLoaderImpl = CachingConfigLoader  # type: ignore[attr-defined]
     try:
         return _start(hydra_arguments)
     except EXPECTED as error:

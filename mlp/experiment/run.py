@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
+from hydra_trials.signals import Terminated as Terminated
 from mlp import environment
 from mlp.config.build import check_type
 from mlp.data import Samples
@@ -29,10 +30,6 @@ from mlp.training.predictions import predictions, save_predictions
 log = logging.getLogger(__name__)
 
 GUIDELINE_LAYERS, GUIDELINE_NEURONS = 6, 128
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, as schedulers send it: ends a run as Ctrl-C does."""
 
 
 def run(

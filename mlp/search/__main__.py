@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hydra_trials.errors import SearchError
 from mlp import streams
 from mlp.errors import UserError
 
 if TYPE_CHECKING:
-    from mlp.search.study import Search
+    from hydra_trials.study import Search
 
 
 def show(args: argparse.Namespace) -> str:
@@ -25,7 +26,7 @@ def best(args: argparse.Namespace) -> str:
     from mlp.search import results
 
     search = _open(args.directory)
-    winner = results.best(search)
+    winner = search.best()
     if winner is None:
         raise UserError(f"{args.directory} has no completed trial yet")
     path = results.directory(search, winner)
@@ -34,7 +35,7 @@ def best(args: argparse.Namespace) -> str:
     lines = [
         f"{search.name}: trial {winner.number} is the best" + (among if len(search.objectives) > 1 else ""),
         *(f"  {name} {results.score(search, winner, name)}" for name in names),
-        f"Varied: {results.point(search, winner) or 'nothing'}",
+        f"Varied: {search.point(winner) or 'nothing'}",
         f"Directory: {path or 'not on this machine'}",
         f"Again: {results.repeat(search, winner)}",
     ]
@@ -52,7 +53,7 @@ def report(args: argparse.Namespace) -> str:
 
 
 def _open(directory: Path) -> Search:
-    from mlp.search.study import Search
+    from hydra_trials.study import Search
 
     return Search(directory)
 
@@ -91,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         text: str = args.say(args)
-    except (UserError, OSError) as error:  # OSError: no permission, no space, a file where a folder should be
+    except (SearchError, UserError, OSError) as error:  # OSError: no permission, no space, a file for a folder
         print(f"error: {error}", file=sys.stderr)
         return UserError.exit_code
     print(text)

@@ -11,7 +11,7 @@ from typing import Any
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 
-from mlp.search.study import Search
+from hydra_trials.study import Search
 
 
 def number(value: float) -> str:

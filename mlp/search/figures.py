@@ -19,11 +19,10 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from hydra_trials.study import REASON, Search, shortened
 from mlp.search import results
 from mlp.search.axes import Axis, axes, number
-from mlp.search.change import LOST, REASON
-from mlp.search.definition import minimised
-from mlp.search.study import Search
+from mlp.search.results import state
 
 Figure = dict[str, Any]
 
@@ -51,10 +50,6 @@ def worth(trial: FrozenTrial, index: int) -> float | None:
     elif trial.state == TrialState.PRUNED and index == 0 and trial.intermediate_values:
         value = trial.intermediate_values[max(trial.intermediate_values)]
     return value if value is not None and math.isfinite(value) else None
-
-
-def state(trial: FrozenTrial) -> str:
-    return "lost" if trial.user_attrs.get(LOST) else results.STATES[trial.state]
 
 
 # Components of figures
@@ -117,7 +112,7 @@ def _hover(search: Search, trial: FrozenTrial) -> str:
         for i, name in enumerate(search.objectives)
         if (value := worth(trial, i)) is not None
     ]
-    lines += [f"{key} = {results.short(value)}" for key, value in results.varied(search, trial).items()]
+    lines += [f"{key} = {shortened(value)}" for key, value in search.varied(trial).items()]
     if reason := trial.user_attrs.get(REASON):
         lines.append(results.cut(str(reason), 90))
     return "<br>".join(map(clean, lines))
@@ -159,7 +154,7 @@ def history(search: Search, trials: Sequence[FrozenTrial], index: int) -> Figure
     completed = [t for t in groups["completed"][0] if t.number in values]
     for trial in completed:
         value = values[trial.number]
-        better = min if minimised(objective) else max
+        better = min if search.minimizes(index) else max
         best.append(better(best[-1], value) if best else value)
     traces.append({
         "type": "scatter", "mode": "lines", "name": "best so far", "x": [t.number for t in completed], "y": best,
@@ -175,7 +170,7 @@ def learning_curves(search: Search, trials: Sequence[FrozenTrial]) -> Figure | N
     told = [t for t in trials if t.intermediate_values and t.state.is_finished()]
     if not told:
         return None
-    winner = results.best(search, list(trials))
+    winner = search.best(trials)
     styles: dict[str, tuple[Any, str, float, str]] = {
         "completed": (lambda t: t.state == TrialState.COMPLETE and t is not winner, SKY, 1.2, "solid"),
         "pruned": (lambda t: t.state == TrialState.PRUNED, ORANGE, 1.2, "dash"),
@@ -219,7 +214,7 @@ def shade(place: float) -> str:
 def parallel_coordinates(search: Search, trials: Sequence[FrozenTrial]) -> Figure | None:
     """A line for each completed trial over all parameters to the objectives. A parameter that a trial lacks is at
     the bottom. With more than `LINES` trials, half are the best and half are spread over the rest."""
-    done = results.ranked(search, list(trials))
+    done = search.ranked(trials)
     if not done:
         return None
     if len(done) > LINES:
@@ -322,7 +317,7 @@ def slices(search: Search, trials: Sequence[FrozenTrial], index: int) -> list[tu
         return []
     values = {trial.number: float(worth(trial, index) or 0.0) for trial in shown}
     limits = _padded(list(values.values()))
-    winner = next(iter(results.ranked(search, list(trials))), None)
+    winner = next(iter(search.ranked(trials)), None)
     made = []
     for axis in axes(search, shown):
         traces = []
@@ -386,7 +381,7 @@ def slices(search: Search, trials: Sequence[FrozenTrial], index: int) -> list[tu
 def importance(search: Search, trials: Sequence[FrozenTrial]) -> tuple[dict[str, float], int]:
     """PED-ANOVA: how differently each parameter is distributed among the best trials, as shares of one; and how
     many trials are those best ones. Empty where the trials are too few, or all alike."""
-    done = results.ranked(search, list(trials))
+    done = search.ranked(trials)
     if len(done) < ENOUGH or len({trial.values[0] for trial in done}) < 2:
         return {}, 0
     # Here, since it imports scikit-learn: most of the time that a page takes.
@@ -417,8 +412,8 @@ def importance_bars(found: Mapping[str, float], having: Mapping[str, int]) -> Fi
 
 def pareto_front(search: Search, trials: Sequence[FrozenTrial], first: int, second: int) -> Figure:
     """Two objectives against each other, with the trials of the Pareto front marked."""
-    done = results.ranked(search, list(trials))
-    numbers = {trial.number for trial in results.pareto(search, done)}
+    done = search.ranked(trials)
+    numbers = search.pareto_front()
     front = sorted((t for t in done if t.number in numbers), key=lambda t: t.values[first])
     traces = []
     for name, members, marker in (
@@ -434,7 +429,7 @@ def pareto_front(search: Search, trials: Sequence[FrozenTrial], first: int, seco
 
     def title(index: int) -> str:
         name = search.objectives[index]
-        return f"{name} ({'less' if minimised(name) else 'more'} is better)"
+        return f"{name} ({'less' if search.minimizes(index) else 'more'} is better)"
 
     return {"data": traces, "layout": _layout(title(first), title(second), height=440)}
 

@@ -17,13 +17,11 @@ from urllib.parse import quote
 
 from optuna.trial import FrozenTrial, TrialState
 
+from hydra_trials.progress import clock
+from hydra_trials.study import Search, counts, finite, is_lost, seconds
 from mlp.files import atomic_write, plain
 from mlp.search import figures, results
 from mlp.search.axes import number
-from mlp.search.change import LOST
-from mlp.search.definition import minimised
-from mlp.search.progress import clock
-from mlp.search.study import Search, counts
 
 PAGE = "search.html"
 HERE = Path(__file__).parent
@@ -43,7 +41,7 @@ def render(search: Search) -> str:
     """The whole page. Only its three own scripts may run, and nothing is fetched: the browser enforces it."""
     from plotly.offline import get_plotlyjs
 
-    trials = search.study.get_trials(deepcopy=False)
+    trials = search.trials()
     # `MathJaxConfig` keeps plotly.js from looking for a library that is not there.
     scripts = ['window.PlotlyConfig = {MathJaxConfig: "local"};', get_plotlyjs(), _asset("page.js")]
     hashes = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
@@ -102,13 +100,15 @@ def _count(number: int, noun: str) -> str:
 def _head(search: Search, trials: Sequence[FrozenTrial]) -> str:
     described = search.description
     found = counts(list(trials))
-    lost = sum(bool(trial.user_attrs.get(LOST)) for trial in trials)
+    lost = sum(is_lost(trial) for trial in trials)
     numbers = {**found, "lost (and run again)": lost}
     always = ("done", "pruned", "failed", "lost (and run again)")
-    seconds = sum(results.seconds(trial) or 0.0 for trial in trials)
-    winner = results.best(search, list(trials))
+    compute = sum(seconds(trial) or 0.0 for trial in trials)
+    winner = search.best(trials)
     command = results.command(search)
-    aims = [f"{name} ({'less' if minimised(name) else 'more'} is better)" for name in search.objectives]
+    aims = [
+        f"{name} ({'less' if search.minimizes(i) else 'more'} is better)" for i, name in enumerate(search.objectives)
+    ]
     seeds = described.get("seeds", 1)
     now = datetime.now().astimezone()
     facts = {
@@ -119,7 +119,7 @@ def _head(search: Search, trials: Sequence[FrozenTrial]) -> str:
         "Sampler": described["sampler"],
         "Pruner": described["pruner"],
         "Fixed": " ".join(described["fixed"]) or "nothing but the defaults",
-        "Compute": f"{clock(seconds)} in all trials together",
+        "Compute": f"{clock(compute)} in all trials together",
         "Written": f"{now:%Y-%m-%d %H:%M:%S %Z}",
     }
     entries = "".join(f"<dt>{_esc(key)}</dt><dd>{_esc(value)}</dd>" for key, value in facts.items())
@@ -132,7 +132,7 @@ def _head(search: Search, trials: Sequence[FrozenTrial]) -> str:
 
 def _best(search: Search, winner: FrozenTrial) -> str:
     scores = ", ".join(f"{name} {results.score(search, winner, name)}" for name in search.objectives)
-    point = results.point(search, winner)
+    point = search.point(winner)
     first = "the first of the Pareto front, " if len(search.objectives) > 1 else ""
     return f"trial {winner.number}, {first}{scores}" + (f": {point}" if point else "")
 
@@ -141,7 +141,7 @@ def _parallel(search: Search, trials: Sequence[FrozenTrial]) -> str:
     figure = figures.parallel_coordinates(search, trials)
     if figure is None:
         return _p("There is nothing to draw before the first trial is completed.")
-    done = len(results.ranked(search, list(trials)))
+    done = len(search.ranked(trials))
     shown = (
         "" if figure["brush"] == done else f" {figure['brush']} of {done} are drawn: the best, and some of the rest."
     )
@@ -158,7 +158,7 @@ def _importance(search: Search, trials: Sequence[FrozenTrial]) -> str:
     if len(search.objectives) > 1:
         return ""
     found, best = figures.importance(search, trials)
-    done = len(results.ranked(search, list(trials)))
+    done = len(search.ranked(trials))
     if not found:
         why = (
             f"it takes {figures.ENOUGH} completed trials to tell importance from chance, and there are {done}"
@@ -166,7 +166,7 @@ def _importance(search: Search, trials: Sequence[FrozenTrial]) -> str:
             else "all completed trials reached the same"
         )
         return _p(f"Not computed: {why}.")
-    having = Counter(name for trial in results.ranked(search, list(trials)) for name in trial.params)
+    having = Counter(name for trial in search.ranked(trials) for name in trial.params)
     sure = {name: share for name, share in found.items() if having[name] >= figures.ENOUGH and share > 0}
     first = [f"{name} ({share:.0%})" for name, share in itertools.islice(sure.items(), 3)]
     text = (
@@ -181,10 +181,10 @@ def _importance(search: Search, trials: Sequence[FrozenTrial]) -> str:
 def _pareto(search: Search, trials: Sequence[FrozenTrial]) -> str:
     if len(search.objectives) < 2:
         return ""
-    done = results.ranked(search, list(trials))
+    done = search.ranked(trials)
     if not done:
         return _p("There is nothing to draw before the first trial is completed.")
-    front = len(results.pareto(search, done))
+    front = len(search.pareto_front())
     text = (
         f"{front} of {len(done)} completed trials are on the Pareto front (diamonds): no other trial is at least "
         f"as good in every objective and better in one. Between them, getting better in one costs another."
@@ -201,7 +201,7 @@ def _history(search: Search, trials: Sequence[FrozenTrial]) -> str:
         done = [t for t in trials if t.state == TrialState.COMPLETE and figures.worth(t, index) is not None]
         text = f"{name} of every trial, in the order in which they began; the line is the best so far."
         if done:
-            best = (min if minimised(name) else max)(done, key=lambda t, index=index: t.values[index])  # type: ignore[misc]
+            best = (min if search.minimizes(index) else max)(done, key=lambda t, index=index: t.values[index])  # type: ignore[misc]
             after = sum(trial.number > best.number for trial in done)
             text += (
                 f" The best, {number(best.values[index])}, came with trial {best.number}; "
@@ -299,7 +299,7 @@ def _cell(column: str, row: Mapping[str, Any], links: Callable[[Mapping[str, Any
     shown = _esc(results.shown(column, value))
     if (std := row.get(f"{column}_std")) is not None:
         shown += f" ± {_esc(results.shown(column, std))}"
-    numeric = ' class="number"' if results.numeric(value) is not None else ""
+    numeric = ' class="number"' if finite(value) is not None else ""
     return f'<td{numeric} data-value="{_esc(value)}">{shown}</td>'
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import logging
-import math
 import re
 import shlex
 import shutil
@@ -21,69 +20,20 @@ from omegaconf.errors import OmegaConfBaseException
 from optuna.trial import FrozenTrial, TrialState
 from yaml import YAMLError
 
+from hydra_trials.study import REASON, STATES, Search, counts, finite, is_lost
 from mlp.errors import UserError
 from mlp.experiment.best_model import CONFIG, MODEL
 from mlp.files import atomic_write
-from mlp.search.change import LOST, REASON
-from mlp.search.definition import minimised
-from mlp.search.study import Search, counts
 
 log = logging.getLogger(__name__)
 
 LEADERBOARD, SHOWN = "leaderboard.csv", 10
-STATES = {
-    TrialState.COMPLETE: "done",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-    TrialState.RUNNING: "running",
-    TrialState.WAITING: "waiting",
-}
 MEASURED = ("val_accuracy", "test_accuracy", "train_accuracy", "training_seconds")
 
 
-def ranked(search: Search, trials: list[FrozenTrial] | None = None) -> list[FrozenTrial]:
-    """Completed trials, best first; with several objectives the Pareto front comes first, in order of the first."""
-    trials = search.study.get_trials(deepcopy=False) if trials is None else trials
-    done = [t for t in trials if t.state == TrialState.COMPLETE and all(map(math.isfinite, t.values))]
-    front = {t.number for t in pareto(search, done)} if len(search.objectives) > 1 else set()
-    sign = 1 if minimised(search.objectives[0]) else -1
-    return sorted(done, key=lambda t: (t.number not in front, sign * t.values[0], t.number))
-
-
-def pareto(search: Search, done: list[FrozenTrial]) -> list[FrozenTrial]:
-    """The completed trials that no other one beats: at least as good in every objective, and better in one."""
-    signs = [1 if minimised(name) else -1 for name in search.objectives]
-
-    def costs(trial: FrozenTrial) -> list[float]:
-        return [sign * value for sign, value in zip(signs, trial.values, strict=True)]
-
-    def beaten(trial: FrozenTrial) -> bool:
-        own = costs(trial)
-        return any(
-            other is not trial and all(a <= b for a, b in zip(costs(other), own, strict=True)) and costs(other) != own
-            for other in done
-        )
-
-    return [trial for trial in done if not beaten(trial)]
-
-
-def best(search: Search, trials: list[FrozenTrial] | None = None) -> FrozenTrial | None:
-    """The best completed trial; None before the first one is done."""
-    return next(iter(ranked(search, trials)), None)
-
-
-def best_values(search: Search) -> float | list[float] | None:
-    winner = best(search)
-    if winner is None:
-        return None
-    return winner.values[0] if len(winner.values) == 1 else list(winner.values)
-
-
-def varied(search: Search, trial: FrozenTrial) -> dict[str, str]:
-    """The overrides in which trials differ, key to value."""
-    keys = search.description["space"]
-    words = (word.lstrip("+").partition("=") for word in trial.user_attrs.get("overrides", ()))
-    return {key: value for key, _, value in words if key in keys}
+def state(trial: FrozenTrial) -> str:
+    """How far a trial is, in the words of the leaderboard."""
+    return "lost" if is_lost(trial) else STATES[trial.state]
 
 
 def directory(search: Search, trial: FrozenTrial) -> Path | None:
@@ -96,8 +46,8 @@ def directory(search: Search, trial: FrozenTrial) -> Path | None:
 
 def table(search: Search, trials: list[FrozenTrial] | None = None) -> list[dict[str, Any]]:
     """A row for each trial that was begun: completed ones, best first, then pruned, failed and running ones."""
-    trials = search.study.get_trials(deepcopy=False) if trials is None else trials
-    placed = ranked(search, trials)
+    trials = search.trials() if trials is None else trials
+    placed = search.ranked(trials)
     places = {trial.number: rank for rank, trial in enumerate(placed, 1)}
     # A completed trial has no place where its objective is infinite.
     states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING)
@@ -110,7 +60,7 @@ def table(search: Search, trials: list[FrozenTrial] | None = None) -> list[dict[
             {
                 "rank": places.get(trial.number, ""),
                 "trial": trial.number,
-                "state": "lost" if attributes.get(LOST) else STATES[trial.state],
+                "state": state(trial),
                 **{name: trial.values[i] if done else "" for i, name in enumerate(search.objectives)},
                 **{
                     key: attributes[key]
@@ -121,7 +71,7 @@ def table(search: Search, trials: list[FrozenTrial] | None = None) -> list[dict[
                 "seconds": attributes.get("seconds", ""),
                 "reason": attributes.get(REASON, ""),
                 "directory": "" if path is None else str(path.relative_to(search.directory)),
-                **varied(search, trial),
+                **search.varied(trial),
             }
         )
     return rows
@@ -154,7 +104,7 @@ def write(search: Search) -> None:
 
 def draw_best(search: Search) -> None:
     """Draw those plots of the best trial that are not there yet. A failure is only logged."""
-    winner = best(search)
+    winner = search.best()
     path = None if winner is None else directory(search, winner)
     if path is None:  # nothing is done, or another machine has done it
         return
@@ -168,19 +118,19 @@ def draw_best(search: Search) -> None:
 
 def show(search: Search, most: int = SHOWN) -> str:
     """The counts, the leaderboard's first rows, what runs since when, and what was pruned or failed and why."""
-    trials = search.study.get_trials(deepcopy=False)
+    trials = search.trials()
     found = ", ".join(f"{number} {name}" for name, number in counts(trials).items() if number)
     lines = [f"{search.name}: {found or 'no trials'}"]
-    done = ranked(search, trials)
+    done = search.ranked(trials)
     lines += _board(search, done[:most])
     if len(done) > most:
         lines.append(f"and {len(done) - most} more (--top {len(done)})")
     if len(search.objectives) > 1 and done:
-        lines.append(f"Pareto front: the first {len(pareto(search, done))} of {len(done)}")
+        lines.append(f"Pareto front: the first {len(search.pareto_front())} of {len(done)}")
     for trial in trials:
         if trial.state == TrialState.RUNNING:
             since = f" since {trial.datetime_start:%Y-%m-%d %H:%M:%S}" if trial.datetime_start else ""
-            lines.append(f"running: trial {trial.number}{since}{_last_epoch(trial)}  {point(search, trial)}")
+            lines.append(f"running: trial {trial.number}{since}{_last_epoch(trial)}  {search.point(trial)}")
     if pruned := [trial for trial in trials if trial.state == TrialState.PRUNED]:
         after = Counter(trial.last_step or 0 for trial in pruned)
         when = ", ".join(f"{number} after epoch {epoch}" for epoch, number in sorted(after.items()))
@@ -188,13 +138,13 @@ def show(search: Search, most: int = SHOWN) -> str:
     for word in ("failed", "lost"):
         reasons: dict[str, list[FrozenTrial]] = {}
         for trial in trials:
-            if trial.state == TrialState.FAIL and bool(trial.user_attrs.get(LOST)) == (word == "lost"):
+            if trial.state == TrialState.FAIL and is_lost(trial) == (word == "lost"):
                 reasons.setdefault(re.sub(r"[\d.]+", "", _reason(trial)), []).append(trial)
         for members in reasons.values():
             again = " (run again under another number)" if word == "lost" else ""
             first = "" if len({_reason(trial) for trial in members}) == 1 else "the first: "
             lines.append(
-                f"{word}: {_numbers(members)}: {first}{_reason(members[0])}{again}  {point(search, members[0])}"
+                f"{word}: {_numbers(members)}: {first}{_reason(members[0])}{again}  {search.point(members[0])}"
             )
     for name in (LEADERBOARD, "search.html"):
         if (search.directory / name).exists():
@@ -222,7 +172,7 @@ def _board(search: Search, top: list[FrozenTrial]) -> list[str]:
     table = [["rank", "trial", *names, "what was varied"]]
     for rank, trial in enumerate(top, 1):
         scores = (score(search, trial, name) for name in names)
-        table.append([str(rank), str(trial.number), *scores, point(search, trial)])
+        table.append([str(rank), str(trial.number), *scores, search.point(trial)])
     widths = [max(map(len, column)) for column in zip(*table, strict=True)][:-1]
     return [
         "  ".join([*(cell.rjust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]) for row in table
@@ -245,11 +195,6 @@ def _numbers(trials: Sequence[FrozenTrial], most: int = 20) -> str:
     return f"trial{'s' if len(trials) > 1 else ''} {numbers}{more}"
 
 
-def point(search: Search, trial: FrozenTrial) -> str:
-    """What was varied, as text."""
-    return " ".join(f"{key}={short(value)}" for key, value in varied(search, trial).items())
-
-
 def score(search: Search, trial: FrozenTrial, name: str) -> str:
     """A number of a completed trial as text, with its spread over the seeds; `-` where it has none."""
     value = trial.values[search.objectives.index(name)] if name in search.objectives else trial.user_attrs.get(name)
@@ -261,34 +206,14 @@ def score(search: Search, trial: FrozenTrial, name: str) -> str:
 
 def shown(name: str, value: Any) -> str:
     """A cell as people read it: four digits after the point, or four that count."""
-    number = numeric(value)
+    number = finite(value)
     if number is None or isinstance(value, int):
         return str(value)
     return f"{number:.4f}" if name.endswith(("accuracy", "f1", "loss", "precision", "recall")) else f"{number:.4g}"
 
 
-def numeric(value: Any) -> float | None:
-    """The finite number that a cell holds, None if it holds another thing."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def short(value: str) -> str:
-    number = numeric(value)
-    return value if number is None else f"{number:.4g}"
-
-
 def cut(text: str, longest: int) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"
-
-
-def seconds(trial: FrozenTrial) -> float | None:
-    """How long a trial took; None where nobody knows, as for one that was lost or that runs."""
-    own = trial.user_attrs.get("seconds")
-    return float(own) if isinstance(own, int | float) else None
 
 
 def command(search: Search) -> str | None:
@@ -330,7 +255,7 @@ def _started(search: Search) -> tuple[list[str], list[str], list[str]] | None:
 
 def install(search: Search, root: Path) -> tuple[FrozenTrial, list[Path]]:
     """Copy the winner's best_model.npy and best_config.json to `root`. Raises UserError where there is none yet."""
-    winner = best(search)
+    winner = search.best()
     if winner is None:
         raise UserError(f"{search.directory} has no completed trial yet")
     source = directory(search, winner)

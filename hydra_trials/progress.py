@@ -12,24 +12,20 @@ from typing import TYPE_CHECKING
 
 from optuna.trial import FrozenTrial, TrialState
 
-from mlp.search import results
-from mlp.search.change import LOST, REASON
-from mlp.search.definition import Definition
-from mlp.search.study import Search, counts
+from hydra_trials.study import REASON, STATES, Search, counts, is_lost, seconds
 
 if TYPE_CHECKING:
     from rich.live import Live
 
-EVERY = 0.5  # seconds between two looks at the study
-WORDS = {TrialState.COMPLETE: "done", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+REFRESH_SECONDS = 0.5
 
 
 class Progress:
     """Shows the state of a search whenever `refresh` is called."""
 
-    def __init__(self, search: Search, definition: Definition) -> None:
-        self._search, self._definition = search, definition
-        self._told = {t.number for t in search.study.get_trials(deepcopy=False) if t.state.is_finished()}
+    def __init__(self, search: Search, workers: int) -> None:
+        self._search, self._workers = search, workers
+        self._printed = {trial.number for trial in search.trials() if trial.state.is_finished()}
         self._due = 0.0
         self._live: Live | None = None
         self._terminal = sys.stdout.isatty()
@@ -39,12 +35,12 @@ class Progress:
         now = time.monotonic()
         if now < self._due:
             return
-        self._due = now + EVERY
-        trials = self._search.study.get_trials(deepcopy=False)
+        self._due = now + REFRESH_SECONDS
+        trials = self._search.trials()
         for trial in trials:
-            if trial.state.is_finished() and trial.number not in self._told:
-                self._told.add(trial.number)
-                self._tell(self._line(trial))
+            if trial.state.is_finished() and trial.number not in self._printed:
+                self._printed.add(trial.number)
+                self._print(self._line(trial))
         if self._terminal:
             self._show(self.status(trials))
 
@@ -52,24 +48,24 @@ class Progress:
         """done, running, pruned, failed, best so far, time left."""
         found = counts(trials)
         text = "  ".join(f"{found[name]} {name}" for name in ("done", "running", "pruned", "failed"))
-        best = results.best(self._search, trials)
+        best = self._search.best(trials)
         if best is not None and best.values:
             name = self._search.objectives[0]
             text += f"  best {name} {best.values[0]:.4g} (trial {best.number})"
         text += f"  {found['waiting'] + found['running']} left"
-        expected = time_left(trials, found["waiting"], self._definition.workers, datetime.now())
+        expected = time_left(trials, found["waiting"], self._workers, datetime.now())
         return text + (f", about {clock(expected)}" if expected >= 1 else "")
 
     def _line(self, trial: FrozenTrial) -> str:
-        word = "lost" if trial.user_attrs.get(LOST) else WORDS[trial.state]
+        word = "lost" if is_lost(trial) else STATES[trial.state]
         values = dict(zip(self._search.objectives, trial.values or [], strict=False))
         text = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
         why = trial.user_attrs.get(REASON, "")
         again = " (runs again)" if word == "lost" else ""
-        point = results.point(self._search, trial)
+        point = self._search.point(trial)
         return f"trial {trial.number} {word}: {'; '.join(part for part in (text, why) if part)}{again}  [{point}]"
 
-    def _tell(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         if self._live is not None:
             self._live.console.print(line, markup=False, highlight=False)
         else:
@@ -98,7 +94,7 @@ def time_left(trials: Sequence[FrozenTrial], waiting: int, workers: int, now: da
 
     It never climbs while nothing ends: a trial that takes longer is expected to end at once.
     """
-    took = [seconds for trial in trials if (seconds := results.seconds(trial)) is not None]
+    took = [duration for trial in trials if (duration := seconds(trial)) is not None]
     if not took:
         return 0.0
     mean = statistics.fmean(took)
@@ -111,9 +107,9 @@ def time_left(trials: Sequence[FrozenTrial], waiting: int, workers: int, now: da
     return max(ends)
 
 
-def clock(seconds: float) -> str:
+def clock(duration: float) -> str:
     """`45 s`, `3 min 20 s`, `2 h 5 min`."""
-    whole = round(seconds)
+    whole = round(duration)
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:

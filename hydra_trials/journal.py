@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.storages.journal._storage import JournalOperation
 
-from mlp.environment import without_password
-from mlp.errors import UserError
+from hydra_trials.compat import changes_state
+from hydra_trials.errors import SearchError
+from hydra_trials.files import without_password
+from hydra_trials.locks import locked
 
 JOURNAL = "journal.log"
 
@@ -42,7 +41,7 @@ class Journal(JournalFileBackend):
             file.seek(end)
             try:
                 write_all(file, lines)
-                if any(log["op_code"] == JournalOperation.SET_TRIAL_STATE_VALUES for log in logs):
+                if any(map(changes_state, logs)):
                     os.fsync(file.fileno())
             except OSError as error:
                 with suppress(OSError):
@@ -70,17 +69,6 @@ def end_of_lines(file: FileIO) -> int:
     return 0
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock of `path`, which is created if it is not there."""
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def _check_last_line(path: Path) -> None:
     """Refuse a last line that is complete and no record: Optuna would pass over it, until another one follows."""
     with FileIO(path, "r") as file:
@@ -95,11 +83,11 @@ def _check_last_line(path: Path) -> None:
 def open_storage(directory: Path, url: str | None) -> BaseStorage:
     """The record of the search in `directory`: its journal, or the database at `url`.
 
-    Raises UserError for a database that cannot be reached and for a folder in the journal's place, ValueError for a
+    Raises SearchError for a database that cannot be reached and for a folder in the journal's place, ValueError for a
     journal whose last line is damaged.
     """
     if url is None and (directory / JOURNAL).is_dir():
-        raise UserError(f"{directory / JOURNAL} is a folder. Remove it, or choose another search.name")
+        raise SearchError(f"{directory / JOURNAL} is a folder. Remove it, or choose another name for the search")
     if url is None and (directory / JOURNAL).is_file():
         _check_last_line(directory / JOURNAL)
     return JournalStorage(Journal(directory / JOURNAL)) if url is None else _database(url)
@@ -119,4 +107,4 @@ def _database(url: str, tries: int = 4) -> BaseStorage:
                 continue
             cause = error.__cause__ if isinstance(error.__cause__, ImportError) else error
             reason = " ".join(without_password(str(getattr(cause, "orig", None) or cause)).split())
-            raise UserError(f"search.storage={without_password(url)} cannot be opened: {reason}") from error
+            raise SearchError(f"the storage {without_password(url)} cannot be opened: {reason}") from error

@@ -1,11 +1,11 @@
-"""Hydra's composition, which a single run does twice and a search for every trial: what it gives is the same, what
-repeats is done once."""
+"""What is not public in Hydra and Optuna, and all that is used of it. Optuna is imported where it is needed."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository, IConfigRepository
@@ -14,11 +14,17 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.default_element import ResultDefault
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf, flag_override
 
+if TYPE_CHECKING:
+    import optuna
+    from optuna.storages import BaseStorage
+    from optuna.trial import FrozenTrial
 
-class Repository(CachingConfigRepository):
+
+class GroupCachingRepository(CachingConfigRepository):
     """Remembers which groups exist too: Hydra asks for each override."""
 
     def __init__(self, delegate: IConfigRepository) -> None:
@@ -31,8 +37,8 @@ class Repository(CachingConfigRepository):
         return self.groups[config_path]
 
 
-class Loader(ConfigLoaderImpl):
-    """Hydra's loader with a memory: trials differ in a few options and values, and share two dozen files.
+class CachingConfigLoader(ConfigLoaderImpl):
+    """Hydra's loader with a memory, since trials differ in a few options and values, and share two dozen files.
 
     A file is read and parsed once. A top-level node of the configuration is merged once for each list of files that
     it is made of (`optimizer` for each option, `hydra` once), since no file's merge depends on another node.
@@ -43,12 +49,12 @@ class Loader(ConfigLoaderImpl):
         self._forget()
 
     @classmethod
-    def of(cls, loader: ConfigLoader) -> Loader:
+    def of(cls, loader: ConfigLoader) -> CachingConfigLoader:
         """A loader that gives the same as `loader`, which it may be."""
         return loader if isinstance(loader, cls) else cls(loader.get_search_path())
 
     def _forget(self) -> None:
-        self._repositories: dict[tuple[Any, ...], Repository] = {}
+        self._repositories: dict[tuple[Any, ...], GroupCachingRepository] = {}
         self._files: dict[tuple[Any, ...], ConfigResult] = {}
         self._nodes: dict[tuple[Any, ...], Any] = {}
 
@@ -66,7 +72,7 @@ class Loader(ConfigLoaderImpl):
         paths = (str(override.input_line) for override in parsed if override.key_or_group == "hydra.searchpath")
         key = (config_name, *paths)
         if key not in self._repositories:
-            self._repositories[key] = repository = Repository(self.repository)
+            self._repositories[key] = repository = GroupCachingRepository(self.repository)
             self._process_config_searchpath(config_name, parsed, repository)
         return parsed, self._repositories[key]
 
@@ -96,3 +102,34 @@ class Loader(ConfigLoaderImpl):
                     self._nodes[key] = super()._compose_config_from_defaults_list(its, repo)._get_node(name)
                 composed[name] = copy.deepcopy(self._nodes[key])
         return composed
+
+
+def returned(result: JobReturn) -> Any:
+    """What a job returned; raises what it raised. `result.return_value` would also print that."""
+    if result.status == JobStatus.FAILED:
+        raise result._return_value
+    return result._return_value
+
+
+def storage_of(study: optuna.Study) -> BaseStorage:
+    """The record that a study is in."""
+    return study._storage
+
+
+def fail_trial(study: optuna.Study, trial: FrozenTrial, **attributes: Any) -> None:
+    """Close a trial that waits or runs elsewhere, which `study.tell` cannot. One that is closed stays as it is."""
+    from optuna.exceptions import UpdateFinishedTrialError
+    from optuna.trial import TrialState
+
+    storage = study._storage
+    with suppress(UpdateFinishedTrialError):
+        for name, value in attributes.items():
+            storage.set_trial_user_attr(trial._trial_id, name, value)
+        storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+
+
+def changes_state(log: dict[str, Any]) -> bool:
+    """Whether a line of Optuna's journal begins or ends a trial."""
+    from optuna.storages.journal._storage import JournalOperation
+
+    return bool(log["op_code"] == JournalOperation.SET_TRIAL_STATE_VALUES)

@@ -1,0 +1,94 @@
+"""hydra/sweeper=trials: a search by Optuna, on any launcher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+class TrialsSweeper(Sweeper):
+    """Runs the search that its settings and the sweeps of the command line describe.
+
+    Args:
+        params: further sweeps. What the command line says of a key counts instead.
+        node: the node of the configuration that has the settings.
+        hooks: what the program adds, a subclass of `hydra_trials.hooks.Hooks`.
+        settings: the settings, where they are here.
+    """
+
+    def __init__(
+        self,
+        params: Mapping[str, str] | None = None,
+        node: str = "hydra.sweeper",
+        hooks: str = "hydra_trials.hooks.Hooks",
+        **settings: Any,
+    ) -> None:
+        self.params, self.node, self.hooks = dict(params or {}), node, hooks
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
+
+    def sweep(self, arguments: list[str]) -> Any:
+        from hydra_trials.run import run
+
+        assert self.hydra_context is not None
+        assert self.task_function is not None
+        assert self.config is not None
+        return run(self.hydra_context, self.task_function, self.config, arguments, self.params, self.node, self.hooks)
+
+
+SETTINGS = {
+    "name": None,  # of the search, and of its directory; null: made from what is searched
+    "sampler": "tpe",  # tpe, random, quasi_random, grid, or a _target_ of optuna.samplers
+    "trials": None,  # points to try in all; null: all of a grid
+    "objectives": ["value"],  # names for what the task returns, or of the numbers in the mapping that it returns
+    "direction": "minimize",  # or maximize; a list for several objectives
+    "pruner": "none",  # none, median, hyperband, successive_halving, or a _target_ of optuna.pruners
+    "space": None,  # parameters with the values that they take
+    "seeds": 1,  # runs per point, with the configuration's `seed`, seed + 1, ...; the objective is their mean
+    "seed": 0,  # of the sampler
+    "workers": None,  # trials at a time; null: one per core
+    "storage": None,  # an Optuna URL that several machines share; null: a journal in the search's directory
+    "retries": 2,  # how often a trial whose worker was killed is run again
+    "retry_failed": False,  # run the trials again that failed
+    "take_over": False,  # run the trials again that another host seems to run
+    "on_mismatch": "refuse",  # or accept, when a search continues with another definition
+    "dry_run": False,  # say what would run, and run nothing
+}
+ConfigStore.instance().store(
+    group="hydra/sweeper",
+    name="trials",
+    node={
+        "_target_": f"{__name__}.TrialsSweeper",
+        "_recursive_": False,  # a sampler's _target_ is a setting
+        "params": None,
+        "node": "hydra.sweeper",
+        "hooks": "hydra_trials.hooks.Hooks",
+        **SETTINGS,
+    },
+    provider="hydra_trials",
+)
+ConfigStore.instance().store(  # for trials: the log goes to its file, the console belongs to the search
+    group="hydra/job_logging",
+    name="trial",
+    node={
+        "version": 1,
+        "formatters": {"full": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+        "handlers": {
+            "file": {
+                "class": "logging.FileHandler",
+                "formatter": "full",
+                "filename": "${hydra.runtime.output_dir}/${hydra.job.name}.log",
+            }
+        },
+        "loggers": {"matplotlib": {"level": "WARNING"}},  # it tells of its font cache
+        "root": {"level": "INFO", "handlers": ["file"]},
+        "disable_existing_loggers": False,
+    },
+    provider="hydra_trials",
+)

@@ -1,0 +1,305 @@
+"""The queue of a search's trials, from which none is lost and none is taken twice.
+
+Every trial of the plan is put into the study as a waiting one at the start. A worker takes the first that waits, and
+holds the lock of its file in `running/` while it is at work; the system lets go of the lock when the worker dies,
+however it dies. A running trial whose lock is free has lost its worker: it is closed as lost, and its point waits
+again under a new number. All of that happens under one lock, so that two workers never see half of it, and signals
+wait meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import tempfile
+import time
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from hydra_trials.compat import fail_trial, storage_of
+from hydra_trials.definition import Definition
+from hydra_trials.errors import SearchError
+from hydra_trials.files import without_password, write_text
+from hydra_trials.journal import open_storage
+from hydra_trials.locks import acquire, is_locked, locked
+from hydra_trials.migration import COMPLETE, FIXED, OBJECTIVES, SEEDS, Migration, check_same, newest
+from hydra_trials.presence import RUNNING, commands
+from hydra_trials.signals import deferred
+from hydra_trials.study import (
+    LOST,
+    OVERRIDES,
+    POINT,
+    REASON,
+    REMEDY,
+    SEARCH_FILE,
+    Search,
+    is_lost,
+    numbered,
+    read_description,
+)
+
+HOST, ALIVE, RETRIES = "host", "alive", "retries"  # further names of a trial's user attributes
+#: Seconds between two signs of life, and without one before another host takes over, as Optuna calls them.
+HEARTBEAT_INTERVAL, GRACE_PERIOD = 30.0, 600.0
+
+
+class Queue(Search):
+    """A search to take part in; `Queue.open` creates it."""
+
+    def __init__(self, directory: Path, storage: BaseStorage | None = None) -> None:
+        super().__init__(directory, storage)
+        self._held: dict[int, int] = {}  # the locks of the trials of this process
+        self._here = f"{socket.gethostname()}:{directory.resolve()}"  # who can see each other's locks
+        self._local = self.url is None  # then all who take part see each other's locks
+
+    @classmethod
+    def open(cls, directory: Path, definition: Definition) -> Queue:
+        """Create the search, or open it again and add what is missing. Raises SearchError where it is another one."""
+        (directory / RUNNING).mkdir(parents=True, exist_ok=True)
+        with locked(directory / RUNNING / "search"), _sqlite_locked(definition.storage):
+            public = None if definition.storage is None else without_password(definition.storage)
+            described = {"name": definition.name, "storage": public, **definition.described()}
+            before, is_new = described, not (directory / SEARCH_FILE).exists()
+            if is_new:
+                if runs := numbered(directory):
+                    raise SearchError(
+                        f"{directory} holds runs of trials ({min(runs)} to {max(runs)}), but no {SEARCH_FILE} that "
+                        f"says of which search. {REMEDY}"
+                    )
+                storage = open_storage(directory, definition.storage)
+                described["study"] = newest(storage, definition.name)
+            else:
+                before = read_description(directory)
+                described |= {"name": before["name"], "study": before.get("study", before["name"])}
+                check_same(directory, before, definition)
+                url = definition.storage
+                storage = storage_of(cls(directory, None if url is None else open_storage(directory, url)).study)
+            study = optuna.create_study(
+                storage=storage, study_name=described["study"], directions=definition.directions, load_if_exists=True
+            )
+            if is_new:
+                before = study.user_attrs.get(COMPLETE, definition.described())  # other machines may know the search
+                check_same(directory, before, definition)
+                study.set_user_attr(COMPLETE, before)
+                _write_description(directory, described)
+            queue = cls(directory, storage)
+            migration = Migration(directory, before, definition)
+            if migration.is_needed(study):
+                working = bool(commands(directory))
+                queue._requeue_lost(definition.retries, interrupted=not working)
+                described["study"] = migration.run(queue.study, described["name"], working).study_name
+            _write_description(directory, described)
+            queue = cls(directory, storage)
+            queue._enqueue(definition)
+        return queue
+
+    def _enqueue(self, definition: Definition) -> None:
+        """Let the points of the plan wait that are not in the study yet; those that it lost wait no more."""
+        trials = self.trials()
+        there = {trial.user_attrs[POINT] for trial in trials}
+        if definition.trials is not None:
+            for number in range(definition.trials):
+                if number not in there:
+                    self.study.enqueue_trial({}, user_attrs={POINT: number})
+        else:
+            points = {_key(point): point for point in definition.space.grid()}
+            known = {_key(_enqueued(trial)) for trial in trials if not is_lost(trial)}
+            new = [point for key, point in points.items() if key not in known]
+            for number, point in enumerate(new, 1 + max(there, default=-1)):
+                self.study.enqueue_trial(point, user_attrs={POINT: number})
+            for trial in trials:
+                if trial.state == TrialState.WAITING and _key(_enqueued(trial)) not in points:
+                    self._fail(trial, "no longer part of the search", lost=True)
+        if not self._local:
+            self._remove_duplicates()
+
+    def _remove_duplicates(self) -> None:
+        """Two machines that begin at the same moment both enqueue the plan: each point keeps one trial."""
+        kept: set[int] = set()
+        trials = [trial for trial in self.trials() if not is_lost(trial)]
+        for trial in sorted(trials, key=lambda t: (t.state == TrialState.WAITING, t.number)):
+            if trial.user_attrs[POINT] in kept and trial.state == TrialState.WAITING:
+                self._fail(trial, "enqueued by two machines", lost=True)
+            kept.add(trial.user_attrs[POINT])
+
+    # Trials, for workers
+
+    def ask(self, definition: Definition) -> optuna.Trial | None:
+        """The next trial that waits, now running and locked by this process; None if there is none."""
+        with self._exclusive():
+            self._requeue_lost(definition.retries)
+            trials = self.trials()
+            waiting = [trial for trial in trials if trial.state == TrialState.WAITING]
+            if not waiting:
+                return None
+            self._lock(waiting[0].number)
+            salt = 0 if self._local else zlib.crc32(self._here.encode())  # another machine may have counted the same
+            self.study.sampler = definition.make_sampler(len(trials) - len(waiting) + salt)
+            self.study.pruner = definition.make_pruner()
+            trial = self.study.ask()
+            if trial.number != waiting[0].number:  # another machine was faster, which the lock does not reach
+                self._unlock(waiting[0].number)
+                self._lock(trial.number)
+            trial.set_user_attr(HOST, self._here)
+            self.heartbeat(trial)
+            return trial
+
+    def suggest(self, trial: optuna.Trial, definition: Definition) -> list[str]:
+        """The overrides of a trial that was asked for, drawn and recorded.
+
+        One trial at a time: Optuna counts the points of a quasi-random sequence without a lock.
+        """
+        with self._exclusive():
+            overrides = [*definition.fixed, *definition.space.suggest(trial)]
+            trial.set_user_attr(OVERRIDES, overrides)
+            described = definition.described()
+            for name in (OBJECTIVES, FIXED, SEEDS):
+                trial.set_user_attr(name, described[name])
+            return overrides
+
+    def is_active(self) -> bool:
+        """Whether trials are waiting or running, here or elsewhere."""
+        return bool(self.trials(TrialState.WAITING, TrialState.RUNNING))
+
+    def heartbeat(self, trial: optuna.Trial) -> None:
+        """Tell other machines, which cannot see the lock, that the trial's worker is alive."""
+        now = time.time()
+        if now - trial.user_attrs.get(ALIVE, 0) > HEARTBEAT_INTERVAL:
+            trial.set_user_attr(ALIVE, now)
+
+    def tell(self, trial: optuna.Trial, state: TrialState, values: list[float] | None, **attributes: Any) -> None:
+        """Record how a trial ended, and unlock it. One that another machine has taken over is no longer ours."""
+        with self._exclusive():
+            if self.trials()[trial.number].state == TrialState.RUNNING:
+                with suppress(UpdateFinishedTrialError):
+                    for name, value in attributes.items():
+                        trial.set_user_attr(name, value)
+                    self.study.tell(trial, values, state=state)
+            self._unlock(trial.number)
+
+    def release(self) -> None:
+        """Let others run, from the start, what this process has begun and not finished: its points wait again."""
+        with self._exclusive():
+            for number in list(self._held):
+                try:
+                    trial = self.trials()[number]
+                    if trial.state == TrialState.RUNNING:
+                        self._requeue(trial, "interrupted", 0, 0)
+                finally:
+                    self._unlock(number)
+
+    def requeue_lost(self, retries: int, interrupted: bool = False, take_over: bool = False) -> None:
+        """Close the trials whose workers are gone; their points wait again, unless they went too often.
+
+        That the user has `interrupted` the search counts against none. With `take_over`, the trials that other hosts
+        seem to run are closed too.
+        """
+        with self._exclusive():
+            self._requeue_lost(retries, interrupted, take_over)
+
+    def other_hosts(self) -> dict[str, tuple[int, float]]:
+        """Of each other host that runs trials: how many, and when the last of them is taken over if it is silent."""
+        until: dict[str, list[float]] = {}
+        for trial in self.trials(TrialState.RUNNING):
+            if not self._sees_lock(trial):
+                host = trial.user_attrs.get(HOST, "another host")
+                until.setdefault(host, []).append(_last_heartbeat(trial) + GRACE_PERIOD)
+        return {host: (len(times), max(times)) for host, times in until.items()}
+
+    def _sees_lock(self, trial: FrozenTrial) -> bool:
+        """Whether the lock of a running trial says if its worker is alive: also where the directory was moved."""
+        host = trial.user_attrs.get(HOST, self._here if self._local else "")
+        if self._local:
+            return bool(host.partition(":")[0] == socket.gethostname())
+        return bool(host == self._here)
+
+    def _requeue_lost(self, retries: int, interrupted: bool = False, take_over: bool = False) -> None:
+        now = time.time()
+        for trial in self.trials(TrialState.RUNNING):
+            path = self._lock_file(trial.number)
+            if self._sees_lock(trial):
+                gone = trial.number not in self._held and not is_locked(path)
+                killed = path.exists() and not interrupted
+            else:
+                gone = take_over or now - _last_heartbeat(trial) > GRACE_PERIOD
+                killed = not take_over
+            if gone and killed:
+                self._requeue(trial, "its worker was killed, perhaps for want of memory", 1, retries)
+            elif gone:  # interrupted; or its worker let go of it, but could not say so, as when the disk is full
+                self._requeue(trial, "interrupted", 0, 0)
+            if gone:
+                path.unlink(missing_ok=True)
+
+    def _requeue(self, trial: FrozenTrial, reason: str, count: int, retries: int) -> None:
+        """Close a running trial; unless it was given up `retries` times before, its point waits again."""
+        times = int(trial.user_attrs.get(RETRIES, 0)) + count
+        again, point = count == 0 or times <= retries, trial.user_attrs[POINT]
+        # First the new one: a kill between the two must not take a point out of the plan, nor put it in twice.
+        if again and not any(later.user_attrs[POINT] == point for later in self.trials()[trial.number + 1 :]):
+            params = {**_enqueued(trial), **trial.params}
+            self.study.enqueue_trial(params, user_attrs={POINT: point, RETRIES: times})
+        self._fail(trial, reason, lost=again)
+
+    def _fail(self, trial: FrozenTrial, reason: str, lost: bool) -> None:
+        fail_trial(self.study, trial, **{REASON: reason, LOST: lost})
+
+    # Locks
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        with locked(self.directory / RUNNING / "search"), _sqlite_locked(self.url), deferred():
+            yield
+
+    def _lock_file(self, number: int) -> Path:
+        return self.directory / RUNNING / str(number)
+
+    def _lock(self, number: int) -> None:
+        self._held[number] = acquire(self._lock_file(number))
+
+    def _unlock(self, number: int) -> None:
+        descriptor = self._held.pop(number)
+        self._lock_file(number).unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _last_heartbeat(trial: FrozenTrial) -> float:
+    """When the worker of a running trial gave its last sign of life."""
+    assert trial.datetime_start is not None
+    return float(trial.user_attrs.get(ALIVE, trial.datetime_start.timestamp()))
+
+
+def _enqueued(trial: FrozenTrial) -> dict[str, Any]:
+    """The values that were enqueued for a trial."""
+    params: dict[str, Any] = trial.system_attrs.get("fixed_params", {})
+    return params
+
+
+def _key(point: Mapping[str, Any]) -> str:
+    return json.dumps(point, sort_keys=True)
+
+
+def _write_description(directory: Path, described: Mapping[str, Any]) -> None:
+    write_text(directory / SEARCH_FILE, json.dumps(described, indent=2, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def _sqlite_locked(url: str | None) -> Iterator[None]:
+    """The lock of an SQLite database for all directories that share it: Optuna reads and takes a waiting trial in two
+    steps, which only other databases make one."""
+    file = re.match(r"sqlite[^:]*:///(?:file:)?([^?]+)", url or "")
+    if file is None:
+        yield
+    else:
+        place = zlib.crc32(str(Path(file[1]).resolve()).encode())
+        with locked(Path(tempfile.gettempdir()) / f"sqlite-{os.getuid()}-{place:08x}.lock"):
+            yield

@@ -1,0 +1,238 @@
+"""A search from its beginning, or from wherever it was left, to its end."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import optuna
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.core.plugins import Plugins
+from hydra.core.utils import configure_log
+from hydra.errors import HydraException
+from hydra.types import HydraContext, TaskFunction
+from hydra.utils import get_class
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from hydra_trials.compat import CachingConfigLoader, returned
+from hydra_trials.definition import Definition, define
+from hydra_trials.dry_run import plan
+from hydra_trials.errors import SearchError, not_in_all_options
+from hydra_trials.files import shown, without_password, write_text
+from hydra_trials.launcher import ForkingLauncher
+from hydra_trials.presence import announced, commands
+from hydra_trials.progress import Progress
+from hydra_trials.queue import GRACE_PERIOD, Queue
+from hydra_trials.study import counts
+from hydra_trials.sweep_syntax import from_yaml
+from hydra_trials.worker import Worker
+
+MAX_CHECKED_POINTS = 24  # before the start; composing one takes 0.05 s
+
+
+def run(
+    context: HydraContext,
+    task_function: TaskFunction,
+    config: DictConfig,
+    arguments: Sequence[str],
+    params: Mapping[str, Any],
+    node: str,
+    hooks: str,
+) -> float | list[float] | None:
+    """Run the search that the configuration and the command line describe; returns the best value, or values.
+
+    Raises SearchError for a mistake, before anything runs.
+    """
+    configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # it announces every study and trial on stderr
+    loader = CachingConfigLoader.of(context.config_loader)
+    context = HydraContext(callbacks=context.callbacks, config_loader=loader)
+    arguments = [*(f"{key}={from_yaml(value)}" for key, value in params.items()), *arguments]
+    definition = define(config, arguments, node, get_class(hooks)(), loader)
+    directory = _set_directory(config, definition)
+    definition.hooks.prepare(config, definition, directory)
+    check_points(loader, config, definition)
+    if definition.dry_run:
+        compose = partial(_composed, loader, config, definition)
+        print(plan(definition, directory, definition.hooks.estimate(compose, definition)))
+        return None
+    queue = Queue.open(directory, definition)
+    # What was running when the whole search was killed runs again without counting against a trial.
+    queue.requeue_lost(definition.retries, interrupted=not commands(directory), take_over=definition.take_over)
+    write_text(directory / "multirun.yaml", without_password(OmegaConf.to_yaml(config)))
+    left = counts(queue.trials())
+    where = f"Search {queue.name} in {shown(directory)}"
+    try:
+        if left["waiting"] or left["running"]:
+            print(f"{where}: {_to_do(definition, left)}", flush=True)
+            _tell_of_other_hosts(queue, node)
+            _work(context, task_function, config, definition, queue)
+        else:
+            print(f"{where} is complete: nothing is left to run.")
+        definition.hooks.complete(queue, config)
+    finally:
+        definition.hooks.write(queue)
+    print(definition.hooks.summary(queue))
+    found = counts(queue.trials())
+    if not found["done"] + found["pruned"]:
+        raise SystemExit(1)
+    best = queue.best()
+    if best is None:
+        return None
+    return best.values[0] if len(best.values) == 1 else list(best.values)
+
+
+def _tell_of_other_hosts(queue: Queue, node: str) -> None:
+    for host, (number, until) in queue.other_hosts().items():
+        trials, they = (f"{number} trials", "they") if number > 1 else ("a trial", "it")
+        at = time.strftime("%H:%M:%S", time.localtime(until))
+        print(
+            f"Note: {host} runs {trials}, or was killed while it did. If it gives no sign of life by {at}, "
+            f"{GRACE_PERIOD / 60:g} minutes after the last one, {they} will run here. If nothing runs there any "
+            f"more, stop this command and give it again with {node}.take_over=true.",
+            file=sys.stderr,
+        )
+
+
+def _set_directory(config: DictConfig, definition: Definition) -> Path:
+    """Where the search is kept; the configuration learns it too."""
+    sweep: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
+    if sweep["subdir"] != "${hydra.job.num}":
+        raise SearchError(
+            f"hydra.sweep.subdir={sweep['subdir']} is not possible in a search, where a trial's number is the name "
+            f"of its directory. Leave it out, and choose hydra.sweep.dir or {definition.node}.name"
+        )
+    if "${now:" in sweep["dir"]:  # Hydra's own: another directory for each command, which none could continue
+        config.hydra.sweep.dir = f"multirun/{definition.name}"
+    with open_dict(config):
+        OmegaConf.update(config, f"{definition.node}.name", definition.name)
+        directory = Path(str(config.hydra.sweep.dir)).resolve()
+        config.hydra.sweep.dir = str(directory)
+    return directory
+
+
+def _to_do(definition: Definition, left: Mapping[str, int]) -> str:
+    done = left["done"] + left["pruned"] + left["failed"]
+    seeds = f", each on {definition.seeds} seeds" if definition.seeds > 1 else ""
+    planned = left["waiting"] + left["running"]
+    return f"{planned} trial{'s' * (planned != 1)} to run{seeds}, {done} done before; {definition.workers} at a time"
+
+
+def check_points(loader: CachingConfigLoader, config: DictConfig, definition: Definition) -> None:
+    """Compose and check points that have every value, so that a mistake is seen before the search begins."""
+
+    def settings(composed: DictConfig) -> Any:
+        node = OmegaConf.select(composed, definition.node)
+        return OmegaConf.to_container(node, resolve=False), OmegaConf.to_container(composed.hydra.sweeper)
+
+    groups = [p.prefix + p.key for p in definition.space.parameters if "." not in p.key]
+    usual = settings(loader.load_sweep_config(config, list(definition.fixed))) if groups else None
+    for overrides in definition.space.covering_points(MAX_CHECKED_POINTS):
+        composed = _composed(loader, config, definition, overrides)
+        if usual is not None and settings(composed) != usual:
+            raise SearchError(
+                f"{' '.join(word for word in overrides if word.partition('=')[0] in groups)} brings sweeps or search "
+                f"settings of its own, which a search over such options would leave out: run them one after another"
+            )
+        with open_dict(composed):
+            del composed["hydra"]
+        try:
+            definition.hooks.check(composed, definition)
+        except definition.hooks.expected as error:
+            raise SearchError(
+                f"{error} (at a point of the search: {' '.join(overrides) or 'the only one'})"
+            ) from error
+
+
+def _composed(
+    loader: CachingConfigLoader, config: DictConfig, definition: Definition, overrides: Sequence[str]
+) -> DictConfig:
+    """The configuration of a point."""
+    try:
+        return loader.load_sweep_config(config, [*definition.fixed, *overrides])
+    except HydraException as error:
+        key = re.search(r"Could not override '(([\w/]+)\.[^']+)'", str(error))
+        chosen = [word for word in overrides if key and word.lstrip("+").partition("=")[0] == key[2]]
+        if key is None or not chosen:
+            raise
+        raise SearchError(not_in_all_options(key[1], chosen)) from error
+
+
+def _work(
+    context: HydraContext, task_function: TaskFunction, config: DictConfig, definition: Definition, queue: Queue
+) -> None:
+    """Start the workers through Hydra's launcher, show how far they are, and wait for them."""
+    found = counts(queue.trials())
+    place = QuotedString(str(queue.directory), Quote.single).with_quotes()  # composed anew, it would forget the name
+    jobs = [
+        ["hydra/job_logging=trial", f"hydra.sweep.dir={place}", f"hydra.sweep.subdir=workers/{number}"]
+        for number in range(min(definition.workers, found["waiting"] + found["running"]))
+    ]
+    _adapt_launcher(config.hydra.launcher, len(jobs))
+    # An engine that starts Python anew must find this program there, not another copy of it that may be installed.
+    script_folder = os.path.abspath(sys.path[0])
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [script_folder, os.environ.get("PYTHONPATH")]))
+    progress = Progress(queue, definition.workers)
+    with announced(queue.directory) as presence:
+        worker = Worker(str(queue.directory), definition, context, config, task_function, str(presence))
+        launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=worker, config=config)
+        try:
+            with _refreshed(progress.refresh, launcher):
+                results = launcher.launch(jobs, initial_job_idx=0)
+        except KeyboardInterrupt:
+            progress.close()
+            queue.requeue_lost(definition.retries, interrupted=True)
+            done = counts(queue.trials())
+            finished = done["done"] + done["pruned"] + done["failed"]
+            print(
+                f"\nStopped: {finished} of {sum(done.values())} trials are done. The same command goes on.",
+                flush=True,
+            )
+            raise
+        finally:
+            progress.close()
+    for result in results:
+        returned(result)  # raises what ended a worker
+
+
+def _adapt_launcher(engine: DictConfig, workers: int) -> None:
+    """What launchers choose by themselves and a search wants otherwise; what the user has chosen stays."""
+    if engine.get("n_jobs") == -1:  # joblib: as many workers as there are cores
+        engine.n_jobs = workers
+    init = OmegaConf.select(engine, "ray.init")
+    if init is not None and (init.get("address") or os.environ.get("RAY_ADDRESS")):
+        with open_dict(init):  # the launcher gives it a value, which Ray refuses for a cluster that is there
+            init.setdefault("object_store_memory", None)
+
+
+@contextmanager
+def _refreshed(refresh: Callable[[], None], launcher: Any) -> Iterator[None]:
+    """Let `refresh` be called while `launcher` works: by itself if it is ours, which forks, and that does not go
+    together with threads; else in a thread."""
+    if isinstance(launcher, ForkingLauncher):
+        launcher.on_poll = refresh
+        yield
+        return
+    end = threading.Event()
+
+    def repeat() -> None:
+        while not end.wait(0.5):
+            refresh()
+
+    thread = threading.Thread(target=repeat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join()
+        refresh()
+        sys.stdout.flush()

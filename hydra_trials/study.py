@@ -1,0 +1,167 @@
+"""A search as it is on the disk: its definition in search.json, its trials in Optuna's record."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.exceptions import OptunaError
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from hydra_trials.errors import SearchError
+from hydra_trials.files import without_password
+from hydra_trials.journal import JOURNAL, open_storage
+
+SEARCH_FILE = "search.json"
+REMEDY = "Restore it from a copy, or choose another name for the search"
+#: Of search.json, what reading a search needs.
+FIELDS = {"name": str, "objectives": list, "storage": str | None, "space": dict}
+
+#: Names of a trial's user attributes: its place in the plan, whether it stands for it no more, why, the overrides.
+POINT, LOST, REASON, OVERRIDES = "point", "lost", "reason", "overrides"
+
+STATES = {
+    TrialState.COMPLETE: "done",
+    TrialState.RUNNING: "running",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+    TrialState.WAITING: "waiting",
+}
+
+
+class Search:
+    """A search and its directory, for reading; `queue.Queue` takes part in it.
+
+    Raises SearchError where `directory` holds no search.
+    """
+
+    def __init__(self, directory: Path, storage: BaseStorage | None = None) -> None:
+        self.description = read_description(directory)
+        self.directory, self.name = directory, str(self.description["name"])
+        self.objectives: list[str] = self.description["objectives"]
+        self.url: str | None = self.description["storage"]
+        if self.url is None and storage is None and not (directory / JOURNAL).exists():
+            raise SearchError(f"{directory} has lost its {JOURNAL}. {REMEDY}")
+        runs = numbered(directory)  # before the record is read, which then has the trials of all of them
+        with _readable(directory):
+            storage = storage or open_storage(directory, self.url)
+            study_name = self.description.get("study", self.name)
+            if study_name not in optuna.get_all_study_names(storage):
+                record = without_password(self.url) if self.url else directory / JOURNAL
+                raise SearchError(
+                    f"{record} is damaged, or of another search: it holds no search {self.name}. {REMEDY}"
+                )
+            self.study = optuna.load_study(study_name=study_name, storage=storage)
+            trials = self.trials()
+        # A trial is in the record as running before its directory is made.
+        if lost := [n for n in runs if n >= len(trials) or trials[n].state == TrialState.WAITING]:
+            raise SearchError(
+                f"{directory} has lost a part of its record, by which trial {min(lost)} has not begun, though its "
+                f"run is here. {REMEDY}"
+            )
+
+    def trials(self, *states: TrialState) -> list[FrozenTrial]:
+        """The trials of the record, those in `states` only if some are given. They must not be changed."""
+        return self.study.get_trials(deepcopy=False, states=states or None)
+
+    def minimizes(self, objective: int) -> bool:
+        """Whether less is better."""
+        return self.study.directions[objective] == StudyDirection.MINIMIZE
+
+    def ranked(self, trials: Sequence[FrozenTrial] | None = None) -> list[FrozenTrial]:
+        """Completed trials, best first; with several objectives the Pareto front first, in order of the first one."""
+        trials = self.trials() if trials is None else trials
+        done = [t for t in trials if t.state == TrialState.COMPLETE and all(map(math.isfinite, t.values))]
+        front = self.pareto_front()
+        sign = 1 if self.minimizes(0) else -1
+        return sorted(done, key=lambda t: (t.number not in front, sign * t.values[0], t.number))
+
+    def pareto_front(self) -> set[int]:
+        """The numbers of the trials that no other one beats; empty where there is a single objective."""
+        return {trial.number for trial in self.study.best_trials} if len(self.objectives) > 1 else set()
+
+    def best(self, trials: Sequence[FrozenTrial] | None = None) -> FrozenTrial | None:
+        """The best completed trial; None before the first one is done."""
+        return next(iter(self.ranked(trials)), None)
+
+    def varied(self, trial: FrozenTrial) -> dict[str, str]:
+        """The overrides in which trials differ, key to value."""
+        words = (word.lstrip("+").partition("=") for word in trial.user_attrs.get(OVERRIDES, ()))
+        return {key: value for key, _, value in words if key in self.description["space"]}
+
+    def point(self, trial: FrozenTrial) -> str:
+        """What was varied, as text."""
+        return " ".join(f"{key}={shortened(value)}" for key, value in self.varied(trial).items())
+
+
+def is_lost(trial: FrozenTrial) -> bool:
+    """Whether a trial counts no longer: its point waits again under another number."""
+    return bool(trial.user_attrs.get(LOST))
+
+
+def counts(trials: Sequence[FrozenTrial]) -> Mapping[str, int]:
+    """How many trials are in each state; lost ones are not counted."""
+    found = dict.fromkeys(STATES.values(), 0)
+    for trial in trials:
+        if not is_lost(trial):
+            found[STATES[trial.state]] += 1
+    return found
+
+
+def seconds(trial: FrozenTrial) -> float | None:
+    """How long a trial took; None where nobody knows, as for one that was lost or that runs."""
+    own = trial.user_attrs.get("seconds")
+    return float(own) if isinstance(own, int | float) else None
+
+
+def finite(value: Any) -> float | None:
+    """The finite number that a text or a value means, None if it means another thing."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def shortened(value: str) -> str:
+    """Numbers to four digits, other words as they are."""
+    number = finite(value)
+    return value if number is None else f"{number:.4g}"
+
+
+def numbered(directory: Path) -> list[int]:
+    """The trials whose runs are in the directory of a search."""
+    return [int(path.name) for path in directory.iterdir() if path.name.isdecimal() and path.is_dir()]
+
+
+def read_description(directory: Path) -> dict[str, Any]:
+    """The content of search.json. Raises SearchError where it is missing or damaged."""
+    path = directory / SEARCH_FILE
+    try:
+        described: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SearchError(f"{directory} holds no search: it has no {SEARCH_FILE}") from None
+    except ValueError as error:
+        raise SearchError(f"{path} is damaged: {error}. {REMEDY}") from error
+    known = described if isinstance(described, dict) else {}
+    for key, kinds in FIELDS.items():
+        if not isinstance(known.get(key, Ellipsis), kinds):
+            raise SearchError(f"{path} is damaged: its {key} is missing or of a wrong type. {REMEDY}")
+    return described
+
+
+@contextmanager
+def _readable(directory: Path) -> Iterator[None]:
+    """What Optuna raises over a record that it cannot read becomes one message."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AssertionError, OptunaError) as error:
+        what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise SearchError(f"the record of the search in {directory} is damaged: {what}. {REMEDY}") from error

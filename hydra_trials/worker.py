@@ -1,0 +1,196 @@
+"""A worker: takes trials one after another, runs them, and records how they ended."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import statistics
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import optuna
+from hydra.core.utils import run_job
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+from optuna.trial import TrialState
+
+from hydra_trials import signals
+from hydra_trials.compat import returned
+from hydra_trials.definition import Definition
+from hydra_trials.errors import SearchError
+from hydra_trials.journal import open_storage
+from hydra_trials.presence import is_wanted
+from hydra_trials.queue import Queue
+from hydra_trials.reporting import Reporter, reporting_to
+from hydra_trials.study import REASON
+
+log = logging.getLogger(__name__)
+
+#: Where the disk fails, so would every further trial: the search stops and nothing is counted as a failed trial.
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+POLL_SECONDS = 0.5  # between two looks for a trial that comes back, when none waits but others run
+
+
+class Cancelled(KeyboardInterrupt):
+    """The command that started this worker is gone, or was interrupted."""
+
+
+@dataclass
+class Worker:
+    """What a launcher runs, once for each worker: a Hydra task, which can be pickled for other machines.
+
+    Calls return how many trials were finished. `presence` is the file of the command that wants the worker.
+    """
+
+    directory: str
+    definition: Definition
+    hydra_context: HydraContext
+    config: DictConfig
+    task_function: TaskFunction
+    presence: str | None = None
+
+    def __call__(self, _: DictConfig) -> int:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)  # it announces every study and trial on stderr
+        directory, finished = Path(self.directory), 0
+        queue = Queue(directory, open_storage(directory, self.definition.storage))
+        try:
+            while (trial := self._next(queue)) is not None:
+                self._run(queue, trial)
+                finished += 1
+        except BaseException:
+            queue.release()
+            if self.is_wanted() or signals.received:
+                raise  # otherwise nobody is there to see it
+        return finished
+
+    def _next(self, queue: Queue) -> optuna.Trial | None:
+        """The next trial; None when all are done. One that runs elsewhere may come back, so the end is waited for."""
+        while True:
+            self.check_wanted()
+            trial = queue.ask(self.definition)
+            if trial is not None or not queue.is_active():
+                return trial
+            time.sleep(POLL_SECONDS)
+
+    def is_wanted(self) -> bool:
+        """Whether the command that started the worker is still there, and neither of them was interrupted."""
+        return not signals.received and (self.presence is None or is_wanted(Path(self.presence)))
+
+    def check_wanted(self) -> None:
+        if not self.is_wanted():
+            raise Cancelled
+
+    def _run(self, queue: Queue, trial: optuna.Trial) -> None:
+        """Run one trial, on each of its seeds, and record it. What goes wrong is recorded too."""
+        started, definition = time.time(), self.definition
+        results: list[Mapping[str, Any]] = []
+        facts: dict[str, Any] = {}
+        state, values = TrialState.COMPLETE, None
+        try:
+            overrides = queue.suggest(trial, definition)
+            for place in range(definition.seeds):
+                result, pruned = self._run_seed(queue, trial, overrides, place)
+                results.append(result)
+                if pruned:
+                    state, facts[REASON] = TrialState.PRUNED, result.get(REASON, pruned)
+                    break  # the study takes the last report for a value
+            else:
+                values = [self._mean(results, name) for name in definition.objectives]
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            _check_disk(error)
+            if isinstance(error, SystemExit) and error.code in (130, 143):  # an interruption
+                raise
+            state, facts[REASON] = TrialState.FAIL, self._reason(error)
+            if not isinstance(error, definition.hooks.expected):
+                log.error("Trial %d failed:\n%s", trial.number, traceback.format_exc())
+        facts |= means(results, definition.hooks.recorded)
+        facts["seconds"] = round(time.time() - started, 3)
+        queue.tell(trial, state, values, **facts)
+
+    def _run_seed(
+        self, queue: Queue, trial: optuna.Trial, overrides: Sequence[str], place: int
+    ) -> tuple[Mapping[str, Any], str]:
+        """Run the task of a trial once, in a directory of its own. Returns what it found and why it was pruned."""
+        definition = self.definition
+        subdir, seed = str(trial.number), definition.first_seed + place
+        own = []
+        if definition.seeds > 1:
+            subdir, own = f"{subdir}/seed_{seed}", [f"seed={seed}"]
+        config = self.hydra_context.config_loader.load_sweep_config(
+            self.config, [*overrides, *own, f"hydra.sweep.subdir={subdir}", "hydra/job_logging=trial"]
+        )
+        with open_dict(config):
+            config.hydra.job.id, config.hydra.job.num = f"{trial.number}", trial.number
+            config.hydra.sweep.dir = self.directory
+
+        def heartbeat() -> None:
+            self.check_wanted()
+            queue.heartbeat(trial)
+
+        reports = place == 0 and len(definition.objectives) == 1
+        objective = definition.objectives[0] if reports else None
+        reporter = Reporter(trial, objective, definition.hooks.step_name, heartbeat)
+        with reporting_to(reporter):
+            result = run_job(
+                task_function=definition.hooks.task(self.task_function),
+                config=config,
+                job_dir_key="hydra.sweep.dir",
+                job_subdir_key="hydra.sweep.subdir",
+                hydra_context=self.hydra_context,
+            )
+        try:
+            return self._named(returned(result)), reporter.pruned
+        except optuna.TrialPruned as pruned:
+            return {}, reporter.pruned or str(pruned) or "pruned"
+
+    def _named(self, value: Any) -> Mapping[str, Any]:
+        """What a task returned, by name."""
+        if isinstance(value, Mapping):
+            return value
+        values = [value] if isinstance(value, Real) else list(value or ())
+        if len(values) != len(self.definition.objectives):
+            raise SearchError(
+                f"the task must return a number for each of {', '.join(self.definition.objectives)}. Got {value!r}"
+            )
+        return dict(zip(self.definition.objectives, values, strict=True))
+
+    def _mean(self, results: Sequence[Mapping[str, Any]], name: str) -> float:
+        found = [result.get(name) for result in results]
+        if not all(isinstance(value, Real) for value in found):
+            numbers = sorted(key for key, value in results[0].items() if isinstance(value, Real))
+            raise SearchError(
+                f"{self.definition.node}.objectives: {name} is no number of the result. It has {', '.join(numbers)}"
+            )
+        return statistics.fmean(map(float, found))  # type: ignore[arg-type]
+
+    def _reason(self, error: BaseException) -> str:
+        """Why a trial failed, in one line."""
+        text = " ".join(str(error).split()) or type(error).__name__
+        return text if isinstance(error, self.definition.hooks.expected) else f"{type(error).__name__}: {text}"
+
+
+def _check_disk(error: BaseException) -> None:
+    """Raise an error of the disk, also where another one was made of it."""
+    for origin in (error, error.__cause__):
+        if isinstance(origin, OSError) and origin.errno in DISK_ERRORS:
+            raise origin from None
+
+
+def means(results: Sequence[Mapping[str, Any]], recorded: Sequence[str] | None) -> dict[str, float]:
+    """The mean over the seeds of every number that the study keeps, and its standard deviation where there is one."""
+    names = list(results[0]) if recorded is None and results else recorded or ()
+    facts = {}
+    for name in names:
+        found = [float(result[name]) for result in results if isinstance(result.get(name), Real)]
+        if found:
+            facts[name] = statistics.fmean(found)
+            if len(found) > 1:
+                facts[f"{name}_std"] = statistics.stdev(found)
+    return facts
