@@ -61,9 +61,9 @@ class Entry:
 
 CONTENDERS = {
     "ours": Entry("ours", peer=False),
-    "floor": Entry("floor", peer=False, learns=False),
-    "draft": Entry("draft", peer=False),
-    "homework": Entry("homework", peer=False),
+    "matmul-only": Entry("matmul_only", peer=False, learns=False),
+    "numpy-preallocated": Entry("numpy_preallocated", peer=False),
+    "numpy-naive": Entry("numpy_naive", peer=False),
     "pytorch-eager": Entry("pytorch", "eager"),
     "pytorch-fused": Entry("pytorch", "fused"),
     "pytorch-compiled": Entry("pytorch", "compiled"),

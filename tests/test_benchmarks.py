@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-OURS = ("ours", "floor", "draft", "homework")
+OURS = ("ours", "matmul-only", "numpy-preallocated", "numpy-naive")
 OPTIMIZERS = ("sgd", "momentum", "nag", "rmsprop", "adam", "nadam")
 
 
@@ -42,7 +42,16 @@ def timed(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
 
 @pytest.fixture(scope="module")
 def checked(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    arguments = ("--check", "--batches", "32", "--contenders", "draft", "homework", "--optimizers", *OPTIMIZERS)
+    arguments = (
+        "--check",
+        "--batches",
+        "32",
+        "--contenders",
+        "numpy-preallocated",
+        "numpy-naive",
+        "--optimizers",
+        *OPTIMIZERS,
+    )
     return Outcome(*arguments, folder=tmp_path_factory.mktemp("c"))
 
 
@@ -105,7 +114,8 @@ def test_what_is_not_installed_is_left_out_with_a_line(timed: Outcome) -> None:
 
 
 @pytest.mark.parametrize(
-    ("contender", "optimizer"), [("homework", name) for name in OPTIMIZERS] + [("draft", "sgd"), ("draft", "adam")]
+    ("contender", "optimizer"),
+    [("numpy-naive", name) for name in OPTIMIZERS] + [("numpy-preallocated", "sgd"), ("numpy-preallocated", "adam")],
 )
 def test_plain_numpy_computes_the_losses_of_ours(checked: Outcome, contender: str, optimizer: str) -> None:
     [ours] = checked.results(contender="ours", optimizer=optimizer, dtype="float64")
@@ -124,40 +134,40 @@ def test_the_losses_compared_are_those_of_a_network_that_learns(checked: Outcome
 
 def test_an_optimizer_that_a_contender_lacks_is_named(checked: Outcome) -> None:
     assert checked.code == 0, checked.text
-    assert checked.json["left_out"] == ["draft: it has adam and sgd only"]
-    assert {r["optimizer"] for r in checked.results(contender="draft")} == {"sgd", "adam"}
+    assert checked.json["left_out"] == ["numpy-preallocated: it has adam and sgd only"]
+    assert {r["optimizer"] for r in checked.results(contender="numpy-preallocated")} == {"sgd", "adam"}
 
 
 def test_the_check_fails_for_a_contender_that_computes_something_else(
     altered: Callable[[str, str, str], Path], tmp_path: Path
 ) -> None:
     benchmarks = altered("contenders/rules.py", "m_hat = m / (1 - beta1**t)", "m_hat = m / (1 - beta1 ** (t + 1))")
-    arguments = ("--check", "--batches", "32", "--contenders", "homework")
+    arguments = ("--check", "--batches", "32", "--contenders", "numpy-naive")
     outcome = Outcome(*arguments, folder=tmp_path, benchmarks=benchmarks)
     assert outcome.code == 1
-    assert [r["agrees"] for r in outcome.results(contender="homework", dtype="float64")] == [False]
+    assert [r["agrees"] for r in outcome.results(contender="numpy-naive", dtype="float64")] == [False]
     assert "more than 1e-09" in outcome.text
 
 
 def test_the_others_go_on_when_a_contender_breaks_down(
     altered: Callable[[str, str, str], Path], tmp_path: Path
 ) -> None:
-    benchmarks = altered("contenders/draft.py", "self.update()", "raise RuntimeError('out of breath')")
-    arguments = ("--quick", "--batches", "32", "--contenders", "draft", "floor")
+    benchmarks = altered("contenders/numpy_preallocated.py", "self.update()", "raise RuntimeError('out of breath')")
+    arguments = ("--quick", "--batches", "32", "--contenders", "numpy-preallocated", "matmul-only")
     outcome = Outcome(*arguments, folder=tmp_path, benchmarks=benchmarks)
     assert outcome.code == 1
-    assert "Failed: draft: exit code 1: RuntimeError: out of breath" in outcome.text
-    assert [r["contender"] for r in outcome.json["results"]] == ["floor"]
+    assert "Failed: numpy-preallocated: exit code 1: RuntimeError: out of breath" in outcome.text
+    assert [r["contender"] for r in outcome.json["results"]] == ["matmul-only"]
     assert outcome.json["results"][0]["ratio"] is None  # there is nothing of ours to compare with
 
 
-def test_the_floor_multiplies_as_much_as_a_training_step(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_products_alone_multiply_as_much_as_a_training_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    from contenders.floor import Floor
+    from contenders.matmul_only import MatmulOnly
     from contenders.protocol import Task
 
     task = Task("", "", "", 32, 32, "adam", {}, "float32", 1, 0)
-    multiplications = [left.shape[0] * left.shape[1] * right.shape[1] for left, right, _ in Floor(task).products]
+    multiplications = [left.shape[0] * left.shape[1] * right.shape[1] for left, right, _ in MatmulOnly(task).products]
     weights = 784 * 128 + 128 * 128 + 128 * 128 + 128 * 10
     # Forward, for the weights, and for the inputs of all layers but the first.
     assert sum(multiplications) == 32 * (3 * weights - 784 * 128)

@@ -106,7 +106,8 @@ def test_sizes_of_the_hidden_layers(hidden_sizes: Any, num_layers: Any, expected
     [
         (128, [128]), (128.0, [128]), (np.int64(9), [9]), (0, [0]), ("128", [128]), ("128 64", [128, 64]),
         ("128,64", [128, 64]), ("[128, 64]", [128, 64]), ("(128, )", [128]), ("[]", []), ([], []), ([9, 8], [9, 8]),
-        ((9, 8), [9, 8]), (np.array([9, 8]), [9, 8]), (["128,64", "32"], [128, 64, 32]), ([[9], 8], [9, 8]),
+        ((9, 8), [9, 8]), (np.array([9, 8]), [9, 8]), (np.array(9), [9]), (["128,64", "32"], [128, 64, 32]),
+        ([[9], 8], [9, 8]),
     ],
 )  # fmt: skip
 def test_sizes_are_read_in_every_form_in_which_they_are_written(written: Any, sizes: list[int]) -> None:

@@ -41,7 +41,6 @@ def rows_of(text: str) -> dict[str, float]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(profile, "SECONDS", 0.1)
-    monkeypatch.setattr(profile, "WARM_UP", 0.0)
 
 
 def test_the_command_prints_a_table_that_adds_up_and_writes_nothing(tmp_path: Path) -> None:

@@ -77,15 +77,16 @@ def parse_sizes(name: str, value: Any) -> list[int]:
     >>> parse_sizes("hidden_size", ["128,64", 32])
     [128, 64, 32]
     """
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
     if isinstance(value, str):
         words = re.findall(r"[^\s,()\[\]]+", value)
         if value.strip() and all(re.fullmatch(r"[+-]?\d+", word) for word in words):
             return [int(word) for word in words]
-    elif (
-        isinstance(value, int | float | np.integer) and not isinstance(value, bool) and value % 1 == 0
-    ):  # 128.0: JSON
-        return [int(value)]
-    elif isinstance(value, Iterable) and not isinstance(value, dict):
+    elif isinstance(value, int | float | np.integer) and not isinstance(value, bool):
+        if value % 1 == 0:  # 128.0 too: it may come from JSON
+            return [int(value)]
+    elif isinstance(value, list | tuple):
         try:
             return [size for item in value for size in parse_sizes(name, item)]
         except ValueError:

@@ -29,7 +29,7 @@ examples:
   python -m mlp.profile -b 32 -o sgd
   python -m mlp.profile -d fashion_mnist model.hidden_sizes=[64,32] activation=gelu
 """
-SECONDS, WARM_UP = 3.0, 0.3
+SECONDS = 3.0
 LEAST_EPOCHS = 4  # so that a training of a step per epoch also has steps after the first one
 BAR = 30  # characters
 
@@ -88,7 +88,7 @@ def measure(parts: Components) -> tuple[Breakdown, int, int]:
     no_validation = dataclasses.replace(train, rows=train.rows[:0])
     trainer.epochs = max(trainer.epochs, LEAST_EPOCHS)
     initial = network.theta.copy()
-    stopwatch = Stopwatch(network, SECONDS, WARM_UP)
+    stopwatch = Stopwatch(network, SECONDS)
     try:
         while True:  # a network trained for longer than it was meant to be could run into subnormal numbers
             stopwatch.switch(timed=False)

@@ -102,11 +102,10 @@ class Stopwatch(Callback):
     """Measures the steps of a run: plain ones take turns with timed ones, so that both see the same machine.
 
     Every step is a real one. MeasuringDone ends the training when `seconds` are over and both kinds have been
-    measured; the first `warm_up` seconds, the first step of each turn and the last, perhaps shorter one of an epoch
-    are not.
+    measured; the first step of each turn and the last, perhaps shorter one of an epoch are not.
     """
 
-    def __init__(self, network: MLP, seconds: float = math.inf, warm_up: float = 0.0) -> None:
+    def __init__(self, network: MLP, seconds: float = math.inf) -> None:
         self.plain: list[float] = []  # seconds of each step
         self.timed: list[Seconds] = []  # of the parts of each step
         self._marks: list[tuple[str, float]] = []
@@ -122,8 +121,8 @@ class Stopwatch(Callback):
                 layers.append(TimedLayer(layer, len(linear), self._mark))
         linear[-1].after_forward, linear[0].after_backward = f"loss: {network.loss.name}", METRICS
         self._timed_layers = layers
-        now = time.perf_counter()
-        self._warm_until, self._end, self._turn_ends = now + warm_up, now + seconds, now
+        self._turn_ends = time.perf_counter()
+        self._end = self._turn_ends + seconds
         # In this turn: are its steps timed, is the first one over, has one been kept?
         self._is_timed = self._settled = self._kept = False
 
@@ -139,7 +138,7 @@ class Stopwatch(Callback):
     def on_batch_end(self, run: Run) -> None:
         now = time.perf_counter()
         short = run.steps_per_epoch > 1 and run.step % run.steps_per_epoch == 0  # or may be
-        if self._settled and not short and now > self._warm_until:
+        if self._settled and not short:
             self._keep(now)
         self._settled = True
         if self._kept and now > self._turn_ends:

@@ -1,4 +1,4 @@
-"""What happens around the training loop."""
+"""What happens around the training loop, which knows only the four events of `Callback`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The state of one training run, which a checkpoint keeps, and the callbacks that see it."""
+"""The state of one training run, which callbacks see and a checkpoint keeps, and the events of a callback."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from mlp.data import Samples
 from mlp.errors import CallbackFailed
 from mlp.nn.network import MLP
 from mlp.nn.optimizers import Optimizer
@@ -18,8 +19,14 @@ from mlp.nn.schedules import Schedule
 from mlp.nn.types import Array
 from mlp.training.average import WeightAverage
 
-if TYPE_CHECKING:
-    from mlp.data import Samples
+#: Independent sources of randomness, in the order in which a run's seed is spawned into them.
+STREAMS = ("init", "split", "shuffle", "augment", "dropout")
+
+
+def random_streams(seed: int) -> dict[str, np.random.Generator]:
+    """One generator per purpose, so that e.g. another batch size does not change the initial weights."""
+    children = np.random.SeedSequence(seed).spawn(len(STREAMS))
+    return {name: np.random.default_rng(child) for name, child in zip(STREAMS, children, strict=True)}
 
 
 class Callback:
@@ -40,16 +47,6 @@ class Callback:
 
     def on_run_end(self, run: Run) -> None:
         """Once, at the end; `run.status`, `run.exit_code` and `run.summary` say how it went."""
-
-
-#: Independent sources of randomness, in the order in which a run's seed is spawned into them.
-STREAMS = ("init", "split", "shuffle", "augment", "dropout")
-
-
-def random_streams(seed: int) -> dict[str, np.random.Generator]:
-    """One generator per purpose, so that e.g. another batch size does not change the initial weights."""
-    children = np.random.SeedSequence(seed).spawn(len(STREAMS))
-    return {name: np.random.default_rng(child) for name, child in zip(STREAMS, children, strict=True)}
 
 
 @dataclass

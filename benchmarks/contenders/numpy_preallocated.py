@@ -7,7 +7,7 @@ import numpy as np
 from contenders.protocol import DIVISOR, SIZES, Array, Missing, Task, numpy_version
 
 
-class Draft:
+class Preallocated:
     def __init__(self, task: Task) -> None:
         self.versions = numpy_version()
         self.orders, self.coefficients = task.epochs(), task.coefficients
@@ -96,4 +96,4 @@ class Draft:
         return self.W, self.b
 
 
-build = Draft
+build = Preallocated
