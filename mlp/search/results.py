@@ -44,7 +44,7 @@ def directory(search: Search, trial: FrozenTrial) -> Path | None:
     return path if (path / "config.yaml").exists() else next(iter(sorted(path.glob("seed_*"))), path)
 
 
-def table(search: Search, trials: list[FrozenTrial] | None = None) -> list[dict[str, Any]]:
+def table(search: Search, trials: Sequence[FrozenTrial] | None = None) -> list[dict[str, Any]]:
     """A row for each trial that was begun: completed ones, best first, then pruned, failed and running ones."""
     trials = search.trials() if trials is None else trials
     placed = search.ranked(trials)
