@@ -91,17 +91,6 @@ def write_leaderboard(search: Search) -> Path:
     return path
 
 
-def write(search: Search) -> None:
-    """Write leaderboard.csv and search.html into the search's directory. A failure of the page is only logged."""
-    write_leaderboard(search)
-    try:
-        from mlp.search.page import write_page
-
-        write_page(search)
-    except Exception as error:  # `python -m mlp.search report` draws it again
-        log.error("search.html could not be written: %s: %s", type(error).__name__, error)
-
-
 def draw_best(search: Search) -> None:
     """Draw those plots of the best trial that are not there yet. A failure is only logged."""
     winner = search.best()
