@@ -7,6 +7,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]  # of the repository
 CONF = ROOT / "conf"
 
+#: Keys that had another name, which still works on the command line and in files.
+RENAMED = {
+    "training.clip_norm": "training.max_grad_norm",
+    "training.average": "training.ema_decay",
+    "optimizer.decoupled": "optimizer.decoupled_weight_decay",
+}
+
 
 def groups() -> list[str]:
     """The configuration groups: the folders of conf/, without Hydra's own."""

@@ -39,7 +39,7 @@ SHOWDOWN, SHOWDOWN_EPOCHS = "optimizer_showdown-mnist", 5
 ERRORS = "error_analysis-mnist"  # its own run is the shortened recipe
 #: What makes two runs the same configuration, apart from data, seed and length.
 PARTS = ("augment", "model", "activation", "init", "normalization", "loss", "optimizer", "schedule")
-LEARNING = ("batch_size", "clip_norm", "average")  # of `training`
+LEARNING = ("batch_size", "max_grad_norm", "ema_decay")  # of `training`
 ONE_SEED = 0.005  # a smaller difference of accuracies means nothing where there is one seed
 
 Groups = Mapping[str, Sequence[RunFiles]]
