@@ -33,7 +33,7 @@ BAR = 30  # characters
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Exits as train.py does: with 2 after a user's mistake, 3 after divergence, 1 after other failures."""
+    """Exits as train.py does: with 2 after a user's mistake, 3 after divergence, 130 after Ctrl-C, else with 1."""
     streams.open_closed()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if {"-h", "--help"} & set(arguments):
@@ -53,6 +53,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         streams.tell(report(parts, *measure(parts)))
     except launch.EXPECTED as error:
         launch.fail(error, overrides)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
 
 
 def _overrides(arguments: Sequence[str]) -> list[str]:
@@ -138,9 +140,5 @@ def _notes() -> list[str]:
     ]
 
 
-def run() -> None:
-    """The program: `main`, which Ctrl-C ends."""
-    try:
-        main()
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
+if __name__ == "__main__":
+    main()
