@@ -18,7 +18,7 @@ from mlp import blas, cli, streams
 
 if TYPE_CHECKING:
     from mlp.experiment import Parts
-    from mlp.tools.stopwatch import Breakdown
+    from mlp.tools.stopwatch import Seconds
 
 PROGRAM = "-m mlp.profile"
 DESCRIPTION = "Show where the time of a training step goes, on this machine. Leaves no run directory."
@@ -76,7 +76,7 @@ def _overrides(arguments: Sequence[str]) -> list[str]:
     return overrides
 
 
-def measure(parts: Parts) -> tuple[Breakdown, int, int]:
+def measure(parts: Parts) -> tuple[Seconds, int, int]:
     """Train again and again until the time is up. Returns what was found, steps measured, and training samples."""
     from mlp.tools.stopwatch import MeasuringDone, Stopwatch
     from mlp.training import Run, random_streams
@@ -95,21 +95,23 @@ def measure(parts: Parts) -> tuple[Breakdown, int, int]:
             run = Run(Path(), {}, network, parts.optimizer, parts.schedule, random_streams(parts.seed), [stopwatch])
             trainer.fit(run, train, no_validation, parts.augment, parts.dataset.image_shape)
     except MeasuringDone:
-        return stopwatch.breakdown(), len(stopwatch.plain) + len(stopwatch.timed), len(train)
+        return stopwatch.parts(), len(stopwatch.plain) + len(stopwatch.timed), len(train)
 
 
-def report(parts: Parts, found: Breakdown, num_steps: int, num_train: int) -> str:
+def report(parts: Parts, found: Seconds, num_steps: int, num_train: int) -> str:
     """The table, what follows from it, and where it was measured."""
     from mlp.environment import describe
+    from mlp.tools.stopwatch import OF_INPUT, OF_WEIGHTS, PRODUCT
 
     network, machine = parts.network, describe()
     batch_size = min(parts.trainer.batch_size, num_train)
-    largest, width = max(found.parts.values()), max(map(len, found.parts))
+    step, largest, width = sum(found.values()), max(found.values()), max(map(len, found))
+    products = sum(seconds for name, seconds in found.items() if name.endswith((PRODUCT, OF_WEIGHTS, OF_INPUT)))
     rows = [
-        f"{name:{width}}  {1e6 * seconds:8.1f}  {seconds / found.step:6.1%}  {'#' * round(BAR * seconds / largest)}"
-        for name, seconds in found.parts.items()
+        f"{name:{width}}  {1e6 * seconds:8.1f}  {seconds / step:6.1%}  {'#' * round(BAR * seconds / largest)}"
+        for name, seconds in found.items()
     ]
-    per_second = batch_size / found.step
+    per_second = batch_size / step
     epoch = num_train / per_second
     return "\n".join(
         [
@@ -118,9 +120,9 @@ def report(parts: Parts, found: Breakdown, num_steps: int, num_train: int) -> st
             "",
             f"{'part of a step, in its order':{width}}  {'µs':>8}  {'share':>6}",
             *(row.rstrip() for row in rows),
-            f"{'step':{width}}  {1e6 * found.step:8.1f}  {1:6.1%}",
+            f"{'step':{width}}  {1e6 * step:8.1f}  {1:6.1%}",
             "",
-            f"The matrix products alone: {1e6 * found.products:.1f} µs; the least that a step takes on this BLAS.",
+            f"The matrix products alone: {1e6 * products:.1f} µs; the least that a step takes on this BLAS.",
             f"{per_second:,.0f} samples/s; an epoch of {num_train:,}: {epoch:{'.1f' if epoch >= 1 else '.2g'}} s "
             "without validation and callbacks (gradient norms are one)",
             "",
