@@ -16,7 +16,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from optuna.exceptions import ExperimentalWarning
 
-from hydra_trials.errors import SearchError, integer, unknown
+from hydra_trials.errors import SearchError, unknown
 from hydra_trials.hooks import Hooks
 from hydra_trials.space import Parameter, Space, Value, unquoted
 from hydra_trials.sweep_syntax import from_config, split_sweeps
@@ -136,7 +136,10 @@ class Settings:
         return SearchError(f"{self.node}.{name} {message}")
 
     def integer(self, name: str, least: int) -> int:
-        return integer(f"{self.node}.{name}", self.get(name), least)
+        value = self.get(name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise self.error(name, f"must be an integer >= {least}. Got {value!r}")
+        return value
 
     def boolean(self, name: str) -> bool:
         value = self.get(name)

@@ -27,7 +27,8 @@ def plan(definition: Definition, directory: Path, estimated: float | None) -> st
     if (directory / SEARCH_FILE).exists():
         search = Search(directory)
         check_same(directory, search.description, definition)
-        trials = Migration(directory, search.description, definition).migrated(search.trials())
+        migration = Migration(directory, search.description, definition)
+        trials = [migration.migrate(trial) for trial in search.trials()]
         found = counts(trials)
         took = [duration for trial in trials if (duration := seconds(trial)) is not None]
     done, failed = found["done"] + found["pruned"], found["failed"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection
-from typing import Any
 
 from hydra.errors import CompactHydraException
 
@@ -18,13 +17,6 @@ def unknown(kind: str, given: str, allowed: Collection[str]) -> str:
     near = difflib.get_close_matches(given, allowed, n=1)
     hint = f"; did you mean '{near[0]}'?" if near else "."
     return f"{kind} '{given}' is unknown{hint} Allowed: {', '.join(sorted(allowed))}"
-
-
-def integer(name: str, value: Any, least: int) -> int:
-    """`value` if it is a whole number of at least `least`. Raises SearchError."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise SearchError(f"{name} must be an integer >= {least}. Got {value!r}")
-    return value
 
 
 def not_in_all_options(key: str, without: Collection[str]) -> str:

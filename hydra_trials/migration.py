@@ -147,7 +147,7 @@ class Migration:
             if not difference(described, self.described) and not self.now.retry_failed:  # another machine was first
                 return optuna.load_study(study_name=new_name, storage=storage)
         renewed = optuna.create_study(storage=storage, study_name=new_name, directions=self.now.directions)
-        renewed.add_trials(self.migrated(trials))
+        renewed.add_trials([self.migrate(trial) for trial in trials])
         for trial in trials:
             if self._counts(trial) and self.reason(trial):
                 params, _ = _migrated_params(trial, self.now.space)
@@ -202,11 +202,8 @@ class Migration:
             return None
         return None if any(map(math.isnan, means)) else means
 
-    def migrated(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-        """The trials as the next study holds them."""
-        return [self.migrate(trial) for trial in trials]
-
     def migrate(self, trial: FrozenTrial) -> FrozenTrial:
+        """The trial as the next study holds it."""
         attributes, state, scores = dict(trial.user_attrs), trial.state, trial.values
         reports = trial.intermediate_values
         if self._counts(trial):

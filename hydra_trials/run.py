@@ -39,13 +39,7 @@ MAX_CHECKED_POINTS = 24  # before the start; composing one takes 0.05 s
 
 
 def run(
-    context: HydraContext,
-    task_function: TaskFunction,
-    config: DictConfig,
-    arguments: Sequence[str],
-    params: Mapping[str, Any],
-    node: str,
-    hooks: str,
+    context: HydraContext, task_function: TaskFunction, config: DictConfig, arguments: Sequence[str]
 ) -> float | list[float] | None:
     """Run the search that the configuration and the command line describe; returns the best value, or values.
 
@@ -55,8 +49,9 @@ def run(
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # it announces every study and trial on stderr
     loader = CachingConfigLoader.of(context.config_loader)
     context = HydraContext(callbacks=context.callbacks, config_loader=loader)
-    arguments = [*(f"{key}={from_yaml(value)}" for key, value in params.items()), *arguments]
-    definition = define(config, arguments, node, get_class(hooks)(), loader)
+    sweeper = config.hydra.sweeper
+    arguments = [*(f"{key}={from_yaml(value)}" for key, value in (sweeper.params or {}).items()), *arguments]
+    definition = define(config, arguments, sweeper.node, get_class(sweeper.hooks)(), loader)
     directory = _set_directory(config, definition)
     definition.hooks.prepare(config, definition, directory)
     check_points(loader, config, definition)
@@ -73,7 +68,7 @@ def run(
     try:
         if left["waiting"] or left["running"]:
             print(f"{where}: {_to_do(definition, left)}", flush=True)
-            _tell_of_other_hosts(queue, node)
+            _tell_of_other_hosts(queue, definition.node)
             _work(context, task_function, config, definition, queue)
         else:
             print(f"{where} is complete: nothing is left to run.")
@@ -110,7 +105,7 @@ def _set_directory(config: DictConfig, definition: Definition) -> Path:
             f"hydra.sweep.subdir={sweep['subdir']} is not possible in a search, where a trial's number is the name "
             f"of its directory. Leave it out, and choose hydra.sweep.dir or {definition.node}.name"
         )
-    if "${now:" in sweep["dir"]:  # Hydra's own: another directory for each command, which none could continue
+    if sweep["dir"] == "multirun/${now:%Y-%m-%d}/${now:%H-%M-%S}":  # Hydra's own, which no command could continue
         config.hydra.sweep.dir = f"multirun/{definition.name}"
     with open_dict(config):
         OmegaConf.update(config, f"{definition.node}.name", definition.name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -12,23 +11,10 @@ from omegaconf import DictConfig
 
 
 class TrialsSweeper(Sweeper):
-    """Runs the search that its settings and the sweeps of the command line describe.
+    """Runs the search that the configuration and the sweeps of the command line describe."""
 
-    Args:
-        params: further sweeps. What the command line says of a key counts instead.
-        node: the node of the configuration that has the settings.
-        hooks: what the program adds, a subclass of `hydra_trials.hooks.Hooks`.
-        settings: the settings, where they are here.
-    """
-
-    def __init__(
-        self,
-        params: Mapping[str, str] | None = None,
-        node: str = "hydra.sweeper",
-        hooks: str = "hydra_trials.hooks.Hooks",
-        **settings: Any,
-    ) -> None:
-        self.params, self.node, self.hooks = dict(params or {}), node, hooks
+    def __init__(self, **settings: Any) -> None:
+        """Of no use here: `run` reads them from the configuration, where another node may have them."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
@@ -39,7 +25,7 @@ class TrialsSweeper(Sweeper):
         assert self.hydra_context is not None
         assert self.task_function is not None
         assert self.config is not None
-        return run(self.hydra_context, self.task_function, self.config, arguments, self.params, self.node, self.hooks)
+        return run(self.hydra_context, self.task_function, self.config, arguments)
 
 
 SETTINGS = {
@@ -66,9 +52,9 @@ ConfigStore.instance().store(
     node={
         "_target_": f"{__name__}.TrialsSweeper",
         "_recursive_": False,  # a sampler's _target_ is a setting
-        "params": None,
-        "node": "hydra.sweeper",
-        "hooks": "hydra_trials.hooks.Hooks",
+        "params": None,  # further sweeps; what the command line says of a key counts instead
+        "node": "hydra.sweeper",  # that has the settings
+        "hooks": "hydra_trials.hooks.Hooks",  # or a subclass: what the program adds
         **SETTINGS,
     },
     provider="hydra_trials",

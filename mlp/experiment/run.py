@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 import shlex
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-from hydra_trials.signals import Terminated as Terminated
+from hydra_trials.signals import Terminated, sigterm_interrupts
 from mlp import environment
 from mlp.config.build import check_type
 from mlp.data import Samples
@@ -96,7 +95,7 @@ def _run(
     make_room(config["save"])
     failure: BaseException | None = None
     try:
-        with _sigterm_interrupts():
+        with sigterm_interrupts():
             trainer.fit(state, train, validation, parts.augment, parts.dataset.image_shape)
             with state.timed("evaluation"):
                 _evaluate_best(state, parts, train, validation)
@@ -235,19 +234,3 @@ def _tell_end(callback: Callback, state: Run) -> None:
         log.error("%s", error)
     except Exception:
         log.exception("%s failed at the end of the run.", type(callback).__name__)
-
-
-@contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    def interrupt(*_: Any) -> None:
-        raise Terminated
-
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not in the main thread: signals are the main thread's business
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

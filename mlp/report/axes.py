@@ -5,8 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from mlp.report.trials import Parameter, Trial
+from mlp.report.trials import Parameter
+
+
+class Point(Protocol):
+    """A trial, and what it has of the parameters, as it is written in overrides."""
+
+    @property
+    def number(self) -> int: ...
+
+    @property
+    def varied(self) -> Mapping[str, str]: ...
 
 
 @dataclass(frozen=True)
@@ -51,7 +62,7 @@ class Axis:
         return [self.low, *(value for value in inner if 0.08 < self.place(value) < 0.92), self.high]
 
 
-def axes(parameters: Sequence[Parameter], trials: Sequence[Trial]) -> list[Axis]:
+def axes(parameters: Sequence[Parameter], trials: Sequence[Point]) -> list[Axis]:
     """What trials have of the parameters, in their order. A list of numbers becomes its length and its sum."""
     made = []
     for parameter in parameters:

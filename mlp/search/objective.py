@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import shlex
 import statistics
@@ -33,6 +34,8 @@ from mlp.experiment.directory import discarded_if_refused, shown
 from mlp.report import draw_run
 from mlp.training import Callback, Run, random_streams
 from mlp.training.trainer import MONITORS
+
+log = logging.getLogger(__name__)
 
 PARTS = ("val", "test", "train")
 SCORES = ("accuracy", "f1", "precision", "recall", "loss")
@@ -169,9 +172,15 @@ class MlpSearch(Hooks):
             draw_best(search)
 
     def write(self, search: Search) -> None:
-        from mlp.search.results import write
+        """leaderboard.csv and search.html. A failure of the page is only logged."""
+        from mlp.search.page import write_page
+        from mlp.search.results import write_leaderboard
 
-        write(search)
+        write_leaderboard(search)
+        try:
+            write_page(search)
+        except Exception as error:  # `python -m mlp.search report` draws it again
+            log.error("search.html could not be written: %s: %s", type(error).__name__, error)
 
     def summary(self, search: Search) -> str:
         from mlp.search.results import show

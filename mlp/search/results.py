@@ -44,7 +44,7 @@ def directory(search: Search, trial: FrozenTrial) -> Path | None:
     return path if (path / "config.yaml").exists() else next(iter(sorted(path.glob("seed_*"))), path)
 
 
-def table(search: Search, trials: list[FrozenTrial] | None = None) -> list[dict[str, Any]]:
+def table(search: Search, trials: Sequence[FrozenTrial] | None = None) -> list[dict[str, Any]]:
     """A row for each trial that was begun: completed ones, best first, then pruned, failed and running ones."""
     trials = search.trials() if trials is None else trials
     placed = search.ranked(trials)
@@ -89,17 +89,6 @@ def write_leaderboard(search: Search) -> Path:
     with atomic_write(path, "w") as file:
         file.write(text.getvalue())
     return path
-
-
-def write(search: Search) -> None:
-    """Write leaderboard.csv and search.html into the search's directory. A failure of the page is only logged."""
-    write_leaderboard(search)
-    try:
-        from mlp.search.page import write_page
-
-        write_page(search)
-    except Exception as error:  # `python -m mlp.search report` draws it again
-        log.error("search.html could not be written: %s: %s", type(error).__name__, error)
 
 
 def draw_best(search: Search) -> None:
@@ -210,10 +199,6 @@ def shown(name: str, value: Any) -> str:
     if number is None or isinstance(value, int):
         return str(value)
     return f"{number:.4f}" if name.endswith(("accuracy", "f1", "loss", "precision", "recall")) else f"{number:.4g}"
-
-
-def cut(text: str, longest: int) -> str:
-    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def command(search: Search) -> str | None:

@@ -1,0 +1,130 @@
+"""Parts of the pictures of search.html: dictionaries in the notation of plotly.js, which draws them in the browser.
+
+Written by hand instead of with optuna.visualization, whose pictures leave out trials that lack a parameter, that
+failed or that were pruned. All texts are escaped here, since plotly.js reads them as HTML.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from hydra_trials.study import REASON, Search, shortened
+from mlp.report.text import shorten
+from mlp.search.results import state
+
+Figure = dict[str, Any]
+
+# Okabe and Ito's palette, told apart by colour-blind readers; shapes differ as well.
+BLUE, ORANGE, VERMILION, SKY, GREY, BLACK = "#0072B2", "#E69F00", "#D55E00", "#56B4E9", "#767676", "#1A1A1A"
+PALE = "#B5D2E6"
+
+
+def escape(value: object) -> str:
+    """Text that plotly.js shows as it is."""
+    return html.escape(str(value), quote=False)
+
+
+def number(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def objective_value(trial: FrozenTrial, index: int) -> float | None:
+    """A trial's objective: what a completed one reached, and what a pruned one had when it was stopped."""
+    value = None
+    if trial.state == TrialState.COMPLETE:
+        value = trial.values[index]
+    elif trial.state == TrialState.PRUNED and index == 0 and trial.intermediate_values:
+        value = trial.intermediate_values[max(trial.intermediate_values)]
+    return value if value is not None and math.isfinite(value) else None
+
+
+def layout(x: str, y: str, height: int = 380, **further: Any) -> dict[str, Any]:
+    return {
+        "height": height,
+        "margin": {"l": 64, "r": 20, "t": 40, "b": 56},
+        "font": {"family": "system-ui, sans-serif", "size": 12, "color": BLACK},
+        "paper_bgcolor": "white",
+        "plot_bgcolor": "white",
+        "hovermode": "closest",
+        "hoverlabel": {"bgcolor": "white", "align": "left"},
+        "showlegend": True,
+        "legend": {"orientation": "h", "x": 0, "y": 1.01, "xanchor": "left", "yanchor": "bottom"},
+        "xaxis": axis(x),
+        "yaxis": axis(y),
+        **further,
+    }
+
+
+def axis(title: str, **further: Any) -> dict[str, Any]:
+    return {
+        "title": {"text": escape(title), "standoff": 8},
+        "gridcolor": "#E5E5E5",
+        "linecolor": "#999999",
+        "zeroline": False,
+        "automargin": True,
+        **further,
+    }
+
+
+def points(
+    name: str,
+    trials: Sequence[FrozenTrial],
+    x: Sequence[float],
+    y: Sequence[float],
+    texts: Sequence[str],
+    **marker: Any,
+) -> Figure:
+    """A trace of points; a click on one leads to the row of its trial."""
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": escape(name),
+        "x": list(x),
+        "y": list(y),
+        "text": list(texts),
+        "hoverinfo": "text",
+        "customdata": [trial.number for trial in trials],
+        "marker": {"size": 8, "opacity": 0.8, **marker},
+    }
+
+
+def hover(search: Search, trial: FrozenTrial) -> str:
+    lines = [f"trial {trial.number}, {state(trial)}"]
+    lines += [
+        f"{name} {number(value)}"
+        for i, name in enumerate(search.objectives)
+        if (value := objective_value(trial, i)) is not None
+    ]
+    lines += [f"{key} = {shortened(value)}" for key, value in search.varied(trial).items()]
+    if reason := trial.user_attrs.get(REASON):
+        lines.append(shorten(str(reason), 90))
+    return "<br>".join(map(escape, lines))
+
+
+def padded(values: Sequence[float], share: float = 0.05) -> list[float]:
+    low, high = min(values), max(values)
+    margin = (high - low) * share or abs(high) * share or share
+    return [low - margin, high + margin]
+
+
+def note(x: float, y: float, text: str, **further: Any) -> dict[str, Any]:
+    return {
+        "x": x, "y": y, "text": text, "showarrow": False, "font": {"size": 11}, "yanchor": "middle",
+        "bgcolor": "rgba(255,255,255,0.75)", "borderpad": 1, **further,
+    }  # fmt: skip
+
+
+def broken(name: str, width: int = 12) -> list[str]:
+    """`name` in lines of about `width` characters, broken after blanks, dots and underscores."""
+    lines = [""]
+    for part in re.findall(r"[^ ._]*[ ._]?", name):
+        if lines[-1] and len(lines[-1]) + len(part) > width:
+            lines.append("")
+        lines[-1] += part
+    return lines
