@@ -183,18 +183,13 @@ class DataExploration(Study):
 
 def _samples(images: ClassImages) -> Figure:
     """A row for each class: samples, and the mean image. Grey images are dark where the value is high."""
-    names, columns, shape = _short(images.names), SAMPLES + 1, images.mean_images.shape[1:]
-    table = np.full((len(names), columns, *shape), 255, np.uint8)
+    names, shape = _short(images.names), images.mean_images.shape[1:]
+    table = np.full((len(names), SAMPLES + 1, *shape), 255, np.uint8)
     for row, samples, mean in zip(table, images.samples, images.mean_images, strict=True):
         row[: len(samples)], row[-1] = (samples, mean) if images.is_colour else (255 - samples, 255 - mean)
-    wall = Wall(table.reshape(-1, *shape), columns, size=0.72, beside=0.08, below=0.08,
+    wall = Wall(table.reshape(-1, *shape), SAMPLES + 1, size=0.72, beside=0.08, below=0.08,
                 left=0.3 + style.text_width(names, style.LABEL), above=0.35, least_width=0)  # fmt: skip
-    for row, name in enumerate(names):
-        y = wall.corner(row * columns)[1] + wall.height / 2
-        wall.ax.text(-0.12 / wall.pixel, y, name, ha="right", va="center", fontsize=style.LABEL, parse_math=False)
-    for column, heading in ((SAMPLES // 2, f"{SAMPLES} samples"), (SAMPLES, "mean")):
-        x = wall.corner(column)[0] + wall.width / 2
-        wall.ax.text(x, -0.1 / wall.pixel, heading, ha="center", va="bottom", fontsize=style.LABEL)
+    wall.label(names, [f"sample {n + 1}" for n in range(SAMPLES)] + ["mean"])
     return wall.figure
 
 
