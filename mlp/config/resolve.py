@@ -11,7 +11,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from mlp.config.files import CONF, RENAMED, groups, options
+from mlp.config.files import CONF, groups, options, rename_keys
 from mlp.errors import UserError, unknown
 
 log = logging.getLogger(__name__)
@@ -34,10 +34,7 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
         if key not in known_keys():
             raise UserError(unknown("key", key, known_keys()))
     _check_presence(config)
-    for old, new in RENAMED.items():
-        group, _, key = old.partition(".")
-        if key in config[group]:
-            config[group][new.partition(".")[2]] = config[group].pop(key)
+    rename_keys(config)
     config.setdefault("plots", None)  # older runs, which may be resumed, know nothing of it
     for name, value in config["coefficients"].items():
         if value is None:
