@@ -211,7 +211,9 @@ class Comparison:
             samples=steps * batch,
             batch=batch,
             optimizer=optimizer,
-            coefficients={n: a.default for n, a in arguments.items() if n not in ("weight_decay", "decoupled")},
+            coefficients={
+                n: a.default for n, a in arguments.items() if n not in ("weight_decay", "decoupled_weight_decay")
+            },
             dtype="float32",
             threads=self.threads,
             seed=SEED,

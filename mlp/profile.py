@@ -1,6 +1,6 @@
 """`python -m mlp.profile`: see `mlp.tools.profile`."""
 
-from mlp.tools.profile import run
+from mlp.tools.profile import main
 
 if __name__ == "__main__":
-    run()
+    main()

@@ -81,7 +81,7 @@ MISTAKES = {
     "-e abc": ["training.epochs", "an integer", "'abc'"],
     "training.epochs=1.5": ["training.epochs", "an integer", "1.5"],
     "training.epochs=true": ["training.epochs", "an integer", "True"],
-    "optimizer.decoupled=maybe": ["optimizer.decoupled", "true or false", "'maybe'"],
+    "optimizer.decoupled_weight_decay=maybe": ["optimizer.decoupled_weight_decay", "true or false", "'maybe'"],
     "model.hidden_sizes=[a]": ["model.hidden_sizes", "integer", "'a'"],
     "-sz 128 abc": ["model.hidden_sizes", "integer", "'abc'"],
     "optimizer.learning_rate=[0.1]": ["optimizer.learning_rate", "a number", "[0.1]"],

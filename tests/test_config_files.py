@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
+from mlp.cli.overrides import to_hydra
 from mlp.config.build import locate
-from mlp.config.files import CONF
+from mlp.config.compose import compose
+from mlp.config.files import CONF, RENAMED
+from mlp.config.resolve import resolve
 from mlp.data import Dataset
 from mlp.nn import MLP, Activation, Initializer, Loss, Normalization, Optimizer, Schedule
 from mlp.nn.naming import subclasses
@@ -94,3 +97,11 @@ def test_every_class_has_a_file_and_every_file_a_class(group: str) -> None:
     classes = {kind for kind in subclasses(GROUPS[group]) if hasattr(kind, "name")}
     assert {target(path) for path in FILES if path.parent.name == group} == classes
     assert {path.stem for path in (CONF / group).iterdir()} == {kind.name for kind in classes}
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_a_key_goes_on_working_under_its_former_name(old: str, new: str) -> None:
+    assert to_hydra([f"{old}=0.5", f"+{old}=0.5"]) == [f"{new}=0.5", f"+{new}=0.5"]
+    saved = compose([])
+    OmegaConf.update(saved, old, 0.5, force_add=True)
+    assert resolve(saved) == resolve(compose([f"{new}=0.5"]))

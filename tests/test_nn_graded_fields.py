@@ -26,7 +26,7 @@ def test_an_empty_namespace_and_one_full_of_none_give_the_defaults() -> None:
         assert type(network.optimizer) is Adam
         assert vars(network.optimizer).items() >= {
             "learning_rate": 0.001, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "weight_decay": 0.0,
-            "decoupled": False,
+            "decoupled_weight_decay": False,
         }.items()  # fmt: skip
         assert (network.epochs, network.batch_size, network.seed) == (10, 64, 0)
         assert network.network.theta.dtype == np.float64

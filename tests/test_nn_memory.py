@@ -67,7 +67,7 @@ def test_no_loss_allocates(kind: type[Loss], dtype: str, size: str) -> None:
 @pytest.mark.parametrize("decoupled", [False, True], ids=["coupled", "decoupled"])
 @pytest.mark.parametrize("rule", subclasses(Optimizer), ids=lambda rule: rule.name)
 def test_no_optimizer_allocates(rule: Callable[..., Optimizer], decoupled: bool, dtype: str, size: str) -> None:
-    optimizer = rule(weight_decay=0.01, decoupled=decoupled)
+    optimizer = rule(weight_decay=0.01, decoupled_weight_decay=decoupled)
     assert peak_of_a_step(ReLU(), CrossEntropy(), optimizer, size, dtype) < bytes_allowed(dtype)
 
 

@@ -64,11 +64,14 @@ def test_state_after_seven_steps_continues_identically(
     rule: Callable[..., Optimizer], decoupled: bool, dtype: str
 ) -> None:
     theta, gradients = THETA.astype(dtype), GRADIENTS.astype(dtype)
-    optimizer = rule(weight_decay=0.01, decoupled=decoupled)
+    optimizer = rule(weight_decay=0.01, decoupled_weight_decay=decoupled)
     walk(optimizer, theta, gradients[:7])
     state, start = optimizer.state(), theta.copy()
     expected = walk(optimizer, theta, gradients[7:])
-    for used in (rule(weight_decay=0.01, decoupled=decoupled), optimizer):  # a new one, and one that went on
+    for used in (
+        rule(weight_decay=0.01, decoupled_weight_decay=decoupled),
+        optimizer,
+    ):  # a new one, and one that went on
         used.load_state(state)
         np.testing.assert_array_equal(walk(used, start.copy(), gradients[7:]), expected)
 
@@ -104,7 +107,7 @@ def test_reset_forgets_all_steps(rule: Callable[..., Optimizer]) -> None:
 @both_decays
 def test_the_gradient_given_is_left_as_it_is(rule: Callable[..., Optimizer], decoupled: bool) -> None:
     optimizer, theta, gradient = (
-        rule(weight_decay=0.1, decoupled=decoupled),
+        rule(weight_decay=0.1, decoupled_weight_decay=decoupled),
         THETA.copy(),
         GRADIENTS[0].copy(),
     )
@@ -119,7 +122,7 @@ def test_weight_decay_changes_the_weights_and_never_the_biases(
     rule: Callable[..., Optimizer], decoupled: bool
 ) -> None:
     plain = walk(rule(), THETA.copy(), GRADIENTS)
-    decayed = walk(rule(weight_decay=0.1, decoupled=decoupled), THETA.copy(), GRADIENTS)
+    decayed = walk(rule(weight_decay=0.1, decoupled_weight_decay=decoupled), THETA.copy(), GRADIENTS)
     np.testing.assert_array_equal(decayed[:, NUM_WEIGHTS:], plain[:, NUM_WEIGHTS:])
     assert (decayed[-1, :NUM_WEIGHTS] != plain[-1, :NUM_WEIGHTS]).all()
 
@@ -127,7 +130,7 @@ def test_weight_decay_changes_the_weights_and_never_the_biases(
 @every_optimizer
 @both_decays
 def test_weight_decay_alone_shrinks_every_weight(rule: Callable[..., Optimizer], decoupled: bool) -> None:
-    optimizer = rule(learning_rate=0.001, weight_decay=0.1, decoupled=decoupled)
+    optimizer = rule(learning_rate=0.001, weight_decay=0.1, decoupled_weight_decay=decoupled)
     end = walk(optimizer, THETA.copy(), np.zeros((10, THETA.size)))[-1]
     assert (np.abs(end) < np.abs(THETA))[:NUM_WEIGHTS].all()
     np.testing.assert_array_equal(end[NUM_WEIGHTS:], THETA[NUM_WEIGHTS:])

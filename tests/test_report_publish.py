@@ -311,7 +311,8 @@ def test_online_a_report_shows_texts_figures_tables_and_charts_in_order(tmp_path
     read = [("panels" if "metadata" in b else b.get("content") or b["children"][0]["text"]) for b in blocks]
     assert [part for part in read if part] == [
         "1 of 1 studies are answered, on digits. Every number below comes from the files of the runs; the command "
-        "beside a figure makes them again.",
+        "beside a figure makes them again. A difference counts as larger than that between seeds when it exceeds two "
+        "of its standard errors.",
         "1. Tags <b> & more", "*Which is better, and why?*", f"```\n{COMMAND}\n```", "The **first** is ahead: 1 < 2.",
         "panels", "What *it* shows.",
         "| optimizer | accuracy |\n| --- | --- |\n| sgd | 97.69 ± 0.10 % |\n| adam | a\\|b |\n\nOf two seeds.",

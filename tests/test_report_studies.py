@@ -306,6 +306,18 @@ def test_a_filled_template_becomes_texts_figures_and_tables(tmp_path: Path) -> N
         templates.render(tmp_path / "made.md.j2", name="", number=1)
 
 
+def test_figures_of_the_templates_are_drawn_by_their_studies_and_have_names_of_their_own() -> None:
+    templates_ = sorted((ROOT / "mlp" / "report" / "studies").glob("*.md.j2"))
+    shown = {
+        path: re.findall(r"^!\[.*\]\(figures/(\w+)\.png\)$", path.read_text(), re.MULTILINE) for path in templates_
+    }
+    names = [name for own in shown.values() for name in own]
+    assert len(names) == len(set(names)) >= 8
+    for path, own in shown.items():
+        source = path.with_name(path.name.replace(".md.j2", ".py")).read_text()
+        assert {name for name in own if f'"{name}"' not in source} == set()
+
+
 def test_spreads_and_lists_in_words() -> None:
     assert MeanStd([0.5]).percent() == "50.00 %"
     assert MeanStd([0.4, 0.6]).percent(1) == "50.0 ± 14.1 %"

@@ -7,7 +7,7 @@ import pytest
 from conftest import Command
 
 from mlp.errors import UserError
-from mlp.tools.robustness import moved, table
+from mlp.tools.robustness import accuracies, moved
 
 SHAPE = (6, 8)
 
@@ -38,7 +38,7 @@ def test_rows_are_accuracies_on_the_changed_images() -> None:
         mean = images.mean(axis=1)
         return np.stack([0.5 - mean, mean - 0.5], axis=1)
 
-    rows = dict(table(bright, X, labels, SHAPE))
+    rows = dict(accuracies(bright, X, labels, SHAPE))
     assert rows["as they are"] == 1
     assert rows["inverted"] == 0
     assert len(rows) == 13
@@ -47,7 +47,7 @@ def test_rows_are_accuracies_on_the_changed_images() -> None:
 @pytest.mark.parametrize("scale", [-1, 255])
 def test_pixels_beyond_0_to_1_are_refused(scale: float) -> None:
     with pytest.raises(UserError, match="needs pixels from 0 to 1"):
-        table(lambda X: X, scale * images(), np.zeros(5), SHAPE)
+        accuracies(lambda X: X, scale * images(), np.zeros(5), SHAPE)
 
 
 def test_many_images_are_moved_as_each_alone() -> None:

@@ -63,8 +63,10 @@ def test_ratios_and_factors_are_those_worked_by_hand(tmp_path: Path) -> None:
     assert groups["sigmoid/3"]["ratio_at_start"].mean == pytest.approx(0.0005)
     assert groups["sigmoid/3"]["ratio_at_end"].mean == pytest.approx(1.5)
     assert groups["relu/3"]["first_layer_at_start"].mean == pytest.approx(0.4)
-    assert facts["factor_per_layer"]["sigmoid"] == pytest.approx(0.0316228, rel=1e-5)  # a thousandth in two layers
-    assert facts["factor_per_layer"]["relu"] == pytest.approx(1.0)
+    assert facts["activations"]["sigmoid"]["factor_per_layer"] == pytest.approx(
+        0.0316228, rel=1e-5
+    )  # a thousandth in two layers
+    assert facts["activations"]["relu"]["factor_per_layer"] == pytest.approx(1.0)
 
 
 def test_a_gradient_that_vanishes_and_comes_back_is_told_so(tmp_path: Path) -> None:

@@ -63,8 +63,8 @@ EVERYTHING = [
     "augment=mnist",
     "augment.mixup=0.2",
     "augment.erase=0.3",
-    "training.average=0.99",
-    "training.clip_norm=1",
+    "training.ema_decay=0.99",
+    "training.max_grad_norm=1",
     "loss.label_smoothing=0.1",
 ]
 

@@ -180,7 +180,7 @@ def test_the_average_takes_in_every_step_and_is_what_is_validated_and_kept() -> 
     steps, recorder = Steps(), Recorder()
     state = new_run(Path(), steps, recorder)
     averages = [state.network.state.copy()]
-    Trainer(epochs=2, batch_size=20, average=0.3, monitor="train_loss").fit(state, TRAIN, VALIDATION)
+    Trainer(epochs=2, batch_size=20, ema_decay=0.3, monitor="train_loss").fit(state, TRAIN, VALIDATION)
     for after, decay in zip(steps.states, [1 / 10, 2 / 11, 1 / 4, 0.3, 0.3, 0.3], strict=True):
         averages.append(decay * averages[-1] + (1 - decay) * after)
     twin = new_run().network
@@ -196,10 +196,10 @@ def test_the_average_takes_in_every_step_and_is_what_is_validated_and_kept() -> 
 def test_a_step_uses_the_clipped_gradient_and_the_whole_weight_decay() -> None:
     """As in PyTorch, where clip_grad_norm_ comes before the optimizer, which adds its decay."""
     free, clipped, size = Steps(), Steps(), 0.01
-    for steps, clip_norm in ((free, None), (clipped, size)):
+    for steps, max_grad_norm in ((free, None), (clipped, size)):
         state = new_run(Path(), steps, optimizer=SGD(0.5, weight_decay=0.2))
         before, num_weights = state.network.theta.copy(), state.network.num_weights
-        Trainer(epochs=1, batch_size=50, clip_norm=clip_norm).fit(state, TRAIN, VALIDATION)
+        Trainer(epochs=1, batch_size=50, max_grad_norm=max_grad_norm).fit(state, TRAIN, VALIDATION)
     gradient = free.gradients[0] * (size / np.linalg.norm(free.gradients[0]))
     np.testing.assert_allclose(clipped.gradients[0], gradient, rtol=1e-12)
     gradient[:num_weights] += 0.2 * before[:num_weights]
@@ -418,8 +418,8 @@ def test_seconds_and_samples_per_second_are_those_of_a_clock(monkeypatch: pytest
         ({"epochs": 0}, "epochs must be an integer >= 1. Got 0"),
         ({"batch_size": 0}, "batch_size must be an integer >= 1. Got 0"),
         ({"batch_size": 1.5}, "batch_size must be an integer >= 1. Got 1.5"),
-        ({"clip_norm": 0}, "clip_norm must be > 0. Got 0"),
-        ({"average": 1.0}, "average must be > 0 and < 1. Got 1.0"),
+        ({"max_grad_norm": 0}, "max_grad_norm must be > 0. Got 0"),
+        ({"ema_decay": 1.0}, "ema_decay must be > 0 and < 1. Got 1.0"),
         ({"monitor": "accuracy"}, "monitor must be one of val_f1, .*train_loss. Got 'accuracy'"),
     ],
 )

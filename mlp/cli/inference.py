@@ -69,7 +69,7 @@ def _main(arguments: list[str]) -> dict[str, Any]:
         from mlp.tools import robustness
 
         inputs = samples.inputs(dtype=np.float64)
-        table = robustness.table(network.forward, inputs, samples.labels, dataset.image_shape)
+        table = robustness.accuracies(network.forward, inputs, samples.labels, dataset.image_shape)
         print(f"\n{'test images':40} accuracy")
         for name, accuracy in table:
             print(f"  {name:38} {accuracy:.4f}")

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mlp.cli.flags import COMMANDS, GROUP_FLAGS, VALUE_FLAGS, parse
-from mlp.config.files import canonical, groups, options
+from mlp.config.files import RENAMED, canonical, groups, options
 from mlp.config.grammar import quoted, unquoted
 
 #: Keys whose values are paths or names, which may have any character.
@@ -51,7 +51,7 @@ def to_hydra(arguments: Sequence[str]) -> list[str]:
     for name in ("model_path", "config_path"):
         if getattr(flags, name) is not None:
             print(f"Note: --{name} is read by inference.py; training ignores it.", file=sys.stderr)
-    given = [_checked(literal(word, multirun), folders) for word in given]
+    given = [_checked(literal(_renamed(word), multirun), folders) for word in given]
     # Of a key that is given twice, the last value counts.
     values = {key.lstrip("+"): value for key, _, value in (word.partition("=") for word in given)}
     for word in overrides:
@@ -64,6 +64,12 @@ def to_hydra(arguments: Sequence[str]) -> list[str]:
             f"model.activations names the activation of each layer, so {single[0]} would be ignored: give one of them"
         )
     return [*switches, *overrides, *_resumed(given, values)]
+
+
+def _renamed(word: str) -> str:
+    """An override with the name that its key has now."""
+    prefix, key, rest = re.fullmatch(r"([+~]*)([^=]*)(.*)", word, re.DOTALL).groups()  # type: ignore[union-attr]
+    return f"{prefix}{RENAMED.get(key, key)}{rest}"
 
 
 def _resumed(given: list[str], values: Mapping[str, str]) -> list[str]:

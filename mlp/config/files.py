@@ -3,9 +3,25 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]  # of the repository
 CONF = ROOT / "conf"
+
+#: Keys that had another name, which still works on the command line and in files.
+RENAMED = {
+    "training.clip_norm": "training.max_grad_norm",
+    "training.average": "training.ema_decay",
+    "optimizer.decoupled": "optimizer.decoupled_weight_decay",
+}
+
+
+def rename_keys(config: dict[str, Any]) -> None:
+    """Give the keys of a configuration, which may be of an older version, the names that they have now."""
+    for old, new in RENAMED.items():
+        (group, key), name = old.split("."), new.partition(".")[2]
+        if key in config.get(group, ()):
+            config[group][name] = config[group].pop(key)
 
 
 def groups() -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from mlp.config.files import CONF, groups, options
+from mlp.config.files import CONF, groups, options, rename_keys
 from mlp.errors import UserError, unknown
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
         if key not in known_keys():
             raise UserError(unknown("key", key, known_keys()))
     _check_presence(config)
+    rename_keys(config)
     config.setdefault("plots", None)  # older runs, which may be resumed, know nothing of it
     for name, value in config["coefficients"].items():
         if value is None:

@@ -62,7 +62,7 @@ class Xavier(Initializer):
         self.distribution = checks.choice("distribution", distribution, DISTRIBUTIONS)
 
     def fill(self, W: Array, rng: np.random.Generator) -> None:
-        draw(W, 2 / (W.shape[0] + W.shape[1]), self.distribution, rng)
+        fill_random(W, 2 / (W.shape[0] + W.shape[1]), self.distribution, rng)
 
 
 class He(Initializer):
@@ -78,10 +78,10 @@ class He(Initializer):
         self.distribution = checks.choice("distribution", distribution, DISTRIBUTIONS)
 
     def fill(self, W: Array, rng: np.random.Generator) -> None:
-        draw(W, 2 / W.shape[0], self.distribution, rng)
+        fill_random(W, 2 / W.shape[0], self.distribution, rng)
 
 
-def draw(W: Array, variance: float, distribution: str, rng: np.random.Generator) -> None:
+def fill_random(W: Array, variance: float, distribution: str, rng: np.random.Generator) -> None:
     """W <- independent draws with mean 0 and the given variance."""
     if distribution == "normal":
         W[...] = rng.normal(0, math.sqrt(variance), W.shape)

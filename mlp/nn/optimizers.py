@@ -40,10 +40,10 @@ class Optimizer(ABC):
     #: Names of the further attributes that change from step to step.
     counters: ClassVar[tuple[str, ...]] = ("t",)
 
-    def __init__(self, learning_rate: float, weight_decay: float = 0.0, decoupled: bool = False) -> None:
+    def __init__(self, learning_rate: float, weight_decay: float = 0.0, decoupled_weight_decay: bool = False) -> None:
         self.learning_rate = checks.number("learning_rate", learning_rate, gt=0)
         self.weight_decay = checks.number("weight_decay", weight_decay, ge=0)
-        self.decoupled = bool(decoupled)
+        self.decoupled_weight_decay = bool(decoupled_weight_decay)
         self.t = 0
         self._scratch = np.empty((2, 0))
 
@@ -56,7 +56,7 @@ class Optimizer(ABC):
             self._sweep(self._scratch[0])
         if self.weight_decay:
             weights = theta[:num_weights]
-            if self.decoupled:
+            if self.decoupled_weight_decay:
                 weights *= 1 - self.learning_rate * self.weight_decay
             else:
                 decayed = self._scratch[1]
@@ -114,8 +114,10 @@ class SGD(Optimizer):
 
     name = "sgd"
 
-    def __init__(self, learning_rate: float = 0.1, weight_decay: float = 0.0, decoupled: bool = False) -> None:
-        super().__init__(learning_rate, weight_decay, decoupled)
+    def __init__(
+        self, learning_rate: float = 0.1, weight_decay: float = 0.0, decoupled_weight_decay: bool = False
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, decoupled_weight_decay)
 
     def update(self, theta: Array, g: Array, scratch: Array) -> None:
         np.multiply(g, self.learning_rate, out=scratch)
@@ -139,9 +141,9 @@ class Momentum(Optimizer):
         learning_rate: float = 0.01,
         momentum: float = 0.9,
         weight_decay: float = 0.0,
-        decoupled: bool = False,
+        decoupled_weight_decay: bool = False,
     ) -> None:
-        super().__init__(learning_rate, weight_decay, decoupled)
+        super().__init__(learning_rate, weight_decay, decoupled_weight_decay)
         self.momentum = checks.number("momentum", momentum, ge=0, lt=1)
 
     def update(self, theta: Array, g: Array, scratch: Array) -> None:
@@ -190,9 +192,9 @@ class RMSprop(Optimizer):
         beta: float = 0.99,
         epsilon: float = 1e-8,
         weight_decay: float = 0.0,
-        decoupled: bool = False,
+        decoupled_weight_decay: bool = False,
     ) -> None:
-        super().__init__(learning_rate, weight_decay, decoupled)
+        super().__init__(learning_rate, weight_decay, decoupled_weight_decay)
         self.beta = checks.number("beta", beta, ge=0, lt=1)
         self.epsilon = checks.number("epsilon", epsilon, gt=0)
 
@@ -233,9 +235,9 @@ class Adam(Optimizer):
         beta2: float = 0.999,
         epsilon: float = 1e-8,
         weight_decay: float = 0.0,
-        decoupled: bool = False,
+        decoupled_weight_decay: bool = False,
     ) -> None:
-        super().__init__(learning_rate, weight_decay, decoupled)
+        super().__init__(learning_rate, weight_decay, decoupled_weight_decay)
         self.beta1 = checks.number("beta1", beta1, ge=0, lt=1)
         self.beta2 = checks.number("beta2", beta2, ge=0, lt=1)
         self.epsilon = checks.number("epsilon", epsilon, gt=0)
@@ -280,9 +282,9 @@ class Nadam(Adam):
         epsilon: float = 1e-8,
         momentum_decay: float = 0.004,
         weight_decay: float = 0.0,
-        decoupled: bool = False,
+        decoupled_weight_decay: bool = False,
     ) -> None:
-        super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay, decoupled)
+        super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay, decoupled_weight_decay)
         self.momentum_decay = checks.number("momentum_decay", momentum_decay, ge=0)
         self.mu_product = 1.0
         self._look_ahead = np.empty(0)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
 from mlp.config.build import build
-from mlp.config.files import CONF, options
+from mlp.config.files import CONF, options, rename_keys
 from mlp.errors import UserError
 from mlp.nn.metrics import confusion_matrix
 from mlp.nn.types import Labels
@@ -87,7 +87,9 @@ class RunFiles:
     @cached_property
     def config(self) -> dict[str, Any]:
         """config.yaml, resolved."""
-        return OmegaConf.to_container(OmegaConf.load(self.directory / "config.yaml"))  # type: ignore[return-value]
+        config: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(self.directory / "config.yaml"))  # type: ignore[assignment]
+        rename_keys(config)
+        return config
 
     @cached_property
     def overrides(self) -> dict[str, str]:

@@ -12,7 +12,7 @@ from mlp.report import text
 OVERFITTED = 0.01  # training accuracy this much above test accuracy
 
 
-@dataclass(frozen=True)
+@dataclass
 class MeanStd:
     """A measurement on several seeds: mean and standard deviation (of the sample; 0 for a single value).
 
@@ -25,10 +25,9 @@ class MeanStd:
     std: float = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "mean", statistics.fmean(self.values))
+        self.mean = statistics.fmean(self.values)
         finite = all(map(math.isfinite, self.values))  # of others `stdev` raises
-        several = len(self.values) > 1
-        object.__setattr__(self, "std", (statistics.stdev(self.values) if finite else math.nan) if several else 0.0)
+        self.std = (statistics.stdev(self.values) if finite else math.nan) if self.several else 0.0
 
     @property
     def several(self) -> bool:

@@ -11,10 +11,10 @@ import numpy as np
 SMALL, LARGE = 1e-4, 1e7  # numbers beyond are written with a power of ten
 
 
-def listed(names: Iterable[Any], joint: str = "and") -> str:
+def listed(names: Iterable[Any]) -> str:
     """`a, b and c`"""
     *most, last = map(str, names)
-    return f"{', '.join(most)} {joint} {last}" if most else last
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def comma(loop: Any) -> str:

@@ -20,7 +20,7 @@ from mlp.cli.overrides import to_hydra
 
 if TYPE_CHECKING:
     from mlp.experiment import Components
-    from mlp.tools.stopwatch import Breakdown
+    from mlp.tools.stopwatch import Seconds
 
 PROGRAM = "-m mlp.profile"
 DESCRIPTION = "Show where the time of a training step goes, on this machine. Leaves no run directory."
@@ -35,7 +35,7 @@ BAR = 30  # characters
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Exits as train.py does: with 2 after a user's mistake, 3 after divergence, 1 after other failures."""
+    """Exits as train.py does: with 2 after a user's mistake, 3 after divergence, 130 after Ctrl-C, else with 1."""
     streams.prepare()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if {"-h", "--help"} & set(arguments):
@@ -57,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(report(parts, *measure(parts)))
     except messages.EXPECTED as error:
         messages.fail(error, overrides)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
 
 
 def _overrides(arguments: Sequence[str]) -> list[str]:
@@ -78,7 +80,7 @@ def _overrides(arguments: Sequence[str]) -> list[str]:
     return overrides
 
 
-def measure(parts: Components) -> tuple[Breakdown, int, int]:
+def measure(parts: Components) -> tuple[Seconds, int, int]:
     """Train again and again until the time is up. Returns what was found, steps measured, and training samples."""
     from mlp.tools.stopwatch import MeasuringDone, Stopwatch
     from mlp.training import Run, random_streams
@@ -97,21 +99,23 @@ def measure(parts: Components) -> tuple[Breakdown, int, int]:
             run = Run(Path(), {}, network, parts.optimizer, parts.schedule, random_streams(parts.seed), [stopwatch])
             trainer.fit(run, train, no_validation, parts.augment, parts.dataset.image_shape)
     except MeasuringDone:
-        return stopwatch.breakdown(), len(stopwatch.plain) + len(stopwatch.timed), len(train)
+        return stopwatch.parts(), len(stopwatch.plain) + len(stopwatch.timed), len(train)
 
 
-def report(parts: Components, found: Breakdown, num_steps: int, num_train: int) -> str:
+def report(parts: Components, found: Seconds, num_steps: int, num_train: int) -> str:
     """The table, what follows from it, and where it was measured."""
     from mlp.environment import describe
+    from mlp.tools.stopwatch import OF_INPUT, OF_WEIGHTS, PRODUCT
 
     network, machine = parts.network, describe()
     batch_size = min(parts.trainer.batch_size, num_train)
-    largest, width = max(found.parts.values()), max(map(len, found.parts))
+    step, largest, width = sum(found.values()), max(found.values()), max(map(len, found))
+    products = sum(seconds for name, seconds in found.items() if name.endswith((PRODUCT, OF_WEIGHTS, OF_INPUT)))
     rows = [
-        f"{name:{width}}  {1e6 * seconds:8.1f}  {seconds / found.step:6.1%}  {'#' * round(BAR * seconds / largest)}"
-        for name, seconds in found.parts.items()
+        f"{name:{width}}  {1e6 * seconds:8.1f}  {seconds / step:6.1%}  {'#' * round(BAR * seconds / largest)}"
+        for name, seconds in found.items()
     ]
-    per_second = batch_size / found.step
+    per_second = batch_size / step
     epoch = num_train / per_second
     return "\n".join(
         [
@@ -120,9 +124,9 @@ def report(parts: Components, found: Breakdown, num_steps: int, num_train: int) 
             "",
             f"{'part of a step, in its order':{width}}  {'µs':>8}  {'share':>6}",
             *(row.rstrip() for row in rows),
-            f"{'step':{width}}  {1e6 * found.step:8.1f}  {1:6.1%}",
+            f"{'step':{width}}  {1e6 * step:8.1f}  {1:6.1%}",
             "",
-            f"The matrix products alone: {1e6 * found.products:.1f} µs; the least that a step takes on this BLAS.",
+            f"The matrix products alone: {1e6 * products:.1f} µs; the least that a step takes on this BLAS.",
             f"{per_second:,.0f} samples/s; an epoch of {num_train:,}: {epoch:{'.1f' if epoch >= 1 else '.2g'}} s "
             "without validation and callbacks (gradient norms are one)",
             "",
@@ -142,9 +146,5 @@ def _notes() -> list[str]:
     ]
 
 
-def run() -> None:
-    """The program: `main`, which Ctrl-C ends."""
-    try:
-        main()
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
+if __name__ == "__main__":
+    main()

@@ -47,14 +47,14 @@ def moved(X: Array, shape: Image, shift: tuple[float, float] = (0, 0), angle: fl
     return out
 
 
-def table(forward: Forward, X: Array, labels: Labels, shape: Image, seed: int = 0) -> list[tuple[str, float]]:
+def accuracies(forward: Forward, X: Array, labels: Labels, shape: Image, seed: int = 0) -> list[tuple[str, float]]:
     """The accuracy for each change, the mean over its directions; `forward` turns (n, d) into logits (n, c).
 
     Raises UserError for pixels beyond 0..1.
     """
     if X.min() < 0 or X.max() > 1:
         raise UserError(f"--robustness needs pixels from 0 to 1. These are from {X.min():g} to {X.max():g}")
-    accuracies: dict[str, list[float]] = {}
+    found: dict[str, list[float]] = {}
     for name, images in changed_images(X, shape, np.random.default_rng(seed)):
-        accuracies.setdefault(name, []).append(float((forward(images).argmax(axis=1) == labels).mean()))
-    return [(name, float(np.mean(values))) for name, values in accuracies.items()]
+        found.setdefault(name, []).append(float((forward(images).argmax(axis=1) == labels).mean()))
+    return [(name, float(np.mean(values))) for name, values in found.items()]

@@ -7,7 +7,6 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
@@ -18,6 +17,7 @@ from mlp.training.run import Callback, Run
 
 MOST_PER_READING = 1e-6  # seconds that a reading of the clock can cost; where steps are long, more is their own noise
 BATCH, METRICS, REST = "batch: gather and scale", "metrics, clipping, learning rate", "Python between the layers"
+PRODUCT, OF_WEIGHTS, OF_INPUT = "product X W", "weight gradient Xᵀ D", "input gradient D Wᵀ"
 TURN = 0.02  # seconds: long beside the switch, short beside what else the machine does
 
 Seconds = dict[str, float]
@@ -52,9 +52,8 @@ class TimedLinear(Linear):
     def __init__(self, layer: Linear, number: int, mark: Mark) -> None:
         super().__init__(layer.W, layer.b, layer.grad_W, layer.grad_b, layer.first, layer.adds_bias)
         self.mark, self.after_forward, self.after_backward = mark, REST, REST
-        backward = ("weight gradient Xᵀ D", "input gradient D Wᵀ", "bias gradient")
-        self.forward_parts = [f"layer {number} forward: {part}" for part in ("product X W", "bias")]
-        self.backward_parts = [f"layer {number} backward: {part}" for part in backward]
+        self.forward_parts = [f"layer {number} forward: {part}" for part in (PRODUCT, "bias")]
+        self.backward_parts = [f"layer {number} backward: {part}" for part in (OF_WEIGHTS, OF_INPUT, "bias gradient")]
 
     def forward(self, X: Array, training: bool = False) -> Array:
         if len(X) != self.rows:
@@ -172,36 +171,22 @@ class Stopwatch(Callback):
         self._readings = Counter(part for part, _ in self._marks)
         self.timed.append(step)
 
-    def breakdown(self) -> Breakdown:
-        """What the steps so far say."""
-        return Breakdown.of(self.plain, self.timed, self._readings)
+    def parts(self) -> Seconds:
+        """Seconds of the parts of a step, which sum to it."""
+        return breakdown(self.plain, self.timed, self._readings)
 
 
-@dataclass(frozen=True)
-class Breakdown:
-    """Seconds of a step and of its parts, which sum to it."""
+def breakdown(plain: Sequence[float], timed: Sequence[Seconds], readings: Mapping[str, int]) -> Seconds:
+    """The parts of a step, from the measured steps of both kinds, by medians.
 
-    step: float
-    parts: Seconds
-
-    @classmethod
-    def of(cls, plain: Sequence[float], timed: Sequence[Seconds], readings: Mapping[str, int]) -> Breakdown:
-        """From the measured steps of both kinds, by medians.
-
-        What timed steps take longer than plain ones is the clock's; each of the `readings` has the same share in it.
-        Medians do not quite add up, so the parts are then scaled to the step.
-        """
-        step = median(plain)
-        surplus = median(sum(s.values()) for s in timed) - step
-        share = min(max(0.0, surplus / sum(readings.values())), MOST_PER_READING)
-        parts = {part: max(0.0, median(s[part] for s in timed) - n * share) for part, n in readings.items()}
-        if REST in parts:
-            parts[REST] = parts.pop(REST)  # the last one
-        scale = step / sum(parts.values())
-        return cls(step, {part: seconds * scale for part, seconds in parts.items()})
-
-    @property
-    def products(self) -> float:
-        """Seconds of the matrix products, which are among the parts."""
-        products = ("product X W", "weight gradient Xᵀ D", "input gradient D Wᵀ")
-        return sum(seconds for part, seconds in self.parts.items() if part.endswith(products))
+    What timed steps take longer than plain ones is the clock's; each of the `readings` has the same share in it.
+    Medians do not quite add up, so the parts are then scaled to the step.
+    """
+    step = median(plain)
+    surplus = median(sum(s.values()) for s in timed) - step
+    share = min(max(0.0, surplus / sum(readings.values())), MOST_PER_READING)
+    parts = {part: max(0.0, median(s[part] for s in timed) - n * share) for part, n in readings.items()}
+    if REST in parts:
+        parts[REST] = parts.pop(REST)  # the last one
+    scale = step / sum(parts.values())
+    return {part: seconds * scale for part, seconds in parts.items()}

@@ -69,7 +69,7 @@ def load_checkpoint(run: Run) -> None:
         network.state[...] = state
         run.best_state = arrays.get("best_state")
         if "average" in arrays:
-            run.average = WeightAverage(network, run.config["training"]["average"])
+            run.average = WeightAverage(network, run.config["training"]["ema_decay"])
             run.average.state[...], run.average.t = arrays["average"], arrays["average.t"].item()
         prefix = "optimizer."
         run.optimizer.load_state({k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)})

@@ -27,9 +27,9 @@ class Trainer:
         monitor: the metric whose best epoch gives the model to keep: one of MONITORS. Of equal scores the one with
             the lower loss on the same data is better, of equal losses too the first. None: val_f1, or without
             validation data the last epoch, see `check_monitor`.
-        clip_norm: longest gradient of all parameters together that a step uses; longer ones are scaled down to it
+        max_grad_norm: longest gradient of all parameters together that a step uses; longer ones are scaled down to it
             (Pascanu, Mikolov & Bengio 2013). None: as they are.
-        average: decay of the average of the weights that is validated and kept, see `WeightAverage`; None: the
+        ema_decay: decay of the average of the weights that is validated and kept, see `WeightAverage`; None: the
             weights themselves.
     """
 
@@ -38,15 +38,15 @@ class Trainer:
         epochs: int = 10,
         batch_size: int = 64,
         monitor: str | None = None,
-        clip_norm: float | None = None,
-        average: float | None = None,
+        max_grad_norm: float | None = None,
+        ema_decay: float | None = None,
     ) -> None:
         self.epochs = checks.integer("epochs", epochs, ge=1)
         self.batch_size = checks.integer("batch_size", batch_size, ge=1)
         self.monitor = checks.choice("monitor", MONITORS[0] if monitor is None else monitor, MONITORS)
         self._monitor_given = monitor is not None
-        self.clip_norm = None if clip_norm is None else checks.number("clip_norm", clip_norm, gt=0)
-        self.average = None if average is None else checks.number("average", average, gt=0, lt=1)
+        self.max_grad_norm = None if max_grad_norm is None else checks.number("max_grad_norm", max_grad_norm, gt=0)
+        self.ema_decay = None if ema_decay is None else checks.number("ema_decay", ema_decay, gt=0, lt=1)
 
     def check_monitor(self, validation: bool, resumed: bool, patience: int | None = None) -> None:
         """Raise UserError if `monitor` or `patience` wants a score that needs validation data, and there are none.
@@ -84,8 +84,8 @@ class Trainer:
             augmentation, run.random["augment"], image_shape,
         )  # fmt: skip
         network.dropout_rng = run.random["dropout"]
-        if self.average is not None and run.average is None:
-            run.average = WeightAverage(network, self.average)
+        if self.ema_decay is not None and run.average is None:
+            run.average = WeightAverage(network, self.ema_decay)
         run.epochs, run.steps_per_epoch = self.epochs, len(batches)
         with run.timed("start"):
             run.emit("on_run_start")
@@ -123,8 +123,8 @@ class Trainer:
                     f"{optimizer.learning_rate:g}). A smaller optimizer.learning_rate usually helps."
                 )
             counts += confusion_matrix(labels, logits.argmax(axis=1), len(counts))
-            if self.clip_norm is not None:
-                clip(network.grad, self.clip_norm)
+            if self.max_grad_norm is not None:
+                clip(network.grad, self.max_grad_norm)
             optimizer.learning_rate = base_rate * run.schedule.factor(run.step, total_steps)
             optimizer.step(network.theta, network.grad, network.num_weights)
             if run.average is not None:

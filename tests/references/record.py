@@ -74,9 +74,9 @@ COEFFICIENTS: dict[str, tuple[dict[str, float], dict[str, float]]] = {
     ),
 }
 WEIGHT_DECAYS: dict[str, dict[str, Any]] = {
-    "no_decay": {"weight_decay": 0.0, "decoupled": False},
-    "coupled": {"weight_decay": 0.01, "decoupled": False},
-    "decoupled": {"weight_decay": 0.01, "decoupled": True},
+    "no_decay": {"weight_decay": 0.0, "decoupled_weight_decay": False},
+    "coupled": {"weight_decay": 0.01, "decoupled_weight_decay": False},
+    "decoupled": {"weight_decay": 0.01, "decoupled_weight_decay": True},
 }
 
 ARCHITECTURES = {"linear": [], "one": [5], "three": [7, 6, 5]}
@@ -86,7 +86,7 @@ class Optimizer:
     """An optimizer of torch, under the names that this project gives its coefficients. Biases never decay."""
 
     def __init__(self, name: str, weights: list[Tensor], biases: list[Tensor], k: dict[str, Any]) -> None:
-        torch_has_it = not k["decoupled"] or name in ("adam", "nadam")
+        torch_has_it = not k["decoupled_weight_decay"] or name in ("adam", "nadam")
         groups: list[dict[str, Any]] = [
             {"params": weights, "weight_decay": k["weight_decay"] if torch_has_it else 0.0},
             {"params": biases, "weight_decay": 0.0},
@@ -102,7 +102,7 @@ class Optimizer:
             case "rmsprop":
                 optim = torch.optim.RMSprop(groups, k["learning_rate"], alpha=k["beta"], eps=k["epsilon"])
             case "adam":
-                kind = torch.optim.AdamW if k["decoupled"] else torch.optim.Adam
+                kind = torch.optim.AdamW if k["decoupled_weight_decay"] else torch.optim.Adam
                 optim = kind(groups, k["learning_rate"], betas=(k["beta1"], k["beta2"]), eps=k["epsilon"])
             case "nadam":
                 optim = torch.optim.NAdam(
@@ -111,7 +111,7 @@ class Optimizer:
                     betas=(k["beta1"], k["beta2"]),
                     eps=k["epsilon"],
                     momentum_decay=k["momentum_decay"],
-                    decoupled_weight_decay=k["decoupled"],
+                    decoupled_weight_decay=k["decoupled_weight_decay"],
                 )
             case _:
                 raise ValueError(name)

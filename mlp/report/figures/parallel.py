@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -62,13 +63,6 @@ def _height(axis: Axis, number: int, fan: float) -> float:
     return axis.place(axis.values[number]) + (fan if axis.choices else 0.0)
 
 
-def _broken(name: str, width: int = 11) -> str:
-    """`name` in lines of about `width` characters, broken at blanks and after underscores."""
-    lines = [""]
-    for word in name.replace("_", "_ ").split(" "):
-        joint = "" if lines[-1].endswith("_") or not lines[-1] else " "
-        if lines[-1] and len(lines[-1]) + len(word) > width:
-            lines.append(word)
-        else:
-            lines[-1] += joint + word
-    return "\n".join(lines)
+def _broken(name: str) -> str:
+    """`name` in short lines, broken at blanks and after underscores."""
+    return textwrap.fill(name.replace("_", "_ "), 11, break_long_words=False).replace("_ ", "_")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +37,12 @@ class Group:
         self.step, self.norms = gradient_trace(self.runs)  # (rows,), (runs, rows, layers)
         self.start: Array = self.norms[:, 0]  # (runs, layers)
         self.end: Array = np.median(self.norms[:, late(self.step)], axis=1)
+        self.ratio_at_start = self._ratio(self.start)
         self.test = over_seeds(self.runs, lambda run: run.summary["test_accuracy"])
+
+    @property
+    def key(self) -> str:
+        return f"{self.activation}/{self.depth}"
 
     def facts(self, features: int, classes: int) -> dict[str, Any]:
         means, sizes = self.norms.mean(axis=0), self.runs[0].value("model.hidden_sizes")
@@ -47,7 +52,7 @@ class Group:
         return {
             "activation": self.activation, "name": self.name, "depth": self.depth,
             "epochs": len(self.runs[0].metrics["epoch"]), "steps": int(self.step[-1]),
-            "ratio_at_start": self._ratio(self.start),
+            "ratio_at_start": self.ratio_at_start,
             "ratio_at_end": self._ratio(self.end),
             "first_layer_at_start": over_seeds(self.runs, self.start[:, 0]),
             "tenth_reached_at": int(self.step[tenth[0]]) if len(tenth) else None,
@@ -81,12 +86,13 @@ class VanishingGradients(Study):
             by_depth.setdefault((str(run.value("activation")), depth), []).append(run)
         groups = [Group(activation, depth, members) for (activation, depth), members in by_depth.items()]
         size = found.data.num_features, found.data.num_classes
-        facts = {f"{group.activation}/{group.depth}": group.facts(*size) for group in groups}
         activations = list(dict.fromkeys(group.activation for group in groups))
         return self.answer(
             {
-                "groups": facts,
-                "factor_per_layer": {name: _per_layer(name, list(facts.values())) for name in activations},
+                "groups": {group.key: group.facts(*size) for group in groups},
+                "activations": {
+                    name: _over_depths([g for g in groups if g.activation == name]) for name in activations
+                },
                 "left_out": left_out(len(found.runs) - len(runs), len(found.runs)),
             },
             {
@@ -97,13 +103,17 @@ class VanishingGradients(Study):
         )
 
 
-def _per_layer(activation: str, groups: Sequence[Mapping[str, Any]]) -> float | None:
-    """By what each further hidden layer multiplies the ratio at the start: the geometric mean from the shallowest
-    network to the deepest. None where there is one depth, or a ratio that is zero or undefined."""
-    own = sorted((g for g in groups if g["activation"] == activation), key=lambda group: group["depth"])
-    shallow, deep = own[0]["ratio_at_start"].mean, own[-1]["ratio_at_start"].mean
-    layers = own[-1]["depth"] - own[0]["depth"]
-    return float((deep / shallow) ** (1 / layers)) if layers and shallow > 0 and deep > 0 else None
+def _over_depths(own: Sequence[Group]) -> dict[str, Any]:
+    """Of one activation the shallowest and the deepest network, and by what each further hidden layer multiplies the
+    ratio at the start: the geometric mean between the two. None for one depth, or a ratio that is zero or undefined.
+    """
+    shallow, deep = min(own, key=lambda group: group.depth), max(own, key=lambda group: group.depth)
+    few, many, layers = shallow.ratio_at_start.mean, deep.ratio_at_start.mean, deep.depth - shallow.depth
+    return {
+        "shallowest": shallow.key,
+        "deepest": deep.key,
+        "factor_per_layer": (many / few) ** (1 / layers) if layers and few > 0 and many > 0 else None,
+    }
 
 
 def _first_layer(depth: int, groups: Sequence[Group]) -> Chart:
