@@ -18,6 +18,7 @@ from mlp.report.blocks import Analysis, Lines
 from mlp.report.figures.panels import grid, integer_axis
 from mlp.report.read import Array, RunFiles, by, over_seeds
 from mlp.report.studies.study import Study, StudyRuns
+from mlp.report.text import activation_name
 
 FILE = "neuron_gradients.npz"
 INITS = {"zeros": "zeros", "xavier": "Xavier"}
@@ -107,7 +108,7 @@ def _facts(case: str, runs: Sequence[RunFiles], recorded: Sequence[Gradients]) -
     facts: dict[str, Any] = {
         "activation": activation,
         "init": init,
-        "name": {"relu": "ReLU"}.get(activation, activation),
+        "name": activation_name(activation),
         "init_name": INITS.get(init, init),
         "recorded": len(recorded),
         "verdict": "not recorded",
