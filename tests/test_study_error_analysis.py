@@ -13,8 +13,9 @@ from runs import run
 from mlp.data import Digits
 from mlp.errors import UserError
 from mlp.report.blocks import Analysis, Confusion, Gallery, Picture, Table
+from mlp.report.predictions import Model, calibration_error, caught, nearer_to_predicted
 from mlp.report.studies import error_analysis
-from mlp.report.studies.error_analysis import ErrorAnalysis, Model, calibration_error, caught, compare
+from mlp.report.studies.error_analysis import ErrorAnalysis
 
 STUDY = ErrorAnalysis()
 NAMES = [str(digit) for digit in range(10)]
@@ -38,7 +39,7 @@ def pictures(n: int) -> np.ndarray:
 
 def analysis(best: dict[str, np.ndarray], second: dict[str, np.ndarray] | None = None) -> Analysis:
     other = None if second is None else Model("the other", second)
-    return compare(Model("the best", best), other, pictures(len(best["y_true"])), Digits())
+    return STUDY.compare(Model("the best", best), other, pictures(len(best["y_true"])), Digits())
 
 
 def text(found: Analysis) -> str:
@@ -73,9 +74,9 @@ def test_an_image_is_near_to_the_mean_of_a_class() -> None:
         "runner_up": np.array([1, 1, 0, 1, 0]),
         "class_names": np.array(["a", "b"]),
     }
-    assert error_analysis.nearer_to_predicted(pixels, arrays).tolist() == [False, False, False, False, False]
+    assert nearer_to_predicted(pixels, arrays).tolist() == [False, False, False, False, False]
     pixels[2] = 3.0  # the mean of class 0 becomes 1.17: its third image is now nearer to 4
-    assert error_analysis.nearer_to_predicted(pixels, arrays).tolist() == [False, False, True, False, False]
+    assert nearer_to_predicted(pixels, arrays).tolist() == [False, False, True, False, False]
 
 
 def test_the_numbers_are_those_of_a_slow_loop() -> None:
@@ -94,11 +95,12 @@ def test_the_numbers_are_those_of_a_slow_loop() -> None:
         shared += wrong and second["y_pred"][i] != truth[i]
         same += wrong and second["y_pred"][i] == guess[i]
     pairs = [(NAMES[i], NAMES[j], counts[i, j]) for i in range(10) for j in range(10) if i != j and counts[i, j]]
-    assert found.facts["pairs"] == sorted(pairs, key=lambda pair: -pair[2])
+    given = [(pair["true"], pair["predicted"], pair["images"]) for pair in found.facts["pairs"]]
+    assert given == sorted(pairs, key=lambda pair: -pair[2])
     assert found.facts["mistakes"] == 300 - counts.trace()
     assert found.facts["runner_up_right"] == next_right
     assert found.facts["top_2_accuracy"] == pytest.approx((counts.trace() + next_right) / 300)
-    assert (found.facts["shared"], found.facts["same_answer"]) == (shared, same)
+    assert (found.facts["second"]["shared"], found.facts["second"]["same_answer"]) == (shared, same)
     matrix = picture(found, "error_analysis_confusion").axes[0]
     assert sum(int(cell.get_text()) for cell in matrix.texts) == 300
     table = next(block for block in found.blocks if isinstance(block, Table))
@@ -109,13 +111,15 @@ def test_the_numbers_are_those_of_a_slow_loop() -> None:
 def test_the_wall_shows_the_most_confident_mistakes_first() -> None:
     best = said([1, 2, 3, 4], [1, 5, 7, 6], [0.99, 0.7, 0.9999, 0.8])
     found = analysis(best, said([1, 2, 3, 4], [1, 2, 7, 0], 0.5))
-    figure = picture(found, "error_analysis_wall")
-    told = [t.get_text() for t in figure.texts]
-    assert told[:3] == ["called 7  >99.9 %", "labelled 3  <0.1 %", "second model: 7 too"]
-    assert told[3:6] == ["called 6  80.0 %", "labelled 4  20.0 %", "second model: 0"]
-    assert told[6:] == ["called 5  70.0 %", "labelled 2  30.0 %", "second model: as labelled"]
-    for ax, row in zip(figure.axes, (2, 3, 1), strict=True):
-        np.testing.assert_array_equal(ax.images[0].get_array(), pictures(4)[row])
+    ax = picture(found, "error_analysis_wall").axes[0]
+    words = [t.get_text() for t in ax.texts]
+    assert words[:3] == ["called 7  over 99.9 %", "labelled 3  under 0.1 %", "second model: 7 too"]
+    assert words[3:6] == ["called 6  80.0 %", "labelled 4  20.0 %", "second model: 0"]
+    assert words[6:] == ["called 5  70.0 %", "labelled 2  30.0 %", "second model: as labelled"]
+    wall = np.asarray(ax.images[0].get_array())
+    images = np.round(255 * pictures(4)).astype(np.uint8)
+    for column, row in enumerate((2, 3, 1)):  # of 8 x 8 pixels, with 0.9 inches of 0.15 between them
+        np.testing.assert_array_equal(wall[:8, 14 * column : 14 * column + 8, 0], images[row])
     gallery = next(chart for chart in found.charts if isinstance(chart, Gallery))
     assert [row[1:3] for row in gallery.rows] == [["3", "7"], ["4", "6"], ["2", "5"]]
     assert gallery.rows[0][0].dtype == np.uint8
@@ -125,11 +129,14 @@ def test_the_means_are_those_of_the_cells() -> None:
     best = said([1, 1, 1, 2, 1], [1, 4, 4, 2, 1], 0.9)
     ax = picture(analysis(best), "error_analysis_pairs").axes[0]
     pixels = pictures(5)
-    expected = [(pixels[0] + pixels[4]) / 2, (pixels[1] + pixels[2]) / 2, pixels[3]]  # cells (1, 1), (1, 4), (2, 2)
-    for image, mean in zip(ax.images, expected, strict=True):
-        np.testing.assert_allclose(np.asarray(image.get_array()), mean)
-    assert [t.get_text() for t in ax.texts] == ["2"]
-    assert [round(image.get_extent()[0] - 0.128, 1) for image in ax.images] == [1, 4, 2]
+    wall, pitch_x, pitch_y = np.asarray(ax.images[0].get_array()), 8 + 3, 8 + 3  # pixels, of 0.08 inches
+    expected = {(1, 1): (pixels[0] + pixels[4]) / 2, (1, 4): (pixels[1] + pixels[2]) / 2, (2, 2): pixels[3]}
+    for i, j in np.ndindex(10, 10):
+        cell = wall[pitch_y * i : pitch_y * i + 8, pitch_x * j : pitch_x * j + 8, 0]
+        mean = expected.get((i, j), np.ones((8, 8)))
+        np.testing.assert_array_equal(cell, np.round(255 * mean))
+    assert [t.get_text() for t in ax.texts if t.get_text() not in NAMES or t.get_fontsize() < 9] == ["2"]
+    assert [box.get_xy() for box in ax.patches] == [(11, 11), (22, 22)]
 
 
 def test_the_curves_of_confidence_are_counts() -> None:
@@ -143,7 +150,7 @@ def test_the_curves_of_confidence_are_counts() -> None:
 def test_the_verdict_counts_and_names() -> None:
     found = text(analysis(said([0, 0, 1, 1, 1], [0, 3, 1, 3, 3], 0.6)))
     assert "the best. It gets 3 of the 5 test images of digits wrong, an accuracy of 40.00 %" in found
-    assert "**1** is recognised least: 1 of 3, 33.3 %" in found
+    assert "**1** has the lowest recall: 1 of 3, 33.3 %" in found
     assert "2 occur; the most frequent is 1 → 3 (2), true → predicted, 67 % of all mistakes" in found
 
     once = text(analysis(said([0, 0, 1, 1, 1], [0, 3, 1, 3, 1], 0.6)))
@@ -171,8 +178,8 @@ def test_a_model_that_is_never_right_is_described_too() -> None:
         (said([0, 1], [1, 1], 0.5, runner_up=0), "In 1 of 1 mistakes (100 %) the class"),
         (said([0, 1], [1, 1], 0.5, runner_up=0), "far more than the 11 % of a guess"),
         (said([0, 1], [1, 1], 0.5, runner_up=5), "no more than the 11 % of a guess"),
-        (said([0, 1] * 50, [1, 1] * 50, 0.9), "The model is too sure"),
-        (said([0, 1] * 50, [1, 1] * 50, 0.2), "The model is less sure than it is right"),
+        (said([0, 1] * 50, [1, 1] * 50, 0.9), "The model is overconfident"),
+        (said([0, 1] * 50, [1, 1] * 50, 0.2), "The model is underconfident"),
         (said([0, 1] * 50, [1, 1] * 50, 0.5), "does not show in the mean"),
     ],
 )
@@ -185,12 +192,12 @@ def test_the_second_model_tells_the_mistakes_of_the_images_from_those_of_the_mod
     alone = text(analysis(best))
     assert "There is no second model of this dataset" in alone
     most = text(analysis(best, said(truth, [1, 2] + [0] * 10, 0.8)))
-    assert "2 of the 3 of the best are among them; chance alone would make it 0.5" in most
+    assert "It makes 2 of the 3 mistakes of the best too; by chance alone it would be 0.5" in most
     assert "In 2 of the 2 both give the same wrong answer" in most
-    assert "they lie in the images" in most
+    assert "their cause is in the images" in most
     few = text(analysis(best, said(truth, [4] + [0] * 10 + [1], 0.8)))
     assert "In 0 of the 1 both give the same wrong answer" in few
-    assert "Most of its mistakes thus are its own" in few
+    assert "So most of its mistakes are its own" in few
     none = text(analysis(best, said(truth, [0] * 12, 0.8)))
     assert "All of the best model's mistakes are its own" in none
     weak = text(analysis(best, said(truth, [1] * 12, 0.8)))
@@ -236,7 +243,7 @@ def test_a_real_run_is_the_best_model_where_none_is_shipped(tmp_path: Path) -> N
     best = max(summaries, key=lambda summary: summary["val_accuracy"])
     assert found.facts["samples"] == 359
     assert found.facts["accuracy"] == pytest.approx(best["test_accuracy"])
-    assert found.facts["shared"] <= min(found.facts["mistakes"], found.facts["second_mistakes"])
+    assert found.facts["second"]["shared"] <= min(found.facts["mistakes"], found.facts["second"]["mistakes"])
     for block in found.blocks:
         if isinstance(block, Picture):
             block.draw().savefig(tmp_path / "figure.png")

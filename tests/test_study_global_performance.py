@@ -7,7 +7,7 @@ import pytest
 from made_trials import ADAM, SGD, make_search, trial
 
 from mlp.report.blocks import Analysis, Picture, Table
-from mlp.report.studies.global_performance import GlobalPerformance, Scored, larger
+from mlp.report.studies.global_performance import GlobalPerformance, ScoredTrial, larger
 from mlp.report.studies.hyperparameter_search import HyperparameterSearch
 
 STUDY = GlobalPerformance()
@@ -34,7 +34,7 @@ def text_of(found: Analysis) -> str:
 def test_overfitted_is_a_gap_of_a_point_and_two_standard_errors(
     train: float, test: float, error: float, overfitted: bool
 ) -> None:
-    assert Scored(trial(0, SGD), train, test, error).overfitted == overfitted
+    assert ScoredTrial(trial(0, SGD), train, test, error).is_overfitted == overfitted
 
 
 def test_it_shares_the_runs_of_the_search() -> None:
@@ -62,7 +62,7 @@ def test_overfitted_runs_are_counted_and_listed_and_those_without_a_measurement_
     assert "2 trials (pruned and failed) without such a measurement are not shown: 4 and 5." in text
     assert "from 99 %: 2 of 2 over-fitted, mean gap +12.50 points; below 95 %: 0 of 2 over-fitted" in text
     assert "1 run is better on the test images than on the training images, by up to 10.00 points" in text
-    assert "Too few to say: 2 over-fitted runs beside 2 others." in text
+    assert "Too few to say: 2 over-fitted runs compared with 2 others." in text
     # Of 1797 digits 359 or 360 are for the test and a tenth of the others for validation; 64 pixels.
     assert f"{2 * 1294 + 64:,} weights" in text
     assert "have 1,000 to 1,002 parameters, 0 of 2 at least as many" in text

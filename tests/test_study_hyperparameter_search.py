@@ -40,7 +40,7 @@ def test_the_file_and_the_command_of_the_readme_are_one_search(tmp_path: Path, f
     search = read_search(tmp_path / "multirun_outputs" / "digits")
     assert [t.state for t in search.trials] == ["done"]
     found = STUDY.analyse(STUDY.find_runs(tmp_path / "multirun_outputs", "digits"))
-    assert found.facts["best_trial"] == 0
+    assert found.facts["best"]["number"] == 0
     for picture in (block for block in found.blocks if isinstance(block, Picture)):
         picture.draw()
 
@@ -67,11 +67,14 @@ def test_the_best_is_the_completed_trial_with_the_highest_validation_accuracy(tm
     assert [row[:4] for row in table.rows] == [["1", "1", "80.00 %", "70.00 %"], ["2", "0", "50.00 %", "90.00 %"]]
 
 
-def test_runs_within_two_standard_errors_are_not_told_apart(tmp_path: Path) -> None:
+def test_runs_within_two_standard_errors_are_not_significantly_different(tmp_path: Path) -> None:
     found = analysis(
         tmp_path, [{"varied": SGD, "val": 0.78, "test": 0.82}, {"varied": ADAM, "val": 0.8, "test": 0.86}]
     )
-    assert "2 of the 2 completed runs, the best among them, lie within two" in text_of(found)
+    assert (
+        "2 of the 2 completed runs, the best among them, are within two of them and so not significantly different"
+        in text_of(found)
+    )
     assert "6.00 points higher than the validation accuracy" in text_of(found)
 
 

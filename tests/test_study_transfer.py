@@ -93,13 +93,13 @@ def test_the_best_is_named_whichever_it_is(tmp_path: Path) -> None:
     assert "the **MNIST recipe** reaches 90.00 ± 0.28 % test accuracy, the winner of the showdown 85.00" in text(
         found
     )
-    assert "The distances exceed the spread of the seeds." in text(found)
-    assert found.facts[f"test_accuracy/{RECIPE}"] == pytest.approx(0.9)
-    assert found.facts[f"gap/{RECIPE}"] == pytest.approx(0.02)
+    assert "The differences are significant: more than two standard errors." in text(found)
+    assert found.facts["groups"][RECIPE]["test_accuracy"].mean == pytest.approx(0.9)
+    assert found.facts["groups"][RECIPE]["gap"] == pytest.approx(0.02)
     assert table(found).rows[2][3] == "90.00 ± 0.28 %"
     found = analysis(tmp_path / "b", two_seeds(0.9, 0.899, 0.8))
     assert "the **winner of the search** reaches" in text(found)
-    level = "No further apart than the seeds are the winner of the search and the winner of the showdown."
+    level = "Not significantly different are the winner of the search and the winner of the showdown."
     assert level in text(found)
 
 
@@ -108,7 +108,7 @@ def test_the_lessons_hold_or_do_not(tmp_path: Path) -> None:
     assert "It is 3.00 points ahead of the default network of the showdown" in good
     assert "2.00 points ahead of the winner of the search; training and test accuracy are 2.00 points apart" in good
     assert "7.00 points with the other: the lesson holds." in good
-    assert "But to fit is not to generalise" in good
+    assert "But a better fit is not better generalisation" in good
     assert "gap between training and test accuracy is the smallest and its training accuracy not the highest" in good
     bad = text(analysis(tmp_path / "b", two_seeds(0.8, 0.85, 0.7)))
     assert "It is 5.00 points behind the default network of the showdown" in bad
@@ -133,7 +133,7 @@ def test_speed_is_compared_after_five_epochs(tmp_path: Path) -> None:
         made(tmp_path / "transfer-fashion_mnist" / str(number), name, 0, 0.8, 0.9, train_loss=losses)
     found = STUDY.analyse(STUDY.find_runs(tmp_path, "mnist"))
     assert "is 0.300, that of the search's winner 0.200: what was fast there is not the faster" in text(found)
-    assert found.facts[f"early_loss/{SHOWDOWN}"] == pytest.approx(0.3)
+    assert found.facts["groups"][SHOWDOWN]["early_loss"].mean == pytest.approx(0.3)
     assert "With a single seed, differences below 0.5 points mean nothing." in text(found)
 
 
@@ -148,11 +148,11 @@ def test_the_classes_are_those_of_a_slow_loop(tmp_path: Path) -> None:
         for answers in guess.values()
     ]
     means = [(shares[0][label] + shares[1][label]) / 2 for label in range(3)]
-    assert list(found.facts[f"recall/{SEARCH}"].values()) == pytest.approx(means)
+    assert list(found.facts["groups"][SEARCH]["recall"].values()) == pytest.approx(means)
     points = axes(found, "transfer_classes")[0].lines[0]
     np.testing.assert_allclose(points.get_xdata(), sorted(means))
-    assert "It recognises **Shirt** least (50.0 %)." in text(found)
-    assert "Shirt moves between 20.0 and 80.0 % with the winner of the search" in text(found)
+    assert "**Shirt** has the lowest recall (50.0 %)." in text(found)
+    assert "Shirt varies between 20.0 and 80.0 % with the winner of the search" in text(found)
     assert "Without a completed run: the winner of the showdown and the MNIST recipe." in text(found)
 
 
@@ -255,7 +255,7 @@ def test_a_real_run_of_the_three(quick_studies: Path, tmp_path: Path) -> None:
     assert "This is the small version" in text(found)
     with (quick_studies / "multirun_outputs" / "transfer-fashion_mnist-quick" / "leaderboard.csv").open() as file:
         board = {row["experiment/transfer"]: row["test_accuracy"] for row in csv.DictReader(file)}
-    assert board == {name: str(found.facts[f"test_accuracy/{name}"]) for name in NAMES}
+    assert board == {name: str(found.facts["groups"][name]["test_accuracy"].mean) for name in NAMES}
     for block in found.blocks:
         if isinstance(block, Picture):
             block.draw().savefig(tmp_path / "figure.png")

@@ -38,18 +38,28 @@ def annotated(
     return image
 
 
-def class_axes(names: Sequence[str], side: float, right: float = 0.3, above: float = 0.75) -> tuple[Figure, Axes]:
-    """A square of `side` inches for a matrix of true (rows) and predicted classes, and what its names need."""
-    cell, size = side / len(names), class_font(side / len(names))
-    widest = style.text_width(names, size)
-    below = 0.75 + {0: 0.0, 45: 0.8 * widest, 90: widest}[_rotation(widest, cell)]
-    width, height = 0.65 + widest + side + right, below + side + above
-    figure = style.new_figure(width, height)
-    ax = figure.add_axes(((0.65 + widest) / width, below / height, side / width, side / height))
-    class_ticks(ax, names, cell)
-    ax.set_xlabel("predicted class", fontsize=style.LABEL)
-    ax.set_ylabel("true class", fontsize=style.LABEL)
-    return figure, ax
+def class_axes(
+    names: Sequence[str], side: float, *, right: float = 0.3, above: float = 0.75, panels: int = 1
+) -> tuple[Figure, list[Axes]]:
+    """Squares of `side` inches for matrices of true (rows) and predicted classes, and what the names need."""
+    cell = side / len(names)
+    left, below = 0.65 + style.text_width(names, class_font(cell)), room_below(names, cell)
+    width, height = panels * (left + side) + right, below + side + above
+    figure, axes = style.new_figure(width, height), []
+    for panel in range(panels):
+        x = panel * (left + side) + left
+        ax = figure.add_axes((x / width, below / height, side / width, side / height))
+        class_ticks(ax, names, cell)
+        ax.set_xlabel("predicted class", fontsize=style.LABEL)
+        ax.set_ylabel("true class", fontsize=style.LABEL)
+        axes.append(ax)
+    return figure, axes
+
+
+def room_below(names: Sequence[str], cell: float) -> float:
+    """Inches that the names and an axis label need below cells of `cell` inches."""
+    widest = style.text_width(names, class_font(cell))
+    return 0.75 + {0: 0.0, 45: 0.8 * widest, 90: widest}[_rotation(widest, cell)]
 
 
 def class_font(cell: float) -> float:
@@ -57,14 +67,15 @@ def class_font(cell: float) -> float:
     return min(style.LABEL, max(4.0, 54 * cell))
 
 
-def class_ticks(ax: Axes, names: Sequence[str], cell: float) -> None:
-    """The names of classes beside and below cells of `cell` inches; of very many every second, third ..."""
+def class_ticks(ax: Axes, names: Sequence[str], cell: float, *, rows: bool = True) -> None:
+    """The names of classes below cells of `cell` inches, and beside `rows`; of very many every second, third ..."""
     every = range(0, len(names), math.ceil(len(names) / 100))
     ticks: dict[str, Any] = {"labels": [names[i] for i in every], "fontsize": class_font(cell), "parse_math": False}
     rotation = _rotation(style.text_width(names, class_font(cell)), cell)
     ha, mode = ("right", "anchor") if rotation == 45 else ("center", None)
     ax.set_xticks(every, rotation=rotation, ha=ha, rotation_mode=mode, **ticks)
-    ax.set_yticks(every, **ticks)
+    if rows:
+        ax.set_yticks(every, **ticks)
     ax.tick_params(length=0)
 
 
@@ -80,7 +91,7 @@ def confusion_matrix(counts: Array, class_names: Sequence[str] | Array, normalis
     total, wrong = counts.sum(), counts.sum() - counts.trace()
     side = min(max(5.5, 0.44 * classes), 12.0)
     names = [shorten(str(name), LONGEST_NAME) for name in class_names]
-    figure, ax = class_axes(names, side, right=0.3 if numbered else 1.3)
+    figure, (ax,) = class_axes(names, side, right=0.3 if numbered else 1.3)
 
     def words(row: int, column: int) -> str:
         text = f"{100 * values[row, column]:.1f}" if normalised else f"{values[row, column]}"

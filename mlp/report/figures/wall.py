@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,6 +61,17 @@ class Wall:
         x, y = self.corner(place)
         look = {"ha": "center", "va": "top", "fontsize": 9, "linespacing": 1.1, "parse_math": False, **look}
         self.ax.text(x + self.width / 2, y + self.height + down / self.pixel, words, **look)
+
+    def label(self, rows: Sequence[str], columns: Sequence[str], rotation: float = 0.0) -> None:
+        """Names beside the rows and over the columns."""
+        look: dict[str, Any] = {"fontsize": style.LABEL, "rotation_mode": "anchor", "parse_math": False}
+        for row, name in enumerate(rows):
+            y = self.corner(row * self.columns)[1] + self.height / 2
+            self.ax.text(-0.12 / self.pixel, y, name, ha="right", va="center", **look)
+        for column, name in enumerate(columns):
+            x = self.corner(column)[0] + self.width / 2
+            ha = "left" if rotation else "center"
+            self.ax.text(x, -0.1 / self.pixel, name, ha=ha, va="bottom", rotation=rotation, **look)
 
     def frame(self, place: int, color: str) -> None:
         box: dict[str, Any] = {"fill": False, "color": color, "linewidth": 4, "clip_on": False}
