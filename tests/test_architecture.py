@@ -51,6 +51,7 @@ MAY_IMPORT = {
     # Reports read run directories: files, never the objects of a run. A saved model is a file too.
     "mlp.report": (
         "mlp.inference",
+        "mlp.nn.expand_hidden_sizes",
         "mlp.nn.metrics",
         "mlp.nn.naming",
         "mlp.nn.types",

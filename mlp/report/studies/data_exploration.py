@@ -130,18 +130,12 @@ class DataExploration(Study):
     title = "The data: samples, classes, and which look alike"
     question = "What do the ten classes look like, how frequent are they, and which of them look alike?"
     seconds = 6
-    references = (
-        "Y. LeCun, L. Bottou, Y. Bengio, P. Haffner: Gradient-based learning applied to document recognition, "
-        "Proceedings of the IEEE, 1998",
-        "H. Xiao, K. Rasul, R. Vollgraf: Fashion-MNIST: a novel image dataset for benchmarking machine learning "
-        "algorithms, arXiv:1708.07747, 2017",
-    )
     quick = ("training.epochs=2",)
 
     def analyse(self, found: StudyRuns) -> Analysis:
         runs = found.with_files()
         if not is_picture(found.data.image_shape):
-            raise UserError(f"{self.name}: the samples of {found.dataset} are no images")
+            raise UserError(f"the samples of {found.dataset} are no images")
         images = ClassImages(found.data, float(runs[0].value("dataset.validation_fraction")))
         names = images.names
         finished = [run for run in runs if (run.directory / "predictions.npz").exists()]

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from mlp.report import style
 from mlp.report.blocks import Analysis, Chart, Lines
+from mlp.report.configurations import layer_sizes
 from mlp.report.figures.panels import grid, percent_axis, step_band
 from mlp.report.read import GRADIENT_TRACE, Array, RunFiles, gradient_trace, late, over_seeds
 from mlp.report.statistics import MeanStd
@@ -41,9 +42,9 @@ class Group:
         return f"{self.activation}/{self.depth}"
 
     def facts(self, features: int, classes: int) -> dict[str, Any]:
-        means, sizes = self.norms.mean(axis=0), self.runs[0].value("model.hidden_sizes")
+        means = self.norms.mean(axis=0)
         tenth = np.flatnonzero((10 * means[:, 0] >= means[:, -1]) & (means[:, -1] > 0))
-        weights = features * int(sizes[0] if isinstance(sizes, list) else sizes)
+        weights = features * layer_sizes(self.runs[0])[0]
         rms, epsilon = self.start[:, 0].mean() / math.sqrt(weights), float(self.runs[0].value("optimizer.epsilon"))
         return {
             "activation": self.activation, "name": self.name, "depth": self.depth,
