@@ -235,7 +235,7 @@ def define(
         directions=_directions(settings, objectives, hooks),
         pruner=_pruner(settings, objectives, arguments, hooks),
         seeds=seeds,
-        first_seed=int(config.get("seed") or 0) if seeds > 1 else 0,
+        first_seed=config.get("seed") if isinstance(config.get("seed"), int) else 0,
         workers=cores if workers is None else settings.integer("workers", least=1),
         sampler_seed=settings.integer("seed", least=0),
         storage=settings.get("storage"),

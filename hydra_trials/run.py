@@ -177,7 +177,8 @@ def _work(
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [script_folder, os.environ.get("PYTHONPATH")]))
     progress = Progress(queue, definition.workers)
     with announced(queue.directory) as presence:
-        worker = Worker(str(queue.directory), definition, context, config, task_function, str(presence))
+        task = definition.hooks.task(task_function)
+        worker = Worker(str(queue.directory), definition, context, config, task, str(presence))
         launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=worker, config=config)
         try:
             with _refreshed(progress.refresh, launcher):

@@ -139,7 +139,7 @@ class Worker:
         reporter = Reporter(trial, objective, definition.hooks.step_name, heartbeat)
         with reporting_to(reporter):
             result = run_job(
-                task_function=definition.hooks.task(self.task_function),
+                task_function=self.task_function,
                 config=config,
                 job_dir_key="hydra.sweep.dir",
                 job_subdir_key="hydra.sweep.subdir",

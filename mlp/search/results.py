@@ -138,10 +138,10 @@ def show(search: Search, most: int = SHOWN) -> str:
     for name in (LEADERBOARD, "search.html"):
         if (search.directory / name).exists():
             lines.append(f"{'Leaderboard' if name == LEADERBOARD else 'Page'}: {search.directory / name}")
-    return "\n".join(_fitting(line) for line in lines)
+    return "\n".join(_wrapped(line) for line in lines)
 
 
-def _fitting(line: str) -> str:
+def _wrapped(line: str) -> str:
     """A line as a terminal shows it best: broken between words, and going on below its last column."""
     if not sys.stdout.isatty():
         return line
