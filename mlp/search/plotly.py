@@ -1,4 +1,4 @@
-"""Components of the pictures of search.html: dictionaries in the notation of plotly.js, which draws them in the browser.
+"""Parts of the pictures of search.html: dictionaries in the notation of plotly.js, which draws them in the browser.
 
 Written by hand instead of with optuna.visualization, whose pictures leave out trials that lack a parameter, that
 failed or that were pruned. All texts are escaped here, since plotly.js reads them as HTML.
