@@ -37,7 +37,6 @@ def draw():
 
 class Made(Study):
     name, title, question, seconds = "made", "Tags <b> & more", "Which is better, and why?", 1
-    references = ("A. Author: A work, 1999",)
     experiment = "loss_comparison"
 
     def analyse(self, found):
@@ -48,6 +47,7 @@ class Made(Study):
                 Table(["optimizer", "accuracy"], [["sgd", "97.69 ± 0.10 %"], ["adam", "a|b"]], "Of two seeds."),
                 Table(["class"], [["7"]]),
                 "The last words.",
+                "References: A. Author: A work, 1999.",
             ],
             facts={"accuracy/sgd": np.float64(0.25), "counts": np.array([1, 2]), "best": "sgd", "none": np.nan},
             charts=[
@@ -136,7 +136,7 @@ def test_offline_it_says_what_it_would_upload_and_how(offline: Published) -> Non
     assert offline.process.returncode == 0, offline.process.stderr
     first, made, advice, command = offline.lines
     assert first == "W&B is offline (not logged in)"
-    assert made == "  made: 2 texts, 1 figure, 2 tables, 4 charts, 4 numbers"
+    assert made == "  made: 3 texts, 1 figure, 2 tables, 4 charts, 4 numbers"
     assert advice.startswith("Not uploaded: 1 of 1. Online (wandb login; no WANDB_MODE=offline) the same command ")
     assert command == f"wandb sync {offline.file.parent}"
     assert offline.process.stderr == "unanswered is left out: too few runs\n"
@@ -271,7 +271,7 @@ def test_online_each_study_has_an_address_and_one_that_fails_costs_no_other(tmp_
         run = publish(tmp_path, *only, hidden="wandb_workspaces", WANDB_API_KEY="0" * 40, WANDB_BASE_URL=url)
     first, made, advice = run.lines
     assert first == f"W&B is on {url}"
-    assert re.fullmatch(rf"  made: 2 texts, .* 4 numbers {url}/someone/numpy-mlp/runs/\w+", made)
+    assert re.fullmatch(rf"  made: 3 texts, .* 4 numbers {url}/someone/numpy-mlp/runs/\w+", made)
     assert advice.endswith("pip install wandb-workspaces, and once more.")
     assert run.process.stderr.splitlines() == [
         "broken is left out: ValueError: len(bins) must be len(histogram) + 1",
@@ -316,8 +316,8 @@ def test_online_a_report_shows_texts_figures_tables_and_charts_in_order(tmp_path
         "1. Tags <b> & more", "*Which is better, and why?*", f"```\n{COMMAND}\n```", "The **first** is ahead: 1 < 2.",
         "panels", "What *it* shows.",
         "| optimizer | accuracy |\n| --- | --- |\n| sgd | 97.69 ± 0.10 % |\n| adam | a\\|b |\n\nOf two seeds.",
-        "| class |\n| --- |\n| 7 |", "The last words.", "panels",
-        "References: A. Author: A work, 1999.\n\n2 runs on digits, seeds 0, 3, 8 s of one core in all; a processor, "
+        "| class |\n| --- |\n| 7 |", "The last words.", "References: A. Author: A work, 1999.", "panels",
+        "2 runs on digits, seeds 0, 3, 8 s of one core in all; a processor, "
         f"2 cores, NumPy 2.4; 2026-01-02\n\nAll that was logged: [the run]({url}/someone/numpy-mlp/runs/"
         f"{run.content.run.run_id})",
     ]  # fmt: skip

@@ -74,7 +74,6 @@ class Made(Study):
     """A study whose answer is made up."""
 
     name, title, question, seconds = "loss_comparison", "A <title> & more", "Is 1 < 2?", 1.0
-    references = ("A. Author: A work, 2020",)
 
     def analyse(self, found: StudyRuns) -> Analysis:
         raise NotImplementedError
@@ -121,7 +120,6 @@ def test_markdown_says_the_same(tmp_path: Path) -> None:
         "![square](figures/square.png)\n\nA line.",
         "| name | a \\| b |\n| --- | --- |\n| <i>x</i> | 1 \\| 2 |\n\nWhat it *says*.",
         "```\npython train.py 'a b'\n```",
-        "References: A. Author: A work, 2020.",
         "1 run on digits, seed 7",
         "Not answered: no runs",
     ):

@@ -22,9 +22,9 @@ def limited(cwd: Path, size: int, *arguments: str) -> Ended:
     )
 
 
-def one_message(ended: Ended, *parts: str) -> None:
-    """Exit code 1 and one line that says what failed, and where."""
-    assert ended.code == 1, ended
+def one_message(ended: Ended, *parts: str, code: int = 1) -> None:
+    """The exit code and one line that says what failed, and where."""
+    assert ended.code == code, ended
     assert "Traceback" not in ended.out + ended.err
     assert "Logging error" not in ended.err
     errors = [line for line in ended.err.splitlines() if line.startswith("Error: ")]
@@ -85,10 +85,12 @@ def test_a_disk_that_fills_up_while_a_run_is_going_on(tmp_path: Path, small_disk
     assert_same_run(small_disk / "run", tmp_path / "reference")
 
 
-@pytest.mark.parametrize("directory", ["file/run", "/proc/run", "/dev/full/run"])
-def test_a_run_directory_that_cannot_be_created_is_one_message(tmp_path: Path, directory: str) -> None:
+@pytest.mark.parametrize(("directory", "code"), [("file/run", 2), ("/proc/run", 1), ("/dev/full/run", 2)])
+def test_a_run_directory_that_cannot_be_created_is_one_message(tmp_path: Path, directory: str, code: int) -> None:
+    """A file where a folder should be is the user's mistake."""
     (tmp_path / "file").touch()
-    one_message(finish(start(tmp_path, *COMMAND, f"hydra.run.dir={directory}")), directory.split("/")[1])
+    ended = finish(start(tmp_path, *COMMAND, f"hydra.run.dir={directory}"))
+    one_message(ended, directory.split("/")[1], code=code)
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:

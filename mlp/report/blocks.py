@@ -1,7 +1,8 @@
 """What an answer is made of: texts, figures and tables for the report, and charts for Weights & Biases.
 
-A study's template is Markdown, broken into lines wherever that reads well: a paragraph becomes one line. One that
-begins with an image or a table ends with its caption:
+A study's template is Markdown, broken into lines wherever that reads well: a paragraph becomes one line. A sentence
+that may be missing is put between `{% if %}` and `{% endif %}`, as an empty line would end the paragraph. A paragraph
+that begins with an image or a table ends with its caption:
 
     ![loss over time](figures/loss_over_time.png)
     Lines are means over the seeds.

@@ -43,11 +43,6 @@ class Chapter:
         return self.analysis.blocks if self.analysis else ()
 
     @property
-    def references(self) -> str:
-        works = self.study.references
-        return f"References: {'; '.join(works)}." if works else ""
-
-    @property
     def provenance(self) -> str:
         """Runs, seeds, time and machine, in one line."""
         if self.analysis is None:
@@ -122,7 +117,7 @@ def chapters(studies: Sequence[Study], dataset: str, quick: bool) -> list[Chapte
         except Exception as error:  # files that nobody has thought of cost no other study its answer
             problem = f"its runs cannot be analysed: {error!r}"
         if problem:
-            print(f"{study.name} is left out: {problem.removeprefix(f'{study.name}: ')}", file=sys.stderr)
+            print(f"{study.name} is left out: {problem}", file=sys.stderr)
         made.append(Chapter(study, command(study, dataset, quick), found, analysis, problem))
     if not any(chapter.analysis for chapter in made):
         raise UserError(f"no study could be answered from the runs in {os.path.abspath(RUNS)}")

@@ -65,8 +65,7 @@ def _chapter(one: PublishedStudy) -> Iterator[Any]:
     panels = [panel for chart in analysis.charts if (panel := _panel(one, chart)) is not None]
     if panels:
         yield _grid(one, panels)
-    end = [chapter.references, chapter.provenance, f"All that was logged: [the run]({one.run.url})"]
-    yield wr.MarkdownBlock(text="\n\n".join(part for part in end if part))
+    yield wr.MarkdownBlock(text=f"{chapter.provenance}\n\nAll that was logged: [the run]({one.run.url})")
 
 
 def _grid(one: PublishedStudy, panels: list[Any]) -> Any:

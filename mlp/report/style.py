@@ -43,6 +43,12 @@ def tidy(ax: Axes, title: str, xlabel: str, ylabel: str) -> None:
     ax.set_axisbelow(True)
 
 
+def activation_look(activation: str) -> tuple[str, str, str]:
+    """Colour, line and mark of an activation: one colour for ReLU, another for what ReLU is compared with."""
+    looks = {"relu": (VERMILION, "--", "s"), "sigmoid": (BLUE, "-", "o"), "tanh": (BLUE, "-", "o")}
+    return looks.get(activation, (GREY, ":", "^"))
+
+
 def layer_looks(layers: int) -> list[dict[str, Any]]:
     """Colour, line and mark of each layer of a network, from the first."""
     colors = mpl.colormaps[ORDERED](np.linspace(0, 0.8, max(2, layers)))

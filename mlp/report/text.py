@@ -51,6 +51,11 @@ def share(value: float, digits: int = 0) -> str:
     return written
 
 
+def activation_name(activation: str) -> str:
+    """`ReLU`"""
+    return {"relu": "ReLU", "leaky_relu": "leaky ReLU", "elu": "ELU", "gelu": "GELU"}.get(activation, activation)
+
+
 def left_out(lost: int, of: int) -> str:
     """What a text says of runs that ended without what it needs, such as diverged ones; of none nothing."""
     if not lost:

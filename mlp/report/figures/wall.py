@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from mlp.data.pictures import as_pictures
 from mlp.report import style
 from mlp.report.read import Array
 from mlp.report.text import shorten
@@ -73,8 +74,8 @@ class Wall:
             ha = "left" if rotation else "center"
             self.ax.text(x, -0.1 / self.pixel, name, ha=ha, va="bottom", rotation=rotation, **look)
 
-    def frame(self, place: int, color: str) -> None:
-        box: dict[str, Any] = {"fill": False, "color": color, "linewidth": 4, "clip_on": False}
+    def frame(self, place: int, color: str, linewidth: float = 4.0) -> None:
+        box: dict[str, Any] = {"fill": False, "color": color, "linewidth": linewidth, "clip_on": False}
         self.ax.add_patch(Rectangle(self.corner(place), self.width, self.height, **box))
 
 
@@ -86,6 +87,12 @@ def as_rgb(images: Array) -> NDArray[np.uint8]:
         images = ((values - low) * (255 / (high - low or 1.0))).astype(np.uint8)
     images = images if images.ndim == 4 else images[..., None]
     return np.broadcast_to(images, (*images.shape[:3], 3))
+
+
+def as_bytes(inputs: Array, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Inputs of a network, (n, d) of 0 to 1, as pictures of bytes: (n, h, w), coloured ones (n, h, w, 3)."""
+    pictures = as_pictures(np.clip(np.round(255 * inputs), 0, 255).astype(np.uint8), shape)
+    return pictures[..., 0] if pictures.shape[-1] == 1 else pictures
 
 
 def samples(predictions: Mapping[str, Array]) -> Figure:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from mlp.data import Dataset
-from mlp.data.pictures import as_pictures, is_picture
+from mlp.data.pictures import is_picture
 from mlp.data.split import stratified_split
 from mlp.errors import UserError
 from mlp.nn.types import Labels
@@ -21,7 +21,7 @@ from mlp.report import style
 from mlp.report.blocks import Analysis, Confusion, Gallery
 from mlp.report.figures.matrix import MOST_NUMBERED, annotated, class_axes, class_ticks, room_below
 from mlp.report.figures.panels import grid, percent_axis
-from mlp.report.figures.wall import Wall
+from mlp.report.figures.wall import Wall, as_bytes
 from mlp.report.read import Array, confusion, over_seeds
 from mlp.report.studies.study import Study, StudyRuns
 from mlp.report.text import shorten
@@ -58,14 +58,8 @@ class ClassImages:
         nearest = np.abs(x_test.mean(axis=1, dtype=float)[:, None] / divisor - self.brightness).argmin(axis=1)
         self.accuracy_by_brightness = float((nearest == y_test).mean())  # of naming the class whose mean is nearest
         drawn = [np.sort(rng.choice(own, min(SAMPLES, len(own)), replace=False)) for own in rows]
-        self.samples = [self._bytes(x[own] / divisor) for own in drawn]
-        self.mean_images = self._bytes(means)
-
-    def _bytes(self, values: Array) -> Pixels:
-        """Inputs of a network as pictures of bytes, (n, h, w) or (n, h, w, 3)."""
-        pixels = np.clip(np.round(255 * values), 0, 255).astype(np.uint8)
-        pictures = as_pictures(pixels, self.data.image_shape)
-        return pictures[..., 0] if pictures.shape[-1] == 1 else pictures
+        self.samples = [as_bytes(x[own] / divisor, self.data.image_shape) for own in drawn]
+        self.mean_images = as_bytes(means, self.data.image_shape)
 
     @property
     def is_colour(self) -> bool:
@@ -130,18 +124,12 @@ class DataExploration(Study):
     title = "The data: samples, classes, and which look alike"
     question = "What do the ten classes look like, how frequent are they, and which of them look alike?"
     seconds = 6
-    references = (
-        "Y. LeCun, L. Bottou, Y. Bengio, P. Haffner: Gradient-based learning applied to document recognition, "
-        "Proceedings of the IEEE, 1998",
-        "H. Xiao, K. Rasul, R. Vollgraf: Fashion-MNIST: a novel image dataset for benchmarking machine learning "
-        "algorithms, arXiv:1708.07747, 2017",
-    )
     quick = ("training.epochs=2",)
 
     def analyse(self, found: StudyRuns) -> Analysis:
         runs = found.with_files()
         if not is_picture(found.data.image_shape):
-            raise UserError(f"{self.name}: the samples of {found.dataset} are no images")
+            raise UserError(f"the samples of {found.dataset} are no images")
         images = ClassImages(found.data, float(runs[0].value("dataset.validation_fraction")))
         names = images.names
         finished = [run for run in runs if (run.directory / "predictions.npz").exists()]

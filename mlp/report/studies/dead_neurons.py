@@ -16,11 +16,9 @@ from mlp.report.blocks import Analysis, Chart, Histogram, Lines
 from mlp.report.figures.panels import band, binned, grid, integer_axis, percent_axis, step_band
 from mlp.report.read import GRADIENT_TRACE, Array, RunFiles, by, gradient_trace, late, over_seeds
 from mlp.report.studies.study import Study, StudyRuns
-from mlp.report.text import left_out, share
+from mlp.report.text import activation_name, left_out, share
 
 UNITS = "dead_units.npz"
-NAMES = {"relu": "ReLU", "tanh": "tanh"}
-LOOKS = {"relu": (style.VERMILION, "--", "s"), "tanh": (style.BLUE, "-", "o")}
 YLABELS = {"relu": "dead units (%)", "tanh": "outputs beyond ±0.99 (%)"}
 
 
@@ -75,7 +73,7 @@ class Group:
             self.runs, lambda run: run.metrics["val_accuracy"][-1]
         )  # of the weights that were counted
         facts = {
-            "activation": self.activation, "name": NAMES.get(self.activation, self.activation),
+            "activation": self.activation, "name": activation_name(self.activation),
             "optimizer": self.optimizer, "rate": self.rate, "setting": self.setting,
             "dtype": self.runs[0].value("model.dtype"), "epochs": len(self.runs[0].metrics["epoch"]),
             "units": units, "width": self.width.tolist(), "samples": self.samples,
@@ -122,7 +120,7 @@ class DeadNeurons(Study):
         settings = by(runs, "activation", "optimizer", "optimizer.learning_rate").items()
         groups = [Group(str(a), str(o), float(str(rate)), members) for (a, o, rate), members in settings]
         groups.sort(key=lambda group: -group.rate)
-        shown = [group for group in groups if group.activation in NAMES]
+        shown = [group for group in groups if group.activation in YLABELS]
         charts: list[Chart] = [
             Histogram(f"nonzero_outputs/{group.key.replace('/', '_')}", group.histogram.sum(axis=0), group.edges[0])
             for group in groups
@@ -153,9 +151,9 @@ def _dead_share(group: Group) -> Lines:
 
 def _panels(groups: Sequence[Group], xlabel: str, ylabels: Mapping[str, str]) -> tuple[Figure, dict[str, Axes]]:
     """A row of panels for each activation, a column for each setting; the axes by the key of their group."""
-    rows = [name for name in NAMES if any(group.activation == name for group in groups)]
+    rows = [name for name in YLABELS if any(group.activation == name for group in groups)]
     settings = {group.setting: f"{group.optimizer} at {group.rate:g}" for group in groups}
-    titles = [[f"{NAMES[row]}, {setting}" for setting in settings.values()] for row in rows]
+    titles = [[f"{activation_name(row)}, {setting}" for setting in settings.values()] for row in rows]
     figure, axes = grid(titles, xlabel, [ylabels[row] for row in rows])
     keys = [f"{row}/{setting}" for row in rows for setting in settings]
     return figure, dict(zip(keys, axes.flat, strict=True))
@@ -176,7 +174,7 @@ def _over_time(groups: Sequence[Group]) -> Figure:
 
 
 def _histograms(groups: Sequence[Group]) -> Figure:
-    figure, panels = _panels(groups, "output of a unit", dict.fromkeys(NAMES, "share of the outputs"))
+    figure, panels = _panels(groups, "output of a unit", dict.fromkeys(YLABELS, "share of the outputs"))
     for group in groups:
         ax, relu = panels[group.key], group.activation == "relu"
         ax.set_xscale("log" if relu else "linear")
@@ -202,9 +200,9 @@ def _gradients(groups: Sequence[Group]) -> Figure:
     figure, axes = grid([settings], "step", ["gradient norm, first hidden layer"])
     for group in groups:
         ax = axes[0, settings.index(f"{group.optimizer} at {group.rate:g}")]
-        color, line, mark = LOOKS.get(group.activation, (style.GREY, ":", "^"))
+        color, line, mark = style.activation_look(group.activation)
         norms = group.norms[..., 0]
-        step_band(ax, group.step, norms, NAMES.get(group.activation, group.activation), color, line, mark)
+        step_band(ax, group.step, norms, activation_name(group.activation), color, line, mark)
         x, _, zero, _ = binned(group.step, 1.0 + (norms == 0))
         crosses = x[zero >= 1.5]
         height = 0.02 if group.activation == "relu" else 0.06  # of the panel, so that both are seen

@@ -38,11 +38,6 @@ class ErrorAnalysis(Study):
     title = "Error analysis: what the best model gets wrong"
     question = "Which mistakes does the best model make, and what do its failures teach?"
     seconds = 40
-    references = (
-        "C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger: On Calibration of Modern Neural Networks, ICML 2017",
-        "C. G. Northcutt, A. Athalye, J. Mueller: Pervasive Label Errors in Test Sets Destabilize Machine Learning "
-        "Benchmarks, NeurIPS Datasets and Benchmarks 2021",
-    )
     quick = ("training.epochs=1",)
 
     def overrides(self, dataset: str, quick: bool = False) -> list[str]:
@@ -55,9 +50,9 @@ class ErrorAnalysis(Study):
         best, second = self._models(found)
         samples = found.data.test()
         if not np.array_equal(samples.labels, best.predictions["y_true"]):
-            raise UserError(f"{self.name}: {best.name} was measured on other data than {found.dataset}")
+            raise UserError(f"{best.name} was measured on other data than {found.dataset}")
         if not is_picture(found.data.image_shape):
-            raise UserError(f"{self.name}: the samples of {found.dataset} are no images")
+            raise UserError(f"the samples of {found.dataset} are no images")
         pixels = as_pictures(samples.x[samples.rows], found.data.image_shape) / samples.divisor
         return self.compare(best, second, pixels[..., 0] if pixels.shape[-1] == 1 else pixels, found.data)
 
@@ -76,7 +71,7 @@ class ErrorAnalysis(Study):
                 name = str((place / MODEL).relative_to(ROOT))
                 return Model(name, saved_predictions(place / MODEL, found.data)), next(iter(own), None)
         if not own:
-            raise UserError(f"{self.name}: no run in {found.directory} came to its end")
+            raise UserError(f"no run in {found.directory} came to its end")
         predictions = saved_predictions(runs[0].directory / MODEL, found.data)
         return Model(own[0].name, predictions), next(iter(own[1:]), None)
 
@@ -84,7 +79,7 @@ class ErrorAnalysis(Study):
         """What two models say about the images `pixels` (n, h, w[, 3]) in 0..1."""
         names, predicted, wrong = [str(name) for name in data.class_names], best.predictions, best.wrong
         if second and not np.array_equal(predicted["y_true"], second.predictions["y_true"]):
-            raise UserError(f"{self.name}: {second.name} was measured on other data than {best.name}")
+            raise UserError(f"{second.name} was measured on other data than {best.name}")
         images = np.round(255 * pixels).astype(np.uint8)
         counts, near = confusion(predicted), nearer_to_predicted(pixels, predicted)
         mistakes = [

@@ -73,11 +73,6 @@ class GlobalPerformance(Study):
     title = "Training and test accuracy of every run"
     question = "Which runs of the search are over-fitted, what do they have in common, and why?"
     seconds = HyperparameterSearch.seconds
-    references = (
-        "I. Goodfellow, Y. Bengio, A. Courville: Deep Learning, 2016, chapters 5 and 7",
-        "C. Zhang, S. Bengio, M. Hardt, B. Recht, O. Vinyals: Understanding Deep Learning Requires Rethinking "
-        "Generalization, ICLR 2017",
-    )
     quick = HyperparameterSearch.quick
     experiment = HyperparameterSearch.name
 

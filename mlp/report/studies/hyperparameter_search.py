@@ -34,15 +34,6 @@ class HyperparameterSearch(Study):
     title = "Hyper-parameter search"
     question = "Which hyper-parameters matter, and which configuration is the best?"
     seconds = 300
-    references = (
-        "J. Bergstra, R. Bardenet, Y. Bengio, B. Kégl: Algorithms for Hyper-Parameter Optimization, NIPS 2011",
-        "L. Breiman: Random Forests, Machine Learning 45, 2001",
-        "G. Cawley, N. Talbot: On Over-fitting in Model Selection and Subsequent Selection Bias in Performance "
-        "Evaluation, Journal of Machine Learning Research 11, 2010",
-        "J. Bergstra, Y. Bengio: Random Search for Hyper-Parameter Optimization, Journal of Machine Learning "
-        "Research 13, 2012",
-        "I. Goodfellow, Y. Bengio, A. Courville: Deep Learning, 2016, section 11.4.1",
-    )
     quick = ("search.trials=8", "training.epochs=1")
 
     def analyse(self, found: StudyRuns) -> Analysis:

@@ -55,7 +55,6 @@ class Study(ABC):
     title: ClassVar[str]
     question: ClassVar[str]  # as the assignment asks it
     seconds: ClassVar[float]  # that its runs take from nothing, on two cores
-    references: ClassVar[tuple[str, ...]] = ()
     #: Overrides that make its runs small, for --quick.
     quick: ClassVar[tuple[str, ...]] = ()
     #: Whose runs it reads, if not its own.

@@ -15,9 +15,11 @@ from matplotlib.ticker import StrMethodFormatter
 
 from mlp.report import style
 from mlp.report.blocks import Analysis, Lines
+from mlp.report.configurations import layer_sizes
 from mlp.report.figures.panels import grid, integer_axis
 from mlp.report.read import Array, RunFiles, by, over_seeds
 from mlp.report.studies.study import Study, StudyRuns
+from mlp.report.text import activation_name
 
 FILE = "neuron_gradients.npz"
 INITS = {"zeros": "zeros", "xavier": "Xavier"}
@@ -91,7 +93,7 @@ class Symmetry(Study):
             {
                 "cases": facts,
                 "layer": int(runs[0].value("training.callbacks.neuron_gradients.layer")),
-                "depth": _depth(runs[0]),
+                "depth": len(layer_sizes(runs[0])),
                 "classes": found.data.num_classes,
                 "bits": _bits(facts, first),
             },
@@ -107,7 +109,7 @@ def _facts(case: str, runs: Sequence[RunFiles], recorded: Sequence[Gradients]) -
     facts: dict[str, Any] = {
         "activation": activation,
         "init": init,
-        "name": {"relu": "ReLU"}.get(activation, activation),
+        "name": activation_name(activation),
         "init_name": INITS.get(init, init),
         "recorded": len(recorded),
         "verdict": "not recorded",
@@ -143,12 +145,6 @@ def _facts(case: str, runs: Sequence[RunFiles], recorded: Sequence[Gradients]) -
             "some_without_gradient": any(bool((g.norms == 0).any()) for g in recorded),
         }  # fmt: skip
     return facts
-
-
-def _depth(run: RunFiles) -> int:
-    """How many hidden layers the network of a run has."""
-    sizes, layers = run.value("model.hidden_sizes"), run.value("model.num_layers")
-    return int(layers) if layers is not None else len(sizes) if isinstance(sizes, list) else 3
 
 
 def _bits(facts: Mapping[str, Mapping[str, Any]], first: Mapping[str, Gradients]) -> Mapping[str, Any]:

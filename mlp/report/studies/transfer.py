@@ -75,14 +75,6 @@ class Transfer(Study):
     title = "Transfer to Fashion-MNIST"
     question = "Which accuracies do exactly three configurations, chosen from the lessons of MNIST, reach, and why?"
     seconds = 75
-    references = (
-        "H. Xiao, K. Rasul, R. Vollgraf: Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning "
-        "Algorithms, arXiv:1708.07747, 2017",
-        "S. Chen, E. Dobriban, J. H. Lee: A Group-Theoretic Framework for Data Augmentation, Journal of Machine "
-        "Learning Research 21 (245), 2020",
-        "E. D. Cubuk, B. Zoph, J. Shlens, Q. V. Le: RandAugment: Practical Automated Data Augmentation with a "
-        "Reduced Search Space, NeurIPS 2020",
-    )
     quick = ("training.epochs=1", "seed=0")
     dataset: ClassVar[str] = "fashion_mnist"
 
@@ -93,7 +85,7 @@ class Transfer(Study):
         own = {key: [run for run in completed if run.overrides.get("experiment/transfer") == key] for key in NAMES}
         groups = [Group(key, some, same_configuration(some[0], on_mnist)) for key, some in own.items() if some]
         if not groups:
-            raise UserError(f"{self.name}: none of the three configurations has a completed run in {found.directory}")
+            raise UserError(f"none of the three configurations has a completed run in {found.directory}")
         classes = [str(name) for name in groups[0].runs[0].predictions["class_names"]]
         ranked = sorted(groups, key=lambda group: -group.test.mean)
         own_model = read_facts(ROOT / "models" / found.dataset)

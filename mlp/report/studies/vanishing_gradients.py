@@ -13,15 +13,12 @@ from matplotlib.figure import Figure
 
 from mlp.report import style
 from mlp.report.blocks import Analysis, Chart, Lines
+from mlp.report.configurations import layer_sizes
 from mlp.report.figures.panels import grid, percent_axis, step_band
 from mlp.report.read import GRADIENT_TRACE, Array, RunFiles, gradient_trace, late, over_seeds
 from mlp.report.statistics import MeanStd
 from mlp.report.studies.study import Study, StudyRuns
-from mlp.report.text import count, left_out
-
-NAMES = {"sigmoid": "sigmoid", "relu": "ReLU"}
-LOOKS = {"sigmoid": (style.BLUE, "-", "o"), "relu": (style.VERMILION, "--", "s")}
-OTHER = (style.GREY, ":", "^")
+from mlp.report.text import activation_name, count, left_out
 
 
 @dataclass
@@ -33,7 +30,7 @@ class Group:
     runs: Sequence[RunFiles]
 
     def __post_init__(self) -> None:
-        self.name = NAMES.get(self.activation, self.activation)
+        self.name = activation_name(self.activation)
         self.step, self.norms = gradient_trace(self.runs)  # (rows,), (runs, rows, layers)
         self.start: Array = self.norms[:, 0]  # (runs, layers)
         self.end: Array = np.median(self.norms[:, late(self.step)], axis=1)
@@ -45,9 +42,9 @@ class Group:
         return f"{self.activation}/{self.depth}"
 
     def facts(self, features: int, classes: int) -> dict[str, Any]:
-        means, sizes = self.norms.mean(axis=0), self.runs[0].value("model.hidden_sizes")
+        means = self.norms.mean(axis=0)
         tenth = np.flatnonzero((10 * means[:, 0] >= means[:, -1]) & (means[:, -1] > 0))
-        weights = features * int(sizes[0] if isinstance(sizes, list) else sizes)
+        weights = features * layer_sizes(self.runs[0])[0]
         rms, epsilon = self.start[:, 0].mean() / math.sqrt(weights), float(self.runs[0].value("optimizer.epsilon"))
         return {
             "activation": self.activation, "name": self.name, "depth": self.depth,
@@ -136,7 +133,7 @@ def _panels(groups: Sequence[Group], xlabel: str, ylabel: str, **look: Any) -> t
 def _over_time(groups: Sequence[Group]) -> Figure:
     figure, panels = _panels(groups, "step", "gradient norm, first hidden layer")
     for group in groups:
-        look = LOOKS.get(group.activation, OTHER)
+        look = style.activation_look(group.activation)
         step_band(panels[group.depth], group.step, group.norms[..., 0], group.name, *look)
     figure.axes[0].legend(fontsize=style.SMALL, loc="best")
     return figure
@@ -149,7 +146,7 @@ def _per_layer_figure(groups: Sequence[Group]) -> Figure:
     )
     for group in groups:
         ax, x = panels[group.depth], np.arange(1, group.depth + 2)
-        color, line, mark = LOOKS.get(group.activation, OTHER)
+        color, line, mark = style.activation_look(group.activation)
         for norms, when, width, inside in (
             (group.start, "first step", 2.0, color),
             (group.end, "last fifth", 0.9, "white"),
@@ -165,7 +162,7 @@ def _per_layer_figure(groups: Sequence[Group]) -> Figure:
     style.tidy(accuracy, "Test accuracy", "hidden layers", "test accuracy (%)")
     for name in dict.fromkeys(group.activation for group in groups):
         own = sorted((group for group in groups if group.activation == name), key=lambda group: group.depth)
-        color, line, mark = LOOKS.get(name, OTHER)
+        color, line, mark = style.activation_look(name)
         reach = np.array([[g.test.mean - min(g.test.values), max(g.test.values) - g.test.mean] for g in own]).T
         means = np.array([group.test.mean for group in own])
         accuracy.errorbar([group.depth for group in own], means, reach, color=color, linestyle=line, marker=mark,
