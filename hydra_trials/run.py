@@ -23,7 +23,7 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hydra_trials.compat import CachingConfigLoader, returned
-from hydra_trials.definition import Definition, define
+from hydra_trials.definition import Definition
 from hydra_trials.dry_run import plan
 from hydra_trials.errors import SearchError, not_in_all_options
 from hydra_trials.files import shown, without_password, write_text
@@ -31,6 +31,7 @@ from hydra_trials.launcher import ForkingLauncher
 from hydra_trials.presence import announced, commands
 from hydra_trials.progress import Progress
 from hydra_trials.queue import GRACE_PERIOD, Queue
+from hydra_trials.settings import define
 from hydra_trials.study import counts
 from hydra_trials.sweep_syntax import from_yaml
 from hydra_trials.worker import Worker

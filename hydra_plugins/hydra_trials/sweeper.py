@@ -54,7 +54,7 @@ ConfigStore.instance().store(
         "_recursive_": False,  # a sampler's _target_ is a setting
         "params": None,  # further sweeps; what the command line says of a key counts instead
         "node": "hydra.sweeper",  # that has the settings
-        "hooks": "hydra_trials.hooks.Hooks",  # or a subclass: what the program adds
+        "hooks": "hydra_trials.definition.Hooks",  # or a subclass: what the program adds
         **SETTINGS,
     },
     provider="hydra_trials",

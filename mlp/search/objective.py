@@ -21,9 +21,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from optuna import TrialPruned
 
 import hydra_trials
-from hydra_trials.definition import Definition
+from hydra_trials.definition import Definition, Hooks
 from hydra_trials.errors import SearchError
-from hydra_trials.hooks import Hooks
 from hydra_trials.space import Space, extremes
 from hydra_trials.study import Search
 from mlp import experiment
