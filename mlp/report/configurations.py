@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mlp.nn import expand_hidden_sizes
 from mlp.report.read import RunFiles
 
 OPTIONS = ("augment", "model", "activation", "init", "normalization", "loss", "optimizer", "schedule")
@@ -33,7 +32,8 @@ def epochs(run: RunFiles) -> int:
 def layer_sizes(run: RunFiles) -> list[int]:
     """Of the hidden layers."""
     model = run.config["model"]
-    return expand_hidden_sizes(model["hidden_sizes"], model["num_layers"])
+    sizes = model["hidden_sizes"]
+    return sizes if isinstance(sizes, list) else [sizes] * (model["num_layers"] or 3)
 
 
 def _recipe(run: RunFiles) -> dict[str, Any]:
