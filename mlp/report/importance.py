@@ -1,4 +1,4 @@
-"""How much the hyper-parameters of a search matter: what a forecast loses when it is told a wrong value."""
+"""How much the hyper-parameters of a search matter: what a forecast loses when it is given a wrong value."""
 
 from __future__ import annotations
 
