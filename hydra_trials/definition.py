@@ -66,6 +66,10 @@ class Hooks:
     def prepare(self, config: DictConfig, definition: Definition, directory: Path) -> None:
         """Called before anything starts: raise SearchError for what cannot be searched as it was asked for."""
 
+    def recorded_as(self, override: str) -> str:
+        """A fixed override as the record has it: where a key was renamed, with the name that older records know."""
+        return override
+
     def replaced(self, fixed: Iterable[str]) -> set[str]:
         """Further keys that the `fixed` ones set, which then leave the space."""
         return set()
@@ -140,7 +144,7 @@ class Definition:
             "sampler": self.sampler,
             "space": self.space.describe(),
             "parameters": self.space.as_json(),
-            "fixed": sorted(word for word in self.fixed if not word.startswith(self.ignored)),
+            "fixed": sorted(self.hooks.recorded_as(word) for word in self.fixed if not word.startswith(self.ignored)),
             "seeds": self.seeds,
             "objectives": list(self.objectives),
             "pruner": self.pruner,

@@ -166,6 +166,13 @@ def test_a_search_of_an_earlier_version_goes_on(cwd: Path) -> None:
     assert json.loads(path.read_text()) == facts
 
 
+def test_a_key_that_was_renamed_is_no_other_search(tmp_path: Path) -> None:
+    run(tmp_path, *GRID, "-lr", "0.1", "training.max_grad_norm=1")
+    facts = json.loads((tmp_path / DIRECTORY / "search.json").read_text())
+    assert "training.clip_norm=1" in facts["fixed"]  # as in the records of earlier versions
+    assert "nothing is left to run" in run(tmp_path, *GRID, "-lr", "0.1", "training.clip_norm=1").out
+
+
 def test_without_a_name_the_order_of_choices_is_no_other_search(tmp_path: Path) -> None:
     line = [word for word in GRID if word != "search.name=s"]
     said = [run(tmp_path, *line, "-lr", rates, "search.dry_run=true").out for rates in ("0.1,0.2", "0.2,0.1", "0.2")]

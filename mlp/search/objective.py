@@ -26,6 +26,7 @@ from hydra_trials.errors import SearchError
 from hydra_trials.space import Space, extremes
 from hydra_trials.study import Search
 from mlp import experiment
+from mlp.config.files import RENAMED
 from mlp.config.resolve import resolve, resolve_trial
 from mlp.errors import CallbackFailed, Diverged, UserError
 from mlp.experiment import Components
@@ -94,6 +95,11 @@ class MlpSearch(Hooks):
         """Losses and times are better when smaller, everything else when larger."""
         smaller = objective.endswith(("loss", "seconds", "num_parameters", "epochs", "steps"))
         return "minimize" if smaller else "maximize"
+
+    def recorded_as(self, override: str) -> str:
+        key, _, value = override.partition("=")
+        former = {new: old for old, new in RENAMED.items()}
+        return f"{former.get(key, key)}={value}" if value else override
 
     def prepare(self, config: DictConfig, definition: Definition, directory: Path) -> None:
         """Refuse what would silently replace the values that trials draw, or the model of another trial."""
