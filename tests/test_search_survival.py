@@ -238,7 +238,7 @@ def test_a_disk_that_fills_up_while_a_search_is_going_on(small_disk: Path) -> No
 def test_chaos(tmp_path: Path, seed: int) -> None:
     """Kills of workers, parents and whole searches at random moments, until 30 have struck; then to the end."""
     chance, directory, points, wanted = random.Random(seed), tmp_path / DIRECTORY, 40, 30
-    command = ("search=random", "search/space=none", f"search.trials={points}", "search.retries=100", "-e", "20",
+    command = ("search=random", "search/space=none", f"search.trials={points}", "search.retries=100", "-e", "60",
                "optimizer.learning_rate=tag(log,interval(1e-3,1e-1))")  # fmt: skip
     kills = {"worker": 0, "parent": 0, "search": 0}
     before: dict[int, Any] = {}
@@ -247,7 +247,7 @@ def test_chaos(tmp_path: Path, seed: int) -> None:
         process = begin(tmp_path, *command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         sessions.append(process.pid)
         while process.poll() is None and sum(kills.values()) < wanted:
-            time.sleep(chance.uniform(0, 3))
+            time.sleep(chance.uniform(0, 2))
             victim = chance.choice(["worker", "worker", "worker", "parent", "search"])
             workers = sorted(set(processes(process.pid)) - {process.pid})
             if process.poll() is not None or (victim == "worker" and not workers):
