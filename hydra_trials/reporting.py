@@ -38,9 +38,8 @@ class Reporter:
             return
         self.trial.report(value, step)
         if prune and self.trial.should_prune():
-            self.pruned = (
-                f"pruned after {self.step_name} {step}: {self.objective} {value:.4g} is worse than others had then"
-            )
+            reached = f"{self.objective} {value:.4g}"
+            self.pruned = f"pruned after {self.step_name} {step}: {reached} is too far behind the other trials"
             log.info("Trial %d %s.", self.trial.number, self.pruned)
             raise TrialPruned(self.pruned)
 

@@ -2,7 +2,6 @@
 
 import os
 import platform
-import re
 import subprocess
 import sys
 from functools import cache
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from hydra_trials.files import without_password
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -28,11 +29,6 @@ def describe() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "git": git_commit(),
     }
-
-
-def without_password(text: str) -> str:
-    """`text` as it may be written down and shown: URLs in it keep the user's name and lose the password."""
-    return re.sub(r"(://[^\s:/@]*):[^\s@]*@", r"\1@", text)
 
 
 def _blas_at_work() -> dict[str, Any]:

@@ -20,14 +20,15 @@ SOURCES = sorted(
 BASE = ("mlp.errors", "mlp.files", "mlp.streams", "mlp.environment", "mlp.blas")
 #: Every room, and what of this project it may import beside itself and BASE. What is not named here is forbidden.
 MAY_IMPORT = {
-    **dict.fromkeys(BASE, ("mlp.nn.naming",)),
+    **dict.fromkeys(BASE, ("mlp.nn.naming", "hydra_trials.files")),
     "mlp.nn": (),
     "mlp.data": ("mlp.nn",),
     "mlp.model_file": ("mlp.nn",),
     "mlp.tracking": ("mlp.nn",),
     "mlp.training": ("mlp.nn", "mlp.data"),
     "mlp.config": ("mlp.nn.naming",),  # it knows classes by their names only
-    "mlp.experiment": ("mlp.nn", "mlp.data", "mlp.model_file", "mlp.training", "mlp.config", "hydra_trials.signals"),
+    "mlp.experiment": ("mlp.nn", "mlp.data", "mlp.model_file", "mlp.training", "mlp.config", "hydra_trials.files",
+                       "hydra_trials.signals"),
     "mlp.graded": ("mlp.nn",),
     "mlp.inference": ("mlp.graded", "mlp.nn", "mlp.data", "mlp.model_file", "mlp.training", "mlp.config"),
     # It runs experiments, many of them.
@@ -43,7 +44,7 @@ MAY_IMPORT = {
     # The programs: nothing below knows them.
     "mlp.cli": (
         "mlp.nn", "mlp.data", "mlp.model_file", "mlp.training", "mlp.config", "mlp.experiment", "mlp.tools",
-        "mlp.inference", "mlp.report", "hydra_trials.compat",
+        "mlp.inference", "mlp.report", "hydra_trials.compat", "hydra_trials.errors",
     ),
     # Searches for any Hydra program: nothing of this one.
     "hydra_trials": (),

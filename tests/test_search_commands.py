@@ -146,7 +146,7 @@ def test_a_search_that_runs_is_read_without_waiting_and_without_a_change(tmp_pat
     out = ended["show"].out
     assert "made: 1 done, 1 running, 2 pruned, 2 failed, 1 waiting" in out
     assert "running: trial 1 since 2026-01-02 03:04:05, epoch 2: 0.5  lr=0.2" in out
-    assert "pruned, as worse than others had been then: 1 after epoch 1, 1 after epoch 2" in out
+    assert "stopped by the pruner: 1 after epoch 1, 1 after epoch 2" in out
     assert "failed: trials 5, 6: out of memory  lr=0.4" in out
     assert "lost: trial 7: its worker was killed (run again under another number)  lr=0.6" in out
 

@@ -9,7 +9,7 @@ import pytest
 import runs
 from conftest import Command
 
-from mlp.environment import without_password
+from hydra_trials.files import without_password
 
 SEARCH = (
     "-m", "-d", "digits", "-e", "3", "-sz", "16", "-o", "sgd,momentum,nag,adam,nadam,rmsprop", "tracker=none",

@@ -13,12 +13,13 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hydra_trials.errors import not_in_all_options
 from mlp.cli.flags import VALUE_FLAGS
 from mlp.cli.overrides import config_folders
 from mlp.config.compose import compose
 from mlp.config.files import CONF, options
 from mlp.config.grammar import quoted
-from mlp.errors import CallbackFailed, Diverged, UserError, not_of_all, unknown
+from mlp.errors import CallbackFailed, Diverged, UserError, unknown
 
 ENGINES = {"joblib": "joblib", "ray": "ray", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # their extras
 #: The last two: a folder where a file should be, and the reverse.
@@ -41,7 +42,7 @@ def explain(error: BaseException, overrides: Sequence[str]) -> str:
         if swept := swept_options(key, overrides):
             without = [name for name, its in swept.items() if key not in its]
             if 0 < len(without) < len(swept):
-                return not_of_all(key, [f"{key.partition('.')[0]}={name}" for name in without])
+                return not_in_all_options(key, [f"{key.partition('.')[0]}={name}" for name in without])
             keys = swept[without[0]] if without else keys
         if key not in keys:
             return _unknown_key(key, keys)

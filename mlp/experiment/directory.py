@@ -72,8 +72,3 @@ def discarded_if_refused(directory: Path, log_name: str, *, named: bool) -> Iter
                     path.unlink()
                 directory.rmdir()
         raise
-
-
-def shown(path: Path) -> Path:
-    """`path` relative to the working directory where that is shorter."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

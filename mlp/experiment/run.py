@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
+from hydra_trials.files import shown
 from hydra_trials.signals import Terminated, sigterm_interrupts
 from mlp import environment
 from mlp.config.build import check_type
@@ -18,7 +19,7 @@ from mlp.data import Samples
 from mlp.errors import CallbackFailed, Diverged, UserError
 from mlp.experiment.best_model import copy_model, make_room, save_model
 from mlp.experiment.components import Components
-from mlp.experiment.directory import lock, save_config, shown
+from mlp.experiment.directory import lock, save_config
 from mlp.files import write_json
 from mlp.training import Callback, Run, evaluate, random_streams
 from mlp.training.callbacks import EarlyStopping, GradientNorms, MetricsFile, ModelCheckpoint, ProgressBar

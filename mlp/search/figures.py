@@ -207,7 +207,7 @@ def scored_runs(search: Search, trials: Sequence[FrozenTrial]) -> list[Scored]:
 
 
 def train_against_test(runs: Sequence[Scored]) -> Figure:
-    """Train accuracy to the right, test accuracy upwards: what is learned by heart lies below the diagonal."""
+    """Train accuracy to the right, test accuracy upwards: memorised training data lie below the diagonal."""
     traces: list[Figure] = [
         {"type": "scatter", "mode": "lines", "name": "train = test", "x": [0, 1], "y": [0, 1], "hoverinfo": "skip",
          "line": {"color": GREY, "width": 1}},

@@ -23,6 +23,7 @@ from optuna import TrialPruned
 import hydra_trials
 from hydra_trials.definition import Definition, Hooks
 from hydra_trials.errors import SearchError
+from hydra_trials.files import shown
 from hydra_trials.space import Space, extremes
 from hydra_trials.study import Search
 from mlp import experiment
@@ -30,7 +31,7 @@ from mlp.config.files import RENAMED
 from mlp.config.resolve import resolve, resolve_trial
 from mlp.errors import CallbackFailed, Diverged, UserError
 from mlp.experiment import Components
-from mlp.experiment.directory import discarded_if_refused, shown
+from mlp.experiment.directory import discarded_if_refused
 from mlp.report import draw_run
 from mlp.training import Callback, Run, random_streams
 from mlp.training.trainer import MONITORS

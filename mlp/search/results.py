@@ -123,7 +123,7 @@ def show(search: Search, most: int = SHOWN) -> str:
     if pruned := [trial for trial in trials if trial.state == TrialState.PRUNED]:
         after = Counter(trial.last_step or 0 for trial in pruned)
         when = ", ".join(f"{number} after epoch {epoch}" for epoch, number in sorted(after.items()))
-        lines.append(f"pruned, as worse than others had been then: {when}")
+        lines.append(f"stopped by the pruner: {when}")
     for word in ("failed", "lost"):
         reasons: dict[str, list[FrozenTrial]] = {}
         for trial in trials:
