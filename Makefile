@@ -2,11 +2,12 @@
 # make test     create the environment; lint, types and tests, as CI runs them
 # make test-all the same with the slow tests
 # make bench    microseconds per training step, ours beside the peers that are installed
+# make release  build dist/, install the wheel into a fresh environment, and try it
 # make lock     write requirements.lock anew from pyproject.toml
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: train test test-all bench lint lock clean
+.PHONY: train test test-all bench lint lock release clean
 
 train: .venv/runtime
 	$(BIN)/python train.py $(ARGS)
@@ -43,5 +44,18 @@ lock: .venv/dev
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-header --no-emit-index-url \
 	  --output-file requirements.lock pyproject.toml
 
+# The archive of the sources builds the wheel, so both are tried.
+release: .venv/dev
+	rm -rf dist && $(BIN)/python -m pip install --quiet build
+	$(BIN)/python -m build --outdir dist
+	$(PYTHON) -m venv dist/venv
+	dist/venv/bin/python -m pip install --quiet -c requirements.lock dist/*.whl
+	mkdir dist/try && cd dist/try && export WANDB_MODE=offline && \
+	  ../venv/bin/mlp train -d digits -e 2 -msp best_model.npy && \
+	  ../venv/bin/mlp inference && \
+	  ../venv/bin/mlp train -m -d digits -e 2 seed=1,2 search.name=seeds && \
+	  ../venv/bin/mlp search show multirun_outputs/seeds && \
+	  ../venv/bin/mlp profile -d digits
+
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache
+	rm -rf dist .venv .mypy_cache .ruff_cache .pytest_cache

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from hydra_trials.files import without_password
-
-ROOT = Path(__file__).resolve().parent.parent
+from mlp import paths
 
 
 def describe() -> dict[str, Any]:
@@ -59,5 +58,6 @@ def git_commit() -> str | None:
 
 
 def _git(*arguments: str) -> str:
-    answer = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=5, check=True)
+    command = ["git", "-C", str(paths.PACKAGE), *arguments]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
     return answer.stdout.strip()

@@ -17,7 +17,7 @@ SOURCES = sorted(
 )
 
 #: What all rooms may import: it imports nothing but itself, and how names are spelled.
-BASE = ("mlp.errors", "mlp.files", "mlp.streams", "mlp.environment", "mlp.blas")
+BASE = ("mlp.errors", "mlp.files", "mlp.paths", "mlp.streams", "mlp.environment", "mlp.blas")
 #: Every room, and what of this project it may import beside itself and BASE. What is not named here is forbidden.
 MAY_IMPORT = {
     **dict.fromkeys(BASE, ("mlp.nn.naming", "hydra_trials.files")),
@@ -50,6 +50,7 @@ MAY_IMPORT = {
     "hydra_trials": (),
     "hydra_plugins": ("hydra_trials",),
     "mlp.__init__": ("mlp.graded",),
+    "mlp.__main__": ("mlp.cli",),
     "train": ("mlp.cli",),
     "inference": ("mlp.cli", "mlp.inference"),
 }  # fmt: skip

@@ -111,7 +111,7 @@ def test_multirun_runs_every_combination_in_a_directory_of_its_own(train: Comman
 def test_help_names_every_flag_group_and_option(program: str, flag: str, request: pytest.FixtureRequest) -> None:
     result = request.getfixturevalue(program)(flag, check=True)
     words = set(re.findall(r"[\w-]+", result.stdout))
-    own = parser("train.py" if program == "train" else "inference.py")
+    own = parser("train" if program == "train" else "inference")
     flags = {name for name, action in own._option_string_actions.items() if action.help != argparse.SUPPRESS}
     groups = READ_BY_INFERENCE if program == "infer" else ("*",)
     files = [path for group in groups for path in (ROOT / "conf").glob(f"{group}/*.yaml")]
@@ -123,9 +123,7 @@ def test_help_names_every_flag_group_and_option(program: str, flag: str, request
 
 
 def test_each_help_lists_only_what_its_program_reads() -> None:
-    train, infer = (
-        set(re.findall(r"--[a-z]\w+", parser(prog).format_help())) for prog in ("train.py", "inference.py")
-    )
+    train, infer = (set(re.findall(r"--[a-z]\w+", parser(prog).format_help())) for prog in ("train", "inference"))
     of_inference = {"--model_path", "--config_path", "--plots", "--robustness"}
     assert not train & of_inference
     assert infer == {"--dataset", "--loss", "--activation", "--help"} | of_inference

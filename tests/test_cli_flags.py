@@ -119,7 +119,7 @@ def test_table_of_this_test_has_every_flag_of_the_parser() -> None:
         "-h",
         "--help",
     }  # set nothing of the configuration
-    assert set(parser("train.py")._option_string_actions) == tested | others
+    assert set(parser("train")._option_string_actions) == tested | others
 
 
 SPELLINGS = [
@@ -344,11 +344,11 @@ def test_paths_that_only_inference_reads_are_noted_and_change_nothing(capsys: py
 
 @pytest.mark.parametrize("flag", ["--plots=x", "--robustness"])
 def test_a_flag_that_only_inference_knows_is_refused_with_its_program(flag: str) -> None:
-    assert "is a flag of inference.py" in refusal(f"-e 3 {flag}")
+    assert "is a flag of python inference.py" in refusal(f"-e 3 {flag}")
 
 
 def test_both_programs_take_the_same_flags() -> None:
-    train, infer = (set(parser(prog)._option_string_actions) for prog in ("train.py", "inference.py"))
+    train, infer = (set(parser(prog)._option_string_actions) for prog in ("train", "inference"))
     assert infer - train == {"--plots", "--robustness"}
     assert not train - infer
 

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import sklearn.datasets
 
 from mlp.data import MNIST, FashionMNIST, Samples, idx
 from mlp.data.idx import IDXDataset
@@ -29,6 +30,11 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("KERAS_BACKEND", "openvino")
     monkeypatch.setitem(sys.modules, "keras", None)
+    monkeypatch.setattr(sklearn.datasets, "fetch_openml", unreachable)
+
+
+def unreachable(**_: object) -> None:
+    raise OSError("no route to openml")
 
 
 def idx_md5(samples: Samples) -> tuple[str, str]:
@@ -309,7 +315,33 @@ def test_missing_everywhere_lists_the_places_and_the_ways_to_get_it(
         "dataset.data_dir=FOLDER",
     ):
         assert hint in str(error.value)
-    assert "pip install -e '.[keras]'" in str(error.value)
+    assert "no route to openml" in str(error.value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_openml_has_the_training_set_first_and_is_checked(
+    kind: type[IDXDataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, test = kind().load("train"), kind().load("test")
+    pixels = np.concatenate([train[0], test[0]]).astype(float)  # as scikit-learn gives them
+    labels = np.concatenate([train[1], test[1]]).astype(str).astype(object)
+    asked = []
+
+    def fetch(data_id: int, **_: object) -> SimpleNamespace:
+        asked.append(data_id)
+        return SimpleNamespace(data=pixels, target=labels)
+
+    use_nothing(tmp_path, monkeypatch)
+    monkeypatch.setattr(sklearn.datasets, "fetch_openml", fetch)
+    x, y = kind().load("test")
+    np.testing.assert_array_equal(x, test[0])
+    np.testing.assert_array_equal(y, test[1])
+    assert set(asked) == {kind.openml}
+    pixels[60_000, 0] += 1
+    shutil.rmtree(tmp_path / "cache2", ignore_errors=True)
+    monkeypatch.setenv("MLP_CACHE_DIR", str(tmp_path / "cache2"))
+    with pytest.raises(UserError, match=f"openml.org/d/{kind.openml} is damaged or another dataset"):
+        kind().load("test")
 
 
 def test_failed_download_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -345,7 +345,7 @@ def test_damaged_or_missing_model_is_refused_by_name(
         ("-lrr 1", ["-lrr", "did you mean -lr?"]),
         ("optimizer=adam", ["optimizer=adam"]),
         ("dataset.foo=1", ["dataset.foo", "dataset.validation_fraction"]),
-        ("--cfg job", ["--cfg", "train.py"]),
+        ("--cfg job", ["--cfg", "for training"]),
         ("digits", ["digits"]),
         ("-mp", ["--model_path"]),
         ("--plots best_model.npy/plots", ["best_model.npy"]),

@@ -1,4 +1,4 @@
-"""The program train.py. `--help` must answer quickly: what is slow is imported after it."""
+"""The program train.py, or `mlp train`. `--help` must answer quickly: what is slow is imported after it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def main(argv: Sequence[str] | None = None) -> float | None:
     streams.prepare()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if {"-h", "--help"} & set(arguments):
-        parser("train.py").print_help()
+        parser().print_help()
         return None
     blas.prepare()
     # What is imported is no garbage: not to search it during the imports and at the exit saves 30 ms.

@@ -14,6 +14,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from mlp import paths
 from mlp.config.files import groups, options
 
 #: Flags that choose an option of a group, or set a configuration value: option strings, target, metavar, help.
@@ -60,12 +61,12 @@ INFO_KINDS = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpa
 
 EXAMPLES = """\
 examples:
-  python train.py -d fashion_mnist -e 20 -o nadam -a tanh -sz 128 64
-  python train.py optimizer=adam optimizer.beta1=0.95 model.hidden_sizes=[128,64] dataset=fashion_mnist
-  python train.py -m optimizer=sgd,adam optimizer.learning_rate=1e-3,1e-2    every combination, in parallel
-  python train.py -m search=tpe search.trials=100 search.name=mnist          a search; the same command continues it
-  python train.py resume=outputs/2026-01-31/12-00-00-1a2b3c                  continue an interrupted run
-  python train.py --cfg job                                                  show the configuration, run nothing
+  COMMAND -d fashion_mnist -e 20 -o nadam -a tanh -sz 128 64
+  COMMAND optimizer=adam optimizer.beta1=0.95 model.hidden_sizes=[128,64] dataset=fashion_mnist
+  COMMAND -m optimizer=sgd,adam optimizer.learning_rate=1e-3,1e-2    every combination, in parallel
+  COMMAND -m search=tpe search.trials=100 search.name=mnist          a search; the same command continues it
+  COMMAND resume=outputs/2026-01-31/12-00-00-1a2b3c                  continue an interrupted run
+  COMMAND --cfg job                                                  show the configuration, run nothing
 
 Values are case-insensitive. Any value of the configuration can be set as key=value; conf/ lists them with comments.
 Hydra's switches work too: --multirun (-m), --cfg, --info, --config-dir, --shell-completion (-sc), --hydra-help.
@@ -73,25 +74,26 @@ Hydra's switches work too: --multirun (-m), --cfg, --info, --config-dir, --shell
 
 INFERENCE_EXAMPLES = """\
 examples:
-  python inference.py                                             best_model.npy and best_config.json at the root
-  python inference.py -mp outputs/.../best_model.npy --plots plots
-  python inference.py -mp mine.npy -d digits -a tanh              a model without a configuration
-  python inference.py -mp mine.npy dataset.path=FILE.npz          a model of your own arrays
+  COMMAND                                             best_model.npy and best_config.json at the root
+  COMMAND -mp outputs/.../best_model.npy --plots plots
+  COMMAND -mp mine.npy -d digits -a tanh              a model without a configuration
+  COMMAND -mp mine.npy dataset.path=FILE.npz          a model of your own arrays
 
 The configuration of mine.npy is mine_config.json beside it, that of best_model.npy is best_config.json. The flags of
 training are accepted too, and ignored with a note.
 """
 
 
-def parser(prog: str, examples: str = EXAMPLES) -> argparse.ArgumentParser:
+def parser(program: str = "train", examples: str = EXAMPLES) -> argparse.ArgumentParser:
     """The flags that all programs accept; the help of each lists those that it reads."""
-    infers = prog == "inference.py"
+    infers = program == "inference"
+    command = paths.command(program)
     overrides = "[dataset.key=value ...]" if infers else "[group=option ...] [key=value ...]"
     groups_text = _groups_text(READ_BY_INFERENCE if infers else None)
     result = argparse.ArgumentParser(
-        prog=prog,
-        usage=f"python {prog} [flags] {overrides}",
-        epilog=groups_text + "\n" + (INFERENCE_EXAMPLES if infers else examples),
+        prog=command,
+        usage=f"{command} [flags] {overrides}",
+        epilog=f"{groups_text}\n{(INFERENCE_EXAMPLES if infers else examples).replace('COMMAND', command)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,
         allow_abbrev=False,
@@ -122,7 +124,7 @@ def parser(prog: str, examples: str = EXAMPLES) -> argparse.ArgumentParser:
                            help="also measure it on shifted, turned, resized, noisy and inverted images")  # fmt: skip
     add("-m", action="store_true", dest="multirun", help="run every combination of the values given "
         "as comma lists; -m followed by a number is the momentum", read=not infers)  # fmt: skip
-    flags.add_argument("-h", "--help", action="store_true", help="this text")
+    flags.add_argument("-h", "--help", action="store_true", help="show this help")
     return result
 
 
@@ -142,9 +144,10 @@ def _groups_text(chosen: Sequence[str] | None = None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def parse(arguments: Sequence[str], prog: str = "train.py") -> tuple[argparse.Namespace, list[str], list[str]]:
+def parse(arguments: Sequence[str], program: str = "train") -> tuple[argparse.Namespace, list[str], list[str]]:
     """Split a command line into flags, Hydra overrides and Hydra switches. Raises UserError for anything else."""
-    flags = parser(prog)
+    flags = parser(program)
+    command = paths.command(program)
     arguments, switches = _take_switches(list(arguments))
     known = [*flags._option_string_actions, *HYDRA_SWITCHES]
     for token in arguments:
@@ -153,10 +156,10 @@ def parse(arguments: Sequence[str], prog: str = "train.py") -> tuple[argparse.Na
             from mlp.errors import UserError
 
             if name in INFERENCE_FLAGS:
-                raise UserError(f"{name} is a flag of inference.py, which measures a saved model")
+                raise UserError(f"{name} is a flag of {paths.command('inference')}, which measures a saved model")
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise UserError(f"unknown flag {name}{hint} (python {prog} --help lists the flags)")
+            raise UserError(f"unknown flag {name}{hint} ({command} --help lists the flags)")
     flags._negative_number_matcher = re.compile(r"^-\.?\d.*$")  # argparse's own does not know -1e-3
     try:
         flags.exit_on_error = False
@@ -178,7 +181,7 @@ def parse(arguments: Sequence[str], prog: str = "train.py") -> tuple[argparse.Na
 
             raise UserError(
                 f"unexpected argument '{word}': expected a flag, group=option or key=value "
-                f"(python {prog} --help lists them)"
+                f"({command} --help lists them)"
             )
     return namespace, overrides, switches
 

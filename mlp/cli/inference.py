@@ -11,11 +11,11 @@ from typing import Any, cast
 import numpy as np
 from omegaconf import OmegaConf
 
-from mlp import model_file, streams
+from mlp import model_file, paths, streams
 from mlp.cli.flags import GROUP_FLAGS, parse, parser, training_flags
 from mlp.cli.overrides import TEXT_KEYS, activation_names
 from mlp.config.build import build
-from mlp.config.files import CONF, ROOT, canonical
+from mlp.config.files import canonical
 from mlp.config.grammar import unquoted
 from mlp.data import Dataset
 from mlp.data.pictures import PICTURE_SHAPES, is_picture
@@ -42,12 +42,12 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 def _main(arguments: list[str]) -> dict[str, Any]:
-    flags, overrides, switches = parse(arguments, "inference.py")
+    flags, overrides, switches = parse(arguments, "inference")
     if flags.help:
-        parser("inference.py").print_help()
+        parser("inference").print_help()
         raise SystemExit(0)
     if switches:
-        raise UserError(f"{switches[0]} belongs to train.py; inference.py takes flags and dataset.key=value")
+        raise UserError(f"{switches[0]} is for training; inference takes flags and dataset.key=value")
     notes: list[str] = []  # said when it is clear that there is no mistake to report instead
     model_path, config_path = _paths(flags, notes)
     weights = load_model(model_path)
@@ -90,17 +90,23 @@ def _main(arguments: list[str]) -> dict[str, Any]:
 
 def _paths(flags: argparse.Namespace, notes: list[str]) -> tuple[Path, Path | None]:
     """The model to read, and its configuration where the flags name it. Notes the flags that are not read."""
-    paths = {name: getattr(flags, f"{name}_path") for name in ("model", "config")}
-    if flags.model_path is None:  # whoever repeats the command line of train.py means the model that it saved
+    files = {name: getattr(flags, f"{name}_path") for name in ("model", "config")}
+    if flags.model_path is None:  # whoever repeats the command line of training means the model that it saved
         for name, default in (("model", model_file.MODEL), ("config", model_file.CONFIG)):
             save = getattr(flags, f"save.{name}_path")
-            if save is not None and paths[name] is None:
-                paths[name] = saved(save, default)
-                notes.append(f"inference.py saves nothing: it reads the {name} {paths[name]} (--{name}_path).")
+            if save is not None and files[name] is None:
+                files[name] = saved(save, default)
+                notes.append(f"inference.py saves nothing: it reads the {name} {files[name]} (--{name}_path).")
                 setattr(flags, f"save.{name}_path", None)
     if ignored := training_flags(flags):
         notes.append(f"inference.py ignores {', '.join(ignored)}, which only training reads.")
-    return Path(paths["model"] or ROOT / model_file.MODEL), Path(paths["config"]) if paths["config"] else None
+    return Path(files["model"] or _default_model()), Path(files["config"]) if files["config"] else None
+
+
+def _default_model() -> Path:
+    """The model of this folder, else the one that comes with the repository."""
+    here = Path(model_file.MODEL)
+    return here if paths.CHECKOUT is None or here.is_file() else paths.CHECKOUT / model_file.MODEL
 
 
 def _given(flags: argparse.Namespace) -> dict[str, Any]:
@@ -131,7 +137,7 @@ def _dataset(name: str, overrides: Sequence[str]) -> Dataset:
     for override in overrides:
         if not override.startswith("dataset."):
             raise UserError(f"{override}: inference.py takes flags, and overrides of dataset.key=value only")
-    option = OmegaConf.load(CONF / "dataset" / f"{canonical('dataset', name)}.yaml")
+    option = OmegaConf.load(paths.CONF / "dataset" / f"{canonical('dataset', name)}.yaml")
     config: Any = OmegaConf.create({"dataset": option})
     for key, _, value in (override.partition("=") for override in overrides):
         if key in TEXT_KEYS and value != "null":

@@ -20,10 +20,10 @@ from hydra_trials.compat import CachingConfigLoader
 from mlp import experiment
 from mlp.cli.messages import EXPECTED, fail, overridden, swept_options
 from mlp.cli.overrides import completion_line, to_hydra
-from mlp.config.files import CONF
 from mlp.config.resolve import resolve, resolve_resumed, resolve_trial
 from mlp.errors import UserError
 from mlp.experiment.directory import discarded_if_refused
+from mlp.paths import CONF
 from mlp.report import draw_run
 
 

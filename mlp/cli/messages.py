@@ -17,9 +17,10 @@ from hydra_trials.errors import not_in_all_options
 from mlp.cli.flags import VALUE_FLAGS
 from mlp.cli.overrides import config_folders
 from mlp.config.compose import compose
-from mlp.config.files import CONF, options
+from mlp.config.files import options
 from mlp.config.grammar import quoted
 from mlp.errors import CallbackFailed, Diverged, UserError, unknown
+from mlp.paths import CONF, pip_install
 
 ENGINES = {"joblib": "joblib", "ray": "ray", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # their extras
 #: The last two: a folder where a file should be, and the reverse.
@@ -51,7 +52,7 @@ def explain(error: BaseException, overrides: Sequence[str]) -> str:
     engine = re.search(r"Could not find 'hydra/launcher/(\w+)'", text)
     if engine and engine[1] in ENGINES:
         extra = ENGINES[engine[1]]
-        return f"hydra/launcher={engine[1]} is not installed: pip install -c requirements.lock -e '.[{extra}]'"
+        return f"hydra/launcher={engine[1]} is not installed: {pip_install(extra)}"
     if isinstance(error, OverrideParseException):
         return f"{error.override}: {text}"
     if isinstance(error, OSError) and not isinstance(error, UserError):

@@ -1,16 +1,46 @@
-"""The one call of Hydra's compose."""
+"""Composing a configuration, by Hydra's loader itself: `hydra.compose` works once at a time in a process, and not
+within another Hydra program."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
-import hydra
-from omegaconf import DictConfig
+from hydra import version
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
+from hydra.types import RunMode
+from omegaconf import DictConfig, open_dict
 
-from mlp.config.files import CONF
+from mlp.paths import CONF
+
+_one_at_a_time = threading.Lock()
 
 
-def compose(overrides: Sequence[str]) -> DictConfig:
-    """The configuration that a run with these overrides gets, without a run."""
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        return hydra.compose("config", overrides=list(overrides))
+def compose(overrides: Sequence[str], folders: Sequence[Path] = ()) -> DictConfig:
+    """The configuration that a run with these overrides gets, without a run; `folders` have further options.
+
+    Raises HydraException for what cannot be composed.
+    """
+    with _one_at_a_time, _version_base():
+        places = create_config_search_path(str(CONF))
+        for folder in folders:
+            places.append("command-line", f"file://{folder.resolve()}")
+        config = ConfigLoaderImpl(places).load_configuration("config", list(overrides), RunMode.RUN, from_shell=False)
+    with open_dict(config):
+        del config["hydra"]
+    return config
+
+
+@contextmanager
+def _version_base() -> Iterator[None]:
+    """This program's version of Hydra's rules, within another Hydra program that has chosen its own too."""
+    chosen = version.VersionBase.instance()
+    before = chosen.version_base
+    version.setbase("1.3")
+    try:
+        yield
+    finally:
+        chosen.version_base = before

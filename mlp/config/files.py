@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]  # of the repository
-CONF = ROOT / "conf"
+from mlp.paths import CONF
 
 #: Keys that had another name, which still works on the command line and in files.
 RENAMED = {

@@ -11,8 +11,9 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from mlp.config.files import CONF, groups, options, rename_keys
+from mlp.config.files import groups, options, rename_keys
 from mlp.errors import UserError, unknown
+from mlp.paths import CONF
 
 log = logging.getLogger(__name__)
 

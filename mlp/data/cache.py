@@ -21,6 +21,11 @@ def cache_directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "numpy-mlp"
 
 
+def imported(dataset: str) -> Path:
+    """Where `mlp data import` puts the files of a dataset, for all programs of this user."""
+    return cache_directory() / "datasets" / dataset
+
+
 def cached(name: str, shape: tuple[int | None, ...], decode: Callable[[], np.ndarray]) -> np.ndarray:
     """The uint8 array called `name`: mapped from the cache, or else decoded and added to it.
 

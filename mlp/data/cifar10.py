@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mlp.data.cache import cached, file_identity
+from mlp.data.cache import cached, file_identity, imported
 from mlp.data.dataset import Dataset, given_file
 from mlp.data.keras_data import keras_datasets_folder, load_with_keras
 from mlp.errors import UserError
@@ -46,8 +46,10 @@ class CIFAR10(Dataset):
         arrays = load_with_keras(
             self.name,
             missing=f"{self.name} is not in {' nor in '.join(map(str, self._folders()))}",
-            otherwise="  - without network: unpack cifar-10-python.tar.gz "
-            "(https://www.cs.toronto.edu/~kriz/cifar.html), then dataset.data_dir=FOLDER",
+            otherwise=[
+                "without network: unpack cifar-10-python.tar.gz (https://www.cs.toronto.edu/~kriz/cifar.html), then "
+                "dataset.data_dir=FOLDER"
+            ],
         )
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
         if x.shape[1] == 3:  # Keras is configured for channels first
@@ -60,7 +62,13 @@ class CIFAR10(Dataset):
         if self._data_dir is not None:
             return [self._data_dir / batches, self._data_dir]
         keras = keras_datasets_folder()
-        return [keras / f"{batches}-target" / batches, keras / batches / batches, keras / batches]
+        places = [keras / f"{batches}-target" / batches, keras / batches / batches, keras / batches]
+        return [imported(self.name), *places]
+
+    def files(self) -> list[Path]:
+        names = [*BATCHES["train"], *BATCHES["test"]]
+        found = next((folder for folder in self._folders() if (folder / names[0]).is_file()), None)
+        return [] if found is None else [found / name for name in names]
 
 
 def _load_batches(part: str, paths: list[Path]) -> tuple[np.ndarray, np.ndarray]:

@@ -61,6 +61,10 @@ class Dataset(ABC):
         self.sha256["test"] = self.checksum(x, y)
         return Samples(x, y, np.arange(len(y)), self.divisor)
 
+    def files(self) -> list[Path]:
+        """The files that hold the data, as far as they are on this machine; a dataset may have none."""
+        return []
+
     def notes(self) -> list[str]:
         """What a user should know about these data before training on them."""
         if self.image_shape and not is_picture(self.image_shape):

@@ -15,6 +15,7 @@ class FashionMNIST(IDXDataset):
         "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
         "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
     )  # fmt: skip
+    openml = 40996
     keras_cache = "fashion-mnist"
     md5 = {  # noqa: RUF012
         "x_train": "f4a8712d7a061bf5bd6d2ca38dc4d50a",

@@ -11,13 +11,16 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from mlp.data.cache import cached, file_identity
+from mlp.data.cache import cached, file_identity, imported
 from mlp.data.dataset import Dataset, given_file
-from mlp.data.keras_data import keras_datasets_folder, load_with_keras
+from mlp.data.keras_data import keras_datasets_folder, keras_is_installed, load_with_keras
 from mlp.data.npz import read_npz
+from mlp.data.openml import load_from_openml
 from mlp.errors import UserError
+from mlp.paths import CHECKOUT, command
 
-REPOSITORY_DATA = Path(__file__).resolve().parents[2] / "data"
+#: The data that come with the repository; an installed package has none.
+REPOSITORY_DATA = None if CHECKOUT is None else CHECKOUT / "data"
 
 FILES: dict[str, tuple[str, tuple[int, ...]]] = {  # Keras' name of the array: its IDX file and shape
     "x_train": ("train-images-idx3-ubyte", (60_000, 28, 28)),
@@ -57,10 +60,8 @@ def content_md5(array: np.ndarray) -> str:
 
 
 def _damaged(source: Path | str, what: str) -> UserError:
-    return UserError(
-        f"{source} {what}. Restore it (`git checkout -- data` if it is the repository's), "
-        "or name another folder with dataset.data_dir=FOLDER."
-    )
+    restore = " (`git checkout -- data` if it is the repository's)" if REPOSITORY_DATA else ""
+    return UserError(f"{source} {what}. Restore it{restore}, or name another folder with dataset.data_dir=FOLDER.")
 
 
 class IDXDataset(Dataset):
@@ -69,6 +70,7 @@ class IDXDataset(Dataset):
     image_shape = (28, 28)
     divisor = 255.0
     md5: ClassVar[dict[str, str]]  # of the four uncompressed IDX files, by the keys of FILES
+    openml: ClassVar[int]  # its number at openml.org, where the training set comes first
     keras_cache: ClassVar[str]  # what keras.datasets leaves in its folder: a folder of IDX files, or an .npz
 
     def __init__(self, validation_fraction: float = 0.1, data_dir: str | None = None) -> None:
@@ -102,22 +104,37 @@ class IDXDataset(Dataset):
 
     def _found(self, key: str) -> tuple[Path | str, np.ndarray]:
         """The first source that has the array, and the array as it is there: what was given and nothing else; or the
-        repository's data, else Keras', else its download."""
+        repository's data, else what Keras has downloaded, else a download."""
         file, shape = FILES[key]
         if self._given:
             return self._given[key], read_idx(self._given[key], shape)
-        keras = keras_datasets_folder() / self.keras_cache
-        if path := _find(file, REPOSITORY_DATA / self.name, REPOSITORY_DATA, keras):
+        folders = self._folders()
+        if path := _find(file, *folders):
             return path, read_idx(path, shape)
+        keras = keras_datasets_folder() / self.keras_cache
         if keras.is_file():
             return keras, read_npz(keras, key)[key]
-        arrays = load_with_keras(
-            self.name,
-            missing=f"{file} of {self.name} is not in {REPOSITORY_DATA / self.name}, {REPOSITORY_DATA} or {keras}",
-            otherwise="  - in a clone of the repository: git checkout -- data\n"
-            "  - from files that you have (IDX, .gz or plain): dataset.data_dir=FOLDER",
-        )
-        return f"keras.datasets.{self.name}", arrays[key]
+        missing = f"{file} of {self.name} is not in {', '.join(map(str, folders))}"
+        otherwise = [
+            *(["in a clone of the repository: git checkout -- data"] if REPOSITORY_DATA else []),
+            "from files that you have (IDX, .gz or plain): dataset.data_dir=FOLDER, or for ever: "
+            + command("data", "import", "FOLDER"),
+        ]
+        if keras_is_installed():
+            return f"keras.datasets.{self.name}", load_with_keras(self.name, missing, otherwise)[key]
+        x, y = load_from_openml(self.openml, missing, otherwise)
+        rows = slice(None, 60_000) if key.endswith("train") else slice(60_000, None)
+        array = x[rows].reshape(-1, 28, 28) if key.startswith("x") else y[rows]
+        return f"https://www.openml.org/d/{self.openml}", array
+
+    def _folders(self) -> list[Path]:
+        """Where the files may lie: in the repository, among the user's, in Keras' cache."""
+        own = [] if REPOSITORY_DATA is None else [REPOSITORY_DATA / self.name, REPOSITORY_DATA]
+        return [*own, imported(self.name), keras_datasets_folder() / self.keras_cache]
+
+    def files(self) -> list[Path]:
+        paths = [self._given.get(key) or _find(file, *self._folders()) for key, (file, _) in FILES.items()]
+        return [path for path in paths if path is not None]
 
 
 def _find(file: str, *folders: Path) -> Path | None:

@@ -12,6 +12,7 @@ class MNIST(IDXDataset):
     name = "mnist"
     class_names = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
     keras_cache = "mnist.npz"
+    openml = 554
     md5 = {  # noqa: RUF012
         "x_train": "6bbc9ace898e44ae57da46a324031adb",
         "y_train": "a25bea736e30d166cdddb491f175f624",

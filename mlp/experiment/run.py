@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -13,7 +12,7 @@ from typing import Any, NoReturn
 
 from hydra_trials.files import shown
 from hydra_trials.signals import Terminated, sigterm_interrupts
-from mlp import environment
+from mlp import environment, paths
 from mlp.config.build import check_type
 from mlp.data import Samples
 from mlp.errors import CallbackFailed, Diverged, UserError
@@ -129,7 +128,7 @@ def _outcome(error: BaseException) -> tuple[str, int]:
 
 def _explain(failure: BaseException, state: Run) -> NoReturn:
     """Say how to go on after `failure`, and pass it on."""
-    go_on = f"Continue with: python train.py {shlex.quote(f'resume={shown(state.directory)}')}"
+    go_on = f"Continue with: {paths.command('train', f'resume={shown(state.directory)}')}"
     if isinstance(failure, KeyboardInterrupt):
         log.warning("Interrupted in epoch %d. %s", state.epoch + 1, go_on)
         raise SystemExit(state.exit_code) from failure

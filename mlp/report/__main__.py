@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlp import streams
+from mlp import paths, streams
 from mlp.errors import UserError, unknown
 
 
@@ -51,7 +51,7 @@ def dataset_name(given: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     streams.prepare()
-    parser = argparse.ArgumentParser("python -m mlp.report", description="Draw plots from the files of runs.")
+    parser = argparse.ArgumentParser(paths.command("report"), description="Draw plots from the files of runs.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     purpose = "draw the plots of one run again: RUN_DIR/plots/*.png"
@@ -86,15 +86,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     args = parser.parse_args(argv)
     try:
-        paths: list[Path] = args.draw(args)
+        written: list[Path] = args.draw(args)
     except (UserError, OSError) as error:  # OSError: no permission, no space, a file where a folder should be
         print(f"error: {error}", file=sys.stderr)
         return UserError.exit_code
     except KeyboardInterrupt:
         print("Interrupted. The same command goes on.", file=sys.stderr)
         return 130
-    if paths:
-        print("\n".join(map(str, paths)))
+    if written:
+        print("\n".join(map(str, written)))
     return 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import os
-import shlex
 import subprocess
 import sys
 import time
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlp.config.files import CONF
+from mlp import paths
 from mlp.errors import UserError, unknown
 from mlp.files import atomic_write
 from mlp.report import style, templates
@@ -23,7 +22,6 @@ from mlp.report.studies.study import Study, StudyRuns
 from mlp.report.text import count
 
 RUNS = Path("multirun_outputs")
-TRAIN = CONF.parent / "train.py"
 TITLE = "Ten studies of a multi-layer perceptron"
 HERE = Path(__file__).parent  # of the templates
 
@@ -72,7 +70,7 @@ def chosen(names: Sequence[str]) -> list[Study]:
 
 def command(study: Study, dataset: str, quick: bool) -> str:
     """What makes the study's runs, as a user types it."""
-    return shlex.join(["python", "train.py", *study.overrides(dataset, quick)])
+    return paths.command("train", *study.overrides(dataset, quick))
 
 
 def run(studies: Sequence[Study], dataset: str, quick: bool) -> None:
@@ -89,7 +87,7 @@ def run(studies: Sequence[Study], dataset: str, quick: bool) -> None:
     for place, (words, study) in enumerate(commands.items(), 1):
         print(f"\n[{place}/{len(commands)}] {study.title}\n{command(study, dataset, quick)}", flush=True)
         started = time.monotonic()
-        ended = subprocess.run([sys.executable, str(TRAIN), *words])
+        ended = subprocess.run([sys.executable, "-m", "mlp", "train", *words])
         if ended.returncode in (130, 143, -2, -15):
             raise KeyboardInterrupt
         if ended.returncode:

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
 from mlp.config.build import build
-from mlp.config.files import CONF, options, rename_keys
+from mlp.config.files import options, rename_keys
 from mlp.errors import UserError
 from mlp.nn.metrics import confusion_matrix
 from mlp.nn.types import Labels
+from mlp.paths import CONF
 from mlp.report.statistics import MeanStd
 from mlp.report.text import shorten
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import math
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlp import paths
 from mlp.errors import UserError
 from mlp.report.read import RunFiles
 
@@ -77,7 +77,7 @@ def read_search(directory: Path) -> SearchFiles:
     board = directory / "leaderboard.csv"
     for path in (described, board):
         if not path.is_file():
-            raise UserError(f"{path} is missing: python -m mlp.search report {shlex.quote(str(directory))} writes it")
+            raise UserError(f"{path} is missing: {paths.command('search', 'report', str(directory))} writes it")
     try:
         facts = json.loads(described.read_text(encoding="utf-8"))
         if "parameters" in facts:

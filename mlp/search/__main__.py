@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra_trials.errors import SearchError
-from mlp import streams
+from mlp import paths, streams
 from mlp.errors import UserError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _positive(text: str) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     streams.prepare()
-    parser = argparse.ArgumentParser("python -m mlp.search", description="Read what a search has found.")
+    parser = argparse.ArgumentParser(paths.command("search"), description="Read what a search has found.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     purpose = "print the leaderboard, what is running, and what was pruned or failed and why"

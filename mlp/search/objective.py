@@ -6,7 +6,6 @@ import errno
 import json
 import logging
 import os
-import shlex
 import statistics
 import sys
 import time
@@ -26,7 +25,7 @@ from hydra_trials.errors import SearchError
 from hydra_trials.files import shown
 from hydra_trials.space import Space, extremes
 from hydra_trials.study import Search
-from mlp import experiment
+from mlp import experiment, paths
 from mlp.config.files import RENAMED
 from mlp.config.resolve import resolve, resolve_trial
 from mlp.errors import CallbackFailed, Diverged, UserError
@@ -121,8 +120,8 @@ class MlpSearch(Hooks):
             if key not in varied and definition.planned() * definition.seeds > 1:
                 raise SearchError(
                     f"{key}: each trial would replace the model of the one before it, and the last would stay, not "
-                    f"the best. Leave it out, and copy the best one at the end: python -m mlp.search best "
-                    f"{shlex.quote(str(shown(directory)))} --install --to FOLDER"
+                    f"the best. Leave it out, and copy the best one at the end: "
+                    + paths.command("search", "best", str(shown(directory)), "--install", "--to", "FOLDER")
                 )
         if os.environ.pop("WANDB_RUN_ID", None):
             print("Note: WANDB_RUN_ID is ignored in a search: each trial is a run of its own.", file=sys.stderr)

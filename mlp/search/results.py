@@ -6,7 +6,6 @@ import csv
 import io
 import logging
 import re
-import shlex
 import shutil
 import sys
 import textwrap
@@ -21,6 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from yaml import YAMLError
 
 from hydra_trials.study import REASON, STATES, Search, counts, finite, is_lost
+from mlp import paths
 from mlp.errors import UserError
 from mlp.experiment.best_model import CONFIG, MODEL
 from mlp.files import atomic_write
@@ -208,7 +208,7 @@ def command(search: Search) -> str | None:
         return None
     folders, about_hydra, task = started
     words = [word for word in about_hydra if word != "hydra.mode=MULTIRUN"]
-    return shlex.join(["python", "train.py", "-m", *folders, *words, *task])
+    return paths.command("train", "-m", *folders, *words, *task)
 
 
 def repeat(search: Search, trial: FrozenTrial) -> str:
@@ -221,7 +221,7 @@ def repeat(search: Search, trial: FrozenTrial) -> str:
         words.append("hydra.mode=RUN")  # the experiment's own may be the search
     folders, about_hydra, _ = _started(search) or ([], [], [])
     searched = [word for word in about_hydra if word.lstrip("+").startswith("hydra.searchpath=")]
-    return shlex.join(["python", "train.py", *folders, *searched, *words])
+    return paths.command("train", *folders, *searched, *words)
 
 
 def _started(search: Search) -> tuple[list[str], list[str], list[str]] | None:

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from mlp.experiment import Components
     from mlp.tools.stopwatch import Seconds
 
-PROGRAM = "-m mlp.profile"
+PROGRAM = "profile"
 DESCRIPTION = "Show where the time of a training step goes, on this machine. Leaves no run directory."
 EXAMPLES = """\
 examples:
-  python -m mlp.profile -b 32 -o sgd
-  python -m mlp.profile -d fashion_mnist model.hidden_sizes=[64,32] activation=gelu
+  COMMAND -b 32 -o sgd
+  COMMAND -d fashion_mnist model.hidden_sizes=[64,32] activation=gelu
 """
 SECONDS = 3.0
 LEAST_EPOCHS = 4  # so that a training of a step per epoch also has steps after the first one
@@ -70,13 +70,11 @@ def _overrides(arguments: Sequence[str]) -> list[str]:
     _, given, switches = parse(arguments, PROGRAM)
     beyond = [*switches, *(word for word in given if word.startswith("resume=") and word != "resume=null")]
     if beyond:
-        raise UserError(f"{beyond[0]} is for train.py: mlp.profile measures one configuration from its start")
+        raise UserError(f"{beyond[0]} is for training: this measures one configuration from its start")
     overrides = to_hydra(arguments)
     for override in OverridesParser.create().parse_overrides(overrides):
         if override.is_sweep_override():
-            raise UserError(
-                f"{override.input_line} is a sweep: mlp.profile measures one configuration, give one value"
-            )
+            raise UserError(f"{override.input_line} is a sweep: this measures one configuration, give one value")
     return overrides
 
 

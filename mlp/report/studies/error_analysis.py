@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from mlp.config.files import CONF, options
+from mlp import paths
+from mlp.config.files import options
 from mlp.data import Dataset
 from mlp.data.pictures import as_pictures, is_picture
 from mlp.errors import UserError
@@ -25,7 +26,6 @@ from mlp.report.statistics import accuracy_error, is_significant
 from mlp.report.studies.study import Study, StudyRuns
 from mlp.report.text import count, share, shorten
 
-ROOT = CONF.parent
 MODEL = "best_model.npy"
 CONFIDENT = 0.9  # a mistake with a higher probability is called confident
 SET_ASIDE = 0.05  # share of the images with the lowest confidence
@@ -66,9 +66,9 @@ class ErrorAnalysis(Study):
             for run in runs
         ]
         own = [Model(name, run.predictions) for name, run in zip(names, runs, strict=True)]
-        for place in (ROOT, ROOT / "models" / found.dataset):
+        for place in (paths.home(), paths.home() / "models" / found.dataset):
             if (place / MODEL).is_file() and read_facts(place).get("dataset") == found.dataset:
-                name = str((place / MODEL).relative_to(ROOT))
+                name = str((place / MODEL).relative_to(paths.home()))
                 return Model(name, saved_predictions(place / MODEL, found.data)), next(iter(own), None)
         if not own:
             raise UserError(f"no run in {found.directory} came to its end")

@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 
 from omegaconf import OmegaConf
 
-from mlp.config.files import CONF
 from mlp.data import Dataset
 from mlp.errors import UserError
+from mlp.paths import CONF
 from mlp.report import templates
 from mlp.report.blocks import Analysis, Chart, Figures, parse
 from mlp.report.read import RunFiles, build_option, runs_of

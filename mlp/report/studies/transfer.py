@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 from matplotlib.figure import Figure
 
-from mlp.config.files import CONF
+from mlp import paths
 from mlp.errors import UserError
 from mlp.nn.metrics import per_class
 from mlp.report import style
@@ -25,7 +25,6 @@ from mlp.report.statistics import MeanStd, difference
 from mlp.report.studies.study import Study, StudyRuns
 from mlp.report.text import shorten
 
-ROOT = CONF.parent
 NAMES = {"search_winner": "winner of the search", "showdown_winner": "winner of the showdown",
          "mnist_recipe": "MNIST recipe"}  # fmt: skip
 LOOKS = {"search_winner": (style.BLUE, "-", "o"), "showdown_winner": (style.VERMILION, "--", "s"),
@@ -88,7 +87,7 @@ class Transfer(Study):
             raise UserError(f"none of the three configurations has a completed run in {found.directory}")
         classes = [str(name) for name in groups[0].runs[0].predictions["class_names"]]
         ranked = sorted(groups, key=lambda group: -group.test.mean)
-        own_model = read_facts(ROOT / "models" / found.dataset)
+        own_model = read_facts(paths.home() / "models" / found.dataset)
         by_key = {group.key: group for group in groups}
         rules = {
             "search_winner": lambda run: check_search(others[SEARCH], run),
@@ -159,7 +158,7 @@ def check_showdown(runs: Sequence[RunFiles], run: RunFiles) -> dict[str, Any] | 
 
 def check_recipe(run: RunFiles) -> dict[str, Any] | None:
     """Against the best model at the repository's root."""
-    facts = read_facts(ROOT)
+    facts = read_facts(paths.home())
     if facts.get("dataset") != "mnist":
         return None
     keys = {"optimizer": "optimizer", "learning_rate": "optimizer.learning_rate", "batch_size": "training.batch_size"}

@@ -1,0 +1,6 @@
+"""`python -m mlp` is the program `mlp`."""
+
+from mlp.cli.program import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""The program `mlp`: one name for all programs, as an installed package has them."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import sys
+from collections.abc import Sequence
+
+from mlp import streams
+from mlp.nn.naming import unknown
+
+#: Each command: the module that has its `main(argv)`, and what it does.
+COMMANDS = {
+    "train": ("mlp.cli.app", "train a network, or search over many (-m)"),
+    "inference": ("mlp.cli.inference", "measure a saved model on a test set"),
+    "search": ("mlp.search.__main__", "show what a search has found, and install its best model"),
+    "report": ("mlp.report.__main__", "draw runs again, make the ten studies, publish them"),
+    "profile": ("mlp.tools.profile", "show where the time of a training step goes"),
+    "data": ("mlp.data.__main__", "list the datasets and where they come from, import the files of one"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run `mlp COMMAND ...`. Exits as the command does; with 2 where there is no such command."""
+    streams.prepare()
+    command, *arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    if command in ("-h", "--help"):
+        print(_help())
+    elif command == "--version":
+        print(f"mlp {importlib.metadata.version('numpy-mlp')}")
+    elif command in COMMANDS:
+        try:
+            code = importlib.import_module(COMMANDS[command][0]).main(arguments)
+        except KeyboardInterrupt:
+            raise SystemExit(130) from None
+        if command in ("search", "report", "data"):  # the others return what they have found
+            raise SystemExit(code)
+    else:
+        print(f"Error: {unknown('command', command, list(COMMANDS))}", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    return "\n".join(
+        [
+            "usage: mlp COMMAND ...",
+            "",
+            "A multi-layer perceptron in NumPy, and the experiments around it.",
+            "",
+            "commands:",
+            *(f"  {name:{width}}  {purpose}" for name, (_, purpose) in COMMANDS.items()),
+            "",
+            "mlp COMMAND --help explains a command; mlp --version prints the version.",
+        ]
+    )

@@ -1,0 +1,82 @@
+"""`mlp data COMMAND`: which datasets there are, and files of theirs for all programs of this user."""
+
+import argparse
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mlp import paths, streams
+from mlp.data import CIFAR10, MNIST, FashionMNIST
+from mlp.data.cache import imported
+from mlp.errors import UserError
+from mlp.files import atomic_write
+
+WITH_FILES = (MNIST, FashionMNIST, CIFAR10)
+
+
+def show(_: argparse.Namespace) -> list[str]:
+    """A line for each dataset: where it is, or how to get it. Downloads nothing."""
+    lines = ["digits         comes with scikit-learn"]
+    for kind in WITH_FILES:
+        files = kind().files()
+        place = str(files[0].parent) if files else "not on this machine: its first use downloads it"
+        lines.append(f"{kind.name:14} {place}")
+    return [*lines, f"{'npz':14} your own arrays: dataset.path=FILE.npz"]
+
+
+def import_files(args: argparse.Namespace) -> list[str]:
+    """Check the files of one or several datasets, and copy them to where all programs of this user look.
+
+    Raises UserError where the folder has no dataset, or a damaged one.
+    """
+    wrong, lines = [], []
+    for kind in WITH_FILES:
+        try:
+            dataset = kind(data_dir=str(args.directory))
+        except UserError as error:
+            wrong.append(f"{kind.name}: {error}")
+            continue
+        try:
+            dataset.split(np.random.default_rng(0))
+        except UserError as error:  # MNIST and Fashion-MNIST have files of the same names
+            wrong.append(f"{kind.name}: {error}")
+            continue
+        place = imported(kind.name)
+        place.mkdir(parents=True, exist_ok=True)
+        for path in dataset.files():
+            with atomic_write(place / path.name) as file, path.open("rb") as source:
+                shutil.copyfileobj(source, file)
+        lines.append(f"{kind.name} is in {place}")
+    if not lines:
+        raise UserError("\n".join([f"{args.directory} holds no dataset that is known", *wrong]))
+    return lines
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    streams.prepare()
+    parser = argparse.ArgumentParser(paths.command("data"), description="Datasets on this machine.")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    purpose = "list the datasets and where their files are"
+    listing = commands.add_parser("list", help=purpose, description=purpose)
+    listing.set_defaults(run=show)
+
+    purpose = "check the files of MNIST, Fashion-MNIST or CIFAR-10 in a folder, and copy them to the user's cache"
+    importing = commands.add_parser("import", help=purpose, description=purpose)
+    importing.add_argument("directory", metavar="DIR", type=Path, help="a folder with the published files")
+    importing.set_defaults(run=import_files)
+
+    args = parser.parse_args(argv)
+    try:
+        print("\n".join(args.run(args)))
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return UserError.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

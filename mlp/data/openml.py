@@ -1,0 +1,29 @@
+"""Datasets from openml.org, by scikit-learn, which keeps what it has downloaded in ~/scikit_learn_data."""
+
+import socket
+from collections.abc import Sequence
+
+import numpy as np
+
+from mlp.errors import UserError
+
+
+def load_from_openml(number: int, missing: str, otherwise: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (n, d) and labels (n,) of a dataset, uint8, in the order that it has there.
+
+    The last source: an error says what was `missing` before, and how to get it `otherwise`.
+    """
+    from sklearn.datasets import fetch_openml
+
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(before or 30)  # a network that swallows what it is sent must not stop the program
+    try:
+        found = fetch_openml(data_id=number, as_frame=False, parser="liac-arff", n_retries=0)
+        return found.data.astype(np.uint8), found.target.astype(np.uint8)
+    except Exception as error:  # of a network, of a file that is none: of any kind
+        raise UserError(
+            f"{missing}; and https://www.openml.org/d/{number} cannot be loaded: {error}. Ways to get the data:"
+            + "".join(f"\n  - {way}" for way in otherwise)
+        ) from error
+    finally:
+        socket.setdefaulttimeout(before)
