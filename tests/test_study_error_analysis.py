@@ -216,7 +216,7 @@ def test_the_shipped_model_is_the_best_and_its_counts_are_those_of_its_scores(tm
     arrays = said(truth.tolist(), ((truth + 1) % 10).tolist(), 0.9)
     make_run(tmp_path / "error_analysis-mnist" / "0", ["seed=1"], {"train_loss": [0.5]}, predictions=arrays)
     found = STUDY.analyse(STUDY.find_runs(tmp_path, "mnist"))
-    config = json.loads((error_analysis.ROOT / "best_config.json").read_text())
+    config = json.loads((error_analysis.paths.home() / "best_config.json").read_text())
     assert found.facts["samples"] == 10_000
     assert found.facts["accuracy"] == pytest.approx(config["test_accuracy"])
     matrix = picture(found, "error_analysis_confusion").axes[0]

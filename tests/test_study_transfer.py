@@ -234,7 +234,7 @@ def test_the_rules_are_checked_against_the_files(tmp_path: Path) -> None:
 def test_the_third_rule_is_checked_against_the_best_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = {(RECIPE, 0): (0.8, 0.9)}
     assert "has the network, optimizer, rate and batch size of the third" in text(analysis(tmp_path / "a", scores))
-    monkeypatch.setattr(transfer, "ROOT", tmp_path)
+    monkeypatch.setattr(transfer.paths, "home", lambda: tmp_path)
     (tmp_path / "best_config.json").write_text('{"dataset": "digits"}')
     assert "The third rule was not checked" in text(analysis(tmp_path / "b", scores))
     (tmp_path / "best_config.json").write_text('{"dataset": "mnist", "test_accuracy": 0.9, "epochs": 3}')
