@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mlp import model_file
-from mlp.config.build import check_arguments, check_type
+from mlp.config.build import check_arguments, check_type, locate
 from mlp.config.files import canonical
 from mlp.data import Dataset, divisor_of
 from mlp.errors import UserError
@@ -121,6 +121,7 @@ def saved_config(
 ) -> dict[str, Any]:
     """What the model's configuration says of it, with what is `given` on top, and a note for all that is doubtful."""
     path, config = _configuration(model_path, weights, config_path, notes)
+    _load_own_classes(config, given)
     open_questions = [key for key in DEFAULTS if key not in given]
     if path is not None:
         doubts = model_file.contradictions(config, weights)
@@ -153,6 +154,8 @@ def saved_config(
                 hidden = len(model_file.layer_sizes(weights)) - 2
                 config[key] = model_file.hidden_activations(config[key], hidden)
             for name in [config[key]] if isinstance(config[key], str) else config[key]:
+                if own_classes(config, key):  # imported by now, and so known by name
+                    continue
                 option = canonical(key, name)
                 if key == "activation":
                     options = config.get("activation_options") or {}
@@ -161,6 +164,26 @@ def saved_config(
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
     return {key: default for key, (default, _) in DEFAULTS.items()} | config | dict(given)
+
+
+def own_classes(config: Mapping[str, Any], key: str) -> list[str]:
+    """The user's own classes that a model has for its activations, loss, dataset or network. Raises UserError."""
+    own = config.get(model_file.OWN_CLASSES, {})
+    check_type(model_file.OWN_CLASSES, own, Mapping)
+    check_type(f"{model_file.OWN_CLASSES}.{key}", own.get(key, []), Sequence[str])
+    return list(own.get(key, []))
+
+
+def _load_own_classes(config: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Import the user's own classes that a model was trained with, if the user allows them. Raises UserError."""
+    for key in ("dataset", "activation", "loss"):
+        for target in own_classes(config, key) if key not in given else ():
+            try:
+                locate(target)
+            except UserError as error:
+                raise UserError(f"the {key} of the model is a class of its author's: {error}") from error
+    if network := own_classes(config, "model"):
+        raise UserError(f"the network is {network[0]}, a class of its author's, and not a plain perceptron")
 
 
 def _configuration(

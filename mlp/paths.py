@@ -12,8 +12,11 @@ CONF = (CHECKOUT or PACKAGE) / "conf"
 
 def command(program: str, *words: str) -> str:
     """What a user types to start a program with `words`: `python train.py` or `python -m mlp.search` in a checkout,
-    `mlp train` or `mlp search` where the package is installed."""
-    if CHECKOUT is None or Path(sys.argv[0]).name == "mlp":
+    `mlp train` or `mlp search` where the package is installed, `python -m mlp train` for those who say so."""
+    started = Path(sys.argv[0])
+    if started.parts[-2:] == ("mlp", "__main__.py"):
+        start = ["python", "-m", "mlp", program]
+    elif CHECKOUT is None or started.name == "mlp":
         start = ["mlp", program]
     else:
         start = ["python", *([f"{program}.py"] if program in ("train", "inference") else ["-m", f"mlp.{program}"])]

@@ -126,7 +126,7 @@ def test_each_help_lists_only_what_its_program_reads() -> None:
     train, infer = (set(re.findall(r"--[a-z]\w+", parser(prog).format_help())) for prog in ("train", "inference"))
     of_inference = {"--model_path", "--config_path", "--plots", "--robustness"}
     assert not train & of_inference
-    assert infer == {"--dataset", "--loss", "--activation", "--help"} | of_inference
+    assert infer == {"--dataset", "--loss", "--activation", "--allow", "--help"} | of_inference
 
 
 @pytest.mark.parametrize("position", ["first", "last"])

@@ -22,10 +22,12 @@ def build(kind: str, folder: Path, source: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files that git knows."""
+    """The files that git knows or does not ignore."""
     folder = tmp_path_factory.mktemp("source")
     archive = folder.with_suffix(".tar")
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True
+    )
     if listed.returncode:
         pytest.skip("the tests run outside of a git repository")
     with tarfile.open(archive, "w") as tar:
@@ -92,7 +94,7 @@ def test_wheel_searches_and_prints_commands_of_its_own_program(mlp) -> None:  # 
     found = mlp("search", "show", "multirun_outputs/s")
     assert "2 done" in found.stdout
     best = mlp("search", "best", "multirun_outputs/s")
-    assert "mlp train " in best.stdout
+    assert "python -m mlp train " in best.stdout
     assert "python train.py" not in best.stdout
 
 

@@ -6,9 +6,17 @@ import atexit
 import gc
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from mlp import blas, streams
 from mlp.cli.flags import parser
+
+
+def _folders(arguments: Sequence[str]) -> list[Path]:
+    """The folders of --config-dir, whose options `--help` lists too."""
+    from mlp.cli.overrides import config_folders
+
+    return config_folders(arguments, arguments)
 
 
 def main(argv: Sequence[str] | None = None) -> float | None:
@@ -16,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> float | None:
     streams.prepare()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if {"-h", "--help"} & set(arguments):
-        parser().print_help()
+        parser(folders=_folders(arguments)).print_help()
         return None
     blas.prepare()
     # What is imported is no garbage: not to search it during the imports and at the exit saves 30 ms.

@@ -12,6 +12,7 @@ import argparse
 import difflib
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from mlp import paths
@@ -84,12 +85,12 @@ training are accepted too, and ignored with a note.
 """
 
 
-def parser(program: str = "train", examples: str = EXAMPLES) -> argparse.ArgumentParser:
-    """The flags that all programs accept; the help of each lists those that it reads."""
+def parser(program: str = "train", examples: str = EXAMPLES, folders: Sequence[Path] = ()) -> argparse.ArgumentParser:
+    """The flags that all programs accept; the help of each lists those that it reads. `folders` have options too."""
     infers = program == "inference"
     command = paths.command(program)
     overrides = "[dataset.key=value ...]" if infers else "[group=option ...] [key=value ...]"
-    groups_text = _groups_text(READ_BY_INFERENCE if infers else None)
+    groups_text = _groups_text(READ_BY_INFERENCE if infers else None, folders)
     result = argparse.ArgumentParser(
         prog=command,
         usage=f"{command} [flags] {overrides}",
@@ -122,6 +123,8 @@ def parser(program: str = "train", examples: str = EXAMPLES) -> argparse.Argumen
         flags.add_argument("--plots", metavar="DIR", help="write confusion matrices, bars and samples to DIR")
         flags.add_argument("--robustness", action="store_true",
                            help="also measure it on shifted, turned, resized, noisy and inverted images")  # fmt: skip
+    add("--allow", dest="allow", action="append", metavar="MODULE", default=[], read=True,
+        help="let the configuration name classes of your MODULE")  # fmt: skip
     add("-m", action="store_true", dest="multirun", help="run every combination of the values given "
         "as comma lists; -m followed by a number is the momentum", read=not infers)  # fmt: skip
     flags.add_argument("-h", "--help", action="store_true", help="show this help")
@@ -137,10 +140,10 @@ def training_flags(flags: argparse.Namespace) -> list[str]:
     return [of_training[key] for key in given if key not in READ_BY_INFERENCE and not (key == "project" and off)]
 
 
-def _groups_text(chosen: Sequence[str] | None = None) -> str:
+def _groups_text(chosen: Sequence[str] | None, folders: Sequence[Path]) -> str:
     lines = ["groups and their options (conf/GROUP/OPTION.yaml):"]
     known = [*groups(), "search/space"] if chosen is None else chosen
-    lines += [f"  {group:12} {', '.join(options(group))}" for group in known if options(group)]
+    lines += [f"  {group:12} {', '.join(options(group, folders))}" for group in known if options(group, folders)]
     return "\n".join(lines) + "\n"
 
 

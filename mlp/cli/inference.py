@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,15 +14,16 @@ from omegaconf import OmegaConf
 
 from mlp import model_file, paths, streams
 from mlp.cli.flags import GROUP_FLAGS, parse, parser, training_flags
-from mlp.cli.overrides import TEXT_KEYS, activation_names
+from mlp.cli.overrides import TEXT_KEYS, activation_names, config_folders
 from mlp.config.build import build
 from mlp.config.files import canonical
 from mlp.config.grammar import unquoted
+from mlp.config.own import allow
 from mlp.data import Dataset
 from mlp.data.pictures import PICTURE_SHAPES, is_picture
 from mlp.errors import UserError
 from mlp.experiment.best_model import saved
-from mlp.inference import evaluate_model, load_model, network_for, saved_config, say
+from mlp.inference import evaluate_model, load_model, network_for, own_classes, saved_config, say
 from mlp.nn.metrics import confusion_matrix, per_class, scores
 from mlp.training.evaluate import Evaluation
 from mlp.training.predictions import predictions
@@ -43,16 +45,19 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
 def _main(arguments: list[str]) -> dict[str, Any]:
     flags, overrides, switches = parse(arguments, "inference")
+    allow(flags.allow)
     if flags.help:
         parser("inference").print_help()
         raise SystemExit(0)
-    if switches:
-        raise UserError(f"{switches[0]} is for training; inference takes flags and dataset.key=value")
+    folders = config_folders(switches)
+    if beyond := [word for word in switches if not re.match(r"--config-dir|-cd|[^-]", word)]:
+        raise UserError(f"{beyond[0]} is for training; inference takes flags and dataset.key=value")
     notes: list[str] = []  # said when it is clear that there is no mistake to report instead
     model_path, config_path = _paths(flags, notes)
     weights = load_model(model_path)
-    config = saved_config(model_path, weights, config_path, _given(flags), notes)
-    dataset = _dataset(str(config["dataset"]), overrides)
+    given = _given(flags, folders)
+    config = saved_config(model_path, weights, config_path, given, notes)
+    dataset = _dataset(config, given, overrides, folders)
     network = network_for(model_path, weights, config, dataset)
     if flags.robustness and not is_picture(dataset.image_shape):
         shape = dataset.image_shape or (dataset.num_features,)
@@ -109,14 +114,14 @@ def _default_model() -> Path:
     return here if paths.CHECKOUT is None or here.is_file() else paths.CHECKOUT / model_file.MODEL
 
 
-def _given(flags: argparse.Namespace) -> dict[str, Any]:
+def _given(flags: argparse.Namespace, folders: Sequence[Path]) -> dict[str, Any]:
     """What the flags say of the dataset, the activation and the loss. All names are checked."""
     given: dict[str, Any] = {}
     for _, key, _, _ in GROUP_FLAGS:
         if getattr(flags, key) is not None:
-            given[key] = canonical(key, getattr(flags, key))
+            given[key] = canonical(key, getattr(flags, key), folders)
     if flags.activation:
-        names = activation_names(flags.activation)
+        names = activation_names(flags.activation, folders)
         given["activation"] = names[0] if len(names) == 1 else names
     return given
 
@@ -133,11 +138,17 @@ def _scaling(config: Mapping[str, Any], dataset: Dataset) -> list[str]:
     ]
 
 
-def _dataset(name: str, overrides: Sequence[str]) -> Dataset:
+def _dataset(
+    saved: Mapping[str, Any], given: Mapping[str, Any], overrides: Sequence[str], folders: Sequence[Path]
+) -> Dataset:
     for override in overrides:
         if not override.startswith("dataset."):
             raise UserError(f"{override}: inference.py takes flags, and overrides of dataset.key=value only")
-    option = OmegaConf.load(paths.CONF / "dataset" / f"{canonical('dataset', name)}.yaml")
+    own = own_classes(saved, "dataset") if "dataset" not in given else []
+    option: Any = {"_target_": own[0]} if own else None
+    if option is None:
+        file = f"dataset/{canonical('dataset', str(saved['dataset']), folders)}.yaml"
+        option = OmegaConf.load(next(path for folder in (paths.CONF, *folders) if (path := folder / file).is_file()))
     config: Any = OmegaConf.create({"dataset": option})
     for key, _, value in (override.partition("=") for override in overrides):
         if key in TEXT_KEYS and value != "null":

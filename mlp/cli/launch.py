@@ -84,11 +84,11 @@ def _hydra_main(cfg: DictConfig) -> float | None:
     try:
         with discarded_if_refused(directory, f"{hydra_config.job.name}.log", named=named):
             if not single:
-                config = resolve_trial(cfg, Path(str(hydra_config.sweep.dir)).name)
+                config = resolve_trial(cfg, Path(str(hydra_config.sweep.dir)).name, hydra_config.runtime.choices)
             elif cfg.get("resume") is not None:
                 config = resolve_resumed(cfg, directory, overrides)
             else:
-                config = resolve(cfg)
+                config = resolve(cfg, hydra_config.runtime.choices)
             plots = experiment.plot_callbacks(config, draw_run, default=single)
             return experiment.run(config, directory, plots, overrides, progress_bar=single).best_value
     except EXPECTED as error:

@@ -25,6 +25,10 @@ def to_hydra(arguments: Sequence[str]) -> list[str]:
     from mlp.errors import UserError
 
     flags, given, switches = parse(arguments)
+    if flags.allow:
+        from mlp.config.own import allow
+
+        allow(flags.allow)
     multirun = "--multirun" in switches
     commands = [name for name in map(_switch_name, switches) if name in COMMANDS]
     if len(commands) > 1:
@@ -109,12 +113,12 @@ def _activation(words: list[str] | None, multirun: bool, folders: Sequence[Path]
     text = ",".join(words)
     if len(words) == 1 and (multirun or "," not in text) and not text.startswith("["):
         return [f"activation={_canonical_list('activation', text, folders)}"]
-    return [f"model.activations=[{','.join(activation_names(words))}]"]
+    return [f"model.activations=[{','.join(activation_names(words, folders))}]"]
 
 
-def activation_names(words: Sequence[str]) -> list[str]:
+def activation_names(words: Sequence[str], folders: Sequence[Path] = ()) -> list[str]:
     """The names in `relu tanh`, `relu,tanh` or `[relu,tanh]`."""
-    return [canonical("activation", name) for name in re.split(r"[\s,\[\]]+", ",".join(words)) if name]
+    return [canonical("activation", name, folders) for name in re.split(r"[\s,\[\]]+", ",".join(words)) if name]
 
 
 def _sizes(words: list[str] | None, multirun: bool) -> list[str]:

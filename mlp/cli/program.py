@@ -7,8 +7,7 @@ import importlib.metadata
 import sys
 from collections.abc import Sequence
 
-from mlp import streams
-from mlp.nn.naming import unknown
+from mlp import blas, streams
 
 #: Each command: the module that has its `main(argv)`, and what it does.
 COMMANDS = {
@@ -24,6 +23,7 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> None:
     """Run `mlp COMMAND ...`. Exits as the command does; with 2 where there is no such command."""
     streams.prepare()
+    blas.prepare()  # before a command imports NumPy
     command, *arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     if command in ("-h", "--help"):
         print(_help())
@@ -37,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         if command in ("search", "report", "data"):  # the others return what they have found
             raise SystemExit(code)
     else:
+        from mlp.errors import unknown
+
         print(f"Error: {unknown('command', command, list(COMMANDS))}", file=sys.stderr)
         raise SystemExit(2)
 

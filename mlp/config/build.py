@@ -8,20 +8,26 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
+from mlp.config.own import is_allowed
 from mlp.errors import UserError, unknown
 
 
 def locate(target: str) -> Any:
-    """The class that a `_target_` names. Only classes of this package: a configuration is data, not a program."""
+    """The class that a `_target_` names, of this package or of a module that the user has allowed: a configuration is
+    data, not a program."""
     module, _, name = str(target).rpartition(".")
-    if not module.startswith("mlp.") and module != "mlp":
-        raise UserError(f"_target_ must be a class of the package mlp. Got {target!r}")
+    ours = module == "mlp" or module.startswith("mlp.")
+    if not ours and not is_allowed(str(target)):
+        raise UserError(
+            f"_target_ must be a class of the package mlp, or of a module that the command line allows"
+            f"{f' (--allow {module})' if module.isidentifier() or '.' in module else ''}. Got {target!r}"
+        )
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError):
         raise UserError(f"_target_ {target!r} does not exist") from None
-    if not inspect.isclass(found) or not found.__module__.startswith("mlp."):
-        raise UserError(f"_target_ must be a class of the package mlp. Got {target!r}")
+    if not inspect.isclass(found) or (ours and not found.__module__.startswith("mlp.")):
+        raise UserError(f"_target_ must be a class{' of the package mlp' if ours else ''}. Got {target!r}")
     return found
 
 

@@ -27,7 +27,7 @@ def compose(overrides: Sequence[str], folders: Sequence[Path] = ()) -> DictConfi
     with _one_at_a_time, _version_base():
         places = create_config_search_path(str(CONF))
         for folder in folders:
-            places.append("command-line", f"file://{folder.resolve()}")
+            places.prepend("command-line", f"file://{folder.resolve()}", anchor="schema")
         config = ConfigLoaderImpl(places).load_configuration("config", list(overrides), RunMode.RUN, from_shell=False)
     with open_dict(config):
         del config["hydra"]

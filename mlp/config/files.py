@@ -51,14 +51,19 @@ def canonical(group: str, name: str, folders: Sequence[Path] = ()) -> str:
     for option in known:
         if normalize_name(option) == normalize_name(name):
             return option
-    for option in options(group):
-        if normalize_name(name) in map(normalize_name, _aliases(group, option)):
+    for option in known:
+        if normalize_name(name) in map(normalize_name, _aliases(group, option, folders)):
             return option
     raise UserError(unknown(group, name, known))
 
 
-def _aliases(group: str, option: str) -> tuple[str, ...]:
+def _aliases(group: str, option: str, folders: Sequence[Path]) -> tuple[str, ...]:
     from mlp.config.build import locate
+    from mlp.errors import UserError
 
-    target = re.search(r"^_target_: *(\S+)", (CONF / group / f"{option}.yaml").read_text(), re.MULTILINE)
-    return getattr(locate(target[1]), "aliases", ()) if target else ()
+    paths = [path for folder in (CONF, *folders) if (path := folder / group / f"{option}.yaml").is_file()]
+    target = re.search(r"^_target_: *(\S+)", paths[0].read_text(), re.MULTILINE)
+    try:
+        return getattr(locate(target[1]), "aliases", ()) if target else ()
+    except UserError:  # a class that is not allowed has no name here; building it will say so
+        return ()

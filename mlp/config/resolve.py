@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 #: Where the data are; their content may not change, which the checkpoint knows.
 DATA_PLACES = ("dataset.path", "dataset.data_dir")
+#: The options of a run, by group: written by the program, not by a user.
+CHOICES = "choices"
 #: What may be changed when a run is continued; everything else is the run's own.
 CHANGEABLE = (
     *("training.epochs", "training.patience", "training.checkpoint_every", "tracker", "save", "plots"),
@@ -26,15 +28,20 @@ CHANGEABLE = (
 )
 
 
-def resolve(cfg: DictConfig) -> dict[str, Any]:
+def resolve(cfg: DictConfig, choices: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The configuration as a plain dictionary, coefficients handed to the optimizer. Raises UserError for keys that
-    do not exist."""
+    do not exist.
+
+    `choices` are the options that it was composed of, group to option: kept in the run's own configuration.
+    """
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     config.pop("search", None)  # a trial is the same run whoever asked for it
     for key in config:
-        if key not in known_keys():
+        if key not in known_keys() and key != CHOICES:
             raise UserError(unknown("key", key, known_keys()))
     _check_presence(config)
+    if choices is not None:
+        config[CHOICES] = {group: choices[group] for group in groups() if choices.get(group) is not None}
     rename_keys(config)
     config.setdefault("plots", None)  # older runs, which may be resumed, know nothing of it
     for name, value in config["coefficients"].items():
@@ -49,11 +56,11 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
     return config
 
 
-def resolve_trial(cfg: DictConfig, group: str) -> dict[str, Any]:
+def resolve_trial(cfg: DictConfig, group: str, choices: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """`resolve` for one of many runs, which the tracker shows as the group `group`."""
     if cfg.get("resume") is not None:
         raise UserError("resume continues a single run; leave out -m / --multirun")
-    config = resolve(cfg)
+    config = resolve(cfg, choices)
     if "group" in config["tracker"]:
         config["tracker"]["group"] = config["tracker"]["group"] or group
     return config

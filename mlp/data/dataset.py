@@ -13,6 +13,7 @@ from mlp.data.pictures import PICTURE_SHAPES, is_picture
 from mlp.data.samples import Samples
 from mlp.data.split import stratified_split
 from mlp.errors import UserError
+from mlp.nn.naming import snake_case
 
 
 class Dataset(ABC):
@@ -21,10 +22,14 @@ class Dataset(ABC):
     A subclass says what it is and loads one part of it; the rest is here.
     """
 
-    name: str  # in snake_case: the name of its YAML file
+    name: str  # the name of its YAML file: that of its class in snake_case, unless it says another one
     class_names: tuple[str, ...]
     image_shape: tuple[int, ...]  # of one sample, such as (28, 28) or (32, 32, 3); () when it is not a picture
     divisor: float  # stored values / divisor are the network's inputs
+
+    def __init_subclass__(cls) -> None:
+        if "class_names" in vars(cls):  # a dataset itself, not what several have in common
+            cls.name = vars(cls).get("name", snake_case(cls.__name__))
 
     def __init__(self, validation_fraction: float = 0.1) -> None:
         if not (isinstance(validation_fraction, (int, float)) and 0 <= validation_fraction < 1):

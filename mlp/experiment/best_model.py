@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mlp import model_file
 from mlp.errors import UserError
 from mlp.files import atomic_write
-from mlp.model_file import DIGEST
+from mlp.model_file import DIGEST, OWN_CLASSES
 from mlp.training import Run
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def model_config(state: Run, parts: Components, digest: str) -> dict[str, Any]:
         "num_classes": network.sizes[-1],
         "input_scaling": {"divide_by": parts.dataset.divisor},
         "class_names": list(parts.dataset.class_names),
+        **({OWN_CLASSES: own} if (own := _own_classes(parts)) else {}),
         DIGEST: digest,
         "selected_by": parts.trainer.monitor if state.best_value is not None else "last epoch",
         "best_epoch": state.best_epoch,
@@ -63,6 +64,18 @@ def model_config(state: Run, parts: Components, digest: str) -> dict[str, Any]:
             for name in ("loss", "accuracy", "precision", "recall", "f1")
         },
     }
+
+
+def _own_classes(parts: Components) -> dict[str, list[str]]:
+    """The user's own classes that the model's scores depend on, by what they are."""
+    network = parts.network
+    objects = [("dataset", parts.dataset), ("loss", network.loss), ("model", network)]
+    objects += [("activation", activation) for activation in network.activations]
+    own: dict[str, list[str]] = {}
+    for key, its in objects:
+        if not (module := type(its).__module__).startswith("mlp."):
+            own.setdefault(key, []).append(f"{module}.{type(its).__name__}")
+    return own
 
 
 def save_model(state: Run, parts: Components) -> None:

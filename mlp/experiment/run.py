@@ -14,6 +14,7 @@ from hydra_trials.files import shown
 from hydra_trials.signals import Terminated, sigterm_interrupts
 from mlp import environment, paths
 from mlp.config.build import check_type
+from mlp.config.own import allow_flags, foreign
 from mlp.data import Samples
 from mlp.errors import CallbackFailed, Diverged, UserError
 from mlp.experiment.best_model import copy_model, make_room, save_model
@@ -128,7 +129,9 @@ def _outcome(error: BaseException) -> tuple[str, int]:
 
 def _explain(failure: BaseException, state: Run) -> NoReturn:
     """Say how to go on after `failure`, and pass it on."""
-    go_on = f"Continue with: {paths.command('train', f'resume={shown(state.directory)}')}"
+    go_on = "Continue with: " + paths.command(
+        "train", *allow_flags(foreign(state.config)), f"resume={shown(state.directory)}"
+    )
     if isinstance(failure, KeyboardInterrupt):
         log.warning("Interrupted in epoch %d. %s", state.epoch + 1, go_on)
         raise SystemExit(state.exit_code) from failure

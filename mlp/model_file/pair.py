@@ -16,6 +16,7 @@ from mlp.model_file.layouts import Weights, layer_sizes
 from mlp.model_file.reading import ModelFileError
 
 MODEL, CONFIG, DIGEST = "best_model.npy", "best_config.json", "weights_sha256"
+OWN_CLASSES = "own_classes"  # key of a configuration: what is of a user's class, to the names of these classes
 
 # What an output layer may be called that is linear, its softmax in the loss: here it always is.
 _LINEAR_OUTPUT = {"softmax", "log_softmax", "logits", "identity"}

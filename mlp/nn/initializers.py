@@ -5,21 +5,18 @@ Add one: a class here and a file in `conf/init/`.
 
 import math
 from abc import ABC, abstractmethod
-from typing import ClassVar
 
 import numpy as np
 
 from mlp.nn import checks
+from mlp.nn.naming import Named
 from mlp.nn.types import Array
 
 DISTRIBUTIONS = ("normal", "uniform")
 
 
-class Initializer(ABC):
+class Initializer(Named, ABC):
     """Fills a weight matrix W of shape (fan_in, fan_out) in place, drawing in float64 from `rng`."""
-
-    name: ClassVar[str]
-    aliases: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def fill(self, W: Array, rng: np.random.Generator) -> None:

@@ -5,23 +5,21 @@ Activations and normalisation, which a configuration chooses, are layers too; se
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
+from mlp.nn.naming import Named
 from mlp.nn.types import Array
 
 
-class Layer(ABC):
+class Layer(Named, ABC):
     """A step of the network: `forward` makes Y (n, d_out) of X (n, d_in), `backward` makes dL/dX of D = dL/dY.
 
     What they return is an array of the layer, or the one that they were given: the next call overwrites it. A layer
     may overwrite the arrays that it is given. Buffers are kept from batch to batch, so that a step allocates nothing
     that grows; their storage is that of the longest batch so far.
     """
-
-    name: ClassVar[str]
-    aliases: ClassVar[tuple[str, ...]] = ()
 
     rows = -1  #: of the last batch
     _capacity = -1

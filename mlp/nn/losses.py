@@ -5,20 +5,17 @@ Add a loss: a class here and a file in `conf/loss/`.
 """
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from mlp.nn import checks
+from mlp.nn.naming import Named
 from mlp.nn.types import Array, Labels
 
 
-class Loss(ABC):
+class Loss(Named, ABC):
     """The mean loss of a batch: logits Z (b, c) against target probabilities T (b, c)."""
-
-    name: ClassVar[str]
-    aliases: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self) -> None:
         self._gradient: Array = np.empty((0, 0))

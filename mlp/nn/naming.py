@@ -4,7 +4,7 @@ import difflib
 import inspect
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -42,6 +42,23 @@ def normalize_name(name: str) -> str:
     'fashionmnist'
     """
     return name.strip().lower().replace("_", "").replace("-", "").replace(" ", "")
+
+
+def snake_case(name: str) -> str:
+    """`SignSGD` is sign_sgd: a capital begins a word after a small letter, and before one."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+class Named:
+    """Has a name, by which it is chosen: that of its class in snake_case, unless it says another one."""
+
+    name: ClassVar[str]
+    aliases: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **further: Any) -> None:
+        super().__init_subclass__(**further)
+        cls.name = vars(cls).get("name", snake_case(cls.__name__))
+        cls.aliases = vars(cls).get("aliases", ())
 
 
 def subclasses(base: Any) -> list[Any]:

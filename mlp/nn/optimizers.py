@@ -12,13 +12,14 @@ from typing import ClassVar
 import numpy as np
 
 from mlp.nn import checks
+from mlp.nn.naming import Named
 from mlp.nn.types import Array
 
 #: Steps between two sweeps that clear what has decayed to almost nothing.
 SWEEP_EVERY = 128
 
 
-class Optimizer(ABC):
+class Optimizer(Named, ABC):
     """Weight decay acts on the weights, the first `num_weights` entries of θ, never on the biases:
 
     coupled (default)   g <- g + λ θ            L2 regularisation, seen by the rule's moments
@@ -29,9 +30,6 @@ class Optimizer(ABC):
     A running mean decays geometrically where its gradient stays zero, as at a pixel that is black in all images but
     one. Shortly before it reaches the subnormal numbers, which take a processor many times as long, it becomes zero.
     """
-
-    name: ClassVar[str]
-    aliases: ClassVar[tuple[str, ...]] = ()
 
     #: Names of the attributes that hold one number per parameter and start at zero.
     slots: ClassVar[tuple[str, ...]] = ()

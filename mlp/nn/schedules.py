@@ -5,16 +5,13 @@ Add one: a class here and a file in `conf/schedule/`.
 
 import math
 from abc import ABC, abstractmethod
-from typing import ClassVar
 
 from mlp.nn import checks
+from mlp.nn.naming import Named
 
 
-class Schedule(ABC):
+class Schedule(Named, ABC):
     """`warmup` is the share of all steps over which the factor first rises linearly from near 0 to 1."""
-
-    name: ClassVar[str]
-    aliases: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, warmup: float = 0.0) -> None:
         self.warmup = checks.number("warmup", warmup, ge=0, lt=1)

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from hydra_trials.space import Space, extremes
 from hydra_trials.study import Search
 from mlp import experiment, paths
 from mlp.config.files import RENAMED
+from mlp.config.own import allowed, allowing
 from mlp.config.resolve import resolve, resolve_trial
 from mlp.errors import CallbackFailed, Diverged, UserError
 from mlp.experiment import Components
@@ -56,13 +58,18 @@ class ReportCallback(Callback):
             run.stop, run.pruned, run.stop_reason = True, True, str(pruned)
 
 
-def run_trial(cfg: DictConfig) -> dict[str, Any]:
-    """Hydra's task for one run of a trial; its summary."""
+def run_trial(cfg: DictConfig, modules: Sequence[str] = ()) -> dict[str, Any]:
+    """Hydra's task for one run of a trial, which may use classes of the user's `modules`; its summary."""
+    with allowing(modules):
+        return _run_trial(cfg)
+
+
+def _run_trial(cfg: DictConfig) -> dict[str, Any]:
     hydra_config = HydraConfig.get()
     directory = Path(hydra_config.runtime.output_dir)
     overrides: Any = OmegaConf.to_container(hydra_config.overrides.task, resolve=False)
     with discarded_if_refused(directory, f"{hydra_config.job.name}.log", named=False):
-        config = resolve_trial(cfg, Path(str(hydra_config.sweep.dir)).name)
+        config = resolve_trial(cfg, Path(str(hydra_config.sweep.dir)).name, hydra_config.runtime.choices)
         plots = experiment.plot_callbacks(config, draw_run, default=False)
         run = experiment.run(config, directory, [ReportCallback(_names(cfg)[0]), *plots], overrides)
     if not (directory / "summary.json").exists():  # a run ends well without it only if it could not be written
@@ -149,7 +156,7 @@ class MlpSearch(Hooks):
             )
 
     def task(self, task_function: TaskFunction) -> TaskFunction:
-        return run_trial
+        return partial(run_trial, modules=allowed())
 
     def read_result(self, directory: Path) -> Mapping[str, Any] | None:
         try:

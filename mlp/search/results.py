@@ -21,6 +21,7 @@ from yaml import YAMLError
 
 from hydra_trials.study import REASON, STATES, Search, counts, finite, is_lost
 from mlp import paths
+from mlp.config.own import allow_flags, foreign
 from mlp.errors import UserError
 from mlp.experiment.best_model import CONFIG, MODEL
 from mlp.files import atomic_write
@@ -235,7 +236,15 @@ def _started(search: Search) -> tuple[list[str], list[str], list[str]] | None:
         folders = [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
     except (OSError, ValueError, YAMLError, OmegaConfBaseException, TypeError, AttributeError):
         return None
-    return folders, about_hydra, task
+    return [*allow_flags(_foreign(search)), *folders], about_hydra, task
+
+
+def _foreign(search: Search) -> list[str]:
+    """The modules of the user whose classes the trials name."""
+    targets = re.compile(r"^\s*_target_: (\S+)", re.MULTILINE)
+    files = [path for place in ("*", "*/seed_*") for path in search.directory.glob(f"{place}/config.yaml")]
+    found = {target for path in files for target in targets.findall(path.read_text(encoding="utf-8"))}
+    return foreign([{"_target_": target} for target in sorted(found)])
 
 
 def install(search: Search, root: Path) -> tuple[FrozenTrial, list[Path]]:

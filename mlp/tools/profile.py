@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from mlp import blas, streams
 from mlp.cli.flags import parse, parser
-from mlp.cli.overrides import to_hydra
+from mlp.cli.overrides import config_folders, to_hydra
 
 if TYPE_CHECKING:
     from mlp.experiment import Components
@@ -52,8 +53,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")  # to stderr
     overrides = arguments
     try:
-        overrides = _overrides(arguments)
-        parts = Components.build(resolve(compose(overrides)))
+        overrides, folders = _overrides(arguments)
+        parts = Components.build(resolve(compose(overrides, folders)))
         print(report(parts, *measure(parts)))
     except messages.EXPECTED as error:
         messages.fail(error, overrides)
@@ -61,21 +62,23 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise SystemExit(130) from None
 
 
-def _overrides(arguments: Sequence[str]) -> list[str]:
-    """The Hydra overrides of one training run. Raises UserError for more than that."""
+def _overrides(arguments: Sequence[str]) -> tuple[list[str], list[Path]]:
+    """The Hydra overrides of one training run, and further configuration folders. Raises UserError for more."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     from mlp.errors import UserError
 
     _, given, switches = parse(arguments, PROGRAM)
-    beyond = [*switches, *(word for word in given if word.startswith("resume=") and word != "resume=null")]
+    places = re.compile(r"--config-dir|-cd|[^-]")  # --config-dir, and the folder after it
+    beyond = [word for word in switches if not places.match(word)]
+    beyond += [word for word in given if word.startswith("resume=") and word != "resume=null"]
     if beyond:
         raise UserError(f"{beyond[0]} is for training: this measures one configuration from its start")
-    overrides = to_hydra(arguments)
+    overrides = to_hydra(arguments)[len(switches) :]
     for override in OverridesParser.create().parse_overrides(overrides):
         if override.is_sweep_override():
             raise UserError(f"{override.input_line} is a sweep: this measures one configuration, give one value")
-    return overrides
+    return overrides, config_folders(switches)
 
 
 def measure(parts: Components) -> tuple[Seconds, int, int]:
