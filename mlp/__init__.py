@@ -1,12 +1,34 @@
 """A multi-layer perceptron in NumPy and the experiment framework around it."""
 
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlp.api import Run, SearchResult, load, search, train
+    from mlp.errors import Diverged, UserError
+    from mlp.graded import NeuralNetwork
+    from mlp.inference import evaluate_model, load_model
+
+_HOMES = {
+    **dict.fromkeys(("train", "load", "Run", "SearchResult"), "mlp.api"),
+    **dict.fromkeys(("UserError", "Diverged"), "mlp.errors"),
+    **dict.fromkeys(("load_model", "evaluate_model"), "mlp.inference"),
+    "NeuralNetwork": "mlp.graded",
+    "search": "mlp.api",
+}
+
+__all__ = [
+    "Diverged", "NeuralNetwork", "Run", "SearchResult", "UserError", "__version__", "evaluate_model", "load",
+    "load_model", "search", "train",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     """`from mlp import NeuralNetwork`, without importing NumPy for those who only import a submodule."""
-    if name == "NeuralNetwork":
-        from mlp.graded import NeuralNetwork
+    if name == "__version__":
+        from importlib.metadata import version
 
-        return NeuralNetwork
+        return version("numpy-mlp")
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'mlp' has no attribute {name!r}")

@@ -84,8 +84,8 @@ for line in sys.stdin:
 """
 IMPORTS = (
     *("matplotlib.pyplot", "optuna", "plotly.graph_objects", "plotly.io", "rich.table", "sklearn.datasets", "wandb"),
-    *("mlp.cli.inference", "mlp.cli.launch", "mlp.report.run_plots", "mlp.report.build", "mlp.search.page"),
-    *("mlp.search.objective", "mlp.search.results", "hydra_trials.run", "hydra_trials.launcher"),
+    *("mlp.cli.inference", "mlp.cli.launch", "mlp.report.run_plots", "mlp.report.build", "mlp.searches.page"),
+    *("mlp.searches.objective", "mlp.searches.results", "hydra_trials.run", "hydra_trials.launcher"),
 )
 
 

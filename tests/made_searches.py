@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hydra_trials.journal import open_storage
 from hydra_trials.study import Search
-from mlp.search.objective import MlpSearch
+from mlp.searches.objective import MlpSearch
 
 RATE = FloatDistribution(1e-4, 1.0, log=True)
 OPTIMIZER = CategoricalDistribution(["sgd", "adam"])

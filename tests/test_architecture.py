@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "mlp.graded": ("mlp.nn",),
     "mlp.inference": ("mlp.graded", "mlp.nn", "mlp.data", "mlp.model_file", "mlp.training", "mlp.config"),
     # It runs experiments, many of them.
-    "mlp.search": ("mlp.training", "mlp.config", "mlp.experiment", "mlp.report", "hydra_trials"),
+    "mlp.searches": ("mlp.training", "mlp.config", "mlp.experiment", "mlp.report", "hydra_trials"),
     # Reports read run directories: files, never the objects of a run. A saved model is a file too.
     "mlp.report": (
         "mlp.nn.metrics", "mlp.nn.naming", "mlp.nn.types", "mlp.data", "mlp.config", "mlp.inference",
@@ -41,6 +41,7 @@ MAY_IMPORT = {
     # It measures what an experiment builds, and leaves nothing behind.
     "mlp.tools": ("mlp.cli", "mlp.nn", "mlp.data", "mlp.config", "mlp.experiment", "mlp.training"),
     "mlp.profile": ("mlp.tools",),
+    "mlp.search": ("mlp.searches",),
     # The programs: nothing below knows them.
     "mlp.cli": (
         "mlp.nn", "mlp.data", "mlp.model_file", "mlp.training", "mlp.config", "mlp.experiment", "mlp.tools",
@@ -49,7 +50,12 @@ MAY_IMPORT = {
     # Searches for any Hydra program: nothing of this one.
     "hydra_trials": (),
     "hydra_plugins": ("hydra_trials",),
-    "mlp.__init__": ("mlp.graded",),
+    # The programs, from Python.
+    "mlp.api": (
+        "mlp.cli", "mlp.config", "mlp.data", "mlp.experiment", "mlp.inference", "mlp.model_file", "mlp.report",
+        "mlp.searches", "mlp.training", "hydra_trials.study",
+    ),
+    "mlp.__init__": ("mlp.api", "mlp.graded", "mlp.inference"),
     "mlp.__main__": ("mlp.cli",),
     "train": ("mlp.cli",),
     "inference": ("mlp.cli", "mlp.inference"),

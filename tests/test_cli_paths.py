@@ -19,7 +19,7 @@ from hydra_trials.study import Search
 from mlp.cli.overrides import literal, to_hydra
 from mlp.config.grammar import unquoted
 from mlp.errors import UserError
-from mlp.search import results
+from mlp.searches import results
 
 TEXTS = [
     *("größe 1", "a=b", "it's", "x #y (1)", "[1]", "{a}", "a,b", "$HOME", "~", "true", "5", '"q" e', "a\\", "a\\'b"),

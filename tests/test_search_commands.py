@@ -18,7 +18,7 @@ from conftest import ROOT, Command
 from made_searches import trial
 from optuna.trial import TrialState
 
-from mlp.search.__main__ import main
+from mlp.searches.__main__ import main
 
 
 def command(cwd: Path, *words: str) -> runs.Ended:

@@ -21,9 +21,9 @@ from optuna.trial import TrialState
 
 from hydra_trials.study import Search
 from mlp.report.axes import Axis
-from mlp.search import figures, results
-from mlp.search.page import as_json, render, write_page
-from mlp.search.parameter_figures import parallel_coordinates, trial_axes
+from mlp.searches import figures, results
+from mlp.searches.page import as_json, render, write_page
+from mlp.searches.parameter_figures import parallel_coordinates, trial_axes
 
 
 class Page(HTMLParser):

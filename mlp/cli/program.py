@@ -13,7 +13,7 @@ from mlp import blas, streams
 COMMANDS = {
     "train": ("mlp.cli.app", "train a network, or search over many (-m)"),
     "inference": ("mlp.cli.inference", "measure a saved model on a test set"),
-    "search": ("mlp.search.__main__", "show what a search has found, and install its best model"),
+    "search": ("mlp.searches.__main__", "show what a search has found, and install its best model"),
     "report": ("mlp.report.__main__", "draw runs again, make the ten studies, publish them"),
     "profile": ("mlp.tools.profile", "show where the time of a training step goes"),
     "data": ("mlp.data.__main__", "list the datasets and where they come from, import the files of one"),

@@ -25,8 +25,8 @@ from mlp.files import atomic_write, plain
 from mlp.report.statistics import OVERFITTED
 from mlp.report.text import count
 from mlp.report.trials import short_name
-from mlp.search import figures, parameter_figures, results
-from mlp.search.plotly import number, objective_value
+from mlp.searches import figures, parameter_figures, results
+from mlp.searches.plotly import number, objective_value
 
 PAGE = "search.html"
 HERE = Path(__file__).parent

@@ -13,8 +13,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hydra_trials.study import Search
 from mlp.report.statistics import OVERFITTED, is_overfitted
-from mlp.search import plotly
-from mlp.search.plotly import (
+from mlp.searches import plotly
+from mlp.searches.plotly import (
     BLACK,
     BLUE,
     GREY,
@@ -29,7 +29,7 @@ from mlp.search.plotly import (
     objective_value,
     padded,
 )  # fmt: skip
-from mlp.search.results import state
+from mlp.searches.results import state
 
 MIN_TRIALS = 20  # completed trials, below which an importance would be chance
 MIN_BEST_TRIALS = 5  # PED-ANOVA's authors advise at least so many trials among the good ones

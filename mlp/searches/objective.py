@@ -178,15 +178,15 @@ class MlpSearch(Hooks):
         return (statistics.fmean(times) + around) * definition.seeds
 
     def complete(self, search: Search, config: DictConfig) -> None:
-        from mlp.search.results import draw_best
+        from mlp.searches.results import draw_best
 
         if config.get("plots") is not False:
             draw_best(search)
 
     def write(self, search: Search) -> None:
         """leaderboard.csv and search.html. A failure of the page is only logged."""
-        from mlp.search.page import write_page
-        from mlp.search.results import write_leaderboard
+        from mlp.searches.page import write_page
+        from mlp.searches.results import write_leaderboard
 
         write_leaderboard(search)
         try:
@@ -195,7 +195,7 @@ class MlpSearch(Hooks):
             log.error("search.html could not be written: %s: %s", type(error).__name__, error)
 
     def summary(self, search: Search) -> str:
-        from mlp.search.results import show
+        from mlp.searches.results import show
 
         return show(search)
 

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def show(args: argparse.Namespace) -> str:
-    from mlp.search import results
+    from mlp.searches import results
 
     return results.show(_open(args.directory), args.top)
 
 
 def best(args: argparse.Namespace) -> str:
-    from mlp.search import results
+    from mlp.searches import results
 
     search = _open(args.directory)
     winner = search.best()
@@ -46,7 +46,7 @@ def best(args: argparse.Namespace) -> str:
 
 
 def report(args: argparse.Namespace) -> str:
-    from mlp.search import page, results
+    from mlp.searches import page, results
 
     search = _open(args.directory)
     return "\n".join(map(str, (results.write_leaderboard(search), page.write_page(search))))

@@ -14,8 +14,8 @@ from hydra_trials.study import Search
 from mlp.report.axes import Axis, axes
 from mlp.report.text import shorten
 from mlp.report.trials import Parameter, read_parameters
-from mlp.search import plotly
-from mlp.search.plotly import (
+from mlp.searches import plotly
+from mlp.searches.plotly import (
     BLACK,
     BLUE,
     ORANGE,

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hydra_trials.study import REASON, Search, shortened
 from mlp.report.text import shorten
-from mlp.search.results import state
+from mlp.searches.results import state
 
 Figure = dict[str, Any]
 

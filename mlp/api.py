@@ -1,0 +1,280 @@
+"""The experiments from Python: what the command line does, with results as objects.
+
+    run = mlp.train("dataset=digits", "optimizer=nadam", "training.epochs=3", "tracker=none")
+    run.summary["test_accuracy"], run.model.predict(X)
+
+Mistakes are exceptions with the texts of the command line: `mlp.UserError`, and `mlp.Diverged` where the loss became
+NaN. Nothing of the process changes: arguments, environment, logging, signal handlers. Calls work in a loop, in
+threads, in a notebook and within other Hydra programs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import secrets
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import OmegaConf
+
+from mlp import experiment, inference, model_file
+from mlp.cli.messages import MISTAKES, explain
+from mlp.cli.overrides import to_hydra
+from mlp.config.compose import compose
+from mlp.config.files import rename_keys
+from mlp.config.grammar import unquoted
+from mlp.config.own import allow_flags, allowing
+from mlp.config.resolve import resolve, resolve_resumed
+from mlp.data import divisor_of
+from mlp.errors import CallbackFailed, Diverged, UserError
+from mlp.experiment.directory import discarded_if_refused
+from mlp.report import draw_run
+from mlp.report.read import read_facts, read_metrics
+from mlp.training.guards import UserCallback
+
+LOG = "train.log"
+
+
+class Model:
+    """The best weights of a run, for predictions in float64.
+
+    X (n, ...) has the numbers of a sample in its last axes, stored as the training data are: uint8 is divided by 255,
+    other types are taken as they are.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        weights = inference.load_model(directory / model_file.MODEL)
+        notes: list[str] = []
+        config = inference.saved_config(directory / model_file.MODEL, weights, None, {}, notes)
+        self.network = inference.network_of(
+            weights, config["activation"], config["loss"], config.get("activation_options")
+        )
+        self.class_names: list[str] = config.get("class_names") or [str(i) for i in range(self.network.sizes[-1])]
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """Probabilities (n, classes)."""
+        X = np.asarray(X)
+        return self.network.predict_proba(X / divisor_of(X))
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Class numbers (n,), of which `class_names` has the names."""
+        classes: np.ndarray = self.predict_proba(X).argmax(axis=1)
+        return classes
+
+    def evaluate(self, X: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+        """Logits (n, classes), loss, accuracy, and macro f1, precision and recall for the class numbers y (n,)."""
+        return inference.evaluate_model(self.network, X, y)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run and what it has left in its directory."""
+
+    directory: Path
+    allow: tuple[str, ...] = ()  # modules of the user that the configuration may name
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """config.yaml."""
+        config: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(self.directory / "config.yaml"))  # type: ignore[assignment]
+        rename_keys(config)
+        return config
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """summary.json, and what best_config.json says beside it: scores, status, times, versions."""
+        return read_facts(self.directory)
+
+    @cached_property
+    def metrics(self) -> dict[str, np.ndarray]:
+        """The columns of metrics.csv, (epochs,) each."""
+        return read_metrics(self.directory / "metrics.csv")
+
+    @cached_property
+    def model(self) -> Model:
+        """The weights of the best epoch. Raises UserError for classes of the user's that are not allowed."""
+        with allowing(self.allow):
+            return Model(self.directory)
+
+
+def train(
+    *overrides: str,
+    directory: str | os.PathLike[str] | None = None,
+    config_dir: str | os.PathLike[str] | None = None,
+    allow: Sequence[str] = (),
+    callbacks: Sequence[Any] = (),
+    verbose: bool = False,
+) -> Run:
+    """Train a network as `train.py` does with the same words; plots are drawn with "plots=true" only.
+
+    Args:
+        overrides: flags and overrides, such as "-o", "nadam", "training.epochs=3", "resume=DIR".
+        directory: of the run; None: a new one in outputs/.
+        config_dir: a folder with further options, as --config-dir.
+        allow: modules whose classes the configuration may name, as --allow.
+        callbacks: objects with some of the methods of `mlp.training.Callback`.
+        verbose: print what the command line prints.
+
+    Raises:
+        UserError: a mistake, before anything runs.
+        Diverged: the loss became NaN or infinite; what was finished is in the directory.
+    """
+    folders = [] if config_dir is None else [Path(config_dir)]
+    switches = [f"--config-dir={folder}" for folder in folders]
+    with allowing(allow):
+        words = to_hydra([*switches, *overrides])[len(switches) :]
+        try:
+            if switch := next((word for word in words if word.startswith("-")), None):
+                raise UserError(f"{switch} is for the command line")
+            config = compose(words, folders)
+            place = _directory(words, directory)
+            place.mkdir(parents=True, exist_ok=True)
+            with discarded_if_refused(place, LOG, named=directory is not None), _logging(place / LOG, verbose):
+                resumed = config.get("resume") is not None
+                given = [word for word in words if not word.startswith("hydra.")]
+                resolved = resolve_resumed(config, place, given) if resumed else resolve(config)
+                plots = experiment.plot_callbacks(resolved, draw_run, default=False)
+                guarded = [UserCallback(each, f"the callback {type(each).__name__}") for each in callbacks]
+                experiment.run(resolved, place, [*guarded, *plots], given, progress_bar=verbose)
+        except (UserError, Diverged, CallbackFailed):
+            raise
+        except MISTAKES as error:
+            raise UserError(explain(error, [*switches, *words])) from error
+        except SystemExit as stopped:  # how a program ends that was interrupted
+            raise stopped.__cause__ or KeyboardInterrupt from None
+    return Run(place, tuple(allow))
+
+
+def load(directory: str | os.PathLike[str], allow: Sequence[str] = ()) -> Run:
+    """The run that `directory` holds. Raises UserError where it holds none."""
+    path = Path(directory)
+    for name in ("config.yaml", "metrics.csv", model_file.MODEL):
+        if not (path / name).is_file():
+            raise UserError(f"{path} holds no run: it has no {name}")
+    return Run(path, tuple(allow))
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """A search that has ended."""
+
+    directory: Path
+    allow: tuple[str, ...] = ()
+
+    @property
+    def leaderboard(self) -> list[dict[str, Any]]:
+        """A row for each trial, as in leaderboard.csv: the best first."""
+        from hydra_trials.study import Search
+        from mlp.searches.results import table
+
+        return table(Search(self.directory))
+
+    @property
+    def best(self) -> Run:
+        """The run of the best trial; of several seeds the first one. Raises UserError where none is done."""
+        from hydra_trials.study import Search
+        from mlp.searches.results import directory
+
+        found = Search(self.directory)
+        winner = found.best()
+        place = None if winner is None else directory(found, winner)
+        if place is None:
+            raise UserError(f"{self.directory} has no completed trial")
+        return load(place, self.allow)
+
+
+def search(
+    *overrides: str,
+    directory: str | os.PathLike[str] | None = None,
+    config_dir: str | os.PathLike[str] | None = None,
+    allow: Sequence[str] = (),
+    verbose: bool = False,
+) -> SearchResult:
+    """Search as `train.py -m` does with the same words, in processes of its own. The same call continues a search.
+
+    Args:
+        overrides: such as "search=tpe", "search.trials=20", "optimizer=adam,nadam".
+        directory: of the search; None: multirun_outputs/ and the search's name.
+        config_dir, allow, verbose: as for `train`; the modules must be importable from the current folder.
+
+    Raises UserError for a mistake, and where no trial ends well.
+    """
+    named = [word.partition("=")[2] for word in overrides if word.lstrip("+").startswith("search.name=")]
+    own = "search-" + hashlib.sha256("\n".join([*overrides, str(config_dir)]).encode()).hexdigest()[:8]
+    name = unquoted(named[-1]) if named else own
+    place = Path("multirun_outputs") / name if directory is None else Path(directory)
+    words = [*allow_flags(allow), *([] if config_dir is None else [f"--config-dir={config_dir}"]), *overrides]
+    words += [f"hydra.sweep.dir={place}", *([] if named else [f"search.name={name}"])]
+    command = [sys.executable, "-m", "mlp", "train", "-m", *words]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)}
+    process = subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=None if verbose else subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        _, errors = process.communicate()
+    except BaseException:
+        process.send_signal(2)  # as Ctrl-C: what is done stays
+        process.wait()
+        raise
+    if process.returncode:
+        raise UserError(errors.strip().removeprefix("Error: ") or f"the search ended with {process.returncode}")
+    return SearchResult(place, tuple(allow))
+
+
+def _directory(words: Sequence[str], given: str | os.PathLike[str] | None) -> Path:
+    """Where a run is, or is to be."""
+    named = [unquoted(word.partition("=")[2]) for word in words if word.startswith("hydra.run.dir=")]
+    if given is not None:
+        if named and Path(named[-1]).resolve() != Path(given).resolve():
+            raise UserError(f"directory={given} contradicts {named[-1]}: give one of them")
+        return Path(given)
+    now = datetime.now()
+    return Path(named[-1] if named else f"outputs/{now:%Y-%m-%d}/{now:%H-%M-%S}-{secrets.token_hex(3)}")
+
+
+_logs = threading.Lock()
+_open_logs = 0
+
+
+@contextmanager
+def _logging(path: Path, verbose: bool) -> Iterator[None]:
+    """Write what this thread logs to the run's log, and to stdout if it is `verbose`; no other handler sees it."""
+    global _open_logs
+    logger, thread = logging.getLogger("mlp"), threading.get_ident()
+    handlers: list[logging.Handler] = [logging.FileHandler(path, encoding="utf-8")]
+    handlers[0].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    if verbose:
+        handlers.append(logging.StreamHandler(sys.stdout))
+    for handler in handlers:
+        handler.addFilter(lambda record: record.thread == thread)
+    with _logs:
+        if not _open_logs:
+            _logging.before = logger.level, logger.propagate  # type: ignore[attr-defined]
+            logger.setLevel(logging.INFO)
+            logger.propagate = False
+        _open_logs += 1
+        for handler in handlers:
+            logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        with _logs:
+            _open_logs -= 1
+            for handler in handlers:
+                logger.removeHandler(handler)
+                if isinstance(handler, logging.FileHandler):
+                    handler.close()
+            if not _open_logs:
+                logger.level, logger.propagate = _logging.before  # type: ignore[attr-defined]

@@ -1,0 +1,176 @@
+"""From Python: the same runs as the command line's, as objects, in a process that does not change."""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mlp
+from mlp.data import Digits
+
+WORDS = ("dataset=digits", "training.epochs=2", "tracker=none")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_run_from_python_has_the_bits_of_the_command_lines(train, folder: Path) -> None:  # type: ignore[no-untyped-def]
+    train(*WORDS, "optimizer=nadam", "hydra.run.dir=shell", check=True)
+    run = mlp.train(*WORDS, "-o", "NAdam")
+    there = mlp.load(folder / "shell")
+    assert run.summary["weights_sha256"] == there.summary["weights_sha256"]
+    np.testing.assert_array_equal(run.metrics["val_loss"], there.metrics["val_loss"])
+    assert run.config["optimizer"] == there.config["optimizer"]
+    written, wanted = ({path.name for path in each.directory.iterdir()} for each in (run, there))
+    assert written == wanted
+    assert "Test accuracy" in (run.directory / "train.log").read_text()
+
+
+def test_the_model_predicts_what_the_summary_says() -> None:
+    run = mlp.train(*WORDS)
+    test = Digits().test()
+    X = test.inputs(dtype=np.float64)
+    predicted = run.model.predict(X)
+    assert (predicted == test.labels).mean() == pytest.approx(run.summary["test_accuracy"])
+    assert run.model.evaluate(X, test.labels)["accuracy"] == pytest.approx(run.summary["test_accuracy"])
+    probabilities = run.model.predict_proba(X)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    assert run.model.class_names[3] == "3"
+
+
+def test_a_run_goes_on_from_python() -> None:
+    mlp.train(*WORDS, directory="a")
+    run = mlp.train("resume=a", "training.epochs=4")
+    whole = mlp.train(*WORDS, "training.epochs=4", directory="b")
+    assert run.directory.samefile("a")
+    assert run.summary["epochs"] == 4
+    assert run.summary["weights_sha256"] == whole.summary["weights_sha256"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["optimizer=adm"], "did you mean 'adam'"),
+        (["optimizer.momentum=3"], "key 'optimizer.momentum' is unknown"),
+        (["-e", "0"], "epochs must be an integer >= 1. Got 0"),
+        (["resume=nowhere"], "no run to continue"),
+        (["--multirun"], "--multirun is for the command line"),
+        (["training.epochs=[1"], "training.epochs=[1"),
+        (["optimizer._target_=os.system"], "_target_ must be a class of the package mlp"),
+    ],
+)
+def test_mistakes_are_exceptions_with_the_texts_of_the_command_line(
+    words: list[str],
+    message: str,
+    train,
+    folder: Path,  # type: ignore[no-untyped-def]
+) -> None:
+    for _ in range(2):  # the second mistake is as clear as the first
+        with pytest.raises(mlp.UserError) as error:
+            mlp.train("dataset=digits", "tracker=none", *words)
+        assert message in str(error.value)
+    assert not list(folder.rglob("train.log"))
+    if "--multirun" not in words:
+        assert str(error.value) in train("dataset=digits", "tracker=none", *words).stderr
+
+
+def test_divergence_is_an_exception_and_leaves_its_directory() -> None:
+    with pytest.raises(mlp.Diverged, match="learning rate"):
+        mlp.train(*WORDS, "-o", "sgd", "-lr", "1e9", directory="d")
+    assert mlp.Run(Path("d")).summary["status"] == "diverged"
+
+
+def test_nothing_of_the_process_changes(capsys: pytest.CaptureFixture[str]) -> None:
+    def state() -> list[Any]:
+        root, own = logging.getLogger(), logging.getLogger("mlp")
+        return [
+            list(sys.argv), dict(os.environ), os.getcwd(), signal.getsignal(signal.SIGINT),
+            signal.getsignal(signal.SIGTERM),
+            list(root.handlers), root.level, list(own.handlers), own.level, own.propagate, threading.active_count(),
+        ]  # fmt: skip
+
+    mlp.train(*WORDS)  # what is imported for the first time may change something of its own
+    before = state()
+    mlp.train(*WORDS)
+    with pytest.raises(mlp.UserError):
+        mlp.train("dataset=digts")
+    assert state() == before
+    capsys.readouterr()
+    mlp.train(*WORDS, verbose=True)
+    assert "epoch 2/2" in capsys.readouterr().out
+    assert state() == before
+
+
+def test_runs_in_threads_are_those_one_after_another() -> None:
+    found: dict[int, str] = {}
+
+    def work(seed: int) -> None:
+        found[seed] = mlp.train(*WORDS, f"seed={seed}", directory=f"thread{seed}").summary["weights_sha256"]
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for seed in range(3):
+        alone = mlp.train(*WORDS, f"seed={seed}", directory=f"alone{seed}")
+        assert alone.summary["weights_sha256"] == found[seed]
+        log = Path(f"thread{seed}/train.log").read_text()
+        assert log.count("Test accuracy") == 1  # no line of another thread
+
+
+def test_callbacks_hear_of_every_epoch_and_may_stop() -> None:
+    class Stop:
+        def on_epoch_end(self, run) -> None:  # type: ignore[no-untyped-def]
+            run.stop = run.epoch == 2
+
+    run = mlp.train("dataset=digits", "training.epochs=9", "tracker=none", callbacks=[Stop()])
+    assert run.summary["epochs"] == 2
+
+
+def test_a_search_returns_its_leaderboard_and_its_best_run() -> None:
+    found = mlp.search("dataset=digits", "tracker=none", "training.epochs=1,2", "search.name=s")
+    assert found.directory == Path("multirun_outputs/s")
+    rows = found.leaderboard
+    assert [row["state"] for row in rows] == ["done", "done"]
+    assert rows[0]["val_accuracy"] >= rows[1]["val_accuracy"]
+    assert found.best.summary["val_accuracy"] == rows[0]["val_accuracy"]
+    assert found.best.model.predict(np.zeros((2, 64))).shape == (2,)
+    with pytest.raises(mlp.UserError, match="did you mean 'adam'"):
+        mlp.search("dataset=digits", "optimizer=adm,sgd")
+
+
+def test_own_classes_are_allowed_for_a_call(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "apimine.py").write_text("from mlp.nn import Tanh\n\n\nclass Twice(Tanh):\n    pass\n")
+    (folder / "conf" / "activation").mkdir(parents=True)
+    (folder / "conf" / "activation" / "twice.yaml").write_text("_target_: apimine.Twice\n")
+    monkeypatch.syspath_prepend(str(folder))
+    words = (*WORDS, "activation=twice")
+    run = mlp.train(*words, config_dir="conf", allow=["apimine"])
+    assert run.model.predict(np.zeros((1, 64))).shape == (1,)
+    with pytest.raises(mlp.UserError, match="--allow apimine"):
+        mlp.train(*words, config_dir="conf")
+    with pytest.raises(mlp.UserError, match="--allow apimine"):
+        _ = mlp.load(run.directory).model
+    assert mlp.load(run.directory, allow=["apimine"]).model is not None
+
+
+def test_what_holds_no_run_is_not_loaded(folder: Path) -> None:
+    with pytest.raises(mlp.UserError, match=r"has no config\.yaml"):
+        mlp.load(folder)
+
+
+def test_the_public_face_is_complete_and_lazy() -> None:
+    for name in mlp.__all__:
+        assert getattr(mlp, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        mlp.nothing  # noqa: B018
