@@ -20,7 +20,12 @@ from mlp.nn.optimizers import Optimizer
 from mlp.nn.types import Array
 
 #: Features and classes of the assignment's datasets; give `input_size` and `output_size` for others.
-SIZES = {"mnist": (784, 10), "fashionmnist": (784, 10), "cifar10": (3072, 10), "digits": (64, 10)}
+SIZES = {
+    "mnist": (784, 10),
+    **dict.fromkeys(("fashionmnist", "fashion", "fmnist"), (784, 10)),
+    "cifar10": (3072, 10),
+    "digits": (64, 10),
+}
 
 #: Weights as `get_weights` returns them, or the 0-d object array that `np.load` makes of a saved dictionary.
 WeightsLike = dict[str, Array] | np.ndarray
@@ -104,7 +109,8 @@ class NeuralNetwork:
 
         Returns:
             grad_W and grad_b, object arrays with an entry per layer; index 0 is the LAST layer. The same
-            numbers are in `layers[i].grad_W` and `.grad_b`, index 0 there being the first layer.
+            numbers are in `layers[i].grad_W` and `.grad_b`, index 0 there being the first layer. The network keeps
+            the two arrays as `grad_W` and `grad_b`.
         """
         logits = np.asarray(y_pred, dtype=self.network.dtype)
         rows = self.layers[0].rows
@@ -119,6 +125,7 @@ class NeuralNetwork:
         grad_b = np.empty(len(self.layers), dtype=object)
         for i, layer in enumerate(reversed(self.layers)):
             grad_W[i], grad_b[i] = layer.grad_W.copy(), layer.grad_b.copy()
+        self.grad_W, self.grad_b = grad_W, grad_b
         return grad_W, grad_b
 
     def update_weights(self) -> None:
@@ -168,12 +175,16 @@ class NeuralNetwork:
     def set_weights(self, weights: WeightsLike) -> None:
         """Take over parameters as `get_weights` or `np.load(path, allow_pickle=True)` return them.
 
-        The network adopts their shapes: another number of layers or neurons makes it another network. Biases may
-        be (n,) or (1, n). Training starts anew: the optimizer forgets its steps, as they belong to other weights, and
-        the samples are shuffled as in a network just built. Raises ValueError where the arrays do not chain into a
-        network.
+        The network adopts their shapes: another number of layers or neurons makes it another network. What is not
+        given stays, where the shapes fit. Biases may be (n,) or (1, n). Training starts anew: the optimizer forgets
+        its steps, as they belong to other weights, and the samples are shuffled as in a network just built. Raises
+        ValueError where the arrays do not chain into a network.
         """
-        pairs = _pairs(weights.item() if isinstance(weights, np.ndarray) and weights.size == 1 else weights)
+        given = weights.item() if isinstance(weights, np.ndarray) and weights.size == 1 else weights
+        own = self.get_weights()
+        if isinstance(given, dict) and given and all(key in own and _fits(own[key], given[key]) for key in given):
+            given = {**own, **given}
+        pairs = _pairs(given)
         sizes = [len(pairs[0][0]), *(W.shape[1] for W, _ in pairs)]
         if sizes != self.sizes:
             several_kinds = len({type(activation) for activation in self._activations}) > 1  # one fits any depth
@@ -224,6 +235,12 @@ def _hidden_layers(sizes: Any, depth: Any) -> tuple[int | list[int], int | None]
         depth = int(depth)
     depth = None if depth is None else checks.integer("num_layers", depth, ge=0)
     return parsed[0] if len(parsed) == 1 else parsed, depth
+
+
+def _fits(own: Array, given: Any) -> bool:
+    """Whether an array can take the place of `own`; a bias may be (1, n)."""
+    shape = np.shape(given)
+    return shape == own.shape or (own.ndim == 1 and shape == (1, *own.shape))
 
 
 def _pairs(weights: Any) -> list[tuple[Array, Array]]:

@@ -76,6 +76,7 @@ TABLE = [
     ("-d --dataset", "fashion_mnist", "dataset._target_", "mlp.data.FashionMNIST"),
     ("-e --epochs", "3", "training.epochs", 3),
     ("-b --batch_size", "32", "training.batch_size", 32),
+    ("--val_split", "0.2", "dataset.validation_fraction", 0.2),
     ("-l --loss", "mean_squared_error", "loss._target_", "mlp.nn.MeanSquaredError"),
     ("-o --optimizer", "rmsprop", "optimizer._target_", "mlp.nn.RMSprop"),
     ("-lr --learning_rate", "3e-4", "optimizer.learning_rate", 0.0003),

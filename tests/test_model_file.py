@@ -10,6 +10,7 @@ import zipfile
 from collections import OrderedDict
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 
@@ -340,3 +341,19 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path, weights):
             load_weights(tmp_path / "m.npy")
     finally:
         os.seteuid(user)
+
+
+@pytest.mark.parametrize("name", ["torch.pt", "model.joblib", "weights.h5"])
+def test_files_of_other_libraries_are_called_by_their_names(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name == "torch.pt":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("archive/data.pkl", pickle.dumps({}))
+            archive.writestr("archive/data/0", b"0000")
+    elif name == "model.joblib":
+        joblib.dump({"W0": np.ones((3, 2)), "b0": np.ones(2)}, path)
+    else:
+        path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(64))
+    library = {"torch.pt": "torch.save", "model.joblib": "joblib.dump", "weights.h5": "Keras"}[name]
+    with pytest.raises(ModelFileError, match=rf"a file of {library}.*np\.save"):
+        load_weights(path)

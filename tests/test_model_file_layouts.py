@@ -271,3 +271,35 @@ def test_a_message_about_a_file_begins_with_its_name(tmp_path):
     (tmp_path / "m.npy").write_bytes(pickle.dumps({"W0": W * np.nan}))
     with pytest.raises(ModelFileError, match=rf"^{tmp_path}/m\.npy: W0 \(W0\) holds 30"):
         load_weights(tmp_path / "m.npy")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        lambda W, b: np.array([W, b], dtype=object),  # scikit-learn's [coefs_, intercepts_]
+        lambda W, b: {"wh": W[0], "bh": b[0], "wo": W[1], "bo": b[1]},
+        lambda W, b: {
+            "weights_input_hidden": W[0],
+            "bias_hidden": b[0],
+            "weights_hidden_output": W[1],
+            "bias_output": b[1],
+        },
+        lambda W, b: {"coefs": W, "intercepts": b},
+    ],
+)
+def test_layers_are_told_by_their_shapes_where_names_do_not(content) -> None:  # type: ignore[no-untyped-def]
+    rng = np.random.default_rng(0)
+    W, b = [rng.normal(size=(6, 5)), rng.normal(size=(5, 3))], [rng.normal(size=5), rng.normal(size=(1, 3))]
+    found = normalise(content(W, b))
+    np.testing.assert_array_equal(found["W0"], W[0])
+    np.testing.assert_array_equal(found["W1"], W[1])
+    np.testing.assert_array_equal(found["b0"], b[0])
+    np.testing.assert_array_equal(found["b1"], b[1].reshape(-1))
+
+
+def test_shapes_do_not_decide_where_names_say_something_else() -> None:
+    rng = np.random.default_rng(0)
+    with pytest.raises(ModelFileError):
+        normalise({"pca": rng.normal(size=(6, 5)), "bo": rng.normal(size=5)})
+    with pytest.raises(ModelFileError):
+        normalise({"wh": rng.normal(size=(6, 5)), "bh": rng.normal(size=5), "scale": rng.normal(size=6)})

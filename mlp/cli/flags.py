@@ -36,6 +36,7 @@ VALUE_FLAGS = [
     (("-beta1", "--beta1"), "coefficients.beta1", "BETA", "first decay of adam and nadam"),
     (("-beta2", "--beta2"), "coefficients.beta2", "BETA", "second decay of adam and nadam"),
     (("-eps", "--epsilon"), "coefficients.epsilon", "EPS", "epsilon of rmsprop, adam and nadam"),
+    (("--val_split",), "dataset.validation_fraction", "SHARE", "share of the training set that validates"),
     (("-s", "--seed"), "seed", "N", "seed of everything random"),
     (
         ("-msp", "--model_save_path"),
@@ -45,6 +46,9 @@ VALUE_FLAGS = [
     ),
     (("--config_save_path",), "save.config_path", "FILE", "copy the configuration to FILE instead"),
 ]
+#: Those of them that are numbers.
+INTEGERS = ("epochs", "batch_size", "num_layers", "seed")
+FLOATS = (*("learning_rate", "weight_decay", "momentum", "beta", "beta1", "beta2", "epsilon", "val_split"),)
 #: Of the flags above and of --activation: those that inference.py reads. It accepts the others, as train.py its own.
 READ_BY_INFERENCE = ("dataset", "loss", "activation")
 #: What only inference.py knows.
@@ -129,6 +133,38 @@ def parser(program: str = "train", examples: str = EXAMPLES, folders: Sequence[P
         "as comma lists; -m followed by a number is the momentum", read=not infers)  # fmt: skip
     flags.add_argument("-h", "--help", action="store_true", help="show this help")
     return result
+
+
+def graded_namespace(argv: Sequence[str], program: str = "train") -> argparse.Namespace:
+    """The flags by their long names, as the graded `NeuralNetwork` takes them; None for those that are not given.
+
+    Raises UserError for what is no flag, or a value that is no number where one is needed.
+    """
+    from mlp.errors import UserError
+    from mlp.nn.naming import parse_sizes
+
+    given, _, _ = parse(argv, program)
+    found: dict[str, Any] = {"help": given.help, "no_wandb": given.no_wandb}
+    for names, target, _, _ in [*GROUP_FLAGS, *VALUE_FLAGS]:
+        found[names[-1].lstrip("-")] = getattr(given, target)
+    for name in (*INTEGERS, *FLOATS):
+        if (text := found[name]) is not None:
+            try:
+                found[name] = int(text) if name in INTEGERS else float(text)
+            except ValueError:
+                kind = "an integer" if name in INTEGERS else "a number"
+                raise UserError(f"--{name} must be {kind}. Got {text!r}") from None
+    sizes = None if given.sizes is None else parse_sizes("hidden_size", ",".join(given.sizes))
+    activation = given.activation and ",".join(given.activation).strip("[]").split(",")
+    return argparse.Namespace(
+        **found,
+        hidden_size=sizes,
+        activation=activation[0] if activation and len(activation) == 1 else activation,
+        wandb_project=given.project,
+        wandb_entity=given.entity,
+        model_path=given.model_path,
+        config_path=given.config_path,
+    )
 
 
 def training_flags(flags: argparse.Namespace) -> list[str]:

@@ -16,7 +16,7 @@ from mlp import model_file, paths, streams
 from mlp.cli.flags import GROUP_FLAGS, parse, parser, training_flags
 from mlp.cli.overrides import TEXT_KEYS, activation_names, config_folders
 from mlp.config.build import build
-from mlp.config.files import canonical
+from mlp.config.files import canonical, read_option
 from mlp.config.grammar import unquoted
 from mlp.config.own import allow
 from mlp.data import Dataset
@@ -29,12 +29,15 @@ from mlp.training.evaluate import Evaluation
 from mlp.training.predictions import predictions
 
 
-def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
+def main(argv: Sequence[str] | None = None, places: Sequence[Path] = ()) -> dict[str, Any]:
     """Evaluate a model as the command line says; print the scores; return logits, loss, accuracy, f1, precision,
-    recall. Exits with 2 after a user's mistake, with 1 where something cannot be written."""
+    recall. `places` are folders where best_model.npy may be; by default this one, then the repository.
+
+    Exits with 2 after a user's mistake, with 1 where something cannot be written.
+    """
     streams.prepare()
     try:
-        return _main(list(sys.argv[1:] if argv is None else argv))
+        return _main(list(sys.argv[1:] if argv is None else argv), places or (Path(), paths.home()))
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
         raise SystemExit(UserError.exit_code) from None
@@ -43,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         raise SystemExit(1) from None
 
 
-def _main(arguments: list[str]) -> dict[str, Any]:
+def _main(arguments: list[str], places: Sequence[Path]) -> dict[str, Any]:
     flags, overrides, switches = parse(arguments, "inference")
     allow(flags.allow)
     if flags.help:
@@ -53,7 +56,7 @@ def _main(arguments: list[str]) -> dict[str, Any]:
     if beyond := [word for word in switches if not re.match(r"--config-dir|-cd|[^-]", word)]:
         raise UserError(f"{beyond[0]} is for training; inference takes flags and dataset.key=value")
     notes: list[str] = []  # said when it is clear that there is no mistake to report instead
-    model_path, config_path = _paths(flags, notes)
+    model_path, config_path = _paths(flags, places, notes)
     weights = load_model(model_path)
     given = _given(flags, folders)
     config = saved_config(model_path, weights, config_path, given, notes)
@@ -93,7 +96,7 @@ def _main(arguments: list[str]) -> dict[str, Any]:
     return result
 
 
-def _paths(flags: argparse.Namespace, notes: list[str]) -> tuple[Path, Path | None]:
+def _paths(flags: argparse.Namespace, places: Sequence[Path], notes: list[str]) -> tuple[Path, Path | None]:
     """The model to read, and its configuration where the flags name it. Notes the flags that are not read."""
     files = {name: getattr(flags, f"{name}_path") for name in ("model", "config")}
     if flags.model_path is None:  # whoever repeats the command line of training means the model that it saved
@@ -105,13 +108,13 @@ def _paths(flags: argparse.Namespace, notes: list[str]) -> tuple[Path, Path | No
                 setattr(flags, f"save.{name}_path", None)
     if ignored := training_flags(flags):
         notes.append(f"inference.py ignores {', '.join(ignored)}, which only training reads.")
-    return Path(files["model"] or _default_model()), Path(files["config"]) if files["config"] else None
+    return Path(files["model"] or _default_model(places)), Path(files["config"]) if files["config"] else None
 
 
-def _default_model() -> Path:
-    """The model of this folder, else the one that comes with the repository."""
-    here = Path(model_file.MODEL)
-    return here if paths.CHECKOUT is None or here.is_file() else paths.CHECKOUT / model_file.MODEL
+def _default_model(places: Sequence[Path]) -> Path:
+    """The model of the first folder that has one."""
+    models = [place / model_file.MODEL for place in places]
+    return next((model for model in models if model.is_file()), models[-1])
 
 
 def _given(flags: argparse.Namespace, folders: Sequence[Path]) -> dict[str, Any]:
@@ -147,8 +150,7 @@ def _dataset(
     own = own_classes(saved, "dataset") if "dataset" not in given else []
     option: Any = {"_target_": own[0]} if own else None
     if option is None:
-        file = f"dataset/{canonical('dataset', str(saved['dataset']), folders)}.yaml"
-        option = OmegaConf.load(next(path for folder in (paths.CONF, *folders) if (path := folder / file).is_file()))
+        option = read_option("dataset", canonical("dataset", str(saved["dataset"]), folders), folders)
     config: Any = OmegaConf.create({"dataset": option})
     for key, _, value in (override.partition("=") for override in overrides):
         if key in TEXT_KEYS and value != "null":

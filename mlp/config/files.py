@@ -35,6 +35,14 @@ def options(group: str, folders: Sequence[Path] = ()) -> list[str]:
     return sorted({path.stem for path in files if not path.stem.startswith("_")})
 
 
+def read_option(group: str, option: str, folders: Sequence[Path] = ()) -> dict[str, Any]:
+    """The content of an option's file, of this package or of the `folders`."""
+    from omegaconf import OmegaConf
+
+    path = next(path for folder in (CONF, *folders) if (path := folder / group / f"{option}.yaml").is_file())
+    return OmegaConf.to_container(OmegaConf.load(path))  # type: ignore[return-value]
+
+
 def canonical(group: str, name: str, folders: Sequence[Path] = ()) -> str:
     """The option of `group` that `name` means, in any spelling or by an alias (`ReLU`, `mse`, `nesterov`).
 

@@ -23,6 +23,7 @@ class Dataset(ABC):
     """
 
     name: str  # the name of its YAML file: that of its class in snake_case, unless it says another one
+    aliases: tuple[str, ...] = ()
     class_names: tuple[str, ...]
     image_shape: tuple[int, ...]  # of one sample, such as (28, 28) or (32, 32, 3); () when it is not a picture
     divisor: float  # stored values / divisor are the network's inputs

@@ -15,6 +15,7 @@ class FashionMNIST(IDXDataset):
         "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
         "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
     )  # fmt: skip
+    aliases = ("fashion", "fmnist")
     openml = 40996
     keras_cache = "fashion-mnist"
     md5 = {  # noqa: RUF012

@@ -47,7 +47,11 @@ def normalise(raw: object) -> Weights:
     is assumed. A network without any bias gets zeros. Raises ModelFileError, saying what was found.
     """
     arrays = [(path, array) for path, array in _arrays(raw) if array.ndim and array.dtype.kind not in "SU"]
-    layers = _layers(arrays)
+    try:
+        layers = _layers(arrays) or _layers_by_shape(arrays)
+    except ModelFileError:
+        if not (layers := _layers_by_shape(arrays)):
+            raise
     if not layers:
         raise ModelFileError(f"no weights found. Found {_listing(raw, arrays)}. {EXPECTED}")
     without = [name for name, _, b in layers if b is None]
@@ -155,6 +159,23 @@ def _layers(arrays: list[Named]) -> list[tuple[str, Array, Array | None]]:
             raise ModelFileError(f"no weight found that belongs to the bias {parts['b'][0]}. {EXPECTED}")
         layers.append((*parts["W"], parts["b"][1] if "b" in parts else None))
     return layers
+
+
+def _layers_by_shape(arrays: list[Named]) -> list[tuple[str, Array, Array | None]]:
+    """The layers where names do not tell: as many matrices as vectors, each in the order of the layers, as in
+    [coefs, intercepts] or wh, bh, wo, bo. Empty where an array is called anything else, or shapes do not chain."""
+    first = {"W": "wc", "b": "bi"}  # weights, coefs, kernels; biases, intercepts; or numbers only
+    matrices = [(_name(path), array) for path, array in arrays if array.ndim == 2 and 1 not in array.shape[:1]]
+    vectors = [(_name(path), array) for path, array in arrays if array.ndim == 1 or array.shape[:1] == (1,)]
+    if len(matrices) != len(vectors) or len(matrices) + len(vectors) != len(arrays):
+        return []
+    for kind, its in (("W", matrices), ("b", vectors)):
+        if any(not re.fullmatch(rf"[\d.]+|[{first[kind]}][\w.]*", name, re.I | re.A) for name, _ in its):
+            return []
+    pairs = [(W, b) for (_, W), (_, b) in zip(matrices, vectors, strict=True)]
+    if not _fits([(W, b.reshape(-1)) for W, b in pairs]):
+        return []
+    return [(name, W, b) for (name, _), (W, b) in zip(matrices, pairs, strict=True)]
 
 
 def _refuse_normalisation(arrays: list[Named], widths: set[int]) -> None:

@@ -37,6 +37,8 @@ def read(path: str | Path) -> Any:
     The kind of file is told from its first bytes, not from its name. Raises ModelFileError, without the path.
     """
     data = read_bytes(path)
+    if foreign := _foreign_format(data):
+        raise ModelFileError(f"a file of {foreign}; save the arrays with np.save or np.savez instead")
     try:
         if data.startswith(npy.MAGIC_PREFIX):
             return _npy(data)
@@ -68,6 +70,18 @@ def read_bytes(path: str | Path) -> bytes:
     if not data:
         raise ModelFileError("an empty file")
     return data
+
+
+def _foreign_format(data: bytes) -> str:
+    """The library whose file this is; empty for NumPy's, and for what is not known."""
+    if data.startswith(b"PK") and zipfile.is_zipfile(io.BytesIO(data)):
+        names = zipfile.ZipFile(io.BytesIO(data)).namelist()
+        return "torch.save" if any(name.endswith("/data.pkl") for name in names) else ""
+    if data.startswith(_PICKLE) and b"joblib.numpy_pickle" in data[:4096]:
+        return "joblib.dump"
+    if data.startswith(_PICKLE) and b"torch" in data[:4096] and b"_rebuild_tensor" in data[:65536]:
+        return "torch.save"
+    return "Keras (HDF5)" if data.startswith(b"\x89HDF\r\n") else ""
 
 
 def _is_text(data: bytes) -> bool:
