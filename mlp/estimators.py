@@ -4,6 +4,7 @@ import copy
 import inspect
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -114,24 +115,25 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         `sample_weight` (n,), >= 0, makes the loss the weighted mean Σ w l / Σ w of each batch: whole numbers are
         repetitions, and a sample of weight 0 is left out. Raises ValueError for what cannot be trained on.
         """
+        self.__dict__.pop("network_", None)  # what fails has trained nothing
         X, y = validate_data(self, X, y, dtype=self._dtypes())
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
         train = _samples(X, labels, sample_weight)
-        self._start(X)
-        validation = Samples(X, labels, train.rows[:0], 1.0)
+        validation, run = replace(train, rows=train.rows[:0]), self._new_run(X)
         if not isinstance(self.early_stopping, bool | np.bool_):
             raise ValueError(f"early_stopping must be True or False. Got {self.early_stopping!r}")
         if self.early_stopping:
-            train, validation = self._split(train)
+            train, validation = self._split(train, run.random["split"])
         stop = _NoImprovement(
             checks.number("tol", self.tol, ge=0),
             checks.integer("n_iter_no_change", self.n_iter_no_change, ge=1),
             "val_accuracy" if self.early_stopping else "train_loss",
         )
-        run = self._train(train, validation, checks.integer("max_iter", self.max_iter, ge=1), stop)
+        run.callbacks = [stop]
+        self._train(run, train, validation, checks.integer("max_iter", self.max_iter, ge=1))
         if self.early_stopping:
-            self.network_.state[...] = run.best_state
+            run.network.state[...] = run.best_state
             self.validation_scores_ = [row["val_accuracy"] for row in run.history]
             self.best_validation_score_ = run.best_value
             self.best_loss_ = None
@@ -167,11 +169,12 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         train = _samples(X, labels, sample_weight)
         if first:
             self.classes_ = known
-            self._start(X)
+            run = self._new_run(X)
         else:
             rule = self._new_optimizer()
             self.optimizer_.learning_rate, self.optimizer_.weight_decay = rule.learning_rate, rule.weight_decay
-        self._train(train, Samples(X, labels, train.rows[:0], 1.0), 1)
+            run = Run(Path(), {}, self.network_, self.optimizer_, Constant(), self._random)
+        self._train(run, train, replace(train, rows=train.rows[:0]), epochs=1)
         return self
 
     def predict_proba(self, X: Any) -> Array:
@@ -206,13 +209,13 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             [np.float64, np.float32] if self.dtype is None else np.dtype(checks.choice("dtype", self.dtype, DTYPES))
         )
 
-    def _start(self, X: Array) -> None:
+    def _new_run(self, X: Array) -> Run:
         """A new network and all that belongs to its training, from the parameters."""
-        self._random = random_streams(int(check_random_state(self.random_state).randint(2**31)))
+        random = random_streams(int(check_random_state(self.random_state).randint(2**31)))
         sizes = np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=object)).tolist()
         given = self.activation
         several = [_object(Activation, "activation", a) for a in given] if isinstance(given, list | tuple) else None
-        self.network_ = MLP(
+        network = MLP(
             X.shape[1],
             len(self.classes_),
             [checks.integer("hidden_layer_sizes", size, ge=1) for size in sizes],
@@ -222,11 +225,11 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             loss=_object(Loss, "loss", self.loss),
             dropout=self.dropout,
             dtype=X.dtype.name,
-            rng=self._random["init"],
+            rng=random["init"],
         )
-        self.optimizer_ = self._new_optimizer()
         self.n_iter_, self.loss_curve_ = 0, []
         self.best_loss_ = self.validation_scores_ = self.best_validation_score_ = None
+        return Run(Path(), {}, network, self._new_optimizer(), Constant(), random)
 
     def _new_optimizer(self) -> Optimizer:
         rule, options = by_name(Optimizer, self.optimizer), self.optimizer_options or {}
@@ -241,39 +244,35 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         made: Optimizer = rule(weight_decay=self.weight_decay, **options)
         return made
 
-    def _split(self, samples: Samples) -> tuple[Samples, Samples]:
+    def _split(self, samples: Samples, rng: np.random.Generator) -> tuple[Samples, Samples]:
         """Training and validation samples, of each class the same share."""
         fraction = checks.number("validation_fraction", self.validation_fraction, gt=0, lt=1)
-        kept, held_out = stratified_split(samples.labels, fraction, self._random["split"])
+        kept, held_out = stratified_split(samples.labels, fraction, rng)
         if not len(held_out):
             raise ValueError(f"validation_fraction={fraction:g} of {len(samples)} samples holds out none of them")
-        return (
-            Samples(samples.x, samples.y, samples.rows[kept], 1.0, samples.weights),
-            Samples(samples.x, samples.y, samples.rows[held_out], 1.0, samples.weights),
-        )
+        return replace(samples, rows=samples.rows[kept]), replace(samples, rows=samples.rows[held_out])
 
-    def _train(self, train: Samples, validation: Samples, epochs: int, *callbacks: Callback) -> Run:
+    def _train(self, run: Run, train: Samples, validation: Samples, epochs: int) -> None:
         """Train for `epochs` epochs, or fewer if a callback says stop. Raises ValueError where the loss diverges."""
         batch_size = min(FULL_BATCH, len(train)) if self.batch_size == "auto" else self.batch_size
         if isinstance(batch_size, str):
             raise ValueError(f"batch_size must be 'auto' or an integer >= 1. Got {batch_size!r}")
         monitor = "val_accuracy" if len(validation) else "train_loss"
         trainer = Trainer(epochs, batch_size, monitor, class_weight=self._weights_by_number())
-        run = Run(Path(), {}, self.network_, self.optimizer_, Constant(), self._random, callbacks)
         try:
             trainer.fit(run, train, validation)
         except Diverged as error:
-            del self.network_  # what it would predict is nothing
+            self.__dict__.pop("network_", None)
             raise ValueError(
                 f"the loss became infinite or NaN in epoch {run.epoch + 1} with a learning rate of "
-                f"{self.optimizer_.learning_rate:g}. A smaller learning_rate_init helps, or a scaled X"
+                f"{run.optimizer.learning_rate:g}. A smaller learning_rate_init helps, or a scaled X"
             ) from error
         except UserError as error:
             raise ValueError(str(error)) from error
+        self.network_, self.optimizer_, self._random = run.network, run.optimizer, run.random
         self.n_iter_ += run.epoch
         self.loss_curve_ += [row["train_loss"] for row in run.history]
         self.loss_, self.best_loss_ = self.loss_curve_[-1], min(self.loss_curve_)
-        return run
 
     def _weights_by_number(self) -> Any:
         """`class_weight` with the numbers of the classes in the place of their labels."""
@@ -325,4 +324,4 @@ def _samples(X: Array, labels: np.ndarray, sample_weight: Any) -> Samples:
     check_consistent_length(X, weights)
     if weights.min() < 0 or not weights.any():
         raise ValueError(f"sample_weight must be >= 0, and not zero for all samples. Got {weights.min():g} at least")
-    return Samples(X, labels, np.flatnonzero(weights), 1.0, weights)
+    return Samples(X, labels, np.flatnonzero(weights), 1.0, weights / weights.max())

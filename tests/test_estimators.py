@@ -201,10 +201,12 @@ def test_features_keep_their_names() -> None:
 
 
 def test_whole_weights_are_repetitions_and_a_weight_of_zero_leaves_a_sample_out() -> None:
-    weights = rng.integers(0, 4, 90)
+    weights = np.random.default_rng(1).integers(0, 4, 90)
     weighted = fitted(batch_size=1000, sample_weight=weights, max_iter=20)
     repeated = fitted(X.repeat(weights, axis=0), Y.repeat(weights), batch_size=1000, max_iter=20)
     np.testing.assert_allclose(weighted.predict_proba(X), repeated.predict_proba(X), rtol=1e-9)
+    tiny = fitted(sample_weight=weights * 1e-60, early_stopping=True, dtype="float32")
+    assert np.isfinite(tiny.predict_proba(X)).all()
     zero = weights == 0
     left_out = fitted(sample_weight=np.where(zero, 0.0, 2.0))
     assert bits(left_out) == bits(fitted(X[~zero], Y[~zero], sample_weight=np.full(np.sum(~zero), 3.0)))
@@ -216,7 +218,7 @@ def test_class_weights_are_sample_weights() -> None:
     by_sample = fitted(X, names, sample_weight=np.array([2.0, 1, 5])[Y])
     np.testing.assert_allclose(by_class.predict_proba(X), by_sample.predict_proba(X), rtol=1e-9)
     assert np.abs(by_class.predict_proba(X) - fitted(X, names).predict_proba(X)).max() > 0.01
-    own = rng.uniform(1, 2, 90)
+    own = np.random.default_rng(2).uniform(1, 2, 90)
     balanced = fitted(class_weight="balanced", sample_weight=own)
     mass = np.bincount(Y, own)
     by_hand = fitted(sample_weight=own / mass[Y])
@@ -257,7 +259,7 @@ def test_fit_ends_when_the_loss_no_longer_improves_by_tol() -> None:
 
 
 def test_early_stopping_keeps_the_weights_that_classify_the_validation_samples_best() -> None:
-    weights = rng.integers(1, 4, 90).astype(float)
+    weights = np.random.default_rng(3).integers(1, 4, 90).astype(float)
     options = {"early_stopping": True, "validation_fraction": 0.3, "n_iter_no_change": 4, "max_iter": 1000}
     model = fitted(sample_weight=weights, learning_rate_init=0.05, **options)
     scores = model.validation_scores_
@@ -345,6 +347,16 @@ def test_a_loss_that_diverges_is_said_and_leaves_no_network() -> None:
         model.fit(X, Y)
     with pytest.raises(NotFittedError):
         model.predict(X)
+
+
+def test_a_fit_that_fails_leaves_nothing_that_could_predict() -> None:
+    model = fitted().set_params(tol=-1)
+    with pytest.raises(ValueError, match="tol"):
+        model.fit(X[:, :2], Y)
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+    with pytest.raises(AttributeError):
+        _ = model.coefs_
 
 
 def test_objects_that_are_given_stay_as_they_are() -> None:

@@ -73,7 +73,7 @@ def test_balanced_counts_the_training_samples_alone_and_validation_counts_sample
 
 
 def test_class_weights_multiply_those_of_the_samples() -> None:
-    own = rng.integers(1, 4, 60).astype(float)
+    own = np.random.default_rng(1).integers(1, 4, 60).astype(float)
     both = trained(replace(TRAIN, weights=own), class_weight=[1, 3, 2])
     repeated = trained(replace(TRAIN, rows=ROWS.repeat((own * np.array([1, 3, 2])[Y])[ROWS].astype(int))))
     np.testing.assert_allclose(both.network.theta, repeated.network.theta, rtol=1e-11, atol=1e-13)
