@@ -224,7 +224,7 @@ class Comparison:
         rows = np.arange(steps * batch)
         numbers = Samples(rows[:, None].astype(np.float64), np.zeros_like(rows), rows, divisor=1.0)
         batches = Batches(numbers, 1, batch, np.random.default_rng(SEED), np.dtype(np.float64))
-        drawn = [X[:, 0].astype(np.int64) for _ in range(epochs) for X, _, _ in batches.epoch()]
+        drawn = [X[:, 0].astype(np.int64) for _ in range(epochs) for X, *_ in batches.epoch()]
         return np.reshape(drawn, (epochs, steps, batch))
 
     def _start(self, stack: ExitStack, task: Task) -> list[Child]:

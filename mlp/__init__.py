@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mlp.api import Run, SearchResult, load, search, train
     from mlp.errors import Diverged, UserError
+    from mlp.estimators import MLPClassifier
     from mlp.graded import NeuralNetwork
     from mlp.inference import evaluate_model, load_model
 
@@ -14,12 +15,13 @@ _HOMES = {
     **dict.fromkeys(("UserError", "Diverged"), "mlp.errors"),
     **dict.fromkeys(("load_model", "evaluate_model"), "mlp.inference"),
     "NeuralNetwork": "mlp.graded",
+    "MLPClassifier": "mlp.estimators",
     "search": "mlp.api",
 }
 
 __all__ = [
-    "Diverged", "NeuralNetwork", "Run", "SearchResult", "UserError", "__version__", "evaluate_model", "load",
-    "load_model", "search", "train",
+    "Diverged", "MLPClassifier", "NeuralNetwork", "Run", "SearchResult", "UserError", "__version__", "evaluate_model",
+    "load", "load_model", "search", "train",
 ]  # fmt: skip
 
 

@@ -69,6 +69,23 @@ def altered(tmp_path: Path) -> Callable[[str, str, str], Path]:
     return alter
 
 
+def test_the_table_of_estimators_is_that_of_its_single_figures(tmp_path: Path) -> None:
+    words = ["--data", "digits", "--seeds", "2", "--max_iter", "3", "--hidden", "8", "--json"]
+    command = [sys.executable, "estimators.py", *words, str(tmp_path / "result.json")]
+    done = subprocess.run(command, cwd=ROOT / "benchmarks", capture_output=True, text=True, timeout=240, check=True)
+    head, _, *rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith("|")]
+    assert head[:4] == ["data", "early_stopping", "contender", "test accuracy %"]
+    runs = json.loads((tmp_path / "result.json").read_text())
+    assert list(runs) == [f"{data}, early_stopping={stop}, {name}" for data, stop, name, *_ in rows]
+    assert len(rows) == 8
+    for (first, second), row in zip(runs.values(), rows, strict=True):
+        assert {first["epochs"], second["epochs"]} == {3}
+        mean, spread = map(float, row[3].split(" ± "))
+        assert mean == pytest.approx((first["accuracy"] + second["accuracy"]) / 2, abs=0.0051)
+        assert spread == pytest.approx(abs(first["accuracy"] - second["accuracy"]) / 2**0.5, abs=0.0051)
+        assert min(first["accuracy"], second["accuracy"]) > 0
+
+
 @pytest.mark.parametrize("batch", [32, 64])
 @pytest.mark.parametrize("contender", OURS)
 def test_every_contender_has_a_median_of_its_rounds(timed: Outcome, contender: str, batch: int) -> None:

@@ -128,7 +128,7 @@ def test_best_config_has_the_names_of_the_flags(directory: Path) -> None:
         "dataset": "digits", "hidden_size": [24, 12], "num_layers": 2, "activation": "relu", "weight_init": "xavier",
         "loss": "cross_entropy", "optimizer": "nadam", "learning_rate": 0.002, "weight_decay": 1e-4, "batch_size": 64,
         "epochs": 3, "seed": 5, "schedule": "constant", "normalization": "none", "label_smoothing": 0.0,
-        "dropout": 0.0, "ema_decay": None, "max_grad_norm": None, "augment": {},
+        "dropout": 0.0, "ema_decay": None, "max_grad_norm": None, "class_weight": None, "augment": {},
     }  # fmt: skip
     assert {name: config[name] for name in expected} == expected
     summary = strict_json(directory / "summary.json")
@@ -141,13 +141,14 @@ def test_best_config_has_the_names_of_the_flags(directory: Path) -> None:
 def test_best_config_names_the_whole_recipe(tmp_path: Path) -> None:
     runs.run(tmp_path, "-d", "digits", "-e", "1", "normalization=batch_norm", "augment=shift",
              "training.ema_decay=0.9", "training.max_grad_norm=2", "model.dropout=0.1", "loss.label_smoothing=0.2",
-             "schedule=cosine", "schedule.warmup=0.05", "tracker=none", "hydra.run.dir=made")  # fmt: skip
+             "schedule=cosine", "schedule.warmup=0.05", "training.class_weight={3: 2}", "tracker=none",
+             "hydra.run.dir=made")  # fmt: skip
     config = strict_json(tmp_path / "made/best_config.json")
     shift = yaml.safe_load((ROOT / "conf/augment/shift.yaml").read_text())
     expected = {
         "normalization": "batch_norm", "augment": {k: v for k, v in shift.items() if k != "_target_" and v},
         "ema_decay": 0.9, "max_grad_norm": 2, "dropout": 0.1, "label_smoothing": 0.2, "schedule": "cosine",
-        "warmup": 0.05,
+        "warmup": 0.05, "class_weight": {"3": 2},
     }  # fmt: skip
     assert {name: config[name] for name in expected} == expected
 

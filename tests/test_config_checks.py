@@ -108,6 +108,12 @@ MISTAKES = {
     "training.monitor=val_f2": ["monitor", "val_f1", "train_loss", "'val_f2'"],
     "training.patience=2 dataset.validation_fraction=0": ["training.patience=2", "validation_fraction", "train_loss"],
     "training.monitor=val_loss dataset.validation_fraction=0": ["training.monitor=val_loss", "validation_fraction"],
+    "training.class_weight=equal": ["training.class_weight", "'balanced'", "a list", "a mapping", "'equal'"],
+    "training.class_weight=2": ["training.class_weight", "'balanced'", "a list", "a mapping", "2"],
+    "training.class_weight=[1,2]": ["training.class_weight", "each of the 10 classes", "Got 2"],
+    "'training.class_weight={10: 2}'": ["training.class_weight", "classes are 0 to 9", "Got 10"],
+    "'training.class_weight={3: -1}'": ["class_weight[3]", "> 0", "-1"],
+    "training.class_weight=balanced augment=mixup": ["class_weight=balanced", "augment.mixup", "one of them"],
     "model.dtype=float16": ["dtype", "float32", "float64", "'float16'"],
     # lists of the wrong length
     "-nhl 3 -sz 64 32": ["hidden_sizes", "2", "[64, 32]", "num_layers", "3"],

@@ -252,14 +252,14 @@ def test_batches_prepared_beside_the_training_are_those_prepared_one_by_one() ->
         return Batches(samples, 10, 16, next(streams), np.dtype(np.float32), augmentation, next(streams), SHAPE)
 
     threaded = []
-    for (X, T, labels), further in zip(batches().epoch(), [2, 1, 1, 0], strict=True):
+    for (X, T, labels, _), further in zip(batches().epoch(), [2, 1, 1, 0], strict=True):
         for _ in range(further):  # until the batch after this one is ready too
             assert prepared.acquire(timeout=60)
         threaded.append((X.copy(), T.copy(), labels))
     serial = batches()
     order = serial.rng.permutation(samples.rows)
     for i, (X, T, labels) in enumerate(threaded):
-        expected = serial._prepare(order[16 * i : 16 * i + 16], 0)
+        *expected, _ = serial._prepare(order[16 * i : 16 * i + 16], 0)
         for got, wanted in zip((X, T, labels), expected, strict=True):
             np.testing.assert_array_equal(got, wanted)
     assert [len(X) for X, _, _ in threaded] == [16, 16, 16, 2]

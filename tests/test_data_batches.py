@@ -1,5 +1,7 @@
 """Batches hand out every sample once an epoch, in a seeded order, scaled, with its target."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -22,7 +24,7 @@ def batches(samples: Samples, batch_size: int, seed: int = 0, dtype: type = np.f
 
 def rows_of(source: Batches) -> list[int]:
     """The rows of an epoch in their order, read from the inputs."""
-    return [round(float(value) * 255) for X, _, _ in source.epoch() for value in X[:, 0]]
+    return [round(float(value) * 255) for X, *_ in source.epoch() for value in X[:, 0]]
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 10, 40, 41, 1000])
@@ -41,14 +43,14 @@ def test_the_last_batch_may_be_short_and_the_length_says_how_many_there_are(
     batch_size: int, sizes: list[int]
 ) -> None:
     source = batches(numbered(10), batch_size)
-    assert [(len(X), len(T), len(y)) for X, T, y in source.epoch()] == [(n, n, n) for n in sizes]
+    assert [(len(X), len(T), len(y)) for X, T, y, _ in source.epoch()] == [(n, n, n) for n in sizes]
     assert len(source) == len(sizes)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("stored", [np.uint8, np.float32])
 def test_inputs_are_scaled_and_targets_are_one_hot_in_the_networks_precision(dtype: type, stored: type) -> None:
-    for X, T, y in batches(numbered(40, dtype=stored), 7, dtype=dtype).epoch():
+    for X, T, y, _ in batches(numbered(40, dtype=stored), 7, dtype=dtype).epoch():
         assert X.dtype == T.dtype == dtype
         np.testing.assert_allclose(X.sum(axis=1), 1, rtol=1e-6)  # row / 255 + (255 - row) / 255
         np.testing.assert_array_equal(y, np.rint(X[:, 0] * 255).astype(int) % CLASSES)
@@ -59,9 +61,18 @@ def test_scaling_is_the_division_that_evaluation_does() -> None:
     samples = numbered(40)
     source = batches(samples, 40)
     order = np.array(rows_of(batches(samples, 40)))
-    (X, _, _) = next(source.epoch())
+    X, *_ = next(source.epoch())
     expected = Samples(samples.x, samples.y, order, 255.0).inputs()
     assert X.tobytes() == expected.tobytes()
+
+
+def test_weights_go_with_their_samples() -> None:
+    samples = replace(numbered(40), weights=np.arange(100) / 7)
+    for X, _, _, weights in batches(samples, 7).epoch():
+        assert weights is not None
+        assert weights.dtype == np.float32
+        np.testing.assert_allclose(weights, np.rint(X[:, 0] * 255) / 7, rtol=1e-6)
+    assert all(weights is None for *_, weights in batches(numbered(40), 7).epoch())
 
 
 def test_the_order_follows_from_the_generator_and_changes_every_epoch() -> None:
@@ -110,5 +121,5 @@ def test_the_stored_arrays_stay_as_they_are_and_may_be_read_only() -> None:
 
 
 def test_full_batches_share_one_buffer() -> None:
-    addresses = {(X.ctypes.data, T.ctypes.data) for X, T, _ in batches(numbered(40), 10).epoch()}
+    addresses = {(X.ctypes.data, T.ctypes.data) for X, T, *_ in batches(numbered(40), 10).epoch()}
     assert len(addresses) == 1

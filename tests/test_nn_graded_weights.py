@@ -232,7 +232,7 @@ def test_parameters_that_do_not_chain_are_refused_and_nothing_changes(
 ) -> None:
     before, sizes = network.network.theta.copy(), network.sizes
     # What a network of the same sizes lacks would stay as it is.
-    given = random_parameters(*(SIZES if None not in change.values() else (6, 8, 7, 4)))
+    given = random_parameters(*((6, 8, 7, 4) if any(array is None for array in change.values()) else SIZES))
     weights = {name: a for name, a in (given | change).items() if a is not None}
     with pytest.raises(ValueError, match=message):
         network.set_weights(weights)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from networks import lively
 
-from mlp.nn import ELU, MLP, Activation, LeakyReLU, Linear, Loss
+from mlp.nn import ELU, MLP, Activation, CrossEntropy, LeakyReLU, Linear, Loss
 from mlp.nn.losses import one_hot
 from mlp.nn.naming import by_name, subclasses
 from mlp.nn.types import Array
@@ -124,6 +124,26 @@ def test_the_gradient_of_a_loss_holds_for_soft_targets_too(name: str) -> None:
     analytic = loss.value_and_gradient(logits, T)[1].copy()
     numeric = central_differences(lambda: loss.value(logits, T), logits.reshape(-1))
     assert agrees(analytic.reshape(-1), numeric)
+
+
+@pytest.mark.parametrize("loss", [*(by_name(Loss, name)() for name in LOSSES), CrossEntropy(label_smoothing=0.2)],
+                         ids=lambda loss: f"{loss.name}-{getattr(loss, 'label_smoothing', 0)}")  # fmt: skip
+@pytest.mark.parametrize("n", [1, 7])
+def test_gradients_of_weighted_samples_are_those_of_the_weighted_loss(loss: Loss, n: int) -> None:
+    network, X, T = first_clear_of_kinks(("relu", "tanh"), loss.name, n)
+    network.loss, weights = loss, np.random.default_rng(n).gamma(1, size=n)
+
+    def value() -> float:
+        return loss.value_and_gradient(network.forward(X), T, weights)[0]
+
+    network.loss_and_gradients(X, T, weights)
+    analytic = network.grad.copy()
+    numeric = central_differences(value, network.theta)
+    assert agrees(analytic, numeric)
+    if n > 1:  # of a single sample every weight is the same
+        weights[np.argmax(weights)] *= 1.001
+        network.loss_and_gradients(X, T, weights)
+        assert not agrees(network.grad, numeric)
 
 
 def test_central_differences_are_those_of_a_function_worked_by_hand() -> None:

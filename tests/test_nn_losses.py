@@ -1,5 +1,6 @@
 """Losses and their gradients are PyTorch's, for logits of any size; softmax and one-hot targets."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,46 @@ def test_label_smoothing_is_part_of_training_and_not_of_what_is_measured() -> No
     assert value == pytest.approx(smoothed, rel=1e-14)
     assert_close(gradient, [[0.65, -0.65]])
     assert loss.value(logits, targets) == pytest.approx(np.log(4), rel=1e-14)
+
+
+def test_weighted_losses_worked_by_hand() -> None:
+    # Probabilities 3/4 and 1/4; the truth is the first class, then the second one, which weighs three times as much.
+    logits, targets, weights = np.log([[3.0, 1.0], [3.0, 1.0]]), np.eye(2), np.array([0.5, 1.5])
+    value = by_name(Loss, "cross_entropy")().value(logits, targets, weights)
+    assert value == pytest.approx((np.log(4 / 3) + 3 * np.log(4)) / 4, rel=1e-14)
+    value = by_name(Loss, "mse")().value(logits, targets, weights)
+    assert value == pytest.approx((1 / 16 + 3 * 9 / 16) / 4, rel=1e-14)
+
+
+def test_the_weight_of_a_sample_is_that_of_its_smoothed_target_too() -> None:
+    logits, targets, loss = np.log([[3.0, 1.0], [3.0, 1.0]]), np.eye(2), CrossEntropy(label_smoothing=0.2)
+    rows = [-0.9 * np.log(0.75) - 0.1 * np.log(0.25), -0.1 * np.log(0.75) - 0.9 * np.log(0.25)]
+    value, gradient = loss.value_and_gradient(logits, targets, np.array([1.0, 3.0]))
+    assert value == pytest.approx((rows[0] + 3 * rows[1]) / 4, rel=1e-14)
+    assert_close(gradient, [[-0.15 / 4, 0.15 / 4], [3 * 0.65 / 4, -3 * 0.65 / 4]])
+    assert loss.value(logits, targets, np.array([1.0, 3.0])) == pytest.approx(
+        (np.log(4 / 3) + 3 * np.log(4)) / 4, rel=1e-14
+    )
+
+
+SMOOTHED = pytest.param(lambda: CrossEntropy(label_smoothing=0.1), id="smoothed")
+
+
+@pytest.mark.parametrize("kind", [*(pytest.param(kind, id=kind.name) for kind in subclasses(Loss)), SMOOTHED])
+def test_whole_weights_are_repeated_samples_and_a_common_factor_is_none(kind: Callable[[], Loss]) -> None:
+    rng, repeats = np.random.default_rng(2), np.array([2, 0, 1, 3, 1])
+    logits, targets = rng.normal(0, 2, (5, 4)), one_hot(rng.integers(0, 4, 5), 4)
+    value, repeated = kind().value_and_gradient(logits.repeat(repeats, axis=0), targets.repeat(repeats, axis=0))
+    summed = np.zeros_like(logits)
+    np.add.at(summed, np.arange(5).repeat(repeats), repeated)
+    for factor in (1.0, 1e-3):
+        weighted, gradient = kind().value_and_gradient(logits, targets, factor * repeats)
+        assert weighted == pytest.approx(value, rel=1e-14)
+        assert_close(gradient, summed)
+    equal, gradient = kind().value_and_gradient(logits, targets, np.full(5, 7.0))
+    value, expected = kind().value_and_gradient(logits, targets)
+    assert equal == pytest.approx(value, rel=1e-14)
+    assert_close(gradient, expected)
 
 
 def test_softmax_worked_by_hand() -> None:

@@ -53,7 +53,7 @@ def test_the_order_of_the_samples_is_another_in_every_epoch_and_for_every_seed()
         random = random_streams(seed)
         train, _ = Digits(0).split(random["split"])
         batches = Batches(train, 10, 64, random["shuffle"], np.dtype(np.float32))
-        return [[int(label) for _, _, labels in batches.epoch() for label in labels] for _ in range(2)]
+        return [[int(label) for _, _, labels, _ in batches.epoch() for label in labels] for _ in range(2)]
 
     first, again, other = orders(0), orders(0), orders(1)
     assert first == again

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,15 @@ def test_scores_are_those_of_scikit_learn(absent: int | None) -> None:
     assert result.scores("test_").keys() == {f"test_{name}" for name in expected}
     np.testing.assert_array_equal(result.confusion, confusion_matrix(truth, guess, labels=range(CLASSES)))
     np.testing.assert_allclose(result.confidence, softmax(logits).max(axis=1), rtol=1e-12)
+
+
+def test_weighted_samples_are_measured_as_repeated_ones() -> None:
+    part, repeats = samples(1500), np.random.default_rng(1).integers(0, 4, 5000)
+    repeated = evaluate(network(), replace(part, rows=part.rows.repeat(repeats[part.rows])))
+    weighted = evaluate(network(), replace(part, weights=repeats / 5))
+    assert weighted.scores() == pytest.approx(repeated.scores(), rel=1e-6)
+    assert weighted.scores() != pytest.approx(evaluate(network(), part).scores(), rel=1e-3)
+    np.testing.assert_allclose(weighted.confusion, repeated.confusion / 5)
 
 
 def test_predictions_keep_truth_guess_confidence_and_the_first_mistakes(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ class Ours:
 
     def epoch(self) -> None:
         network, optimizer = self.network, self.optimizer
-        for X, targets, _ in self.batches.epoch():
+        for X, targets, *_ in self.batches.epoch():
             network.loss_and_gradients(X, targets)
             optimizer.step(network.theta, network.grad, network.num_weights)
 

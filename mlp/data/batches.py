@@ -9,7 +9,7 @@ from mlp.data.augmentation import Augmentation
 from mlp.data.samples import Samples
 from mlp.nn.types import Array, Labels
 
-Batch = tuple[Array, Array, Labels]
+Batch = tuple[Array, Array, Labels, Array | None]
 
 
 class Batches:
@@ -42,6 +42,7 @@ class Batches:
         self._buffers = [self._allocate(num_classes, dtype) for _ in range(2 if self.augmentation else 1)]
         self._one_hot = np.eye(num_classes, dtype=dtype)
         self._divisor = dtype.type(samples.divisor)
+        self._weights = None if samples.weights is None else samples.weights.astype(dtype)
 
     def _allocate(self, num_classes: int, dtype: np.dtype[np.floating]) -> tuple[Array, Array, Array]:
         shape = self.batch_size, self.samples.x.shape[1]
@@ -52,7 +53,8 @@ class Batches:
         return -(-len(self.samples) // self.batch_size)
 
     def epoch(self) -> Iterator[Batch]:
-        """Yield inputs X (b, d), targets T (b, c) and labels (b,); X and T are overwritten by the next.
+        """Yield inputs X (b, d), targets T (b, c), labels (b,) and weights (b,) of the samples, None where they have
+        none; X and T are overwritten by the next.
 
         T is one-hot, unless mixup changes it.
         """
@@ -82,4 +84,4 @@ class Batches:
         else:
             self.augmentation.apply(raw, T, self._image_shape, self._augment_rng, X)
             X /= self._divisor
-        return X, T, labels
+        return X, T, labels, None if self._weights is None else self._weights[rows]

@@ -19,6 +19,7 @@ class Samples:
     y: np.ndarray  # (N,) int64 labels of everything stored
     rows: np.ndarray  # (n,) int64 rows of x and y that belong to this part
     divisor: float  # x / divisor is the network's input
+    weights: np.ndarray | None = None  # (N,) how much each counts in losses and scores, > 0; None: all the same
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -77,6 +77,7 @@ class Components:
                 f"augment changes images: samples {PICTURE_SHAPES}. Those of {objects['dataset'].name} are "
                 f"{shape or (objects['dataset'].num_features,)}: choose augment=none or augment=mixup"
             )
+        trainer.check_class_weight(objects["dataset"].num_classes, augment)
         callbacks = {f"training.callbacks.{name}": callback for name, callback in options.callbacks.items()}
         for path, callback in {"tracker": objects["tracker"], **callbacks}.items():
             if not hasattr(callback, "on_run_end"):

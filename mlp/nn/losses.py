@@ -15,7 +15,12 @@ from mlp.nn.types import Array, Labels
 
 
 class Loss(Named, ABC):
-    """The mean loss of a batch: logits Z (b, c) against target probabilities T (b, c)."""
+    """The mean loss of a batch: logits Z (b, c) against target probabilities T (b, c).
+
+    Weights w (b,) of the samples make it the weighted mean  L = Σ w l / Σ w  of the losses l of the rows, over the
+    batch: twice the weight is the sample twice over, and a common factor of all weights changes nothing, so that the
+    learning rate means what it means without them. They are at least 0, and not all 0.
+    """
 
     def __init__(self) -> None:
         self._gradient: Array = np.empty((0, 0))
@@ -23,12 +28,12 @@ class Loss(Named, ABC):
         self._column: Array = np.empty((0, 1))
 
     @abstractmethod
-    def value_and_gradient(self, logits: Array, targets: Array) -> tuple[float, Array]:
+    def value_and_gradient(self, logits: Array, targets: Array, weights: Array | None = None) -> tuple[float, Array]:
         """The loss and dLoss/dlogits (b, c), an array that the next call overwrites."""
 
-    def value(self, logits: Array, targets: Array) -> float:
+    def value(self, logits: Array, targets: Array, weights: Array | None = None) -> float:
         """The loss alone, as it is measured: without what only training adds to it."""
-        return self.value_and_gradient(logits, targets)[0]
+        return self.value_and_gradient(logits, targets, weights)[0]
 
     def _buffers(self, like: Array) -> tuple[Array, Array, Array]:
         """Two (b, c) arrays, the first of them for the gradient, and a (b, 1) array, kept from step to step."""
@@ -56,19 +61,32 @@ class CrossEntropy(Loss):
         super().__init__()
         self.label_smoothing = checks.number("label_smoothing", label_smoothing, ge=0, lt=1)
 
-    def value(self, logits: Array, targets: Array) -> float:
-        return self._value_and_gradient(logits, targets, 0.0)[0]
+    def value(self, logits: Array, targets: Array, weights: Array | None = None) -> float:
+        return self._value_and_gradient(logits, targets, weights, 0.0)[0]
 
-    def value_and_gradient(self, logits: Array, targets: Array) -> tuple[float, Array]:
-        return self._value_and_gradient(logits, targets, self.label_smoothing)
+    def value_and_gradient(self, logits: Array, targets: Array, weights: Array | None = None) -> tuple[float, Array]:
+        return self._value_and_gradient(logits, targets, weights, self.label_smoothing)
 
-    def _value_and_gradient(self, logits: Array, targets: Array, smoothing: float) -> tuple[float, Array]:
+    def _value_and_gradient(
+        self, logits: Array, targets: Array, weights: Array | None, smoothing: float
+    ) -> tuple[float, Array]:
         gradient, P, total = self._buffers(logits)
         S = gradient
         np.maximum.reduce(logits, axis=1, keepdims=True, out=total)
         np.subtract(logits, total, out=S)
         np.exp(S, out=P)
         np.add.reduce(P, axis=1, keepdims=True, out=total)
+        if weights is not None:
+            share = smoothing / logits.shape[1]
+            part = weights / np.add.reduce(weights)
+            rows = (1 - smoothing) * np.einsum("ij,ij->i", targets, S) + share * np.add.reduce(S, axis=1)
+            P /= total
+            np.multiply(targets, smoothing - 1, out=gradient)
+            gradient += P
+            gradient -= share
+            gradient *= part[:, None]
+            np.log(total, out=total)
+            return float(np.vdot(part, total[:, 0] - rows)), gradient
         log_likelihood = float(np.vdot(targets, S))
         P /= total
         if smoothing:
@@ -93,12 +111,17 @@ class MeanSquaredError(Loss):
     name = "mean_squared_error"
     aliases = ("mse", "mean_squared", "squared_error")
 
-    def value_and_gradient(self, logits: Array, targets: Array) -> tuple[float, Array]:
+    def value_and_gradient(self, logits: Array, targets: Array, weights: Array | None = None) -> tuple[float, Array]:
         G, P, total = self._buffers(logits)
         softmax(logits, out=P, total=total)
         np.subtract(P, targets, out=G)
-        loss = float(np.vdot(G, G)) / G.size
-        G *= 2 / G.size
+        if weights is None:
+            loss = float(np.vdot(G, G)) / G.size
+            G *= 2 / G.size
+        else:
+            part = weights / (np.add.reduce(weights) * G.shape[1])
+            loss = float(np.vdot(part, np.einsum("ij,ij->i", G, G)))
+            G *= 2 * part[:, None]
         np.einsum("ij,ij->i", G, P, out=total[:, 0])
         G -= total
         G *= P

@@ -7,9 +7,12 @@ import numpy as np
 from mlp.nn.types import Labels
 
 
-def confusion_matrix(y_true: Labels, y_pred: Labels, num_classes: int) -> Labels:
-    """Counts (c, c): entry [i, j] is how many samples of class i were called j."""
-    return np.bincount(y_true * num_classes + y_pred, minlength=num_classes**2).reshape(num_classes, -1)
+def confusion_matrix(
+    y_true: Labels, y_pred: Labels, num_classes: int, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Counts (c, c): entry [i, j] is how many samples of class i were called j, or what they weigh together."""
+    cells = np.bincount(y_true * num_classes + y_pred, weights, minlength=num_classes**2)
+    return cells.reshape(num_classes, -1)
 
 
 def per_class(confusion: Labels) -> Mapping[str, np.ndarray]:
@@ -17,9 +20,9 @@ def per_class(confusion: Labels) -> Mapping[str, np.ndarray]:
     hits = np.diag(confusion).astype(float)
     called, support = confusion.sum(axis=0), confusion.sum(axis=1)
     return {
-        "precision": hits / np.maximum(called, 1),
-        "recall": hits / np.maximum(support, 1),
-        "f1": 2 * hits / np.maximum(called + support, 1),
+        "precision": hits / (called + (called == 0)),
+        "recall": hits / (support + (support == 0)),
+        "f1": 2 * hits / (called + support + (called + support == 0)),
         "support": support,
     }
 

@@ -159,13 +159,14 @@ class MLP:
         for module in reversed(self.modules):
             D = module.backward(D)
 
-    def loss_and_gradients(self, X: Array, targets: Array) -> tuple[float, Array]:
+    def loss_and_gradients(self, X: Array, targets: Array, weights: Array | None = None) -> tuple[float, Array]:
         """Mean loss of training over the batch X (n, d_in), targets (n, c), and the logits (n, c) of `forward`.
 
-        `grad` <- the gradient of that loss (without weight decay).
+        `weights` (n,) of the samples make it a weighted mean, see `Loss`. `grad` <- the gradient of that loss
+        (without weight decay).
         """
         logits = self.forward(X, training=True)
-        loss, D = self.loss.value_and_gradient(logits, targets)
+        loss, D = self.loss.value_and_gradient(logits, targets, weights)
         self.backward(D)
         return loss, logits
 

@@ -10,7 +10,7 @@ from mlp.nn.naming import expand_hidden_sizes
 from mlp.report.read import RunFiles
 
 OPTIONS = ("augment", "model", "activation", "init", "normalization", "loss", "optimizer", "schedule")
-LEARNING = ("batch_size", "max_grad_norm", "ema_decay")  # of `training`
+LEARNING = ("batch_size", "max_grad_norm", "ema_decay", "class_weight")  # of `training`
 
 
 def same_configuration(run: RunFiles, others: Sequence[RunFiles]) -> list[RunFiles]:

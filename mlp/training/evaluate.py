@@ -22,6 +22,7 @@ class Evaluation:
     loss: float
     y_true: Labels  # (n,)
     logits: Array  # (n, c)
+    weights: Array | None = None  # (n,) of the samples, where they have some
 
     @property
     def y_pred(self) -> Labels:
@@ -47,8 +48,8 @@ class Evaluation:
 
     @property
     def confusion(self) -> Labels:
-        """Counts (c, c), rows are the truth."""
-        return confusion_matrix(self.y_true, self.y_pred, self.logits.shape[1])
+        """Counts (c, c), or sums of the samples' weights; rows are the truth."""
+        return confusion_matrix(self.y_true, self.y_pred, self.logits.shape[1], self.weights)
 
     def scores(self, prefix: str = "") -> dict[str, float]:
         """Loss, accuracy, and macro precision, recall and F1, each name preceded by `prefix`."""
@@ -56,15 +57,25 @@ class Evaluation:
 
 
 def evaluate(network: MLP, samples: Samples) -> Evaluation:
-    """Run the network over all `samples`; the loss is the mean over them. Raises Diverged if it is not finite."""
+    """Run the network over all `samples`; the loss is the mean over them, weighted where they have weights.
+
+    Raises Diverged if it is not finite.
+    """
     labels, total = samples.labels, 0.0
+    weights = None if samples.weights is None else samples.weights[samples.rows]
+    whole = max(1, len(samples)) if weights is None else float(weights.sum())
     logits = np.empty((len(samples), network.sizes[-1]), network.dtype)
     with np.errstate(over="ignore", invalid="ignore"):  # the loss shows it
         for start in range(0, len(samples), CHUNK):
             part = logits[start : start + CHUNK]
             part[...] = network.forward(samples.inputs(start, start + CHUNK, network.dtype))
             targets = one_hot(labels[start : start + CHUNK], network.sizes[-1], network.dtype)
-            total += network.loss.value(part, targets) * len(part)
+            if weights is None:
+                total += network.loss.value(part, targets) * len(part)
+            else:
+                of_part = weights[start : start + CHUNK]
+                loss = network.loss.value(part, targets, of_part.astype(network.dtype))
+                total += loss * float(of_part.sum())
     if not math.isfinite(total):
         raise Diverged(f"the loss after training became {total}. A smaller optimizer.learning_rate usually helps.")
-    return Evaluation(total / max(1, len(samples)), labels, logits)
+    return Evaluation(total / whole, labels, logits, weights)

@@ -12,6 +12,7 @@ from mlp.nn import checks
 from mlp.nn.metrics import confusion_matrix, scores
 from mlp.nn.types import Array
 from mlp.training.average import WeightAverage
+from mlp.training.class_weight import ClassWeight, checked, of_classes, weigh
 from mlp.training.evaluate import evaluate
 from mlp.training.run import Callback, Run
 
@@ -31,6 +32,10 @@ class Trainer:
             (Pascanu, Mikolov & Bengio 2013). None: as they are.
         ema_decay: decay of the average of the weights that is validated and kept, see `WeightAverage`; None: the
             weights themselves.
+        class_weight: how much the samples of a class count in the training loss, which is then a weighted mean over
+            each batch (see `Loss`): a weight > 0 for every class, or a mapping from class numbers to weights, 1 where
+            a class is missing; "balanced": n / (c n_k) for a class with n_k of the n training samples of c classes.
+            None: all the same. What is measured (accuracy, validation and test loss) goes on counting samples.
     """
 
     def __init__(
@@ -40,6 +45,7 @@ class Trainer:
         monitor: str | None = None,
         max_grad_norm: float | None = None,
         ema_decay: float | None = None,
+        class_weight: ClassWeight = None,
     ) -> None:
         self.epochs = checks.integer("epochs", epochs, ge=1)
         self.batch_size = checks.integer("batch_size", batch_size, ge=1)
@@ -47,6 +53,18 @@ class Trainer:
         self._monitor_given = monitor is not None
         self.max_grad_norm = None if max_grad_norm is None else checks.number("max_grad_norm", max_grad_norm, gt=0)
         self.ema_decay = None if ema_decay is None else checks.number("ema_decay", ema_decay, gt=0, lt=1)
+        self.class_weight = checked(class_weight)
+
+    def check_class_weight(self, num_classes: int, augmentation: Augmentation | None) -> None:
+        """Raise UserError if `class_weight` does not fit the classes, or the samples have no class of their own."""
+        if self.class_weight is None:
+            return
+        of_classes(self.class_weight, np.ones(num_classes))
+        if augmentation is not None and augmentation.mixup:
+            raise UserError(
+                f"training.class_weight={self.class_weight} needs samples of one class each, and "
+                f"augment.mixup={augmentation.mixup:g} blends samples of two: choose one of them"
+            )
 
     def check_monitor(self, validation: bool, resumed: bool, patience: int | None = None) -> None:
         """Raise UserError if `monitor` or `patience` wants a score that needs validation data, and there are none.
@@ -79,6 +97,8 @@ class Trainer:
         Raises Diverged when the loss of a batch is NaN or infinite.
         """
         network, run.train = run.network, train
+        self.check_class_weight(network.sizes[-1], augmentation)
+        train = weigh(train, self.class_weight, network.sizes[-1])
         batches = Batches(
             train, network.sizes[-1], self.batch_size, run.random["shuffle"], network.dtype,
             augmentation, run.random["augment"], image_shape,
@@ -114,9 +134,9 @@ class Trainer:
         base_rate, total_steps = optimizer.learning_rate, self.epochs * len(batches)
         each_batch = [c.on_batch_end for c in run.callbacks if type(c).on_batch_end is not Callback.on_batch_end]
         counts = np.zeros((network.sizes[-1],) * 2, np.int64)
-        total_loss, seen = 0.0, 0
-        for X, targets, labels in batches.epoch():
-            loss, logits = network.loss_and_gradients(X, targets)
+        total_loss, seen = 0.0, 0.0
+        for X, targets, labels, weights in batches.epoch():
+            loss, logits = network.loss_and_gradients(X, targets, weights)
             if not math.isfinite(loss):
                 raise Diverged(
                     f"the training loss became {loss} in epoch {run.epoch + 1}, step {run.step + 1} (learning rate "
@@ -131,8 +151,9 @@ class Trainer:
                 run.average.update(network)
             run.step += 1
             run.batch_loss = loss
-            total_loss += loss * len(X)
-            seen += len(X)
+            counted = len(X) if weights is None else float(weights.sum())
+            total_loss += loss * counted
+            seen += counted
             for on_batch_end in each_batch:
                 on_batch_end(run)
         last_rate, optimizer.learning_rate = optimizer.learning_rate, base_rate
