@@ -1,13 +1,14 @@
 # make train    create the environment and train on MNIST with the default configuration
 # make test     create the environment; lint, types and tests, as CI runs them
 # make test-all the same with the slow tests
+# make test-matrix  the fast tests with the other versions of Python, and with the oldest NumPy
 # make bench    microseconds per training step, ours beside the peers that are installed
 # make release  build dist/, install the wheel into a fresh environment, and try it
 # make lock     write requirements.lock anew from pyproject.toml
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: train test test-all bench lint lock release clean
+.PHONY: train test test-all test-matrix bench lint lock release clean
 
 train: .venv/runtime
 	$(BIN)/python train.py $(ARGS)
@@ -17,6 +18,18 @@ test: lint
 
 test-all: lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+# Those of the versions of Python that this machine has.
+test-matrix:
+	for version in 3.11 3.12 3.13; do \
+	  command -v python$$version > /dev/null || { echo "python$$version: not here"; continue; }; \
+	  python$$version -m venv .venv-$$version && \
+	  .venv-$$version/bin/python -m pip install --quiet -c requirements.lock -e '.[dev]' && \
+	  .venv-$$version/bin/python -m pytest -n 2 --dist worksteal -m "not slow" $(ARGS) || exit 1; \
+	done
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet -e '.[dev]' 'numpy==2.0.*'
+	.venv-oldest/bin/python -m pytest -n 2 --dist worksteal -m "not slow" $(ARGS)
 
 bench: .venv/runtime
 	$(BIN)/python benchmarks/compare.py $(ARGS)

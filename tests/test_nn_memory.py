@@ -11,6 +11,9 @@ from mlp.nn import MLP, SGD, Activation, CrossEntropy, Loss, Optimizer, ReLU
 from mlp.nn.losses import one_hot
 from mlp.nn.naming import subclasses
 
+pytestmark = pytest.mark.skipif(
+    tuple(map(int, np.__version__.split(".")[:2])) < (2, 3), reason="NumPy before 2.3 allocates buffers of its own"
+)
 FEATURES, CLASSES = 20, 10
 #: (rows, hidden_sizes): here the smallest array that grows with the batch has 16384 entries, there with the network.
 SIZES = {"large batch": (16384, [8, 8]), "large network": (2, [16384, 8])}
