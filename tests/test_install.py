@@ -105,6 +105,26 @@ def test_wheel_without_data_says_how_to_get_them(mlp) -> None:  # type: ignore[n
     assert "holds no dataset that is known" in refused
 
 
+def test_bash_completes_commands_and_the_options_of_training(site: Path, tmp_path: Path) -> None:
+    program = tmp_path / "mlp"
+    start = f"import sys; sys.path.insert(0, {str(site)!r}); from mlp.cli.program import main; main()"
+    program.write_text(f"#!{sys.executable}\n{start}\n")
+    program.chmod(0o755)
+    script = """
+eval "$(mlp -sc install=bash)"
+ask() {
+    COMP_LINE="$1"; COMP_POINT=${#1}; COMP_WORDS=($1); COMP_CWORD=$2
+    hydra_bash_completion
+    echo "${COMPREPLY[@]}"
+}
+ask "mlp tr" 1
+ask "mlp train optimizer=na" 2
+"""
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "HOME": str(tmp_path)}
+    answer = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert answer.stdout.splitlines() == ["train", "optimizer=nadam optimizer=nag"], answer.stderr
+
+
 def test_unknown_command_names_the_nearest(mlp) -> None:  # type: ignore[no-untyped-def]
     assert "did you mean 'train'" in mlp("trian", code=2).stderr
     assert "inference" in mlp("--help").stdout

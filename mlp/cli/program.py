@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import os
 import sys
 from collections.abc import Sequence
 
@@ -29,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(_help())
     elif command == "--version":
         print(f"mlp {importlib.metadata.version('numpy-mlp')}")
+    elif command in ("-sc", "--shell-completion"):
+        _complete(command, arguments)
     elif command in COMMANDS:
         try:
             code = importlib.import_module(COMMANDS[command][0]).main(arguments)
@@ -43,6 +46,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise SystemExit(2)
 
 
+def _complete(switch: str, arguments: list[str]) -> None:
+    """`eval "$(mlp -sc install=bash)"` installs Hydra's completion, which asks with -sc query=bash.
+
+    Commands are completed here, the options of training by Hydra, files by the shell.
+    """
+    line = os.environ.get("COMP_LINE", "").split(" ")
+    if "query=bash" in arguments and len(line) <= 2:
+        print("\n".join(name for name in COMMANDS if name.startswith(line[-1])))
+    elif "query=bash" not in arguments or line[1] == "train":
+        os.environ["COMP_LINE"] = left = " ".join([line[0], *line[2:]])
+        os.environ["COMP_POINT"] = str(len(left))
+        importlib.import_module(COMMANDS["train"][0]).main([switch, *arguments])
+
+
 def _help() -> str:
     width = max(map(len, COMMANDS))
     return "\n".join(
@@ -55,5 +72,6 @@ def _help() -> str:
             *(f"  {name:{width}}  {purpose}" for name, (_, purpose) in COMMANDS.items()),
             "",
             "mlp COMMAND --help explains a command; mlp --version prints the version.",
+            'Completion in bash: eval "$(mlp -sc install=bash)"',
         ]
     )
