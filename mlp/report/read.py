@@ -183,9 +183,12 @@ def _hashable(value: Any) -> Hashable:
 
 
 def stacked(runs: Sequence[RunFiles], column: str) -> Array:
-    """A column of metrics.csv of several runs, (runs, epochs); NaN after the end of a shorter one."""
-    columns = [run.metrics[column] for run in runs]
-    table = np.full((len(columns), max(map(len, columns), default=0)), np.nan)
+    """A column of metrics.csv of several runs, (runs, epochs); NaN after the end of a shorter one.
+
+    A run that diverged in its first epoch has no such file.
+    """
+    columns = [run.metrics[column] if (run.directory / "metrics.csv").is_file() else () for run in runs]
+    table = np.full((len(columns), max(1, *map(len, columns))), np.nan)
     for row, values in zip(table, columns, strict=True):
         row[: len(values)] = values
     return table

@@ -20,8 +20,7 @@ from mlp.report.read import Array
 def curves(metrics: Mapping[str, Array], facts: Mapping[str, Any]) -> Figure:
     """Loss, accuracy and F1, learning rate and gradient norms over the epochs."""
     figure = style.new_figure(13, 7.6)
-    grid = {"left": 0.065, "right": 0.86, "bottom": 0.075, "top": 0.89, "hspace": 0.36, "wspace": 0.22}
-    (loss, score), (rate, norms) = figure.subplots(2, 2, gridspec_kw=grid)
+    (loss, score), (rate, norms) = figure.subplots(2, 2)
     epochs = metrics["epoch"]
     few = len(epochs) <= 30
     circle, square = ("o", "s") if few else ("", "")
@@ -79,7 +78,7 @@ def curves(metrics: Mapping[str, Array], facts: Mapping[str, Any]) -> Figure:
     said += [f"best epoch {best:g} (dotted line)"] if best is not None else []
     for key, name in (("test_accuracy", "test accuracy"), ("test_f1", "test F1")):
         said += [f"{name} {facts[key]:.2%}"] if isinstance(facts.get(key), int | float) else []
-    figure.suptitle(", ".join(said), x=0.065, ha="left", fontsize=style.TITLE, parse_math=False)
+    figure.suptitle(", ".join(said), x=0.01, ha="left", fontsize=style.TITLE, parse_math=False)
     return figure
 
 

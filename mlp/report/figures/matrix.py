@@ -38,28 +38,18 @@ def annotated(
     return image
 
 
-def class_axes(
-    names: Sequence[str], side: float, *, right: float = 0.3, above: float = 0.75, panels: int = 1
-) -> tuple[Figure, list[Axes]]:
-    """Squares of `side` inches for matrices of true (rows) and predicted classes, and what the names need."""
+def class_axes(names: Sequence[str], side: float, *, panels: int = 1, bar: bool = False) -> tuple[Figure, list[Axes]]:
+    """Squares of about `side` inches for matrices of true (rows) and predicted classes, with room for a `bar`."""
     cell = side / len(names)
-    left, below = 0.65 + style.text_width(names, class_font(cell)), room_below(names, cell)
-    width, height = panels * (left + side) + right, below + side + above
-    figure, axes = style.new_figure(width, height), []
-    for panel in range(panels):
-        x = panel * (left + side) + left
-        ax = figure.add_axes((x / width, below / height, side / width, side / height))
+    widest = style.text_width(names, class_font(cell))
+    below = widest if _rotation(widest, cell) else 0.0
+    figure = style.new_figure(panels * (side + 0.6 + widest) + 1.2 * bar, side + 1.2 + below)
+    axes = list(figure.subplots(1, panels, squeeze=False)[0])
+    for ax in axes:
         class_ticks(ax, names, cell)
         ax.set_xlabel("predicted class", fontsize=style.LABEL)
         ax.set_ylabel("true class", fontsize=style.LABEL)
-        axes.append(ax)
     return figure, axes
-
-
-def room_below(names: Sequence[str], cell: float) -> float:
-    """Inches that the names and an axis label need below cells of `cell` inches."""
-    widest = style.text_width(names, class_font(cell))
-    return 0.75 + {0: 0.0, 45: 0.8 * widest, 90: widest}[_rotation(widest, cell)]
 
 
 def class_font(cell: float) -> float:
@@ -91,7 +81,7 @@ def confusion_matrix(counts: Array, class_names: Sequence[str] | Array, normalis
     total, wrong = counts.sum(), counts.sum() - counts.trace()
     side = min(max(5.5, 0.44 * classes), 12.0)
     names = [shorten(str(name), LONGEST_NAME) for name in class_names]
-    figure, (ax,) = class_axes(names, side, right=0.3 if numbered else 1.3)
+    figure, (ax,) = class_axes(names, side, bar=not numbered)
 
     def words(row: int, column: int) -> str:
         text = f"{100 * values[row, column]:.1f}" if normalised else f"{values[row, column]}"
@@ -106,11 +96,9 @@ def confusion_matrix(counts: Array, class_names: Sequence[str] | Array, normalis
         ax.hlines(between, -0.5, classes - 0.5, color="0.85", linewidth=0.6)
         ax.vlines(between, -0.5, classes - 0.5, color="0.85", linewidth=0.6)
     else:
-        place, width = ax.get_position(), figure.get_figwidth()
-        bar = figure.add_axes((1 - 1.1 / width, place.y0, 0.2 / width, place.height))
-        figure.colorbar(image, cax=bar, format=PercentFormatter(xmax=1) if normalised else None)
         unit = "share of the true class" if normalised else "number of samples"
-        bar.set_ylabel(f"{unit} (stretched near zero)", fontsize=style.LABEL)
+        bar = figure.colorbar(image, ax=ax, format=PercentFormatter(xmax=1) if normalised else None)
+        bar.set_label(f"{unit} (stretched near zero)", fontsize=style.LABEL)
     what = "per cent of each true class" if normalised else "number of samples"
     title = f"Confusion matrix, {what}\n{wrong:,} of {total:,} predictions are wrong"
     ax.set_title(title, fontsize=style.TITLE, loc="left")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,9 +26,6 @@ def grid(
     panel: tuple[float, float] = (3.1, 2.7),
     share: bool = True,
     share_x: bool = True,
-    top: float = 0.35,
-    right: float = 0.15,
-    bottom: float = 0.55,
 ) -> tuple[Figure, NDArray[Any]]:
     """A figure of panels with these titles, row by row, and its axes (rows, columns). Sizes are in inches.
 
@@ -36,11 +33,7 @@ def grid(
     else those of the columns.
     """
     rows, columns = len(titles), len(titles[0])
-    left = 0.85
-    width, height = left + panel[0] * columns + right, top + panel[1] * rows + bottom
-    figure = style.new_figure(width, height)
-    figure.subplots_adjust(left / width, bottom / height, 1 - right / width, 1 - top / height,
-                           0.08 if share else 0.22, 0.4)  # fmt: skip
+    figure = style.new_figure(panel[0] * columns + 1.0, panel[1] * rows + 0.9)
     axes: NDArray[Any] = figure.subplots(
         rows, columns, squeeze=False, sharex=share and share_x and "row", sharey=share and "row"
     )
@@ -90,6 +83,13 @@ def binned(step: Array, norms: Array) -> tuple[Array, Array, Array, Array]:
             bins.append((np.exp(np.log(step[place == i]).mean()), within.min(), np.median(within), within.max()))
     x, low, middle, high = np.array(bins).reshape(-1, 4).T
     return x, low, middle, high
+
+
+def legend_below(figure: Figure, axes: Iterable[Axes], columns: int) -> None:
+    """One legend of all lines of these axes, each name once, under the panels."""
+    lines = {str(line.get_label()): line for ax in axes for line in ax.lines}
+    figure.legend(list(lines.values()), list(lines), loc="outside lower center", ncols=columns, fontsize=style.SMALL,
+                  frameon=False)  # fmt: skip
 
 
 def percent_axis(ax: Axes) -> None:

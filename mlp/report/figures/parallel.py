@@ -30,7 +30,7 @@ def parallel_coordinates(axes: Sequence[Axis], ranked: Sequence[tuple[int, float
         return (high - math.log(error)) / (high - low) if high > low else 0.5
 
     figure = style.new_figure(max(6.0, 0.88 * len(axes) + 1.6), 5.2)
-    ax = figure.add_axes((0.05, 0.03, 0.88, 0.83))
+    ax = figure.subplots()
     shades = mpl.colormaps[style.SEQUENTIAL](np.linspace(1.0, 0.3, len(ranked)))
     for place in reversed(range(len(ranked))):  # the best ones on top
         number, fan = ranked[place][0], FAN * (0.5 - place / max(1, len(ranked) - 1))

@@ -46,6 +46,7 @@ class Wall:
             wall[y : y + self.height, x : x + self.width] = picture
         wide, high = wall.shape[1] * self.pixel, wall.shape[0] * self.pixel
         self.figure = style.new_figure(max(least_width, left + wide + 0.2), high + above)
+        self.figure.set_layout_engine("none")  # all places are known
         inches_x, inches_y = self.figure.get_size_inches()
         self.ax = self.figure.add_axes((left / inches_x, 0, wide / inches_x, high / inches_y))
         self.ax.set_axis_off()

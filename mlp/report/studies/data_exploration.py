@@ -19,7 +19,7 @@ from mlp.errors import UserError
 from mlp.nn.types import Labels
 from mlp.report import style
 from mlp.report.blocks import Analysis, Confusion, Gallery
-from mlp.report.figures.matrix import MOST_NUMBERED, annotated, class_axes, class_ticks, room_below
+from mlp.report.figures.matrix import MOST_NUMBERED, annotated, class_axes, class_ticks
 from mlp.report.figures.panels import grid, percent_axis
 from mlp.report.figures.wall import Wall, as_bytes
 from mlp.report.read import Array, confusion, over_seeds
@@ -187,8 +187,7 @@ def _bars(images: ClassImages) -> Figure:
     cell, width = panel / len(names), 0.8 / len(images.counts)
     titles = [["How frequent the classes are\n", "How bright they are\n"]]
     ylabels = ["share of the part (%)", "mean input value"]
-    figure, axes = grid(titles, "class", ylabels, panel=(panel, 2.9), share=False, top=0.65,
-                        bottom=room_below(names, cell))  # fmt: skip
+    figure, axes = grid(titles, "class", ylabels, panel=(panel, 3.2), share=False)
     left, right = axes[0]
     for place, (part, counts) in enumerate(images.counts.items()):
         color, hatch = PARTS[part]
@@ -213,7 +212,7 @@ def _matrices(images: ClassImages, counts: Labels) -> Figure:
     if counts.any():
         shares = 100 * counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
         panels.append(("What a linear classifier confuses (%)", shares, "{:.1f}"))
-    figure, axes = class_axes(names, 4.4, above=0.4, panels=len(panels))
+    figure, axes = class_axes(names, 4.4, panels=len(panels))
     for ax, (title, values, form) in zip(axes, panels, strict=True):
 
         def words(row: int, column: int, values: Array = values, form: str = form) -> str:

@@ -204,7 +204,7 @@ def _importance(by_key: Mapping[str, Importance]) -> Figure:
 
 
 def _history(search: SearchFiles, history: Sequence[tuple[int, float]], least_error: float) -> Figure:
-    figure, ((ax,),) = grid([[""]], "trial", ["validation error (%, log scale)"], panel=(8.0, 3.3), top=0.1)
+    figure, ((ax,),) = grid([[""]], "trial", ["validation error (%, log scale)"], panel=(8.0, 3.3))
     looks = {"done": ("trained to the end", "o", style.BLUE), "pruned": ("pruned", "x", style.ORANGE)}
     for state, (label, marker, color) in looks.items():
         own = [trial for trial in search.of(state) if "val_accuracy" in trial.scores]

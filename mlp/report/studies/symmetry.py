@@ -181,7 +181,7 @@ def _figure(facts: Mapping[str, Mapping[str, Any]], first: Mapping[str, Gradient
         for activation, name in rows.items()
     ]
     ylabels = ["norm of the gradient"] * len(INITS)
-    figure, axes = grid(titles, "step", ylabels, panel=(4.4, 2.5), share=False, right=1.25)
+    figure, axes = grid(titles, "step", ylabels, panel=(4.8, 2.8), share=False)
     for line, activation in zip(axes, rows, strict=True):
         shown = [first.get(f"{activation}/{init}") for init in INITS]
         tops = [float(g.norms[np.isfinite(g.norms)].max(initial=0)) if g else 0.0 for g in shown]
@@ -195,7 +195,7 @@ def _figure(facts: Mapping[str, Mapping[str, Any]], first: Mapping[str, Gradient
     neurons = max(gradients.neurons for gradients in first.values())
     marks = [Line2D([], [], color=COLORS[n % 7], marker=MARKS[n % 7], markersize=5) for n in range(neurons)]
     names = [f"neuron {n + 1}" for n in range(neurons)]
-    figure.legend(marks, names, fontsize=style.SMALL, loc="center right", frameon=False)
+    figure.legend(marks, names, fontsize=style.SMALL, loc="outside right center", frameon=False)
     return figure
 
 

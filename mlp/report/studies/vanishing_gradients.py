@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mlp.report import style
 from mlp.report.blocks import Analysis, Chart, Lines
 from mlp.report.configurations import layer_sizes
-from mlp.report.figures.panels import grid, percent_axis, step_band
+from mlp.report.figures.panels import grid, legend_below, percent_axis, step_band
 from mlp.report.read import GRADIENT_TRACE, Array, RunFiles, gradient_trace, late, over_seeds
 from mlp.report.statistics import MeanStd
 from mlp.report.studies.study import Study, StudyRuns
@@ -123,29 +122,30 @@ def _first_layer(depth: int, groups: Sequence[Group]) -> Chart:
 # Figures
 
 
-def _panels(groups: Sequence[Group], xlabel: str, ylabel: str, **look: Any) -> tuple[Figure, dict[int, Axes]]:
+def _over_time(groups: Sequence[Group]) -> Figure:
     """A panel for each depth."""
     depths = sorted({group.depth for group in groups})
-    figure, axes = grid([[count(depth, "hidden layer") for depth in depths]], xlabel, [ylabel], **look)
-    return figure, dict(zip(depths, axes[0], strict=True))
-
-
-def _over_time(groups: Sequence[Group]) -> Figure:
-    figure, panels = _panels(groups, "step", "gradient norm, first hidden layer")
+    titles = [[count(depth, "hidden layer") for depth in depths]]
+    figure, axes = grid(titles, "step", ["gradient norm, first hidden layer"])
     for group in groups:
         look = style.activation_look(group.activation)
-        step_band(panels[group.depth], group.step, group.norms[..., 0], group.name, *look)
+        step_band(axes[0, depths.index(group.depth)], group.step, group.norms[..., 0], group.name, *look)
     figure.axes[0].legend(fontsize=style.SMALL, loc="best")
     return figure
 
 
 def _per_layer_figure(groups: Sequence[Group]) -> Figure:
     """The norm of each layer, and beside it the accuracies."""
-    figure, panels = _panels(
-        groups, "layer", "gradient norm", panel=(2.6, 2.6), share_x=False, right=3.2, bottom=0.95
-    )
+    depths = sorted({group.depth for group in groups})
+    titles = [[*(count(depth, "hidden layer") for depth in depths), "Test accuracy"]]
+    ylabels = ["gradient norm", *[""] * (len(depths) - 1), "test accuracy (%)"]
+    figure, axes = grid(titles, "layer", ylabels, panel=(2.6, 2.9), share=False)
+    *panels, accuracy = axes[0]
+    for ax in panels[1:]:
+        ax.sharey(panels[0])
+        ax.tick_params(labelleft=False)
     for group in groups:
-        ax, x = panels[group.depth], np.arange(1, group.depth + 2)
+        ax, x = panels[depths.index(group.depth)], np.arange(1, group.depth + 2)
         color, line, mark = style.activation_look(group.activation)
         for norms, when, width, inside in (
             (group.start, "first step", 2.0, color),
@@ -157,9 +157,6 @@ def _per_layer_figure(groups: Sequence[Group]) -> Figure:
         ax.set_yscale("log")
         ax.set_xticks(x, [*map(str, x[:-1]), "out"])
         ax.set_xlim(0.6, group.depth + 1.4)
-    width, place = figure.get_figwidth(), figure.axes[0].get_position()
-    accuracy = figure.add_axes((1 - 2.35 / width, place.y0, 2.2 / width, place.height))
-    style.tidy(accuracy, "Test accuracy", "hidden layers", "test accuracy (%)")
     for name in dict.fromkeys(group.activation for group in groups):
         own = sorted((group for group in groups if group.activation == name), key=lambda group: group.depth)
         color, line, mark = style.activation_look(name)
@@ -167,9 +164,8 @@ def _per_layer_figure(groups: Sequence[Group]) -> Figure:
         means = np.array([group.test.mean for group in own])
         accuracy.errorbar([group.depth for group in own], means, reach, color=color, linestyle=line, marker=mark,
                           markersize=5, capsize=3)  # fmt: skip
-    accuracy.set_xticks(list(panels))
+    accuracy.set_xticks(depths)
+    accuracy.set_xlabel("hidden layers")
     percent_axis(accuracy)
-    lines = {str(line.get_label()): line for ax in panels.values() for line in ax.lines}
-    figure.legend(list(lines.values()), list(lines), loc="lower left", ncols=4, fontsize=style.SMALL, frameon=False,
-                  bbox_to_anchor=(0.7 / width, 0.0))  # fmt: skip
+    legend_below(figure, panels, columns=4)
     return figure
