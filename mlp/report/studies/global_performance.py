@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -105,6 +105,7 @@ def differences(
 
     It is larger in LEAST_SHARE of the pairs, or smaller, and by more than chance.
     """
+    values: dict[str, Mapping[int, float]]
     values = {name: {run.trial.number: run.facts[key] for run in (*over, *rest) if run.facts[key] is not None}
               for name, key in (("epochs trained", "epochs"), ("parameters", "parameters"))}  # fmt: skip
     choices = []
@@ -117,7 +118,7 @@ def differences(
             for place, choice in enumerate(axis.choices):
                 choices.append(f"{axis.name} {choice}")
                 values[choices[-1]] = {n: float(value == place) for n, value in axis.values.items()}
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for name, of_run in values.items():
         a, b = (np.array([of_run[run.trial.number] for run in group if run.trial.number in of_run])
                 for group in (over, rest))  # fmt: skip
