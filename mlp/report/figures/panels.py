@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mlp.report import style
 from mlp.report.read import Array
 
+Place = Literal["outside lower center", "outside right center"]
 PER_DECADE = 12  # points of a line over the steps, on a logarithmic axis
 
 
@@ -85,11 +86,12 @@ def binned(step: Array, norms: Array) -> tuple[Array, Array, Array, Array]:
     return x, low, middle, high
 
 
-def legend_below(figure: Figure, axes: Iterable[Axes], columns: int) -> None:
-    """One legend of all lines of these axes, each name once, under the panels."""
-    lines = {str(line.get_label()): line for ax in axes for line in ax.lines}
-    figure.legend(list(lines.values()), list(lines), loc="outside lower center", ncols=columns, fontsize=style.SMALL,
-                  frameon=False)  # fmt: skip
+def shared_legend(figure: Figure, axes: Iterable[Axes], place: Place, columns: int = 1) -> None:
+    """One legend of the named lines of these axes, each name once, outside the panels."""
+    handles: dict[str, Any] = {}
+    for ax in axes:
+        handles |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+    figure.legend(handles.values(), handles, loc=place, ncols=columns, fontsize=style.SMALL, frameon=False)
 
 
 def percent_axis(ax: Axes) -> None:

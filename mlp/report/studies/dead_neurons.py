@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -69,16 +68,13 @@ class Group:
         back_again = self.dead_units[:, first] & ~self.dead_units[:, last]
         total = self.dead.sum(axis=-1)  # (runs, counts)
         dead = over_seeds(self.runs, total[:, last])
-        accuracy = over_seeds(
-            self.runs, lambda run: run.metrics["val_accuracy"][-1]
-        )  # of the weights that were counted
-        facts = {
+        accuracy = over_seeds(self.runs, lambda run: run.metrics["val_accuracy"][-1])  # of the counted weights
+        return {
             "activation": self.activation, "name": activation_name(self.activation),
             "optimizer": self.optimizer, "rate": self.rate, "setting": self.setting,
             "dtype": self.runs[0].value("model.dtype"), "epochs": len(self.runs[0].metrics["epoch"]),
             "units": units, "width": self.width.tolist(), "samples": self.samples,
             "dead_units": dead,
-            "dead_share": [float(n) for n in self.dead[:, last].mean(axis=0) / self.width],
             "dead_per_layer": [over_seeds(self.runs, counts) for counts in self.dead[:, last].T],
             "dead_at_start": float(total[:, 0].mean()) if self.epochs[0] == 0 else None,
             "dead_after_epoch_1": over_seeds(self.runs, total[:, 1]) if len(self.epochs) > 2 else None,
@@ -90,15 +86,10 @@ class Group:
             "stuck_units": over_seeds(self.runs, self.stuck[:, last].sum(axis=-1)) if self.bounded else None,
             "gradient": over_seeds(self.runs, np.median(norms, axis=1)),
             "without_gradient": float((norms == 0).mean()),
+            "first_norms": self.norms[:, 0].mean(axis=0).tolist(),  # of the layers, at the first step
             "val_accuracy": accuracy,
             "learns": accuracy.mean > 0.9 and dead.mean < 0.1 * units,
         }  # fmt: skip
-        if len(self.width) > 1:  # of the weights from the first to the second hidden layer
-            fan_in, fan_out = map(int, self.width[:2])
-            norm = float(self.norms[:, 0, 1].mean())
-            facts |= {"first_norm": norm, "sgd_step": self.rate * norm / math.sqrt(fan_in * fan_out)}
-            facts["xavier_std"] = math.sqrt(2 / (fan_in + fan_out))
-        return facts
 
     def _of_all_outputs(self, shares: Array) -> float:
         """The share of all hidden outputs after the last epoch, from those of the layers (runs, counts, layers)."""
@@ -152,11 +143,10 @@ def _dead_share(group: Group) -> Lines:
 def _panels(groups: Sequence[Group], xlabel: str, ylabels: Mapping[str, str]) -> tuple[Figure, dict[str, Axes]]:
     """A row of panels for each activation, a column for each setting; the axes by the key of their group."""
     rows = [name for name in YLABELS if any(group.activation == name for group in groups)]
-    settings = {group.setting: f"{group.optimizer} at {group.rate:g}" for group in groups}
-    titles = [[f"{activation_name(row)}, {setting}" for setting in settings.values()] for row in rows]
+    settings = list(dict.fromkeys(group.setting for group in groups))
+    titles = [[f"{activation_name(row)}, {setting.replace('/', ' at ')}" for setting in settings] for row in rows]
     figure, axes = grid(titles, xlabel, [ylabels[row] for row in rows])
-    keys = [f"{row}/{setting}" for row in rows for setting in settings]
-    return figure, dict(zip(keys, axes.flat, strict=True))
+    return figure, dict(zip([f"{row}/{setting}" for row in rows for setting in settings], axes.flat, strict=True))
 
 
 def _over_time(groups: Sequence[Group]) -> Figure:
@@ -196,17 +186,16 @@ def _histograms(groups: Sequence[Group]) -> Figure:
 
 
 def _gradients(groups: Sequence[Group]) -> Figure:
-    settings = list(dict.fromkeys(f"{group.optimizer} at {group.rate:g}" for group in groups))
-    figure, axes = grid([settings], "step", ["gradient norm, first hidden layer"])
+    settings = list(dict.fromkeys(group.setting for group in groups))
+    figure, axes = grid([[setting.replace("/", " at ") for setting in settings]], "step",
+                        ["gradient norm, first hidden layer"])  # fmt: skip
     for group in groups:
-        ax = axes[0, settings.index(f"{group.optimizer} at {group.rate:g}")]
+        ax, norms = axes[0, settings.index(group.setting)], group.norms[..., 0]
         color, line, mark = style.activation_look(group.activation)
-        norms = group.norms[..., 0]
         step_band(ax, group.step, norms, activation_name(group.activation), color, line, mark)
         x, _, zero, _ = binned(group.step, 1.0 + (norms == 0))
-        crosses = x[zero >= 1.5]
         height = 0.02 if group.activation == "relu" else 0.06  # of the panel, so that both are seen
-        ax.plot(crosses, np.full(len(crosses), height), linestyle="", marker="x", markersize=4, color=color,
-                transform=ax.get_xaxis_transform())  # fmt: skip
+        ax.plot(x[zero >= 1.5], np.full((zero >= 1.5).sum(), height), linestyle="", marker="x", markersize=4,
+                color=color, transform=ax.get_xaxis_transform())  # fmt: skip
     axes[0, 0].legend(fontsize=style.SMALL, loc="lower left")
     return figure

@@ -17,7 +17,7 @@ from matplotlib.patches import Rectangle
 from mlp.report import style
 from mlp.report.blocks import Analysis, Lines
 from mlp.report.figures.matrix import annotated
-from mlp.report.figures.panels import band, grid, legend_below, log_axis
+from mlp.report.figures.panels import band, grid, log_axis, shared_legend
 from mlp.report.read import GRADIENT_TRACE, Array, RunFiles, by, gradient_trace, over_seeds, stacked
 from mlp.report.statistics import MeanStd
 from mlp.report.studies.study import Study, StudyRuns
@@ -172,7 +172,7 @@ def _at_equal(groups: Sequence[Group], rates: Sequence[float], guess: float) -> 
     losses = np.concatenate([group.losses[np.isfinite(group.losses)] for group in groups])
     if len(losses) and losses.min() > 0:
         axes[0, 0].set_ylim(losses.min() / 1.3, max(min(losses.max() * 1.2, 2 * guess), 2 * losses.min()))
-    legend_below(figure, axes[0], columns=6)
+    shared_legend(figure, axes[0], "outside lower center", columns=6)
     return figure
 
 

@@ -93,8 +93,11 @@ class Transfer(Study):
         classes = [str(name) for name in groups[0].runs[0].predictions["class_names"]]
         ranked = sorted(groups, key=lambda group: -group.test.mean)
         own_model = read_facts(ROOT / "models" / found.dataset)
-        checks = (lambda run: check_search(others[SEARCH], run), lambda run: check_showdown(others[SHOWDOWN], run),
-                  check_recipe)  # fmt: skip
+        rules = {
+            "search_winner": lambda run: check_search(others[SEARCH], run),
+            "showdown_winner": lambda run: check_showdown(others[SHOWDOWN], run),
+            "mnist_recipe": check_recipe,
+        }
         return self.answer(
             {
                 "dataset": found.dataset, "is_quick": found.quick, "names": NAMES, "early_epochs": EARLY_EPOCHS,
@@ -102,7 +105,7 @@ class Transfer(Study):
                 "several_seeds": all(group.test.several for group in groups), "least_difference": ONE_SEED,
                 "level": [f"the {a.name} and the {b.name}" for a, b in pairwise(ranked) if a.is_level_with(b)],
                 "groups": {group.key: group.facts(groups, classes) for group in groups},
-                "rules": {key: check(own[key][0]) for key, check in zip(NAMES, checks, strict=True) if own[key]},
+                "rules": {key: check(own[key][0]) for key, check in rules.items() if own[key]},
                 "searched": SEARCH, "compared": SHOWDOWN, "num_classes": len(classes),
                 "recipe_gain": recipe_gain(groups, classes),
                 "own_model": own_model if "test_accuracy" in own_model else None,

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from mlp.report import style
 from mlp.report.blocks import Analysis, Chart, Lines
 from mlp.report.configurations import layer_sizes
-from mlp.report.figures.panels import grid, legend_below, percent_axis, step_band
+from mlp.report.figures.panels import grid, percent_axis, shared_legend, step_band
 from mlp.report.read import GRADIENT_TRACE, Array, RunFiles, gradient_trace, late, over_seeds
 from mlp.report.statistics import MeanStd
 from mlp.report.studies.study import Study, StudyRuns
@@ -167,5 +167,5 @@ def _per_layer_figure(groups: Sequence[Group]) -> Figure:
     accuracy.set_xticks(depths)
     accuracy.set_xlabel("hidden layers")
     percent_axis(accuracy)
-    legend_below(figure, panels, columns=4)
+    shared_legend(figure, panels, "outside lower center", columns=4)
     return figure
