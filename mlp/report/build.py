@@ -17,7 +17,7 @@ from mlp.config.files import CONF
 from mlp.errors import UserError, unknown
 from mlp.files import atomic_write
 from mlp.report import style, templates
-from mlp.report.blocks import Analysis, Block, Picture
+from mlp.report.blocks import Analysis, Block, Chart, Picture
 from mlp.report.studies import STUDIES
 from mlp.report.studies.study import Study, StudyRuns
 from mlp.report.text import count
@@ -41,6 +41,14 @@ class Chapter:
     @property
     def blocks(self) -> Sequence[Block]:
         return self.analysis.blocks if self.analysis else ()
+
+    @property
+    def charts(self) -> Sequence[Chart]:
+        return self.analysis.charts if self.analysis else ()
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        return self.analysis.facts if self.analysis else {}
 
     @property
     def provenance(self) -> str:

@@ -34,19 +34,16 @@ def content(chapter: Chapter, figures: Path) -> dict[str, Any]:
     """What the run of a study logs, as wandb's objects; its figures are read from `figures`."""
     import wandb
 
-    assert chapter.analysis is not None
     page = templates.render(HERE / "chapter.html.j2", chapter=chapter)
-    logged: dict[str, Any] = {"text": wandb.Html(page, inject=False, data_is_not_path=True)}
-    tables = 0
-    for block in chapter.blocks:
-        if isinstance(block, Picture):
-            logged[figure_key(block)] = wandb.Image(str(figures / f"{block.name}.png"), caption=block.caption)
-        elif isinstance(block, Table):
-            tables += 1
-            logged[f"tables/{tables}"] = wandb.Table(columns=list(block.header), data=[list(r) for r in block.rows])
-    for chart in chapter.analysis.charts:
-        logged[chart_key(chart)] = drawn(chart)
-    return logged
+    pictures = [block for block in chapter.blocks if isinstance(block, Picture)]
+    tables = [block for block in chapter.blocks if isinstance(block, Table)]
+    return {
+        "text": wandb.Html(page, inject=False, data_is_not_path=True),
+        **{figure_key(p): wandb.Image(str(figures / f"{p.name}.png"), caption=p.caption) for p in pictures},
+        **{f"tables/{number}": wandb.Table(columns=list(table.header), data=[list(row) for row in table.rows])
+           for number, table in enumerate(tables, 1)},
+        **{chart_key(chart): drawn(chart) for chart in chapter.charts},
+    }  # fmt: skip
 
 
 def figure_key(picture: Picture) -> str:
