@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -16,6 +15,7 @@ from mlp.data import Dataset
 from mlp.data.pictures import is_picture
 from mlp.data.split import stratified_split
 from mlp.errors import UserError
+from mlp.nn.metrics import per_class
 from mlp.nn.types import Labels
 from mlp.report import style
 from mlp.report.blocks import Analysis, Confusion, Gallery
@@ -41,6 +41,8 @@ class ClassImages:
     validation_fraction: float
 
     def __post_init__(self) -> None:
+        from sklearn.metrics.pairwise import cosine_similarity  # takes a second
+
         (x, y), (x_test, y_test) = self.data.load("train"), self.data.load("test")
         divisor, rng = self.data.divisor, np.random.default_rng(0)
         self.names = [str(name) for name in self.data.class_names]
@@ -49,11 +51,9 @@ class ClassImages:
         parts = {"training": y[kept], "validation": y[held_out], "test": y_test}
         self.counts = {part: np.bincount(own, minlength=len(self.names)) for part, own in parts.items() if len(own)}
         rows = [np.flatnonzero(y == label) for label in range(len(self.names))]
-        sums = np.stack([x[own].sum(axis=0, dtype=float) / max(1, len(own)) for own in rows])
-        means: Array = sums / divisor  # (c, d); 0 for a class without images
-        lengths = np.linalg.norm(means, axis=1, keepdims=True)
-        directions = means / np.where(lengths > 0, lengths, 1)
-        self.similarity: Array = directions @ directions.T  # cosine of the mean images, (c, c)
+        # (c, d); 0 for a class without images
+        means: Array = np.stack([x[own].sum(axis=0, dtype=float) / max(1, len(own)) for own in rows]) / divisor
+        self.similarity: Array = cosine_similarity(means)  # (c, c)
         self.brightness: Array = means.mean(axis=1)  # (c,)
         nearest = np.abs(x_test.mean(axis=1, dtype=float)[:, None] / divisor - self.brightness).argmin(axis=1)
         self.accuracy_by_brightness = float((nearest == y_test).mean())  # of naming the class whose mean is nearest
@@ -66,21 +66,22 @@ class ClassImages:
         return self.mean_images.ndim == 4
 
     def facts(self) -> dict[str, Any]:
-        train = self.counts["training"]
+        shares = {part: counts / counts.sum() for part, counts in self.counts.items()}
         return {
             "is_colour": self.is_colour, "shape": self.mean_images.shape[1:3],
             "features": self.data.num_features, "divisor": self.data.divisor, "samples_per_class": SAMPLES,
             "images": {part: int(counts.sum()) for part, counts in self.counts.items()},
-            "largest_over_smallest": float(train.max() / train.min()) if train.min() else math.inf,
-            "share_gaps": {part: self._share_gap(part) for part in self.counts if part != "training"},
             "accuracy_by_brightness": self.accuracy_by_brightness,
+            "classes": [
+                {
+                    "name": name, "brightness": float(self.brightness[i]),
+                    "images": {part: int(counts[i]) for part, counts in self.counts.items()},
+                    # How far the share of the class is from that in the training part.
+                    "gaps": {part: float(abs(share[i] - shares["training"][i])) for part, share in shares.items()},
+                }
+                for i, name in enumerate(self.names)
+            ],
         }  # fmt: skip
-
-    def _share_gap(self, part: str) -> dict[str, Any]:
-        """Where the share of a class in `part` is furthest from that in the training part."""
-        share, train = (self.counts[name] / self.counts[name].sum() for name in (part, "training"))
-        gaps = np.abs(share - train)
-        return {"gap": float(gaps.max()), "name": self.names[int(gaps.argmax())]}
 
 
 def pair_facts(class_names: Sequence[str], similarity: Array, counts: Labels) -> dict[str, Any]:
@@ -136,19 +137,12 @@ class DataExploration(Study):
         predictions = [run.predictions for run in finished]
         counts = sum(map(confusion, predictions), start=np.zeros((len(names), len(names)), int))
         gains = [np.diff(run.metrics["val_accuracy"])[-1] for run in finished if len(run.metrics["val_accuracy"]) > 1]
-        classes = [
-            {
-                "name": name, "brightness": float(images.brightness[i]),
-                "images": {part: int(own[i]) for part, own in images.counts.items()},
-                "recall": float(counts[i, i] / counts[i].sum()) if counts[i].any() else None,
-            }
-            for i, name in enumerate(names)
-        ]  # fmt: skip
         table = [[name, *own, *[""] * (SAMPLES - len(own)), mean]
                  for name, own, mean in zip(names, images.samples, images.mean_images, strict=True)]  # fmt: skip
         return self.answer(
             {
-                "dataset": found.dataset, **images.facts(), "classes": classes, "top": PAIRS,
+                "dataset": found.dataset, **images.facts(), "top": PAIRS,
+                "recall": dict(zip(names, per_class(counts)["recall"].tolist(), strict=True)),
                 "test_accuracy": over_seeds(finished, lambda run: run.summary["test_accuracy"]) if finished else None,
                 "answers": int(counts.sum()), "mistakes": int(counts.sum() - counts.trace()),
                 "gain_of_last_epoch": float(min(gains, default=0.0)),
