@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,19 +22,18 @@ LONGEST_NAME = 40
 
 
 def annotated(
-    ax: Axes, values: Array, words: Callable[[int, int], str] | None, *,
+    ax: Axes, values: Array, words: Array, *,
     norm: Normalize | None = None, cmap: str = style.SEQUENTIAL, size: float = style.SMALL,
 ) -> AxesImage:  # fmt: skip
     """A heat map of `values` (rows, columns) with the `words` of each cell, white where the cell is dark."""
     image = ax.imshow(values, cmap=cmap, norm=norm, interpolation="nearest", aspect="auto")
     ax.tick_params(length=0)
-    if words:
-        red, green, blue, alpha = np.moveaxis(image.to_rgba(values), -1, 0)
-        dark = (0.3 * red + 0.59 * green + 0.11 * blue < 0.5) & (alpha > 0)  # a cell without a value is transparent
-        for (row, column), is_dark in np.ndenumerate(dark):
-            if text := words(row, column):
-                color = "white" if is_dark else style.BLACK
-                ax.text(column, row, text, ha="center", va="center", fontsize=size, color=color)
+    red, green, blue, alpha = np.moveaxis(image.to_rgba(values), -1, 0)
+    dark = (0.3 * red + 0.59 * green + 0.11 * blue < 0.5) & (alpha > 0)  # a cell without a value is transparent
+    for (row, column), text in np.ndenumerate(words):
+        if text:
+            color = "white" if dark[row, column] else style.BLACK
+            ax.text(column, row, text, ha="center", va="center", fontsize=size, color=color)
     return image
 
 
@@ -82,15 +81,12 @@ def confusion_matrix(counts: Array, class_names: Sequence[str] | Array, normalis
     side = min(max(5.5, 0.44 * classes), 12.0)
     names = [shorten(str(name), LONGEST_NAME) for name in class_names]
     figure, (ax,) = class_axes(names, side, bar=not numbered)
-
-    def words(row: int, column: int) -> str:
-        text = f"{100 * values[row, column]:.1f}" if normalised else f"{values[row, column]}"
-        return text if float(text) else ""  # an empty cell is a zero
-
+    words = np.char.mod("%.1f", 100 * values) if normalised else np.char.mod("%d", values)
+    words = np.where(np.isin(words, ["0", "0.0"]) | (classes > MOST_NUMBERED), "", words)
     # The diagonal is a hundred times the rest: a root scale keeps the mistakes visible.
     norm = PowerNorm(0.4, vmin=0, vmax=1.0 if normalised else max(1, values.max()))
     font = min(style.LABEL, 18 * side / classes)
-    image = annotated(ax, values, words if numbered else None, norm=norm, size=font)
+    image = annotated(ax, values, words, norm=norm, size=font)
     if numbered:
         between = np.arange(classes - 1) + 0.5
         ax.hlines(between, -0.5, classes - 0.5, color="0.85", linewidth=0.6)

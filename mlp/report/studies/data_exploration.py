@@ -202,20 +202,17 @@ def _bars(images: ClassImages) -> Figure:
 def _matrices(images: ClassImages, counts: Labels) -> Figure:
     """Similarity on the left, confusions on the right; both without their diagonal."""
     names = _short(images.names)
-    panels = [("Similarity of the mean images", images.similarity, "{:.2f}")]
+    panels = [("Similarity of the mean images", images.similarity, "%.2f")]
     if counts.any():
         shares = 100 * counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-        panels.append(("What a linear classifier confuses (%)", shares, "{:.1f}"))
+        panels.append(("What a linear classifier confuses (%)", shares, "%.1f"))
     figure, axes = class_axes(names, 4.4, panels=len(panels))
+    diagonal = np.eye(len(names), dtype=bool)
     for ax, (title, values, form) in zip(axes, panels, strict=True):
-
-        def words(row: int, column: int, values: Array = values, form: str = form) -> str:
-            text = form.format(values[row, column])
-            return "" if row == column or text == "0.0" else text
-
+        words = np.char.mod(form, values)
+        words = np.where(diagonal | (words == "0.0") | (len(names) > MOST_NUMBERED), "", words)
         ax.set_facecolor("0.85")
-        off_diagonal = np.where(np.eye(len(names), dtype=bool), np.nan, values)
-        annotated(ax, off_diagonal, words if len(names) <= MOST_NUMBERED else None, size=min(8.0, 80 / len(names)))
+        annotated(ax, np.where(diagonal, np.nan, values), words, size=min(8.0, 80 / len(names)))
         ax.set_title(title, fontsize=style.LABEL + 1, loc="left")
     axes[0].set_xlabel("class")
     axes[0].set_ylabel("class")

@@ -15,7 +15,7 @@ from mlp.report.blocks import Analysis, Chart, Histogram, Lines
 from mlp.report.figures.panels import band, binned, grid, integer_axis, percent_axis, step_band
 from mlp.report.read import GRADIENT_TRACE, Array, RunFiles, by, gradient_trace, late, over_seeds
 from mlp.report.studies.study import Study, StudyRuns
-from mlp.report.text import activation_name, left_out, share
+from mlp.report.text import activation_name, share
 
 UNITS = "dead_units.npz"
 YLABELS = {"relu": "dead units (%)", "tanh": "outputs beyond ±0.99 (%)"}
@@ -120,7 +120,8 @@ class DeadNeurons(Study):
         return self.answer(
             {
                 "groups": {group.key: group.facts() for group in groups},
-                "left_out": left_out(len(found.runs) - len(runs), len(found.runs)),
+                "lost": len(found.runs) - len(runs),
+                "runs": len(found.runs),
             },
             {
                 "dead_neurons_over_time": lambda: _over_time(shown),

@@ -13,7 +13,6 @@ from mlp.report.blocks import Analysis, Lines
 from mlp.report.figures.panels import band, grid, percent_axis
 from mlp.report.read import RunFiles, by, over_seeds, stacked
 from mlp.report.studies.study import Study, StudyRuns
-from mlp.report.text import left_out
 
 LOSSES = {"cross_entropy": "cross-entropy", "mean_squared_error": "mean squared error"}
 LOOKS = {"cross_entropy": (style.BLUE, "-"), "mean_squared_error": (style.VERMILION, "--")}
@@ -48,7 +47,8 @@ class LossComparison(Study):
                 **_gradients_and_leads(facts),
                 "several": any(len(members) > 1 for own in groups.values() for members in own.values()),
                 "guess": guess,
-                "left_out": left_out(lost, len(found.runs)),
+                "lost": lost,
+                "runs": len(found.runs),
             },
             {"loss_comparison": lambda: _curves(groups, guess)},
             [_accuracies(optimizer, own) for optimizer, own in groups.items()],

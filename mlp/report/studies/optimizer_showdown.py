@@ -185,26 +185,21 @@ def _line(ax: Axes, group: Group, rows: Array, label: str) -> None:
 def _heat(groups: Sequence[Group], rates: Sequence[float], best: Mapping[str, Group]) -> Figure:
     """A cell for each optimizer and rate."""
     names = list(dict.fromkeys(group.optimizer for group in groups))
-    table = {(names.index(group.optimizer), rates.index(group.rate)): group for group in groups}
     cells = np.full((len(names), len(rates)), np.nan)
-    for place, group in table.items():
-        cells[place] = math.nan if group.diverged else group.final.mean
-
-    def words(row: int, column: int) -> str:
-        group = table.get((row, column))
-        if group is None:
-            return "no run"
-        return f"{group.diverged} of {len(group.runs)}\ndiverged" if group.diverged else group.final.plus_minus()
-
+    words = np.full(cells.shape, "no run", object)
     figure = style.new_figure(2.4 + 1.6 * len(rates), 1.0 + 0.5 * len(names))
     ax = figure.subplots()
-    low, high = (np.nanmin(cells), np.nanmax(cells)) if np.isfinite(cells).any() else (1.0, 1.0)
-    norm = LogNorm(low / 1.5, high) if high > low > 0 else None
-    annotated(ax, cells, words, norm=norm, cmap=f"{style.SEQUENTIAL}_r")
-    for (row, column), group in table.items():
+    for group in groups:
+        row, column = place = names.index(group.optimizer), rates.index(group.rate)
+        lost = f"{group.diverged} of {len(group.runs)}\ndiverged"
+        words[place] = lost if group.diverged else group.final.plus_minus()
+        cells[place] = math.nan if group.diverged else group.final.mean
         if best.get(group.optimizer) is group:
             frame: dict[str, Any] = {"fill": False, "linewidth": 2.2, "edgecolor": style.VERMILION}
             ax.add_patch(Rectangle((column - 0.46, row - 0.44), 0.92, 0.88, **frame))
+    low, high = (np.nanmin(cells), np.nanmax(cells)) if np.isfinite(cells).any() else (1.0, 1.0)
+    norm = LogNorm(low / 1.5, high) if high > low > 0 else None
+    annotated(ax, cells, words, norm=norm, cmap=f"{style.SEQUENTIAL}_r")
     ax.set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates], fontsize=style.LABEL)
     ax.set_yticks(range(len(names)), names, fontsize=style.LABEL)
     ax.set_xlabel("learning rate", fontsize=style.LABEL)

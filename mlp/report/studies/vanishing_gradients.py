@@ -17,7 +17,7 @@ from mlp.report.figures.panels import grid, percent_axis, shared_legend, step_ba
 from mlp.report.read import GRADIENT_TRACE, Array, RunFiles, gradient_trace, late, over_seeds
 from mlp.report.statistics import MeanStd
 from mlp.report.studies.study import Study, StudyRuns
-from mlp.report.text import activation_name, count, left_out
+from mlp.report.text import activation_name, count
 
 
 @dataclass
@@ -89,7 +89,8 @@ class VanishingGradients(Study):
                 "activations": {
                     name: _over_depths([g for g in groups if g.activation == name]) for name in activations
                 },
-                "left_out": left_out(len(found.runs) - len(runs), len(found.runs)),
+                "lost": len(found.runs) - len(runs),
+                "runs": len(found.runs),
             },
             {
                 "vanishing_gradients_over_time": lambda: _over_time(groups),
