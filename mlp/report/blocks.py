@@ -140,4 +140,9 @@ def markdown(block: Block) -> str:
 
 
 def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+    return f"| {' | '.join(map(cell, cells))} |"
+
+
+def cell(value: Any) -> str:
+    """A text in a cell of a Markdown table."""
+    return str(value).replace("|", "\\|")

@@ -20,7 +20,6 @@ from mlp.report import style, templates
 from mlp.report.blocks import Analysis, Block, Chart, Picture
 from mlp.report.studies import STUDIES
 from mlp.report.studies.study import Study, StudyRuns
-from mlp.report.text import count
 
 RUNS = Path("multirun_outputs")
 TRAIN = CONF.parent / "train.py"
@@ -55,17 +54,8 @@ class Chapter:
         """Runs, seeds, time and machine, in one line."""
         if self.analysis is None:
             return ""
-        runs = self.found.runs
-        seeds = sorted({run.seed for run in runs})
-        seconds = sum(float(run.summary.get("total_seconds", 0)) for run in runs)
-        environment: Mapping[str, Any] = runs[0].summary.get("environment", {})
-        processor, cores = environment.get("processor", "unknown processor"), environment.get("cores", "?")
-        days = sorted({str(run.summary.get("started", ""))[:10] for run in runs})
-        return (
-            f"{count(len(runs), 'run')} on {self.found.dataset}, {'seed' if len(seeds) == 1 else 'seeds'} "
-            f"{', '.join(map(str, seeds))}, {seconds:.0f} s of one core in all; {processor}, {cores} cores, "
-            f"NumPy {environment.get('numpy', '?')}; {' to '.join({days[0]: 0, days[-1]: 0})}"
-        )
+        text = templates.render(HERE / "provenance.j2", runs=self.found.runs, dataset=self.found.dataset)
+        return " ".join(text.split())
 
 
 def chosen(names: Sequence[str]) -> list[Study]:

@@ -102,18 +102,18 @@ def samples(predictions: Mapping[str, Array]) -> Figure:
     y_true, y_pred = predictions["y_true"][rows], predictions["y_pred"][rows]
     names = [shorten(str(name), 13) for name in predictions["class_names"]]
     shown = np.argsort(y_true == y_pred, kind="stable")[:MOST_PICTURES]
-    one_line = style.text_width([f"{names[y_true[i]]} → {names[y_pred[i]]}" for i in shown], 9) < 1.2
+    called = [f"{names[y_true[i]]} → {names[y_pred[i]]}" for i in shown]
+    one_line = style.text_width(called, 9) < 1.2
     columns = min(10, math.ceil(math.sqrt(1.6 * len(shown))))
     wall = Wall(predictions["images"][shown], columns, below=0.45 if one_line else 0.6)
     for place, i in enumerate(shown):
-        wrong = y_true[i] != y_pred[i]
-        verdict = f"{'✗' if wrong else '✓'} {predictions['confidence'][rows[i]]:.0%}"
-        words = f"{names[y_true[i]]}{' → ' if one_line else chr(10) + '→ '}{names[y_pred[i]]}\n{verdict}"
-        if wrong:
+        words = called[place] if one_line else called[place].replace(" → ", "\n→ ")
+        confidence = f"{predictions['confidence'][rows[i]]:.0%}"
+        if y_true[i] == y_pred[i]:
+            wall.caption(place, f"{words}\n✓ {confidence}")
+        else:
             wall.frame(place, style.VERMILION)
-        wall.caption(
-            place, words, color=style.VERMILION if wrong else style.BLACK, weight="bold" if wrong else "normal"
-        )
+            wall.caption(place, f"{words}\n✗ {confidence}", color=style.VERMILION, weight="bold")
     title = "true class → predicted class, probability of the predicted class\nframe and ✗: wrong"
     inches_x, inches_y = wall.figure.get_size_inches()
     wall.figure.text(0.2 / inches_x, 1 - 0.2 / inches_y, title, va="top", fontsize=style.TITLE)
