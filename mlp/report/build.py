@@ -123,12 +123,7 @@ def chapters(studies: Sequence[Study], dataset: str, quick: bool) -> list[Chapte
 
 
 def introduction(made: Sequence[Chapter], dataset: str) -> str:
-    number = sum(chapter.analysis is not None for chapter in made)
-    return (
-        f"{number} of {len(made)} studies are answered, on {dataset}. Every number below comes from the files of the "
-        "runs; the command beside a figure makes them again. A difference counts as larger than that between seeds "
-        "when it exceeds two of its standard errors."
-    )
+    return " ".join(templates.render(HERE / "introduction.j2", chapters=made, dataset=dataset).split())
 
 
 def draw(made: Sequence[Chapter], out: Path) -> list[Path]:

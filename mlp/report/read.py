@@ -134,9 +134,10 @@ class RunFiles:
 def _option(group: str, node: Mapping[str, Any]) -> str:
     """The option of `group` that a run was composed with, where it does not say so: of those with its class the one
     with the most of its values."""
-    name = _class_name(node)
-    same = {option: values for option, values in _options(group).items() if _class_name(values) == name}
-    return max(same, key=lambda option: sum(node.get(k) == v for k, v in same[option].items()), default=name)
+    target = node.get("_target_", "")
+    same = {option: values for option, values in _options(group).items() if values.get("_target_") == target}
+    own = target.rpartition(".")[2]
+    return max(same, key=lambda option: sum(node.get(k) == v for k, v in same[option].items()), default=own)
 
 
 @cache
@@ -149,10 +150,6 @@ def _options(group: str) -> dict[str, dict[str, Any]]:
 def build_option(group: str, name: str, kind: type) -> Any:
     """The object that an option of conf/ describes, such as a dataset."""
     return build(OmegaConf.to_container(OmegaConf.load(CONF / group / f"{name}.yaml")), group, kind)  # type: ignore[arg-type]
-
-
-def _class_name(node: Mapping[str, Any]) -> str:
-    return str(node.get("_target_", "")).rpartition(".")[2]
 
 
 def runs_of(search: Path) -> list[RunFiles]:
@@ -173,13 +170,10 @@ def by(runs: Iterable[RunFiles], *keys: str) -> dict[tuple[Hashable, ...], list[
     """Runs grouped by the values of `keys`, groups in the order in which they first come."""
     groups: dict[tuple[Hashable, ...], list[RunFiles]] = {}
     for run in runs:
-        values = tuple(_hashable(run.value(key)) for key in keys)
-        groups.setdefault(values, []).append(run)
+        values = (run.value(key) for key in keys)
+        key = tuple(tuple(value) if isinstance(value, list) else value for value in values)
+        groups.setdefault(key, []).append(run)
     return groups
-
-
-def _hashable(value: Any) -> Hashable:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def stacked(runs: Sequence[RunFiles], column: str) -> Array:

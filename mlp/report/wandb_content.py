@@ -78,7 +78,7 @@ def drawn(chart: Chart) -> Any:
                 title=chart.name,
             )
         case Gallery():
-            rows = [[_cell(cell) for cell in row] for row in chart.rows]
+            rows = [[wandb.Image(cell) if np.ndim(cell) >= 2 else plain(cell) for cell in row] for row in chart.rows]
             return wandb.Table(columns=list(chart.header), data=rows, allow_mixed_types=True)
 
 
@@ -86,13 +86,6 @@ def _finite(xs: Iterable[float], ys: Iterable[float]) -> list[tuple[float, float
     """The points that can be drawn: a run that diverged has others too."""
     points = [(float(x), float(y)) for x, y in zip(xs, ys, strict=False)]
     return [point for point in points if all(map(math.isfinite, point))]
-
-
-def _cell(cell: Any) -> Any:
-    """A cell of a gallery: an image, or a text or number as it is."""
-    import wandb
-
-    return wandb.Image(cell) if isinstance(cell, np.ndarray) and cell.ndim >= 2 else plain(cell)
 
 
 def flat(facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

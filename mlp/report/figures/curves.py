@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,7 +58,7 @@ def curves(metrics: Mapping[str, Array], facts: Mapping[str, Any]) -> Figure:
     rate.set_ylim(bottom=0)
 
     style.tidy(norms, "Gradient norm per layer", "epoch", "L2 norm of the gradient (log scale)")
-    columns = sorted((name for name in metrics if _is_layer_norm(name)), key=lambda name: int(name[10:]))
+    columns = sorted(filter(re.compile(r"grad_norm_\d+").fullmatch, metrics), key=lambda name: int(name[10:]))
     colors = mpl.colormaps[style.ORDERED](np.linspace(0, 0.9, max(len(columns), 1)))
     named = math.ceil(len(columns) / 12)  # a legend of more than a dozen layers names every second, third ...
     line(norms, "grad_norm", "all layers", color=style.BLACK, linestyle=":", marker="x")
@@ -93,7 +94,3 @@ def curves(metrics: Mapping[str, Array], facts: Mapping[str, Any]) -> Figure:
         said += [f"{name} {facts[key]:.2%}"] if isinstance(facts.get(key), int | float) else []
     figure.suptitle(", ".join(said), x=0.065, ha="left", fontsize=style.TITLE, parse_math=False)
     return figure
-
-
-def _is_layer_norm(column: str) -> bool:
-    return column.startswith("grad_norm_") and column[10:].isdecimal()

@@ -46,6 +46,7 @@ class ClassImages:
         (x, y), (x_test, y_test) = self.data.load("train"), self.data.load("test")
         divisor, rng = self.data.divisor, np.random.default_rng(0)
         self.names = [str(name) for name in self.data.class_names]
+        self.short = [shorten(name, LONGEST_NAME) for name in self.names]
         # Which images are held out depends on a run's seed; how many of each class does not.
         kept, held_out = stratified_split(y, self.validation_fraction, np.random.default_rng(0))
         parts = {"training": y[kept], "validation": y[held_out], "test": y_test}
@@ -165,7 +166,7 @@ class DataExploration(Study):
 
 def _samples(images: ClassImages) -> Figure:
     """A row for each class: samples, and the mean image. Grey images are dark where the value is high."""
-    names, shape = _short(images.names), images.mean_images.shape[1:]
+    names, shape = images.short, images.mean_images.shape[1:]
     table = np.full((len(names), SAMPLES + 1, *shape), 255, np.uint8)
     for row, samples, mean in zip(table, images.samples, images.mean_images, strict=True):
         row[: len(samples)], row[-1] = (samples, mean) if images.is_colour else (255 - samples, 255 - mean)
@@ -177,7 +178,7 @@ def _samples(images: ClassImages) -> Figure:
 
 def _bars(images: ClassImages) -> Figure:
     """Shares of the classes on the left, their brightness on the right."""
-    names, classes, panel = _short(images.names), np.arange(len(images.names)), 4.6
+    names, classes, panel = images.short, np.arange(len(images.names)), 4.6
     cell, width = panel / len(names), 0.8 / len(images.counts)
     titles = [["How frequent the classes are\n", "How bright they are\n"]]
     ylabels = ["share of the part (%)", "mean input value"]
@@ -201,7 +202,7 @@ def _bars(images: ClassImages) -> Figure:
 
 def _matrices(images: ClassImages, counts: Labels) -> Figure:
     """Similarity on the left, confusions on the right; both without their diagonal."""
-    names = _short(images.names)
+    names = images.short
     panels = [("Similarity of the mean images", images.similarity, "%.2f")]
     if counts.any():
         shares = 100 * counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
@@ -217,7 +218,3 @@ def _matrices(images: ClassImages, counts: Labels) -> Figure:
     axes[0].set_xlabel("class")
     axes[0].set_ylabel("class")
     return figure
-
-
-def _short(names: Sequence[str]) -> list[str]:
-    return [shorten(name, LONGEST_NAME) for name in names]

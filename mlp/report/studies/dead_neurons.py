@@ -133,9 +133,8 @@ class DeadNeurons(Study):
 
 
 def _dead_share(group: Group) -> Lines:
-    shares = (group.dead / group.width).mean(axis=0).T
-    layers = {f"layer {i}": values.tolist() for i, values in enumerate(shares, 1)}
-    return Lines(f"dead_share/{group.optimizer}_{group.rate:g}", group.epochs.tolist(), layers, "epoch")
+    shares = {f"layer {i}": own for i, own in enumerate(np.moveaxis(group.dead / group.width, -1, 0), 1)}
+    return Lines.of_means(f"dead_share/{group.optimizer}_{group.rate:g}", group.epochs, shares)
 
 
 # Figures

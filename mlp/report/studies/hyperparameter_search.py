@@ -57,7 +57,12 @@ class HyperparameterSearch(Study):
                 "states": Counter(trial.state for trial in search.trials),
                 "failures": Counter(trial.reason for trial in search.of("failed")),
                 "optimizers": Counter(trial.varied.get("optimizer") for trial in search.trials).most_common(),
-                "ranked": [_trial_facts(trial) for trial in ranked], "top": len(top),
+                "ranked": [
+                    {"number": trial.number, "point": trial.point, "optimizer": trial.varied.get("optimizer"),
+                     "val_accuracy": trial.scores["val_accuracy"], "test_accuracy": trial.scores.get("test_accuracy")}
+                    for trial in ranked
+                ],
+                "top": len(top),
                 "validation": validation, "error": error,
                 "not_significantly_worse": sum(not is_significant(score - best, error) for _, score in scores),
                 "as_good_from": next((number for number, score in history if best - score <= error), None),
@@ -81,12 +86,6 @@ class HyperparameterSearch(Study):
             [Lines("best_so_far", [number for number, _ in history],
                    {"val_accuracy": [score for _, score in history]}, "trial")] if ranked else [],
         )  # fmt: skip
-
-
-def _trial_facts(trial: Trial) -> dict[str, Any]:
-    return {"number": trial.number, "point": trial.point, "optimizer": trial.varied.get("optimizer"),
-            "val_accuracy": trial.scores["val_accuracy"],
-            "test_accuracy": trial.scores.get("test_accuracy")}  # fmt: skip
 
 
 def best_so_far(search: SearchFiles) -> list[tuple[int, float]]:

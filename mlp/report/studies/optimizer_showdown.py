@@ -83,8 +83,8 @@ class OptimizerShowdown(Study):
         guess = math.log(found.data.num_classes)
         best = _best(groups)
         rates = sorted({group.rate for group in groups})
+        losses = {name: group.losses for name, group in best.items()}
         momentum = next((g.runs[0].value("optimizer.momentum") for g in groups if g.optimizer == "momentum"), None)
-        lines = {name: group.losses.mean(axis=0).tolist() for name, group in best.items()}
         return self.answer(
             {
                 "groups": {group.key: group.facts(guess) for group in groups},
@@ -102,7 +102,7 @@ class OptimizerShowdown(Study):
                 "optimizer_equal_rates": lambda: _at_equal(groups, rates, guess),
                 "optimizer_rates": lambda: _heat(groups, rates, best),
             },
-            [Lines("train_loss/best_rate", list(range(1, epochs + 1)), lines, "epoch")],
+            [Lines.of_means("train_loss/best_rate", np.arange(1, epochs + 1), losses)],
         )
 
 

@@ -183,9 +183,9 @@ def recipe_gain(groups: Sequence[Group], classes: Sequence[str]) -> dict[str, fl
 def _lines(group: Group) -> Lines:
     """Accuracy over the epochs, for W&B."""
     columns = {"training": "train_accuracy", "validation": "val_accuracy"}
-    means = {label: stacked(group.runs, column).mean(axis=0).tolist() for label, column in columns.items()
-             if all(column in run.metrics for run in group.runs)}  # fmt: skip
-    return Lines(f"accuracy/{group.key}", group.runs[0].metrics["epoch"].tolist(), means, "epoch")
+    tables = {label: stacked(group.runs, column) for label, column in columns.items()
+              if all(column in run.metrics for run in group.runs)}  # fmt: skip
+    return Lines.of_means(f"accuracy/{group.key}", group.runs[0].metrics["epoch"], tables)
 
 
 def _curves(groups: Sequence[Group]) -> Figure:

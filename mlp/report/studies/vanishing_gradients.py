@@ -115,9 +115,8 @@ def _over_depths(own: Sequence[Group]) -> dict[str, Any]:
 
 def _first_layer(depth: int, groups: Sequence[Group]) -> Chart:
     own = [group for group in groups if group.depth == depth]
-    steps = own[0].step
-    norms = {g.activation: g.norms[..., 0].mean(axis=0).tolist() for g in own if np.array_equal(g.step, steps)}
-    return Lines(f"first_layer_gradient/{depth}_layers", steps.tolist(), norms, "step")
+    norms = {g.activation: g.norms[..., 0] for g in own if np.array_equal(g.step, own[0].step)}
+    return Lines.of_means(f"first_layer_gradient/{depth}_layers", own[0].step, norms, "step")
 
 
 # Figures
