@@ -42,6 +42,7 @@ class HyperparameterSearch(Study):
         ranked, history = search.ranked, best_so_far(search)
         scores = [(trial.number, trial.scores["val_accuracy"]) for trial in ranked]
         top = ranked[: min(MOST_BEST, max(1, len(ranked) // 2))]
+        of_top = {trial.number for trial in top}
         validation = len(found.data.split(np.random.default_rng(0))[1])
         best = scores[0][1] if scores else 0.0
         error = accuracy_error(best, validation)
@@ -66,8 +67,11 @@ class HyperparameterSearch(Study):
                 "validation": validation, "error": error,
                 "not_significantly_worse": sum(not is_significant(score - best, error) for _, score in scores),
                 "as_good_from": next((number for number, score in history if best - score <= error), None),
-                "parameters": [_parameter_facts(axis, top, len(search.trials))
-                               for axis in axes(search.parameters, search.trials)],
+                "parameters": [
+                    {"name": axis.name, "key": axis.key, "all": _described(axis, list(axis.values.values())),
+                     "top": _described(axis, [value for number, value in axis.values.items() if number in of_top])}
+                    for axis in axes(search.parameters, search.trials)
+                ],
                 "early": {"trials": len(early), "epoch": epoch},
                 "fewest_trials": FEWEST_TRIALS, "fewest_of_choice": FEWEST_OF_CHOICE,
                 "forecast_error": importances.forecast_error if importances else None,
@@ -105,34 +109,15 @@ def at_common_epoch(search: SearchFiles) -> tuple[list[Trial], int, Array]:
     return [t for t, k in zip(trials, keep, strict=True) if k], epoch, values[keep]
 
 
-def _parameter_facts(axis: Axis, top: Sequence[Trial], trials: int) -> dict[str, Any]:
-    """What the best trials have of a parameter and what all have; the choice that nearly all of the best made, or, if
-    their numbers are within half of the range of all trials, the ends of both."""
-    numbers = {trial.number for trial in top}
-    of_top = [value for number, value in axis.values.items() if number in numbers]
-    of_all = list(axis.values.values())
-    facts: dict[str, Any] = {"name": axis.name, "key": axis.key, "shared": None, "close": None}
-    facts |= {"top": _summary(axis, of_top, len(top)), "all": _summary(axis, of_all, trials)}
-    if len(of_top) == len(top) > 0 and axis.choices:
-        value, times = Counter(of_top).most_common(1)[0]
-        if len(axis.choices) > 1 and times >= 0.9 * len(top):
-            facts["shared"] = {"value": axis.text(value), "of_top": times, "of_all": of_all.count(value)}
-    elif len(of_top) == len(top) > 0 and axis.place(max(of_top)) - axis.place(min(of_top)) < 0.5:
-        ends = {"low": min(of_top), "high": max(of_top), "all_low": axis.low, "all_high": axis.high}
-        facts["close"] = {end: axis.text(value) for end, value in ends.items()}
-    return facts
-
-
-def _summary(axis: Axis, values: Sequence[float], total: int) -> str:
-    """`adam (6), sgd (4)`, or `0.85 (0.8 to 0.92), in 6 of 10`"""
-    if not values:
-        return "-"
-    missing = f", in {len(values)} of {total}" if len(values) < total else ""
+def _described(axis: Axis, values: Sequence[float]) -> dict[str, Any]:
+    """Values of a parameter: choices with how often they were made, or numbers and the part of the axis they span."""
     if axis.choices:
-        return ", ".join(f"{axis.text(v)} ({n})" for v, n in Counter(values).most_common()) + missing
-    if min(values) == max(values):
-        return f"{values[0]:.3g}{missing}"
-    return f"{statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g}){missing}"
+        return {"trials": len(values), "choices": Counter(map(axis.text, values)).most_common()}
+    if not values:
+        return {"trials": 0}
+    low, high = min(values), max(values)
+    return {"trials": len(values), "median": statistics.median(values), "low": low, "high": high,
+            "span": axis.place(high) - axis.place(low)}  # fmt: skip
 
 
 def medians(search: SearchFiles, trials: Sequence[Trial], accuracies: Array, key: str) -> list[dict[str, Any]]:
