@@ -20,12 +20,15 @@ def draw_run(args: argparse.Namespace) -> list[Path]:
 def draw_augmented(args: argparse.Namespace) -> list[Path]:
     """draw ten images and what an augmentation makes of them"""
     from mlp.data import Augmentation, Dataset
-    from mlp.report import augmented
+    from mlp.report import style
+    from mlp.report.augmented import augmented
     from mlp.report.read import build_option
 
     dataset = build_option("dataset", option("dataset", args.dataset), Dataset)
     augmentation = build_option("augment", option("augment", args.name), Augmentation)
-    return augmented.draw(dataset, augmentation, args.name, args.out)
+    figure = augmented(dataset, augmentation, f"augment={args.name} on {dataset.name}")
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    return [style.save(figure, args.out)]
 
 
 def build_studies(args: argparse.Namespace) -> list[Path]:

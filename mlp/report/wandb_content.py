@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,10 +59,11 @@ def drawn(chart: Chart) -> Any:
 
     match chart:
         case Lines():
-            points = [_finite(chart.x, y) for y in chart.ys.values()]
+            x, ys = np.asarray(chart.x, float), np.array([*chart.ys.values()], float)
+            finite = np.isfinite(x) & np.isfinite(ys)  # a run that diverged has other points too
             return wandb.plot.line_series(
-                xs=[[x for x, _ in line] for line in points],
-                ys=[[y for _, y in line] for line in points],
+                xs=[x[shown].tolist() for shown in finite],
+                ys=[y[shown].tolist() for y, shown in zip(ys, finite, strict=True)],
                 keys=list(chart.ys),
                 title=chart.name,
                 xname=chart.xname,
@@ -80,12 +80,6 @@ def drawn(chart: Chart) -> Any:
         case Gallery():
             rows = [[wandb.Image(cell) if np.ndim(cell) >= 2 else plain(cell) for cell in row] for row in chart.rows]
             return wandb.Table(columns=list(chart.header), data=rows, allow_mixed_types=True)
-
-
-def _finite(xs: Iterable[float], ys: Iterable[float]) -> list[tuple[float, float]]:
-    """The points that can be drawn: a run that diverged has others too."""
-    points = [(float(x), float(y)) for x, y in zip(xs, ys, strict=False)]
-    return [point for point in points if all(map(math.isfinite, point))]
 
 
 def flat(facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
