@@ -61,10 +61,15 @@ def step_band(
     ax: Axes, step: Array, norms: Array, label: str, color: Any, linestyle: str = "-", marker: str = "o"
 ) -> None:
     """A measurement at single steps (runs, steps) on two logarithmic axes: the median of neighbouring steps and the
-    seeds as a line, from the lowest to the highest as a band."""
+    seeds as a line, from the lowest to the highest as a band. A cross at the bottom: zero at half of them or more."""
+    height = 0.02 * (1 + len(ax.lines))  # of the panel: crosses of two lines do not cover each other
     x, low, middle, high = binned(step, norms)
     ax.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
     ax.plot(x, middle, label=label, color=color, linestyle=linestyle, marker=marker, markersize=3)
+    x, _, zero, _ = binned(step, 1.0 + (norms == 0))
+    if crosses := x[zero >= 1.5].tolist():
+        ax.plot(crosses, [height] * len(crosses), linestyle="", marker="x", markersize=4, color=color,
+                transform=ax.get_xaxis_transform())  # fmt: skip
     ax.set_xscale("log")
     ax.set_yscale("log")
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from mlp.report import style
 from mlp.report.blocks import Analysis, Chart, Histogram, Lines
-from mlp.report.figures.panels import band, binned, grid, integer_axis, percent_axis, step_band
+from mlp.report.figures.panels import band, grid, integer_axis, percent_axis, step_band
 from mlp.report.read import GRADIENT_TRACE, Array, RunFiles, by, gradient_trace, late, over_seeds
 from mlp.report.studies.study import Study, StudyRuns
 from mlp.report.text import activation_name, share
@@ -190,12 +190,8 @@ def _gradients(groups: Sequence[Group]) -> Figure:
     figure, axes = grid([[setting.replace("/", " at ") for setting in settings]], "step",
                         ["gradient norm, first hidden layer"])  # fmt: skip
     for group in groups:
-        ax, norms = axes[0, settings.index(group.setting)], group.norms[..., 0]
-        color, line, mark = style.activation_look(group.activation)
-        step_band(ax, group.step, norms, activation_name(group.activation), color, line, mark)
-        x, _, zero, _ = binned(group.step, 1.0 + (norms == 0))
-        height = 0.02 if group.activation == "relu" else 0.06  # of the panel, so that both are seen
-        ax.plot(x[zero >= 1.5], np.full((zero >= 1.5).sum(), height), linestyle="", marker="x", markersize=4,
-                color=color, transform=ax.get_xaxis_transform())  # fmt: skip
+        look = style.activation_look(group.activation)
+        ax = axes[0, settings.index(group.setting)]
+        step_band(ax, group.step, group.norms[..., 0], activation_name(group.activation), *look)
     axes[0, 0].legend(fontsize=style.SMALL, loc="lower left")
     return figure

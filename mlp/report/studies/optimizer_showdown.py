@@ -22,7 +22,6 @@ from mlp.report.read import GRADIENT_TRACE, Array, RunFiles, by, gradient_trace,
 from mlp.report.statistics import MeanStd
 from mlp.report.studies.study import Study, StudyRuns
 
-OPTIMIZERS = ("sgd", "momentum", "nag", "rmsprop", "adam", "nadam")
 NEAR_GUESS = 0.9  # of the loss of guessing: what is above it has learned next to nothing
 LOOKS = {
     "sgd": (style.BLACK, ":", "o"),
@@ -32,6 +31,7 @@ LOOKS = {
     "adam": (style.SKY, "--", "v"),
     "nadam": (style.BLUE, "-", "P"),
 }
+OPTIMIZERS = tuple(LOOKS)
 
 
 @dataclass(frozen=True)
