@@ -131,10 +131,11 @@ def _worst_over_best(groups: Sequence[Group], best: Mapping[str, Group], rates: 
 
 
 def _first_gradients(runs: Sequence[RunFiles]) -> dict[str, Any]:
-    """Whether the runs of a seed began alike, from the norms of their first gradients; of how many runs that is
-    known."""
+    """Whether the runs of a seed and network began alike, from the norms of their first gradients; of how many runs
+    that is known."""
     traced = [run for run in runs if (run.directory / GRADIENT_TRACE).is_file()]
-    traces = [gradient_trace(own) for own in by(traced, "seed").values() if len(own) > 1]
+    alike = by(traced, "seed", "model.hidden_sizes", "model.num_layers").values()
+    traces = [gradient_trace(own) for own in alike if len(own) > 1]
     first = [norms[:, 0] for step, norms in traces if list(step[:1]) == [1]]
     return {
         "first_gradients": sum(map(len, first)),

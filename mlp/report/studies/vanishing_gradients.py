@@ -82,12 +82,12 @@ class VanishingGradients(Study):
             by_depth.setdefault((str(run.value("activation")), depth), []).append(run)
         groups = [Group(activation, depth, members) for (activation, depth), members in by_depth.items()]
         size = found.data.num_features, found.data.num_classes
-        activations = list(dict.fromkeys(group.activation for group in groups))
         return self.answer(
             {
                 "groups": {group.key: group.facts(*size) for group in groups},
-                "activations": {
-                    name: _over_depths([g for g in groups if g.activation == name]) for name in activations
+                "depths": {  # of each activation, from the shallowest network to the deepest
+                    name: [g.key for g in sorted(groups, key=lambda g: g.depth) if g.activation == name]
+                    for name in dict.fromkeys(group.activation for group in groups)
                 },
                 "lost": len(found.runs) - len(runs),
                 "runs": len(found.runs),
@@ -98,19 +98,6 @@ class VanishingGradients(Study):
             },
             [_first_layer(depth, groups) for depth in dict.fromkeys(group.depth for group in groups)],
         )
-
-
-def _over_depths(own: Sequence[Group]) -> dict[str, Any]:
-    """Of one activation the shallowest and the deepest network, and by what each further hidden layer multiplies the
-    ratio at the start: the geometric mean between the two. None for one depth, or a ratio that is zero or undefined.
-    """
-    shallow, deep = min(own, key=lambda group: group.depth), max(own, key=lambda group: group.depth)
-    few, many, layers = shallow.ratio_at_start.mean, deep.ratio_at_start.mean, deep.depth - shallow.depth
-    return {
-        "shallowest": shallow.key,
-        "deepest": deep.key,
-        "factor_per_layer": (many / few) ** (1 / layers) if layers and few > 0 and many > 0 else None,
-    }
 
 
 def _first_layer(depth: int, groups: Sequence[Group]) -> Chart:
