@@ -67,33 +67,32 @@ class Group:
         norms = self.norms[:, late(self.step), 0]
         back_again = self.dead_units[:, first] & ~self.dead_units[:, last]
         total = self.dead.sum(axis=-1)  # (runs, counts)
-        dead = over_seeds(self.runs, total[:, last])
-        accuracy = over_seeds(self.runs, lambda run: run.metrics["val_accuracy"][-1])  # of the counted weights
+        # Shares of all hidden outputs, not of the layers.
+        zero, saturated = (
+            float(np.average(shares[:, last], axis=-1, weights=self.width).mean())
+            for shares in (self.zero, self.saturated)
+        )
         return {
             "activation": self.activation, "name": activation_name(self.activation),
             "optimizer": self.optimizer, "rate": self.rate, "setting": self.setting,
             "dtype": self.runs[0].value("model.dtype"), "epochs": len(self.runs[0].metrics["epoch"]),
             "units": units, "width": self.width.tolist(), "samples": self.samples,
-            "dead_units": dead,
+            "dead_units": over_seeds(self.runs, total[:, last]),
             "dead_per_layer": [over_seeds(self.runs, counts) for counts in self.dead[:, last].T],
             "dead_at_start": float(total[:, 0].mean()) if self.epochs[0] == 0 else None,
             "dead_after_epoch_1": over_seeds(self.runs, total[:, 1]) if len(self.epochs) > 2 else None,
             "back_again": over_seeds(self.runs, back_again.sum(axis=(1, 2))),
             "ever_dead": bool(self.dead.any()),
             "dead_layer": bool((self.dead[:, last] == self.width).any()),
-            "zero_outputs": self._of_all_outputs(self.zero),
-            "saturated_outputs": self._of_all_outputs(self.saturated) if self.bounded else None,
+            "zero_outputs": zero,
+            "saturated_outputs": saturated if self.bounded else None,
             "stuck_units": over_seeds(self.runs, self.stuck[:, last].sum(axis=-1)) if self.bounded else None,
             "gradient": over_seeds(self.runs, np.median(norms, axis=1)),
             "without_gradient": float((norms == 0).mean()),
             "first_norms": self.norms[:, 0].mean(axis=0).tolist(),  # of the layers, at the first step
-            "val_accuracy": accuracy,
-            "learns": accuracy.mean > 0.9 and dead.mean < 0.1 * units,
+            # Of the weights that were counted.
+            "val_accuracy": over_seeds(self.runs, lambda run: run.metrics["val_accuracy"][-1]),
         }  # fmt: skip
-
-    def _of_all_outputs(self, shares: Array) -> float:
-        """The share of all hidden outputs after the last epoch, from those of the layers (runs, counts, layers)."""
-        return float((shares[:, -1] * self.width).sum(axis=-1).mean() / self.width.sum())
 
 
 class DeadNeurons(Study):

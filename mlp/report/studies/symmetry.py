@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,39 +26,25 @@ MARKS = "os^DvPX"
 ROUNDING = 1e-4  # of the largest gradient: smaller differences may be rounding errors that have grown
 
 
-@dataclass(frozen=True)
+@dataclass
 class Gradients:
     """What one run has recorded: the gradient of every recorded neuron at every step."""
 
-    step: Array  # (rows,)
-    values: Array  # (rows, neurons, d_in + 1), the bias last
-    distinct: Array  # (rows,) different gradients among all neurons of the layer
-    width: int  # neurons of the layer
+    run: RunFiles
 
-    @classmethod
-    def of(cls, run: RunFiles) -> Gradients:
-        table = run.arrays(FILE)
+    def __post_init__(self) -> None:
+        table = self.run.arrays(FILE)
         values = np.concatenate([table["grad_W"], table["grad_b"][:, None, :]], axis=1).transpose(0, 2, 1)
-        return cls(table["step"], np.ascontiguousarray(values), table["distinct"], int(table["width"][0]))
-
-    @property
-    def neurons(self) -> int:
-        return int(self.values.shape[1])
-
-    @property
-    def bits(self) -> Array:
-        """The values as integers: equal only where every bit is."""
-        return self.values.view(f"u{self.values.itemsize}")
-
-    @cached_property
-    def different(self) -> Array:
-        """How many different gradients the recorded neurons have, at each step (rows,)."""
-        return np.array([len(np.unique(row, axis=0)) for row in self.bits])
-
-    @cached_property
-    def norms(self) -> Array:
-        """(rows, neurons)"""
-        return np.asarray(np.linalg.norm(self.values.astype(np.float64), axis=2))
+        self.step: Array = table["step"]  # (rows,)
+        self.values: Array = np.ascontiguousarray(values)  # (rows, neurons, d_in + 1), the bias last
+        self.neurons = self.values.shape[1]
+        self.width = int(table["width"][0])  # neurons of the layer
+        self.distinct: Array = table["distinct"]  # (rows,) different gradients among all neurons of the layer
+        # The values as integers: equal only where every bit is.
+        self.bits: Array = self.values.view(f"u{self.values.itemsize}")
+        # How many different gradients the recorded neurons have, at each step.
+        self.different: Array = np.array([len(np.unique(row, axis=0)) for row in self.bits])
+        self.norms: Array = np.linalg.norm(self.values.astype(np.float64), axis=2)  # (rows, neurons)
 
     @property
     def largest_difference(self) -> float:
@@ -83,7 +68,7 @@ class Symmetry(Study):
         runs = found.with_files()
         cases = {f"{a}/{init}": members for (a, init), members in by(runs, "activation", "init").items()}
         recorded = {
-            case: [Gradients.of(run) for run in members if (run.directory / FILE).exists()]  # one epoch at least
+            case: [Gradients(run) for run in members if (run.directory / FILE).exists()]  # one epoch at least
             for case, members in cases.items()
         }
         first = {case: gradients[0] for case, gradients in recorded.items() if gradients}
