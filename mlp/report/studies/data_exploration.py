@@ -61,10 +61,7 @@ class ClassImages:
         drawn = [np.sort(rng.choice(own, min(SAMPLES, len(own)), replace=False)) for own in rows]
         self.samples = [as_bytes(x[own] / divisor, self.data.image_shape) for own in drawn]
         self.mean_images = as_bytes(means, self.data.image_shape)
-
-    @property
-    def is_colour(self) -> bool:
-        return self.mean_images.ndim == 4
+        self.is_colour = self.mean_images.ndim == 4
 
     def facts(self) -> dict[str, Any]:
         shares = {part: counts / counts.sum() for part, counts in self.counts.items()}

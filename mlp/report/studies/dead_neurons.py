@@ -34,6 +34,8 @@ class Group:
     runs: Sequence[RunFiles]
 
     def __post_init__(self) -> None:
+        self.setting = f"{self.optimizer}/{self.rate:g}"
+        self.key = f"{self.activation}/{self.setting}"
         files = [run.arrays(UNITS) for run in self.runs]
         rows = min(len(file["step"]) for file in files)
         nonzero, saturated, flat = (
@@ -53,14 +55,6 @@ class Group:
         step = files[0]["step"][:rows]
         self.epochs: Array = step / max(1, step[-1]) * len(self.runs[0].metrics["epoch"])  # of the counts
         self.step, self.norms = gradient_trace(self.runs)  # (rows,), (runs, rows, layers)
-
-    @property
-    def setting(self) -> str:
-        return f"{self.optimizer}/{self.rate:g}"
-
-    @property
-    def key(self) -> str:
-        return f"{self.activation}/{self.setting}"
 
     def facts(self) -> dict[str, Any]:
         units, last, first = int(self.width.sum()), -1, min(1, len(self.epochs) - 1)

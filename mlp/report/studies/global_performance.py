@@ -28,7 +28,7 @@ LEAST_SHARE = 0.7  # of the pairs that must differ the same way
 LOOKS = {False: ("o", style.BLUE, "not over-fitted"), True: ("D", style.VERMILION, "over-fitted")}
 
 
-@dataclass(frozen=True)
+@dataclass
 class ScoredTrial:
     """A trial with both accuracies, and the standard error of their difference."""
 
@@ -37,13 +37,9 @@ class ScoredTrial:
     test: float
     error: float
 
-    @property
-    def gap(self) -> float:
-        return self.train - self.test
-
-    @property
-    def is_overfitted(self) -> bool:
-        return is_overfitted(self.train, self.test, self.error)
+    def __post_init__(self) -> None:
+        self.gap = self.train - self.test
+        self.is_overfitted = is_overfitted(self.train, self.test, self.error)
 
     @cached_property
     def facts(self) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,6 @@ from mlp.report.blocks import Analysis, Lines
 from mlp.report.figures.matrix import annotated
 from mlp.report.figures.panels import band, grid, log_axis, shared_legend
 from mlp.report.read import GRADIENT_TRACE, Array, RunFiles, by, gradient_trace, over_seeds, stacked
-from mlp.report.statistics import MeanStd
 from mlp.report.studies.study import Study, StudyRuns
 
 NEAR_GUESS = 0.9  # of the loss of guessing: what is above it has learned next to nothing
@@ -34,7 +32,7 @@ LOOKS = {
 OPTIMIZERS = tuple(LOOKS)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Group:
     """The runs of one optimizer at one learning rate, one per seed."""
 
@@ -43,18 +41,10 @@ class Group:
     losses: Array  # (runs, epochs); NaN where a run had diverged
     runs: Sequence[RunFiles]
 
-    @property
-    def key(self) -> str:
-        return f"{self.optimizer}/{self.rate:g}"
-
-    @property
-    def diverged(self) -> int:
-        return int((~np.isfinite(self.losses).all(axis=1)).sum())
-
-    @cached_property
-    def final(self) -> MeanStd:
-        """The training loss of the last epoch."""
-        return over_seeds(self.runs, self.losses[:, -1])
+    def __post_init__(self) -> None:
+        self.key = f"{self.optimizer}/{self.rate:g}"
+        self.diverged = int((~np.isfinite(self.losses).all(axis=1)).sum())
+        self.final = over_seeds(self.runs, self.losses[:, -1])  # the training loss of the last epoch
 
     def facts(self, guess: float) -> dict[str, Any]:
         tested = all("test_accuracy" in run.summary for run in self.runs)

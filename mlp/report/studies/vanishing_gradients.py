@@ -30,15 +30,12 @@ class Group:
 
     def __post_init__(self) -> None:
         self.name = activation_name(self.activation)
+        self.key = f"{self.activation}/{self.depth}"
         self.step, self.norms = gradient_trace(self.runs)  # (rows,), (runs, rows, layers)
         self.start: Array = self.norms[:, 0]  # (runs, layers)
         self.end: Array = np.median(self.norms[:, late(self.step)], axis=1)
         self.ratio_at_start = self._ratio(self.start)
         self.test = over_seeds(self.runs, lambda run: run.summary["test_accuracy"])
-
-    @property
-    def key(self) -> str:
-        return f"{self.activation}/{self.depth}"
 
     def facts(self, features: int, classes: int) -> dict[str, Any]:
         means = self.norms.mean(axis=0)
