@@ -8,16 +8,15 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mlp.config.files import CONF
 from mlp.errors import UserError, unknown
 from mlp.files import atomic_write
 from mlp.report import style, templates
-from mlp.report.blocks import Analysis, Block, Chart, Picture
+from mlp.report.blocks import Analysis, Picture
 from mlp.report.studies import STUDIES
 from mlp.report.studies.study import Study, StudyRuns
 
@@ -27,7 +26,7 @@ TITLE = "Ten studies of a multi-layer perceptron"
 HERE = Path(__file__).parent  # of the templates
 
 
-@dataclass(frozen=True)
+@dataclass
 class Chapter:
     """A study that is answered, or the reason why it is not."""
 
@@ -37,17 +36,9 @@ class Chapter:
     analysis: Analysis | None
     problem: str = ""
 
-    @property
-    def blocks(self) -> Sequence[Block]:
-        return self.analysis.blocks if self.analysis else ()
-
-    @property
-    def charts(self) -> Sequence[Chart]:
-        return self.analysis.charts if self.analysis else ()
-
-    @property
-    def facts(self) -> Mapping[str, Any]:
-        return self.analysis.facts if self.analysis else {}
+    def __post_init__(self) -> None:
+        found = self.analysis or Analysis((), {})
+        self.blocks, self.facts, self.charts = found.blocks, found.facts, found.charts
 
     @property
     def provenance(self) -> str:
