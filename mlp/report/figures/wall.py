@@ -64,16 +64,16 @@ class Wall:
         look = {"ha": "center", "va": "top", "fontsize": 9, "linespacing": 1.1, "parse_math": False, **look}
         self.ax.text(x + self.width / 2, y + self.height + down / self.pixel, words, **look)
 
-    def label(self, rows: Sequence[str], columns: Sequence[str], rotation: float = 0.0) -> None:
-        """Names beside the rows and over the columns."""
+    def label(self, rows: Sequence[str], columns: Sequence[str], upright: bool = False) -> None:
+        """Names beside the rows and over the columns, there `upright` if they are long."""
         look: dict[str, Any] = {"fontsize": style.LABEL, "rotation_mode": "anchor", "parse_math": False}
         for row, name in enumerate(rows):
             y = self.corner(row * self.columns)[1] + self.height / 2
             self.ax.text(-0.12 / self.pixel, y, name, ha="right", va="center", **look)
         for column, name in enumerate(columns):
             x = self.corner(column)[0] + self.width / 2
-            ha = "left" if rotation else "center"
-            self.ax.text(x, -0.1 / self.pixel, name, ha=ha, va="bottom", rotation=rotation, **look)
+            ha, va = ("left", "center") if upright else ("center", "bottom")
+            self.ax.text(x, -0.1 / self.pixel, name, ha=ha, va=va, rotation=90 * upright, **look)
 
     def frame(self, place: int, color: str, linewidth: float = 4.0) -> None:
         box: dict[str, Any] = {"fill": False, "color": color, "linewidth": linewidth, "clip_on": False}

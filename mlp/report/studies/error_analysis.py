@@ -183,11 +183,11 @@ def _mean_images(pixels: Array, counts: Labels, predictions: Mapping[str, Array]
     for i, j in np.argwhere(counts):
         cells[i, j] = pixels[(predictions["y_true"] == i) & (predictions["y_pred"] == j)].mean(axis=0)
     widest = style.text_width(short, style.LABEL)
-    rotation = 30 if widest > 0.8 else 0
+    upright = widest > 0.95
     images = np.round(255 * cells).astype(np.uint8).reshape(-1, *pixels.shape[1:])
     wall = Wall(images, len(names), size=0.64, beside=0.22, below=0.24, left=0.3 + widest,
-                above=0.4 + 0.5 * widest * (rotation > 0))  # fmt: skip
-    wall.label(short, short, rotation)
+                above=0.4 + widest * upright)  # fmt: skip
+    wall.label(short, short, upright)
     for place, number in enumerate(counts.flat):
         if number and place % (len(names) + 1) == 0:
             wall.frame(place, style.SKY)
