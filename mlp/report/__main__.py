@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mlp import streams
-from mlp.errors import UserError, unknown
+from mlp.config.files import canonical
+from mlp.errors import UserError
 
 
 def draw_run(args: argparse.Namespace) -> list[Path]:
@@ -24,8 +25,8 @@ def draw_augmented(args: argparse.Namespace) -> list[Path]:
     from mlp.report.augmented import augmented
     from mlp.report.read import build_option
 
-    dataset = build_option("dataset", option("dataset", args.dataset), Dataset)
-    augmentation = build_option("augment", option("augment", args.name), Augmentation)
+    dataset = build_option("dataset", canonical("dataset", args.dataset), Dataset)
+    augmentation = build_option("augment", canonical("augment", args.name), Augmentation)
     figure = augmented(dataset, augmentation, f"augment={args.name} on {dataset.name}")
     args.out.parent.mkdir(parents=True, exist_ok=True)
     return [style.save(figure, args.out)]
@@ -35,25 +36,15 @@ def build_studies(args: argparse.Namespace) -> list[Path]:
     """run what the ten studies miss, and write report.md and index.html"""
     from mlp.report import build
 
-    return build.report(args.only, option("dataset", args.dataset), args.quick, not args.no_run, args.out)
+    return build.report(args.only, canonical("dataset", args.dataset), args.quick, not args.no_run, args.out)
 
 
 def publish_studies(args: argparse.Namespace) -> list[Path]:
     """upload the studies that have runs to W&B as a report; offline: say what that would be"""
     from mlp.report.publish import publish
 
-    publish(args.only, option("dataset", args.dataset), args.quick, args.out, args.project, args.entity)
+    publish(args.only, canonical("dataset", args.dataset), args.quick, args.out, args.project, args.entity)
     return []
-
-
-def option(group: str, given: str) -> str:
-    """The option of conf/`group` that is meant. Raises UserError."""
-    from mlp.config.files import canonical, options
-
-    name = canonical(group, given)
-    if name not in options(group):
-        raise UserError(unknown(group, given, options(group)))
-    return name
 
 
 def main(argv: Sequence[str] | None = None) -> int:
