@@ -95,7 +95,7 @@ def test_counts_are_those_worked_by_hand(tmp_path: Path) -> None:
     sgd, adam, tanh = groups["relu/sgd/0.1"], groups["relu/adam/0.1"], groups["tanh/adam/0.1"]
     assert sgd["dead_units"].mean == 0
     assert adam["dead_units"].mean == 5
-    assert adam["dead_share"] == [0.75, 1.0]
+    assert [dead.mean for dead in adam["dead_per_layer"]] == [3, 2]
     assert sgd["zero_outputs"] == pytest.approx(1 - 350 / 600)
     assert adam["zero_outputs"] == pytest.approx(593 / 600)
     assert tanh["saturated_outputs"] == pytest.approx(0.9)

@@ -14,7 +14,7 @@ from mlp.report.blocks import Analysis, Picture, Table
 from mlp.report.figures.parallel import parallel_coordinates
 from mlp.report.importance import interchangeable, permutation_importance
 from mlp.report.studies.hyperparameter_search import HyperparameterSearch
-from mlp.report.trials import SearchFiles, read_parameters, read_search
+from mlp.report.trials import read_parameters, read_search
 
 STUDY = HyperparameterSearch()
 README = ("-m", "search=tpe", "search.trials=1", "search.name=digits", "-d", "digits", "tracker=none")
@@ -40,7 +40,7 @@ def test_the_file_and_the_command_of_the_readme_are_one_search(tmp_path: Path, f
     search = read_search(tmp_path / "multirun_outputs" / "digits")
     assert [t.state for t in search.trials] == ["done"]
     found = STUDY.analyse(STUDY.find_runs(tmp_path / "multirun_outputs", "digits"))
-    assert found.facts["best"]["number"] == 0
+    assert found.facts["ranked"][0]["number"] == 0
     for picture in (block for block in found.blocks if isinstance(block, Picture)):
         picture.draw()
 
@@ -190,10 +190,10 @@ def test_importance_finds_what_decides_and_nothing_else() -> None:
         rate = 10 ** draw.uniform(-2, 0) if optimizer == "sgd" else 10 ** draw.uniform(-4, -2)
         varied = {"optimizer": optimizer, "optimizer.learning_rate": str(rate)}
         trials.append(trial(number, {**varied, "training.batch_size": draw.choice(["16", "32", "64"])}))
-    search = SearchFiles(read_parameters(PARAMETERS), "tpe", "none", trials)
+    parameters = read_parameters(PARAMETERS)
     # Decided by the batch size alone.
     found = permutation_importance(
-        search, trials, np.array([0.9 if t.varied["training.batch_size"] == "16" else 0.5 for t in trials])
+        parameters, trials, np.array([0.9 if t.varied["training.batch_size"] == "16" else 0.5 for t in trials])
     )
     assert next(iter(found.by_key)) == "training.batch_size"
     assert found.by_key["training.batch_size"].is_significant
@@ -201,7 +201,7 @@ def test_importance_finds_what_decides_and_nothing_else() -> None:
     assert not found.by_key["optimizer.learning_rate"].is_significant
     # Decided by the optimizer alone: its rate, which tells which one it is, does not matter within one optimizer.
     found = permutation_importance(
-        search, trials, np.array([0.9 if t.varied["optimizer"] == "sgd" else 0.5 for t in trials])
+        parameters, trials, np.array([0.9 if t.varied["optimizer"] == "sgd" else 0.5 for t in trials])
     )
     assert next(iter(found.by_key)) == "optimizer"
     assert found.by_key["optimizer"].increase > 10 * abs(found.by_key["optimizer.learning_rate"].increase)

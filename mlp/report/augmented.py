@@ -1,7 +1,5 @@
 """A picture of what an augmentation does to images: the first row as stored, the others as training sees them."""
 
-from pathlib import Path
-
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -32,9 +30,3 @@ def augmented(dataset: Dataset, augmentation: Augmentation, title: str, seed: in
     wall.label(["stored", *["in training"] * DRAWS], [])
     wall.figure.suptitle(title, fontsize=style.TITLE, x=0.01, ha="left")
     return wall.figure
-
-
-def draw(dataset: Dataset, augmentation: Augmentation, name: str, out: Path) -> list[Path]:
-    """Write the picture to `out`."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    return [style.save(augmented(dataset, augmentation, f"augment={name} on {dataset.name}"), out)]

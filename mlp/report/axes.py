@@ -20,7 +20,7 @@ class Point(Protocol):
     def varied(self) -> Mapping[str, str]: ...
 
 
-@dataclass(frozen=True)
+@dataclass
 class Axis:
     """A parameter as numbers, for the trials that have it; the place of its choice where there are choices."""
 
@@ -30,13 +30,9 @@ class Axis:
     choices: tuple[str, ...] = ()
     log: bool = False
 
-    @property
-    def low(self) -> float:
-        return 0.0 if self.choices else min(self.values.values())
-
-    @property
-    def high(self) -> float:
-        return float(len(self.choices) - 1) if self.choices else max(self.values.values())
+    def __post_init__(self) -> None:
+        ends = range(len(self.choices)) or self.values.values()
+        self.low, self.high = float(min(ends)), float(max(ends))
 
     def place(self, value: float) -> float:
         """Where `value` is between the lowest and the highest, from 0 to 1."""

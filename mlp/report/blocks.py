@@ -54,6 +54,11 @@ class Lines:
     ys: Mapping[str, Sequence[float]]
     xname: str
 
+    @classmethod
+    def of_means(cls, name: str, x: Array, tables: Mapping[str, Array], xname: str = "epoch") -> Lines:
+        """The means over the runs of tables (runs, len(x))."""
+        return cls(name, x.tolist(), {label: rows.mean(axis=0).tolist() for label, rows in tables.items()}, xname)
+
 
 @dataclass(frozen=True)
 class Histogram:
@@ -140,4 +145,9 @@ def markdown(block: Block) -> str:
 
 
 def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+    return f"| {' | '.join(map(cell, cells))} |"
+
+
+def cell(value: Any) -> str:
+    """A text in a cell of a Markdown table."""
+    return str(value).replace("|", "\\|")

@@ -7,26 +7,24 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mlp import paths
 from mlp.errors import UserError, unknown
 from mlp.files import atomic_write
 from mlp.report import style, templates
-from mlp.report.blocks import Analysis, Block, Picture
+from mlp.report.blocks import Analysis, Picture
 from mlp.report.studies import STUDIES
 from mlp.report.studies.study import Study, StudyRuns
-from mlp.report.text import count
 
 RUNS = Path("multirun_outputs")
 TITLE = "Ten studies of a multi-layer perceptron"
 HERE = Path(__file__).parent  # of the templates
 
 
-@dataclass(frozen=True)
+@dataclass
 class Chapter:
     """A study that is answered, or the reason why it is not."""
 
@@ -36,26 +34,17 @@ class Chapter:
     analysis: Analysis | None
     problem: str = ""
 
-    @property
-    def blocks(self) -> Sequence[Block]:
-        return self.analysis.blocks if self.analysis else ()
+    def __post_init__(self) -> None:
+        found = self.analysis or Analysis((), {})
+        self.blocks, self.facts, self.charts = found.blocks, found.facts, found.charts
 
     @property
     def provenance(self) -> str:
         """Runs, seeds, time and machine, in one line."""
         if self.analysis is None:
             return ""
-        runs = self.found.runs
-        seeds = sorted({run.seed for run in runs})
-        seconds = sum(float(run.summary.get("total_seconds", 0)) for run in runs)
-        environment: Mapping[str, Any] = runs[0].summary.get("environment", {})
-        processor, cores = environment.get("processor", "unknown processor"), environment.get("cores", "?")
-        days = sorted({str(run.summary.get("started", ""))[:10] for run in runs})
-        return (
-            f"{count(len(runs), 'run')} on {self.found.dataset}, {'seed' if len(seeds) == 1 else 'seeds'} "
-            f"{', '.join(map(str, seeds))}, {seconds:.0f} s of one core in all; {processor}, {cores} cores, "
-            f"NumPy {environment.get('numpy', '?')}; {' to '.join({days[0]: 0, days[-1]: 0})}"
-        )
+        text = templates.render(HERE / "provenance.j2", runs=self.found.runs, dataset=self.found.dataset)
+        return " ".join(text.split())
 
 
 def chosen(names: Sequence[str]) -> list[Study]:
@@ -123,12 +112,7 @@ def chapters(studies: Sequence[Study], dataset: str, quick: bool) -> list[Chapte
 
 
 def introduction(made: Sequence[Chapter], dataset: str) -> str:
-    number = sum(chapter.analysis is not None for chapter in made)
-    return (
-        f"{number} of {len(made)} studies are answered, on {dataset}. Every number below comes from the files of the "
-        "runs; the command beside a figure makes them again. A difference counts as larger than that between seeds "
-        "when it exceeds two of its standard errors."
-    )
+    return " ".join(templates.render(HERE / "introduction.j2", chapters=made, dataset=dataset).split())
 
 
 def draw(made: Sequence[Chapter], out: Path) -> list[Path]:

@@ -6,24 +6,21 @@ It needs the package wandb-workspaces (the extra `report`), and a login.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import wandb_workspaces.reports.v2 as wr
 
 from mlp.errors import UserError
-from mlp.report.blocks import Chart, Confusion, Gallery, Lines, Picture, markdown
+from mlp.report.blocks import Chart, Gallery, Histogram, Picture, markdown
 from mlp.report.build import TITLE
 from mlp.report.wandb_content import PublishedStudy, chart_key, figure_key
 from mlp.tracking import session
 
-if TYPE_CHECKING:
-    from wandb_workspaces.reports.v2 import Report
-
 COLUMNS = 24  # that a panel as wide as the page takes
 
 
-def document(published: Sequence[PublishedStudy], summary: str, dataset: str) -> Report:
+def document(published: Sequence[PublishedStudy], summary: str, dataset: str) -> wr.Report:
     """A report, not saved yet, in the project of the runs."""
-    import wandb_workspaces.reports.v2 as wr
-
     blocks: list[Any] = [wr.TableOfContents(), wr.MarkdownBlock(text=summary)]
     for number, one in enumerate(published, 1):
         blocks += [wr.H1(text=f"{number}. {one.chapter.study.title}"), *_chapter(one)]
@@ -50,40 +47,26 @@ def write(published: Sequence[PublishedStudy], summary: str, dataset: str, timeo
 
 
 def _chapter(one: PublishedStudy) -> Iterator[Any]:
-    import wandb_workspaces.reports.v2 as wr
-
-    chapter, analysis = one.chapter, one.chapter.analysis
-    assert analysis is not None
-    yield wr.MarkdownBlock(text=f"*{chapter.study.question}*")
+    chapter, study = one.chapter, one.chapter.study
+    # Panels read this run and no other.
+    of_run = {"entity": one.run.entity, "project": one.run.project, "filters": f"Metric('ID') in ['{one.run.id}']"}
+    runs: dict[str, Any] = {"runsets": [wr.Runset(name=study.name, **of_run)], "hide_run_sets": True}
+    yield wr.MarkdownBlock(text=f"*{study.question}*")
     yield wr.MarkdownBlock(text=f"```\n{chapter.command}\n```")
     for block in chapter.blocks:
         if isinstance(block, Picture):
-            yield _grid(one, [_figure(one, block)])
+            yield wr.PanelGrid(panels=[_figure(one, block)], **runs)
             yield wr.MarkdownBlock(text=block.caption)
         else:
             yield wr.MarkdownBlock(text=markdown(block))
-    panels = [panel for chart in analysis.charts if (panel := _panel(one, chart)) is not None]
+    # Reports have no panel for a histogram.
+    panels = [_panel(one, chart) for chart in chapter.charts if not isinstance(chart, Histogram)]
     if panels:
-        yield _grid(one, panels)
+        yield wr.PanelGrid(panels=panels, **runs)
     yield wr.MarkdownBlock(text=f"{chapter.provenance}\n\nAll that was logged: [the run]({one.run.url})")
 
 
-def _grid(one: PublishedStudy, panels: list[Any]) -> Any:
-    """Panels that read this run and no other."""
-    import wandb_workspaces.reports.v2 as wr
-
-    runs = wr.Runset(
-        entity=one.run.entity,
-        project=one.run.project,
-        name=one.chapter.study.name,
-        filters=f"Metric('ID') in ['{one.run.id}']",
-    )
-    return wr.PanelGrid(runsets=[runs], hide_run_sets=True, panels=panels)
-
-
-def _figure(one: PublishedStudy, picture: Picture) -> Any:
-    import wandb_workspaces.reports.v2 as wr
-
+def _figure(one: PublishedStudy, picture: Picture) -> wr.MediaBrowser:
     width, height = one.content[figure_key(picture)].image.size
     rows = round(COLUMNS * height / width) + 2  # two for the panel's own frame
     place = wr.Layout(w=COLUMNS, h=rows)
@@ -91,20 +74,13 @@ def _figure(one: PublishedStudy, picture: Picture) -> Any:
 
 
 def _panel(one: PublishedStudy, chart: Chart) -> Any:
-    """The panel of a chart; None for a histogram, which reports have no panel for."""
-    import wandb_workspaces.reports.v2 as wr
-
-    half = wr.Layout(w=COLUMNS // 2, h=8)
-    match chart:
-        case Lines() | Confusion():
-            spec = one.content[chart_key(chart)].spec
-            return wr.CustomChart(
-                query={"summaryTable": {"tableKey": spec.table_key}},
-                chart_name=spec.spec_name,
-                chart_fields=spec.fields,
-                chart_strings=spec.string_fields,
-                layout=half,
-            )
-        case Gallery():
-            return wr.WeavePanelSummaryTable(table_name=chart_key(chart), layout=wr.Layout(w=COLUMNS, h=12))
-    return None
+    if isinstance(chart, Gallery):
+        return wr.WeavePanelSummaryTable(table_name=chart_key(chart), layout=wr.Layout(w=COLUMNS, h=12))
+    spec = one.content[chart_key(chart)].spec
+    return wr.CustomChart(
+        query={"summaryTable": {"tableKey": spec.table_key}},
+        chart_name=spec.spec_name,
+        chart_fields=spec.fields,
+        chart_strings=spec.string_fields,
+        layout=wr.Layout(w=COLUMNS // 2, h=8),
+    )

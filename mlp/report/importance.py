@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlp.report.axes import axes
+from mlp.report.axes import Point, axes
 from mlp.report.read import Array
 from mlp.report.statistics import is_significant
-from mlp.report.trials import SearchFiles, Trial
+from mlp.report.trials import Parameter
 
 TREES, REPEATS, FOLDS, SHUFFLES = 100, 4, 5, 10
 
@@ -40,7 +40,7 @@ class Importances:
     by_key: Mapping[str, Importance]  # the largest first
 
 
-def permutation_importance(search: SearchFiles, trials: Sequence[Trial], target: Array) -> Importances:
+def permutation_importance(parameters: Sequence[Parameter], trials: Sequence[Point], target: Array) -> Importances:
     """Permutation importance (Breiman 2001) of a random forest, on trials that it was not fitted to.
 
     A forest forecasts `target` (trials,) from the hyper-parameters; `REPEATS` times, each `FOLDS`-th part of the
@@ -51,10 +51,10 @@ def permutation_importance(search: SearchFiles, trials: Sequence[Trial], target:
     from sklearn.ensemble import RandomForestRegressor
     from sklearn.model_selection import RepeatedKFold
 
-    made = axes(search.parameters, trials)
+    made = axes(parameters, trials)
     table = np.array([[axis.values.get(t.number, np.nan) for axis in made] for t in trials])
     keys = list(dict.fromkeys(axis.key for axis in made))
-    needs = {p.key: [condition for condition in p.conditions if condition in keys] for p in search.parameters}
+    needs = {p.key: [condition for condition in p.conditions if condition in keys] for p in parameters}
     places = {key: [i for i, axis in enumerate(made) if axis.key == key or key in needs[axis.key]] for key in keys}
     random = np.random.default_rng(0)
     others = {key: interchangeable(trials, needs[key]) for key in keys}
@@ -79,7 +79,7 @@ def permutation_importance(search: SearchFiles, trials: Sequence[Trial], target:
     return Importances(float(errors.mean()), float(np.abs(target - np.median(target)).mean()), ordered)
 
 
-def interchangeable(trials: Sequence[Trial], keys: Sequence[str]) -> list[list[int]]:
+def interchangeable(trials: Sequence[Point], keys: Sequence[str]) -> list[list[int]]:
     """For each trial the places of those that agree with it in `keys`, itself among them."""
     groups: dict[tuple[str | None, ...], list[int]] = {}
     agreed = [tuple(trial.varied.get(key) for key in keys) for trial in trials]

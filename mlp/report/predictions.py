@@ -14,23 +14,18 @@ from mlp.report.read import Array
 CALIBRATION_BINS = 15  # as Guo et al. (2017) have them
 
 
-@dataclass(frozen=True)
+@dataclass
 class Model:
     """A model, and the arrays of its `predictions.npz`."""
 
     name: str
     predictions: Mapping[str, Array]
 
-    @property
-    def wrong(self) -> Array:
-        """(n,) of truth values."""
-        return np.asarray(self.predictions["y_true"] != self.predictions["y_pred"])
-
-    @property
-    def mistakes(self) -> Labels:
-        """The rows that are wrong, the most confident first."""
+    def __post_init__(self) -> None:
+        self.wrong: Array = self.predictions["y_true"] != self.predictions["y_pred"]  # (n,) of truth values
         rows = np.flatnonzero(self.wrong)
-        return rows[np.argsort(-self.predictions["confidence"][rows], kind="stable")]
+        #: The rows that are wrong, the most confident first.
+        self.mistakes: Labels = rows[np.argsort(-self.predictions["confidence"][rows], kind="stable")]
 
 
 def calibration_error(confidence: Array, right: Array, bins: int = CALIBRATION_BINS) -> float:

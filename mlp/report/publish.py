@@ -54,10 +54,15 @@ def publish(names: Sequence[str], dataset: str, quick: bool, out: Path, project:
         published.append(one)
         print(f"  {chapter.study.name}: {counts(chapter)}", *([] if one.offline else [one.run.url]), flush=True)
 
+    with_document = importlib.util.find_spec("wandb_workspaces") is not None
     if any(one.offline for one in published):
-        print(_how_to_upload(published))
+        print(_how_to_upload(published, with_document))
+    elif published and with_document:
+        from mlp.report import document
+
+        print(f"report: {document.write(published, build.introduction(made, dataset), dataset, TIMEOUT)}")
     elif published:
-        _write_document(published, build.introduction(made, dataset), dataset)
+        print("The runs are uploaded. For a report that shows them: pip install wandb-workspaces, and once more.")
     if failed:
         raise UserError(f"not published: {', '.join(failed)}. See above")
 
@@ -66,31 +71,27 @@ def send(
     chapter: Chapter, out: Path, plan: session.Plan, labels: Mapping[str, Any]
 ) -> tuple[PublishedStudy, session.Plan]:
     """Log a study as a run whose files are below `out`/wandb; and how the next one is to start."""
-    assert chapter.analysis is not None
-    run, plan = session.start(
-        plan,
-        out,
-        TIMEOUT,
-        **labels,
-        group="report",
-        job_type="study",
-        name=chapter.study.name,
-        notes=chapter.study.question,
-        tags=[chapter.found.dataset],
-        config={
-            "dataset": chapter.found.dataset,
-            "command": chapter.command,
-            "seeds": sorted({found.seed for found in chapter.found.runs}),
-            "runs": len(chapter.found.runs),
-            "quick": chapter.found.quick,
-        },
-    )
+    found = chapter.found
+    config = {
+        "dataset": found.dataset,
+        "command": chapter.command,
+        "seeds": sorted({run.seed for run in found.runs}),
+        "runs": len(found.runs),
+        "quick": found.quick,
+    }
+    about: dict[str, Any] = {
+        "name": chapter.study.name,
+        "notes": chapter.study.question,
+        "tags": [found.dataset],
+        "config": config,
+    }
+    run, plan = session.start(plan, out, TIMEOUT, **labels, **about, group="report", job_type="study")
     exit_code = 1
     try:
         with session.staged_in(out):
             logged = content(chapter, out / "figures")
             run.log(logged)
-        run.summary.update(flat(chapter.analysis.facts))
+        run.summary.update(flat(chapter.facts))
         exit_code = 0
     finally:
         session.finish(run, exit_code)
@@ -99,35 +100,21 @@ def send(
 
 def counts(chapter: Chapter) -> str:
     """`3 texts, 1 figure, 1 table, 2 charts, 8 numbers`"""
-    assert chapter.analysis is not None
     numbers = {
         "text": sum(isinstance(block, str) for block in chapter.blocks),
         "figure": sum(isinstance(block, Picture) for block in chapter.blocks),
         "table": sum(isinstance(block, Table) for block in chapter.blocks),
-        "chart": len(chapter.analysis.charts),
-        "number": len(flat(chapter.analysis.facts)),
+        "chart": len(chapter.charts),
+        "number": len(flat(chapter.facts)),
     }
     return ", ".join(count(number, thing) for thing, number in numbers.items() if number)
 
 
-def _how_to_upload(published: Sequence[PublishedStudy]) -> str:
+def _how_to_upload(published: Sequence[PublishedStudy], with_document: bool) -> str:
     folders = [str(session.files_of(one.run)) for one in published if one.offline]
-    package = "" if _document_possible() else " (for that: pip install wandb-workspaces)"
+    package = "" if with_document else " (for that: pip install wandb-workspaces)"
     return (
         f"Not uploaded: {len(folders)} of {len(published)}. Online (wandb login; no WANDB_MODE=offline) the same "
         f"command uploads them and writes a report{package}. To upload these runs without a report:\n"
         f"wandb sync {shlex.join(folders)}"
     )
-
-
-def _document_possible() -> bool:
-    return importlib.util.find_spec("wandb_workspaces") is not None
-
-
-def _write_document(published: Sequence[PublishedStudy], summary: str, dataset: str) -> None:
-    if not _document_possible():
-        print("The runs are uploaded. For a report that shows them: pip install wandb-workspaces, and once more.")
-        return
-    from mlp.report import document
-
-    print(f"report: {document.write(published, summary, dataset, TIMEOUT)}")

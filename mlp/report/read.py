@@ -135,9 +135,10 @@ class RunFiles:
 def _option(group: str, node: Mapping[str, Any]) -> str:
     """The option of `group` that a run was composed with, where it does not say so: of those with its class the one
     with the most of its values."""
-    name = _class_name(node)
-    same = {option: values for option, values in _options(group).items() if _class_name(values) == name}
-    return max(same, key=lambda option: sum(node.get(k) == v for k, v in same[option].items()), default=name)
+    target = node.get("_target_", "")
+    same = {option: values for option, values in _options(group).items() if values.get("_target_") == target}
+    own = target.rpartition(".")[2]
+    return max(same, key=lambda option: sum(node.get(k) == v for k, v in same[option].items()), default=own)
 
 
 @cache
@@ -150,10 +151,6 @@ def _options(group: str) -> dict[str, dict[str, Any]]:
 def build_option(group: str, name: str, kind: type) -> Any:
     """The object that an option of conf/ describes, such as a dataset."""
     return build(OmegaConf.to_container(OmegaConf.load(CONF / group / f"{name}.yaml")), group, kind)  # type: ignore[arg-type]
-
-
-def _class_name(node: Mapping[str, Any]) -> str:
-    return str(node.get("_target_", "")).rpartition(".")[2]
 
 
 def runs_of(search: Path) -> list[RunFiles]:
@@ -174,19 +171,19 @@ def by(runs: Iterable[RunFiles], *keys: str) -> dict[tuple[Hashable, ...], list[
     """Runs grouped by the values of `keys`, groups in the order in which they first come."""
     groups: dict[tuple[Hashable, ...], list[RunFiles]] = {}
     for run in runs:
-        values = tuple(_hashable(run.value(key)) for key in keys)
-        groups.setdefault(values, []).append(run)
+        values = (run.value(key) for key in keys)
+        key = tuple(tuple(value) if isinstance(value, list) else value for value in values)
+        groups.setdefault(key, []).append(run)
     return groups
 
 
-def _hashable(value: Any) -> Hashable:
-    return tuple(value) if isinstance(value, list) else value
-
-
 def stacked(runs: Sequence[RunFiles], column: str) -> Array:
-    """A column of metrics.csv of several runs, (runs, epochs); NaN after the end of a shorter one."""
-    columns = [run.metrics[column] for run in runs]
-    table = np.full((len(columns), max(map(len, columns), default=0)), np.nan)
+    """A column of metrics.csv of several runs, (runs, epochs); NaN after the end of a shorter one.
+
+    A run that diverged in its first epoch has no such file.
+    """
+    columns = [run.metrics[column] if (run.directory / "metrics.csv").is_file() else () for run in runs]
+    table = np.full((len(columns), max(1, *map(len, columns))), np.nan)
     for row, values in zip(table, columns, strict=True):
         row[: len(values)] = values
     return table

@@ -78,13 +78,13 @@ def draw_run(run_dir: Path) -> list[Path]:
 def _check(predictions: Mapping[str, Array]) -> None:
     if missing := [k for k in ("y_true", "y_pred", "confidence", "class_names") if k not in predictions]:
         raise UserError(f"predictions lack {', '.join(missing)}")
-    labels = [predictions["y_true"], predictions["y_pred"]]
-    n, classes = len(labels[0]), len(predictions["class_names"])
-    if any(a.shape != (n,) for a in [*labels, predictions["confidence"]]):
+    y_true, y_pred, confidence = (predictions[name] for name in ("y_true", "y_pred", "confidence"))
+    n, classes = len(y_true), len(predictions["class_names"])
+    if any(a.shape != (n,) for a in (y_true, y_pred, confidence)):
         raise UserError("predictions: y_true, y_pred and confidence must be vectors of one length")
     if n == 0:
         raise UserError("predictions: y_true is empty")
-    if any(a.min() < 0 or a.max() >= classes for a in labels):
+    if any(a.min() < 0 or a.max() >= classes for a in (y_true, y_pred)):
         raise UserError(f"predictions: class numbers must lie in 0..{classes - 1}, one name for each")
     rows, images = predictions.get("image_rows", np.empty(0)), predictions.get("images", np.empty(0))
     if rows.shape != images.shape[:1] or (len(rows) and (rows.min() < 0 or rows.max() >= n)):

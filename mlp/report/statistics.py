@@ -25,14 +25,10 @@ class MeanStd:
     std: float = field(init=False)
 
     def __post_init__(self) -> None:
+        self.several = len(self.values) > 1  # whether the spread shows chance at all
         self.mean = statistics.fmean(self.values)
         finite = all(map(math.isfinite, self.values))  # of others `stdev` raises
         self.std = (statistics.stdev(self.values) if finite else math.nan) if self.several else 0.0
-
-    @property
-    def several(self) -> bool:
-        """Whether the spread shows chance at all."""
-        return len(self.values) > 1
 
     def percent(self, digits: int = 2) -> str:
         """`97.69 ± 0.10 %`"""

@@ -11,8 +11,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
-from matplotlib.textpath import text_to_path
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from mlp.files import atomic_write
 
@@ -28,8 +27,9 @@ TITLE, LABEL, SMALL = 12.0, 10.0, 8.5  # font sizes in points
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """A white figure of `width` x `height` inches."""
-    return Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    """A white figure of `width` x `height` inches; its subplots leave the room that their texts need."""
+    layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08)
+    return Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout=layout)
 
 
 def tidy(ax: Axes, title: str, xlabel: str, ylabel: str) -> None:
@@ -59,13 +59,8 @@ def layer_looks(layers: int) -> list[dict[str, Any]]:
 
 
 def text_width(texts: Iterable[str], size: float) -> float:
-    """Width in inches of the widest of `texts`, to reserve exactly the margin that the labels need.
-
-    Far cheaper than matplotlib's automatic layouts, which draw the figure to measure it.
-    """
-    font = FontProperties(size=size)
-    widths = [text_to_path.get_text_width_height_descent(text, font, ismath=False)[0] for text in texts]
-    return max(widths, default=0.0) / 72
+    """About the width in inches of the widest of `texts`, to choose the size of a figure by."""
+    return 0.6 * size / 72 * max(map(len, texts), default=0)
 
 
 def save(figure: Figure, path: Path) -> Path:

@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from mlp.report import text
-from mlp.report.blocks import Picture, Table, markdown
+from mlp.report.blocks import Picture, Table, cell, markdown
 from mlp.report.statistics import differ, difference
 
 MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
@@ -45,11 +45,6 @@ def _environment(folder: Path) -> Environment:
     made.tests["differing_from"] = differ
     made.globals["difference"] = difference
     return made
-
-
-def cell(value: Any) -> str:
-    """A text in a cell of a Markdown table."""
-    return str(value).replace("|", "\\|")
 
 
 def html(source: str) -> Markup:

@@ -56,13 +56,6 @@ def activation_name(activation: str) -> str:
     return {"relu": "ReLU", "leaky_relu": "leaky ReLU", "elu": "ELU", "gelu": "GELU"}.get(activation, activation)
 
 
-def left_out(lost: int, of: int) -> str:
-    """What a text says of runs that ended without what it needs, such as diverged ones; of none nothing."""
-    if not lost:
-        return ""
-    return f"{lost} of the {of} runs ended without a result and {'is' if lost == 1 else 'are'} left out."
-
-
 def points(difference: float, digits: int = 2) -> str:
     """A difference of two shares in percentage points, without its sign: `0.52`."""
     return f"{100 * abs(difference):.{digits}f}"

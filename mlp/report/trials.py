@@ -101,15 +101,12 @@ def read_parameters(entries: Sequence[Mapping[str, Any]]) -> list[Parameter]:
     made = []
     for key, own in by_key.items():
         ranges = [entry["distribution"]["attributes"] for entry in own]
-        choices = dict.fromkeys(_written(choice) for one in ranges for choice in one.get("choices", ()))
+        values = [choice for one in ranges for choice in one.get("choices", ())]
+        # As an override, and so the leaderboard, has them.
+        choices = dict.fromkeys(str(value).lower() if isinstance(value, bool) else str(value) for value in values)
         conditions = dict.fromkeys(condition for entry in own for condition in entry["when"])
         made.append(Parameter(key, tuple(choices), any(one.get("log") for one in ranges), tuple(conditions)))
     return made
-
-
-def _written(choice: Any) -> str:
-    """A choice as an override, and so the leaderboard, has it."""
-    return str(choice).lower() if isinstance(choice, bool) else str(choice)
 
 
 def _trial(directory: Path, row: Mapping[str, str], keys: Sequence[str]) -> Trial:

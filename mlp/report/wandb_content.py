@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,19 +33,16 @@ def content(chapter: Chapter, figures: Path) -> dict[str, Any]:
     """What the run of a study logs, as wandb's objects; its figures are read from `figures`."""
     import wandb
 
-    assert chapter.analysis is not None
     page = templates.render(HERE / "chapter.html.j2", chapter=chapter)
-    logged: dict[str, Any] = {"text": wandb.Html(page, inject=False, data_is_not_path=True)}
-    tables = 0
-    for block in chapter.blocks:
-        if isinstance(block, Picture):
-            logged[figure_key(block)] = wandb.Image(str(figures / f"{block.name}.png"), caption=block.caption)
-        elif isinstance(block, Table):
-            tables += 1
-            logged[f"tables/{tables}"] = wandb.Table(columns=list(block.header), data=[list(r) for r in block.rows])
-    for chart in chapter.analysis.charts:
-        logged[chart_key(chart)] = drawn(chart)
-    return logged
+    pictures = [block for block in chapter.blocks if isinstance(block, Picture)]
+    tables = [block for block in chapter.blocks if isinstance(block, Table)]
+    return {
+        "text": wandb.Html(page, inject=False, data_is_not_path=True),
+        **{figure_key(p): wandb.Image(str(figures / f"{p.name}.png"), caption=p.caption) for p in pictures},
+        **{f"tables/{number}": wandb.Table(columns=list(table.header), data=[list(row) for row in table.rows])
+           for number, table in enumerate(tables, 1)},
+        **{chart_key(chart): drawn(chart) for chart in chapter.charts},
+    }  # fmt: skip
 
 
 def figure_key(picture: Picture) -> str:
@@ -63,10 +59,11 @@ def drawn(chart: Chart) -> Any:
 
     match chart:
         case Lines():
-            points = [_finite(chart.x, y) for y in chart.ys.values()]
+            x, ys = np.asarray(chart.x, float), np.array([*chart.ys.values()], float)
+            finite = np.isfinite(x) & np.isfinite(ys)  # a run that diverged has other points too
             return wandb.plot.line_series(
-                xs=[[x for x, _ in line] for line in points],
-                ys=[[y for _, y in line] for line in points],
+                xs=[x[shown].tolist() for shown in finite],
+                ys=[y[shown].tolist() for y, shown in zip(ys, finite, strict=True)],
                 keys=list(chart.ys),
                 title=chart.name,
                 xname=chart.xname,
@@ -81,21 +78,8 @@ def drawn(chart: Chart) -> Any:
                 title=chart.name,
             )
         case Gallery():
-            rows = [[_cell(cell) for cell in row] for row in chart.rows]
+            rows = [[wandb.Image(cell) if np.ndim(cell) >= 2 else plain(cell) for cell in row] for row in chart.rows]
             return wandb.Table(columns=list(chart.header), data=rows, allow_mixed_types=True)
-
-
-def _finite(xs: Iterable[float], ys: Iterable[float]) -> list[tuple[float, float]]:
-    """The points that can be drawn: a run that diverged has others too."""
-    points = [(float(x), float(y)) for x, y in zip(xs, ys, strict=False)]
-    return [point for point in points if all(map(math.isfinite, point))]
-
-
-def _cell(cell: Any) -> Any:
-    """A cell of a gallery: an image, or a text or number as it is."""
-    import wandb
-
-    return wandb.Image(cell) if isinstance(cell, np.ndarray) and cell.ndim >= 2 else plain(cell)
 
 
 def flat(facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

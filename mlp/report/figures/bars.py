@@ -22,11 +22,9 @@ def bars(names: Sequence[str], notes: Sequence[str], title: str, xlabel: str) ->
     """Axes with a row for each name, from below, and its note on the right; the bars are the caller's to draw."""
     row = min(0.34, 24 / len(names))
     size = min(style.LABEL, 54 * row)
-    left, beside = 0.35 + style.text_width(names, size), 0.35 + style.text_width(notes, size)
-    below, above = 0.6, 0.25 + 0.2 * len(title.splitlines())
-    width, height = left + 5.5 + beside, below + row * len(names) + above
-    figure = style.new_figure(width, height)
-    ax = figure.add_axes((left / width, below / height, 5.5 / width, row * len(names) / height))
+    texts = style.text_width(names, size) + style.text_width(notes, size)
+    figure = style.new_figure(6.0 + texts, row * len(names) + 0.85 + 0.2 * len(title.splitlines()))
+    ax = figure.subplots()
     style.tidy(ax, title, xlabel, "")
     ax.grid(visible=False, axis="y")
     ax.set_yticks(range(len(names)), names, fontsize=size, parse_math=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,44 +22,33 @@ LONGEST_NAME = 40
 
 
 def annotated(
-    ax: Axes, values: Array, words: Callable[[int, int], str] | None, *,
+    ax: Axes, values: Array, words: Array, *,
     norm: Normalize | None = None, cmap: str = style.SEQUENTIAL, size: float = style.SMALL,
 ) -> AxesImage:  # fmt: skip
     """A heat map of `values` (rows, columns) with the `words` of each cell, white where the cell is dark."""
     image = ax.imshow(values, cmap=cmap, norm=norm, interpolation="nearest", aspect="auto")
     ax.tick_params(length=0)
-    if words:
-        red, green, blue, alpha = np.moveaxis(image.to_rgba(values), -1, 0)
-        dark = (0.3 * red + 0.59 * green + 0.11 * blue < 0.5) & (alpha > 0)  # a cell without a value is transparent
-        for (row, column), is_dark in np.ndenumerate(dark):
-            if text := words(row, column):
-                color = "white" if is_dark else style.BLACK
-                ax.text(column, row, text, ha="center", va="center", fontsize=size, color=color)
+    red, green, blue, alpha = np.moveaxis(image.to_rgba(values), -1, 0)
+    dark = (0.3 * red + 0.59 * green + 0.11 * blue < 0.5) & (alpha > 0)  # a cell without a value is transparent
+    for (row, column), text in np.ndenumerate(words):
+        if text:
+            color = "white" if dark[row, column] else style.BLACK
+            ax.text(column, row, text, ha="center", va="center", fontsize=size, color=color)
     return image
 
 
-def class_axes(
-    names: Sequence[str], side: float, *, right: float = 0.3, above: float = 0.75, panels: int = 1
-) -> tuple[Figure, list[Axes]]:
-    """Squares of `side` inches for matrices of true (rows) and predicted classes, and what the names need."""
+def class_axes(names: Sequence[str], side: float, *, panels: int = 1, bar: bool = False) -> tuple[Figure, list[Axes]]:
+    """Squares of about `side` inches for matrices of true (rows) and predicted classes, with room for a `bar`."""
     cell = side / len(names)
-    left, below = 0.65 + style.text_width(names, class_font(cell)), room_below(names, cell)
-    width, height = panels * (left + side) + right, below + side + above
-    figure, axes = style.new_figure(width, height), []
-    for panel in range(panels):
-        x = panel * (left + side) + left
-        ax = figure.add_axes((x / width, below / height, side / width, side / height))
+    widest = style.text_width(names, class_font(cell))
+    below = widest if _rotation(widest, cell) else 0.0
+    figure = style.new_figure(panels * (side + 0.6 + widest) + 1.2 * bar, side + 1.2 + below)
+    axes = list(figure.subplots(1, panels, squeeze=False)[0])
+    for ax in axes:
         class_ticks(ax, names, cell)
         ax.set_xlabel("predicted class", fontsize=style.LABEL)
         ax.set_ylabel("true class", fontsize=style.LABEL)
-        axes.append(ax)
     return figure, axes
-
-
-def room_below(names: Sequence[str], cell: float) -> float:
-    """Inches that the names and an axis label need below cells of `cell` inches."""
-    widest = style.text_width(names, class_font(cell))
-    return 0.75 + {0: 0.0, 45: 0.8 * widest, 90: widest}[_rotation(widest, cell)]
 
 
 def class_font(cell: float) -> float:
@@ -91,26 +80,21 @@ def confusion_matrix(counts: Array, class_names: Sequence[str] | Array, normalis
     total, wrong = counts.sum(), counts.sum() - counts.trace()
     side = min(max(5.5, 0.44 * classes), 12.0)
     names = [shorten(str(name), LONGEST_NAME) for name in class_names]
-    figure, (ax,) = class_axes(names, side, right=0.3 if numbered else 1.3)
-
-    def words(row: int, column: int) -> str:
-        text = f"{100 * values[row, column]:.1f}" if normalised else f"{values[row, column]}"
-        return text if float(text) else ""  # an empty cell is a zero
-
+    figure, (ax,) = class_axes(names, side, bar=not numbered)
+    words = np.char.mod("%.1f", 100 * values) if normalised else np.char.mod("%d", values)
+    words = np.where(np.isin(words, ["0", "0.0"]) | (classes > MOST_NUMBERED), "", words)
     # The diagonal is a hundred times the rest: a root scale keeps the mistakes visible.
     norm = PowerNorm(0.4, vmin=0, vmax=1.0 if normalised else max(1, values.max()))
     font = min(style.LABEL, 18 * side / classes)
-    image = annotated(ax, values, words if numbered else None, norm=norm, size=font)
+    image = annotated(ax, values, words, norm=norm, size=font)
     if numbered:
         between = np.arange(classes - 1) + 0.5
         ax.hlines(between, -0.5, classes - 0.5, color="0.85", linewidth=0.6)
         ax.vlines(between, -0.5, classes - 0.5, color="0.85", linewidth=0.6)
     else:
-        place, width = ax.get_position(), figure.get_figwidth()
-        bar = figure.add_axes((1 - 1.1 / width, place.y0, 0.2 / width, place.height))
-        figure.colorbar(image, cax=bar, format=PercentFormatter(xmax=1) if normalised else None)
         unit = "share of the true class" if normalised else "number of samples"
-        bar.set_ylabel(f"{unit} (stretched near zero)", fontsize=style.LABEL)
+        bar = figure.colorbar(image, ax=ax, format=PercentFormatter(xmax=1) if normalised else None)
+        bar.set_label(f"{unit} (stretched near zero)", fontsize=style.LABEL)
     what = "per cent of each true class" if normalised else "number of samples"
     title = f"Confusion matrix, {what}\n{wrong:,} of {total:,} predictions are wrong"
     ax.set_title(title, fontsize=style.TITLE, loc="left")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mlp.report import style
 from mlp.report.read import Array
 
+Place = Literal["outside lower center", "outside right center"]
 PER_DECADE = 12  # points of a line over the steps, on a logarithmic axis
 
 
@@ -26,9 +27,6 @@ def grid(
     panel: tuple[float, float] = (3.1, 2.7),
     share: bool = True,
     share_x: bool = True,
-    top: float = 0.35,
-    right: float = 0.15,
-    bottom: float = 0.55,
 ) -> tuple[Figure, NDArray[Any]]:
     """A figure of panels with these titles, row by row, and its axes (rows, columns). Sizes are in inches.
 
@@ -36,11 +34,7 @@ def grid(
     else those of the columns.
     """
     rows, columns = len(titles), len(titles[0])
-    left = 0.85
-    width, height = left + panel[0] * columns + right, top + panel[1] * rows + bottom
-    figure = style.new_figure(width, height)
-    figure.subplots_adjust(left / width, bottom / height, 1 - right / width, 1 - top / height,
-                           0.08 if share else 0.22, 0.4)  # fmt: skip
+    figure = style.new_figure(panel[0] * columns + 1.0, panel[1] * rows + 0.9)
     axes: NDArray[Any] = figure.subplots(
         rows, columns, squeeze=False, sharex=share and share_x and "row", sharey=share and "row"
     )
@@ -67,10 +61,15 @@ def step_band(
     ax: Axes, step: Array, norms: Array, label: str, color: Any, linestyle: str = "-", marker: str = "o"
 ) -> None:
     """A measurement at single steps (runs, steps) on two logarithmic axes: the median of neighbouring steps and the
-    seeds as a line, from the lowest to the highest as a band."""
+    seeds as a line, from the lowest to the highest as a band. A cross at the bottom: zero at half of them or more."""
+    height = 0.02 * (1 + len(ax.lines))  # of the panel: crosses of two lines do not cover each other
     x, low, middle, high = binned(step, norms)
     ax.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
     ax.plot(x, middle, label=label, color=color, linestyle=linestyle, marker=marker, markersize=3)
+    x, _, zero, _ = binned(step, 1.0 + (norms == 0))
+    if crosses := x[zero >= 1.5].tolist():
+        ax.plot(crosses, [height] * len(crosses), linestyle="", marker="x", markersize=4, color=color,
+                transform=ax.get_xaxis_transform())  # fmt: skip
     ax.set_xscale("log")
     ax.set_yscale("log")
 
@@ -92,6 +91,14 @@ def binned(step: Array, norms: Array) -> tuple[Array, Array, Array, Array]:
     return x, low, middle, high
 
 
+def shared_legend(figure: Figure, axes: Iterable[Axes], place: Place, columns: int = 1) -> None:
+    """One legend of the named lines of these axes, each name once, outside the panels."""
+    handles: dict[str, Any] = {}
+    for ax in axes:
+        handles |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+    figure.legend(handles.values(), handles, loc=place, ncols=columns, fontsize=style.SMALL, frameon=False)
+
+
 def percent_axis(ax: Axes) -> None:
     """Shares on the y axis, written in per cent without the sign."""
     ax.yaxis.set_major_formatter(PercentFormatter(xmax=1, symbol=""))
@@ -102,9 +109,9 @@ def integer_axis(ax: Axes) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
 
 
-def log_axis(ax: Axes, numbers: Sequence[float] = (1, 2, 5)) -> None:
+def log_axis(ax: Axes) -> None:
     """A logarithmic y axis with plain numbers."""
     ax.set_yscale("log", nonpositive="mask")
-    ax.yaxis.set_major_locator(LogLocator(subs=numbers))
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     ax.yaxis.set_minor_locator(NullLocator())

@@ -30,7 +30,7 @@ def parallel_coordinates(axes: Sequence[Axis], ranked: Sequence[tuple[int, float
         return (high - math.log(error)) / (high - low) if high > low else 0.5
 
     figure = style.new_figure(max(6.0, 0.88 * len(axes) + 1.6), 5.2)
-    ax = figure.add_axes((0.05, 0.03, 0.88, 0.83))
+    ax = figure.subplots()
     shades = mpl.colormaps[style.SEQUENTIAL](np.linspace(1.0, 0.3, len(ranked)))
     for place in reversed(range(len(ranked))):  # the best ones on top
         number, fan = ranked[place][0], FAN * (0.5 - place / max(1, len(ranked) - 1))
@@ -43,7 +43,9 @@ def parallel_coordinates(axes: Sequence[Axis], ranked: Sequence[tuple[int, float
     words["bbox"] = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.8}
     for place, name in enumerate([*(axis.name for axis in axes), "validation accuracy"]):
         ax.axvline(place, 0, 1, color="0.6", linewidth=0.8, zorder=0)
-        ax.text(place, 1.06, _broken(name), ha="center", va="bottom", fontsize=style.SMALL, weight="bold")
+        # In short lines, broken at blanks and after underscores.
+        broken = textwrap.fill(name.replace("_", "_ "), 11, break_long_words=False).replace("_ ", "_")
+        ax.text(place, 1.06, broken, ha="center", va="bottom", fontsize=style.SMALL, weight="bold")
     for place, axis in enumerate(axes):
         for value in axis.ticks():
             ax.text(place + 0.05, axis.place(value), shorten(axis.text(value), 12), **words)
@@ -61,8 +63,3 @@ def _height(axis: Axis, number: int, fan: float) -> float:
     if number not in axis.values:
         return ABSENT + fan
     return axis.place(axis.values[number]) + (fan if axis.choices else 0.0)
-
-
-def _broken(name: str) -> str:
-    """`name` in short lines, broken at blanks and after underscores."""
-    return textwrap.fill(name.replace("_", "_ "), 11, break_long_words=False).replace("_ ", "_")

@@ -46,6 +46,7 @@ class Wall:
             wall[y : y + self.height, x : x + self.width] = picture
         wide, high = wall.shape[1] * self.pixel, wall.shape[0] * self.pixel
         self.figure = style.new_figure(max(least_width, left + wide + 0.2), high + above)
+        self.figure.set_layout_engine("none")  # all places are known
         inches_x, inches_y = self.figure.get_size_inches()
         self.ax = self.figure.add_axes((left / inches_x, 0, wide / inches_x, high / inches_y))
         self.ax.set_axis_off()
@@ -63,16 +64,16 @@ class Wall:
         look = {"ha": "center", "va": "top", "fontsize": 9, "linespacing": 1.1, "parse_math": False, **look}
         self.ax.text(x + self.width / 2, y + self.height + down / self.pixel, words, **look)
 
-    def label(self, rows: Sequence[str], columns: Sequence[str], rotation: float = 0.0) -> None:
-        """Names beside the rows and over the columns."""
+    def label(self, rows: Sequence[str], columns: Sequence[str], upright: bool = False) -> None:
+        """Names beside the rows and over the columns, there `upright` if they are long."""
         look: dict[str, Any] = {"fontsize": style.LABEL, "rotation_mode": "anchor", "parse_math": False}
         for row, name in enumerate(rows):
             y = self.corner(row * self.columns)[1] + self.height / 2
             self.ax.text(-0.12 / self.pixel, y, name, ha="right", va="center", **look)
         for column, name in enumerate(columns):
             x = self.corner(column)[0] + self.width / 2
-            ha = "left" if rotation else "center"
-            self.ax.text(x, -0.1 / self.pixel, name, ha=ha, va="bottom", rotation=rotation, **look)
+            ha, va = ("left", "center") if upright else ("center", "bottom")
+            self.ax.text(x, -0.1 / self.pixel, name, ha=ha, va=va, rotation=90 * upright, **look)
 
     def frame(self, place: int, color: str, linewidth: float = 4.0) -> None:
         box: dict[str, Any] = {"fill": False, "color": color, "linewidth": linewidth, "clip_on": False}
@@ -101,18 +102,18 @@ def samples(predictions: Mapping[str, Array]) -> Figure:
     y_true, y_pred = predictions["y_true"][rows], predictions["y_pred"][rows]
     names = [shorten(str(name), 13) for name in predictions["class_names"]]
     shown = np.argsort(y_true == y_pred, kind="stable")[:MOST_PICTURES]
-    one_line = style.text_width([f"{names[y_true[i]]} → {names[y_pred[i]]}" for i in shown], 9) < 1.2
+    called = [f"{names[y_true[i]]} → {names[y_pred[i]]}" for i in shown]
+    one_line = style.text_width(called, 9) < 1.2
     columns = min(10, math.ceil(math.sqrt(1.6 * len(shown))))
     wall = Wall(predictions["images"][shown], columns, below=0.45 if one_line else 0.6)
     for place, i in enumerate(shown):
-        wrong = y_true[i] != y_pred[i]
-        verdict = f"{'✗' if wrong else '✓'} {predictions['confidence'][rows[i]]:.0%}"
-        words = f"{names[y_true[i]]}{' → ' if one_line else chr(10) + '→ '}{names[y_pred[i]]}\n{verdict}"
-        if wrong:
+        words = called[place] if one_line else called[place].replace(" → ", "\n→ ")
+        confidence = f"{predictions['confidence'][rows[i]]:.0%}"
+        if y_true[i] == y_pred[i]:
+            wall.caption(place, f"{words}\n✓ {confidence}")
+        else:
             wall.frame(place, style.VERMILION)
-        wall.caption(
-            place, words, color=style.VERMILION if wrong else style.BLACK, weight="bold" if wrong else "normal"
-        )
+            wall.caption(place, f"{words}\n✗ {confidence}", color=style.VERMILION, weight="bold")
     title = "true class → predicted class, probability of the predicted class\nframe and ✗: wrong"
     inches_x, inches_y = wall.figure.get_size_inches()
     wall.figure.text(0.2 / inches_x, 1 - 0.2 / inches_y, title, va="top", fontsize=style.TITLE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -16,10 +15,11 @@ from mlp.data import Dataset
 from mlp.data.pictures import is_picture
 from mlp.data.split import stratified_split
 from mlp.errors import UserError
+from mlp.nn.metrics import per_class
 from mlp.nn.types import Labels
 from mlp.report import style
 from mlp.report.blocks import Analysis, Confusion, Gallery
-from mlp.report.figures.matrix import MOST_NUMBERED, annotated, class_axes, class_ticks, room_below
+from mlp.report.figures.matrix import MOST_NUMBERED, annotated, class_axes, class_ticks
 from mlp.report.figures.panels import grid, percent_axis
 from mlp.report.figures.wall import Wall, as_bytes
 from mlp.report.read import Array, confusion, over_seeds
@@ -41,46 +41,45 @@ class ClassImages:
     validation_fraction: float
 
     def __post_init__(self) -> None:
+        from sklearn.metrics.pairwise import cosine_similarity  # takes a second
+
         (x, y), (x_test, y_test) = self.data.load("train"), self.data.load("test")
         divisor, rng = self.data.divisor, np.random.default_rng(0)
         self.names = [str(name) for name in self.data.class_names]
+        self.short = [shorten(name, LONGEST_NAME) for name in self.names]
         # Which images are held out depends on a run's seed; how many of each class does not.
         kept, held_out = stratified_split(y, self.validation_fraction, np.random.default_rng(0))
         parts = {"training": y[kept], "validation": y[held_out], "test": y_test}
         self.counts = {part: np.bincount(own, minlength=len(self.names)) for part, own in parts.items() if len(own)}
         rows = [np.flatnonzero(y == label) for label in range(len(self.names))]
-        sums = np.stack([x[own].sum(axis=0, dtype=float) / max(1, len(own)) for own in rows])
-        means: Array = sums / divisor  # (c, d); 0 for a class without images
-        lengths = np.linalg.norm(means, axis=1, keepdims=True)
-        directions = means / np.where(lengths > 0, lengths, 1)
-        self.similarity: Array = directions @ directions.T  # cosine of the mean images, (c, c)
+        # (c, d); 0 for a class without images
+        means: Array = np.stack([x[own].sum(axis=0, dtype=float) / max(1, len(own)) for own in rows]) / divisor
+        self.similarity: Array = cosine_similarity(means)  # (c, c)
         self.brightness: Array = means.mean(axis=1)  # (c,)
         nearest = np.abs(x_test.mean(axis=1, dtype=float)[:, None] / divisor - self.brightness).argmin(axis=1)
         self.accuracy_by_brightness = float((nearest == y_test).mean())  # of naming the class whose mean is nearest
         drawn = [np.sort(rng.choice(own, min(SAMPLES, len(own)), replace=False)) for own in rows]
         self.samples = [as_bytes(x[own] / divisor, self.data.image_shape) for own in drawn]
         self.mean_images = as_bytes(means, self.data.image_shape)
-
-    @property
-    def is_colour(self) -> bool:
-        return self.mean_images.ndim == 4
+        self.is_colour = self.mean_images.ndim == 4
 
     def facts(self) -> dict[str, Any]:
-        train = self.counts["training"]
+        shares = {part: counts / counts.sum() for part, counts in self.counts.items()}
         return {
             "is_colour": self.is_colour, "shape": self.mean_images.shape[1:3],
             "features": self.data.num_features, "divisor": self.data.divisor, "samples_per_class": SAMPLES,
             "images": {part: int(counts.sum()) for part, counts in self.counts.items()},
-            "largest_over_smallest": float(train.max() / train.min()) if train.min() else math.inf,
-            "share_gaps": {part: self._share_gap(part) for part in self.counts if part != "training"},
             "accuracy_by_brightness": self.accuracy_by_brightness,
+            "classes": [
+                {
+                    "name": name, "brightness": float(self.brightness[i]),
+                    "images": {part: int(counts[i]) for part, counts in self.counts.items()},
+                    # How far the share of the class is from that in the training part.
+                    "gaps": {part: float(abs(share[i] - shares["training"][i])) for part, share in shares.items()},
+                }
+                for i, name in enumerate(self.names)
+            ],
         }  # fmt: skip
-
-    def _share_gap(self, part: str) -> dict[str, Any]:
-        """Where the share of a class in `part` is furthest from that in the training part."""
-        share, train = (self.counts[name] / self.counts[name].sum() for name in (part, "training"))
-        gaps = np.abs(share - train)
-        return {"gap": float(gaps.max()), "name": self.names[int(gaps.argmax())]}
 
 
 def pair_facts(class_names: Sequence[str], similarity: Array, counts: Labels) -> dict[str, Any]:
@@ -136,19 +135,12 @@ class DataExploration(Study):
         predictions = [run.predictions for run in finished]
         counts = sum(map(confusion, predictions), start=np.zeros((len(names), len(names)), int))
         gains = [np.diff(run.metrics["val_accuracy"])[-1] for run in finished if len(run.metrics["val_accuracy"]) > 1]
-        classes = [
-            {
-                "name": name, "brightness": float(images.brightness[i]),
-                "images": {part: int(own[i]) for part, own in images.counts.items()},
-                "recall": float(counts[i, i] / counts[i].sum()) if counts[i].any() else None,
-            }
-            for i, name in enumerate(names)
-        ]  # fmt: skip
         table = [[name, *own, *[""] * (SAMPLES - len(own)), mean]
                  for name, own, mean in zip(names, images.samples, images.mean_images, strict=True)]  # fmt: skip
         return self.answer(
             {
-                "dataset": found.dataset, **images.facts(), "classes": classes, "top": PAIRS,
+                "dataset": found.dataset, **images.facts(), "top": PAIRS,
+                "recall": dict(zip(names, per_class(counts)["recall"].tolist(), strict=True)),
                 "test_accuracy": over_seeds(finished, lambda run: run.summary["test_accuracy"]) if finished else None,
                 "answers": int(counts.sum()), "mistakes": int(counts.sum() - counts.trace()),
                 "gain_of_last_epoch": float(min(gains, default=0.0)),
@@ -171,7 +163,7 @@ class DataExploration(Study):
 
 def _samples(images: ClassImages) -> Figure:
     """A row for each class: samples, and the mean image. Grey images are dark where the value is high."""
-    names, shape = _short(images.names), images.mean_images.shape[1:]
+    names, shape = images.short, images.mean_images.shape[1:]
     table = np.full((len(names), SAMPLES + 1, *shape), 255, np.uint8)
     for row, samples, mean in zip(table, images.samples, images.mean_images, strict=True):
         row[: len(samples)], row[-1] = (samples, mean) if images.is_colour else (255 - samples, 255 - mean)
@@ -183,12 +175,11 @@ def _samples(images: ClassImages) -> Figure:
 
 def _bars(images: ClassImages) -> Figure:
     """Shares of the classes on the left, their brightness on the right."""
-    names, classes, panel = _short(images.names), np.arange(len(images.names)), 4.6
+    names, classes, panel = images.short, np.arange(len(images.names)), 4.6
     cell, width = panel / len(names), 0.8 / len(images.counts)
     titles = [["How frequent the classes are\n", "How bright they are\n"]]
     ylabels = ["share of the part (%)", "mean input value"]
-    figure, axes = grid(titles, "class", ylabels, panel=(panel, 2.9), share=False, top=0.65,
-                        bottom=room_below(names, cell))  # fmt: skip
+    figure, axes = grid(titles, "class", ylabels, panel=(panel, 3.2), share=False)
     left, right = axes[0]
     for place, (part, counts) in enumerate(images.counts.items()):
         color, hatch = PARTS[part]
@@ -208,26 +199,19 @@ def _bars(images: ClassImages) -> Figure:
 
 def _matrices(images: ClassImages, counts: Labels) -> Figure:
     """Similarity on the left, confusions on the right; both without their diagonal."""
-    names = _short(images.names)
-    panels = [("Similarity of the mean images", images.similarity, "{:.2f}")]
+    names = images.short
+    panels = [("Similarity of the mean images", images.similarity, "%.2f")]
     if counts.any():
         shares = 100 * counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-        panels.append(("What a linear classifier confuses (%)", shares, "{:.1f}"))
-    figure, axes = class_axes(names, 4.4, above=0.4, panels=len(panels))
+        panels.append(("What a linear classifier confuses (%)", shares, "%.1f"))
+    figure, axes = class_axes(names, 4.4, panels=len(panels))
+    diagonal = np.eye(len(names), dtype=bool)
     for ax, (title, values, form) in zip(axes, panels, strict=True):
-
-        def words(row: int, column: int, values: Array = values, form: str = form) -> str:
-            text = form.format(values[row, column])
-            return "" if row == column or text == "0.0" else text
-
+        words = np.char.mod(form, values)
+        words = np.where(diagonal | (words == "0.0") | (len(names) > MOST_NUMBERED), "", words)
         ax.set_facecolor("0.85")
-        off_diagonal = np.where(np.eye(len(names), dtype=bool), np.nan, values)
-        annotated(ax, off_diagonal, words if len(names) <= MOST_NUMBERED else None, size=min(8.0, 80 / len(names)))
+        annotated(ax, np.where(diagonal, np.nan, values), words, size=min(8.0, 80 / len(names)))
         ax.set_title(title, fontsize=style.LABEL + 1, loc="left")
     axes[0].set_xlabel("class")
     axes[0].set_ylabel("class")
     return figure
-
-
-def _short(names: Sequence[str]) -> list[str]:
-    return [shorten(name, LONGEST_NAME) for name in names]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +12,10 @@ from matplotlib.figure import Figure
 
 from mlp.report import style
 from mlp.report.blocks import Analysis, Chart, Histogram, Lines
-from mlp.report.figures.panels import band, binned, grid, integer_axis, percent_axis, step_band
+from mlp.report.figures.panels import band, grid, integer_axis, percent_axis, step_band
 from mlp.report.read import GRADIENT_TRACE, Array, RunFiles, by, gradient_trace, late, over_seeds
 from mlp.report.studies.study import Study, StudyRuns
-from mlp.report.text import activation_name, left_out, share
+from mlp.report.text import activation_name, share
 
 UNITS = "dead_units.npz"
 YLABELS = {"relu": "dead units (%)", "tanh": "outputs beyond ±0.99 (%)"}
@@ -35,6 +34,8 @@ class Group:
     runs: Sequence[RunFiles]
 
     def __post_init__(self) -> None:
+        self.setting = f"{self.optimizer}/{self.rate:g}"
+        self.key = f"{self.activation}/{self.setting}"
         files = [run.arrays(UNITS) for run in self.runs]
         rows = min(len(file["step"]) for file in files)
         nonzero, saturated, flat = (
@@ -55,54 +56,37 @@ class Group:
         self.epochs: Array = step / max(1, step[-1]) * len(self.runs[0].metrics["epoch"])  # of the counts
         self.step, self.norms = gradient_trace(self.runs)  # (rows,), (runs, rows, layers)
 
-    @property
-    def setting(self) -> str:
-        return f"{self.optimizer}/{self.rate:g}"
-
-    @property
-    def key(self) -> str:
-        return f"{self.activation}/{self.setting}"
-
     def facts(self) -> dict[str, Any]:
         units, last, first = int(self.width.sum()), -1, min(1, len(self.epochs) - 1)
         norms = self.norms[:, late(self.step), 0]
         back_again = self.dead_units[:, first] & ~self.dead_units[:, last]
         total = self.dead.sum(axis=-1)  # (runs, counts)
-        dead = over_seeds(self.runs, total[:, last])
-        accuracy = over_seeds(
-            self.runs, lambda run: run.metrics["val_accuracy"][-1]
-        )  # of the weights that were counted
-        facts = {
+        # Shares of all hidden outputs, not of the layers.
+        zero, saturated = (
+            float(np.average(shares[:, last], axis=-1, weights=self.width).mean())
+            for shares in (self.zero, self.saturated)
+        )
+        return {
             "activation": self.activation, "name": activation_name(self.activation),
             "optimizer": self.optimizer, "rate": self.rate, "setting": self.setting,
             "dtype": self.runs[0].value("model.dtype"), "epochs": len(self.runs[0].metrics["epoch"]),
             "units": units, "width": self.width.tolist(), "samples": self.samples,
-            "dead_units": dead,
-            "dead_share": [float(n) for n in self.dead[:, last].mean(axis=0) / self.width],
+            "dead_units": over_seeds(self.runs, total[:, last]),
             "dead_per_layer": [over_seeds(self.runs, counts) for counts in self.dead[:, last].T],
             "dead_at_start": float(total[:, 0].mean()) if self.epochs[0] == 0 else None,
             "dead_after_epoch_1": over_seeds(self.runs, total[:, 1]) if len(self.epochs) > 2 else None,
             "back_again": over_seeds(self.runs, back_again.sum(axis=(1, 2))),
             "ever_dead": bool(self.dead.any()),
             "dead_layer": bool((self.dead[:, last] == self.width).any()),
-            "zero_outputs": self._of_all_outputs(self.zero),
-            "saturated_outputs": self._of_all_outputs(self.saturated) if self.bounded else None,
+            "zero_outputs": zero,
+            "saturated_outputs": saturated if self.bounded else None,
             "stuck_units": over_seeds(self.runs, self.stuck[:, last].sum(axis=-1)) if self.bounded else None,
             "gradient": over_seeds(self.runs, np.median(norms, axis=1)),
             "without_gradient": float((norms == 0).mean()),
-            "val_accuracy": accuracy,
-            "learns": accuracy.mean > 0.9 and dead.mean < 0.1 * units,
+            "first_norms": self.norms[:, 0].mean(axis=0).tolist(),  # of the layers, at the first step
+            # Of the weights that were counted.
+            "val_accuracy": over_seeds(self.runs, lambda run: run.metrics["val_accuracy"][-1]),
         }  # fmt: skip
-        if len(self.width) > 1:  # of the weights from the first to the second hidden layer
-            fan_in, fan_out = map(int, self.width[:2])
-            norm = float(self.norms[:, 0, 1].mean())
-            facts |= {"first_norm": norm, "sgd_step": self.rate * norm / math.sqrt(fan_in * fan_out)}
-            facts["xavier_std"] = math.sqrt(2 / (fan_in + fan_out))
-        return facts
-
-    def _of_all_outputs(self, shares: Array) -> float:
-        """The share of all hidden outputs after the last epoch, from those of the layers (runs, counts, layers)."""
-        return float((shares[:, -1] * self.width).sum(axis=-1).mean() / self.width.sum())
 
 
 class DeadNeurons(Study):
@@ -129,7 +113,8 @@ class DeadNeurons(Study):
         return self.answer(
             {
                 "groups": {group.key: group.facts() for group in groups},
-                "left_out": left_out(len(found.runs) - len(runs), len(found.runs)),
+                "lost": len(found.runs) - len(runs),
+                "runs": len(found.runs),
             },
             {
                 "dead_neurons_over_time": lambda: _over_time(shown),
@@ -141,9 +126,8 @@ class DeadNeurons(Study):
 
 
 def _dead_share(group: Group) -> Lines:
-    shares = (group.dead / group.width).mean(axis=0).T
-    layers = {f"layer {i}": values.tolist() for i, values in enumerate(shares, 1)}
-    return Lines(f"dead_share/{group.optimizer}_{group.rate:g}", group.epochs.tolist(), layers, "epoch")
+    shares = {f"layer {i}": own for i, own in enumerate(np.moveaxis(group.dead / group.width, -1, 0), 1)}
+    return Lines.of_means(f"dead_share/{group.optimizer}_{group.rate:g}", group.epochs, shares)
 
 
 # Figures
@@ -152,11 +136,10 @@ def _dead_share(group: Group) -> Lines:
 def _panels(groups: Sequence[Group], xlabel: str, ylabels: Mapping[str, str]) -> tuple[Figure, dict[str, Axes]]:
     """A row of panels for each activation, a column for each setting; the axes by the key of their group."""
     rows = [name for name in YLABELS if any(group.activation == name for group in groups)]
-    settings = {group.setting: f"{group.optimizer} at {group.rate:g}" for group in groups}
-    titles = [[f"{activation_name(row)}, {setting}" for setting in settings.values()] for row in rows]
+    settings = list(dict.fromkeys(group.setting for group in groups))
+    titles = [[f"{activation_name(row)}, {setting.replace('/', ' at ')}" for setting in settings] for row in rows]
     figure, axes = grid(titles, xlabel, [ylabels[row] for row in rows])
-    keys = [f"{row}/{setting}" for row in rows for setting in settings]
-    return figure, dict(zip(keys, axes.flat, strict=True))
+    return figure, dict(zip([f"{row}/{setting}" for row in rows for setting in settings], axes.flat, strict=True))
 
 
 def _over_time(groups: Sequence[Group]) -> Figure:
@@ -196,17 +179,12 @@ def _histograms(groups: Sequence[Group]) -> Figure:
 
 
 def _gradients(groups: Sequence[Group]) -> Figure:
-    settings = list(dict.fromkeys(f"{group.optimizer} at {group.rate:g}" for group in groups))
-    figure, axes = grid([settings], "step", ["gradient norm, first hidden layer"])
+    settings = list(dict.fromkeys(group.setting for group in groups))
+    figure, axes = grid([[setting.replace("/", " at ") for setting in settings]], "step",
+                        ["gradient norm, first hidden layer"])  # fmt: skip
     for group in groups:
-        ax = axes[0, settings.index(f"{group.optimizer} at {group.rate:g}")]
-        color, line, mark = style.activation_look(group.activation)
-        norms = group.norms[..., 0]
-        step_band(ax, group.step, norms, activation_name(group.activation), color, line, mark)
-        x, _, zero, _ = binned(group.step, 1.0 + (norms == 0))
-        crosses = x[zero >= 1.5]
-        height = 0.02 if group.activation == "relu" else 0.06  # of the panel, so that both are seen
-        ax.plot(crosses, np.full(len(crosses), height), linestyle="", marker="x", markersize=4, color=color,
-                transform=ax.get_xaxis_transform())  # fmt: skip
+        look = style.activation_look(group.activation)
+        ax = axes[0, settings.index(group.setting)]
+        step_band(ax, group.step, group.norms[..., 0], activation_name(group.activation), *look)
     axes[0, 0].legend(fontsize=style.SMALL, loc="lower left")
     return figure

@@ -94,7 +94,11 @@ class ErrorAnalysis(Study):
             {
                 "best": best.name, "dataset": data.name, "label_errors": LABEL_ERRORS.get(data.name),
                 "confident_above": CONFIDENT, "set_aside": SET_ASIDE, "pictures": MOST_PICTURES,
-                "num_classes": len(names), "worst": _lowest_recall(names, counts),
+                "num_classes": len(names),
+                "classes": [
+                    {"name": name, "images": int(own.sum()), "right": int(right), "recall": float(right / own.sum())}
+                    for name, own, right in zip(names, counts, counts.diagonal(), strict=True) if own.any()
+                ],
                 "pairs": _pairs(best, second, near, counts, names),
                 "nearer_right": float(near[~wrong].mean()) if not wrong.all() else None,
                 "nearer_wrong": float(near[wrong].mean()) if wrong.any() else None,
@@ -120,7 +124,7 @@ def _measurements(model: Model) -> dict[str, Any]:
     right_next = wrong & (predicted["runner_up"] == predicted["y_true"])
     least_sure = caught(confidence, wrong, SET_ASIDE)
     kept = len(wrong) - round(SET_ASIDE * len(wrong))
-    gap, error = mean_confidence - accuracy, accuracy_error(accuracy, len(wrong))
+    error = accuracy_error(accuracy, len(wrong))
     return {
         "samples": len(wrong), "mistakes": int(wrong.sum()), "accuracy": accuracy, "accuracy_error": error,
         "runner_up_right": int(right_next.sum()), "top_2_accuracy": float(1 - (wrong & ~right_next).mean()),
@@ -128,17 +132,9 @@ def _measurements(model: Model) -> dict[str, Any]:
         "median_confidence_right": median(confidence[~wrong]),
         "median_confidence_wrong": median(confidence[wrong]),
         "mean_confidence": mean_confidence, "calibration_error": calibration_error(confidence, ~wrong),
-        "is_overconfident": gap > 0 and is_significant(gap, error),
-        "is_underconfident": gap < 0 and is_significant(gap, error),
+        "is_calibrated": not is_significant(mean_confidence - accuracy, error),
         "caught": least_sure, "accuracy_of_rest": float(1 - wrong.sum() * (1 - least_sure) / kept),
     }  # fmt: skip
-
-
-def _lowest_recall(names: Sequence[str], counts: Labels) -> dict[str, Any]:
-    """The class with the lowest recall."""
-    images = counts.sum(axis=1)
-    worst = int(np.where(images > 0, counts.diagonal() / np.maximum(1, images), np.inf).argmin())
-    return {"name": names[worst], "right": int(counts[worst, worst]), "images": int(images[worst])}
 
 
 def _pairs(
@@ -187,11 +183,11 @@ def _mean_images(pixels: Array, counts: Labels, predictions: Mapping[str, Array]
     for i, j in np.argwhere(counts):
         cells[i, j] = pixels[(predictions["y_true"] == i) & (predictions["y_pred"] == j)].mean(axis=0)
     widest = style.text_width(short, style.LABEL)
-    rotation = 30 if widest > 0.8 else 0
+    upright = widest > 0.95
     images = np.round(255 * cells).astype(np.uint8).reshape(-1, *pixels.shape[1:])
     wall = Wall(images, len(names), size=0.64, beside=0.22, below=0.24, left=0.3 + widest,
-                above=0.4 + 0.5 * widest * (rotation > 0))  # fmt: skip
-    wall.label(short, short, rotation)
+                above=0.4 + widest * upright)  # fmt: skip
+    wall.label(short, short, upright)
     for place, number in enumerate(counts.flat):
         if number and place % (len(names) + 1) == 0:
             wall.frame(place, style.SKY)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -29,7 +28,7 @@ LEAST_SHARE = 0.7  # of the pairs that must differ the same way
 LOOKS = {False: ("o", style.BLUE, "not over-fitted"), True: ("D", style.VERMILION, "over-fitted")}
 
 
-@dataclass(frozen=True)
+@dataclass
 class ScoredTrial:
     """A trial with both accuracies, and the standard error of their difference."""
 
@@ -38,33 +37,22 @@ class ScoredTrial:
     test: float
     error: float
 
-    @property
-    def gap(self) -> float:
-        return self.train - self.test
-
-    @property
-    def is_overfitted(self) -> bool:
-        return is_overfitted(self.train, self.test, self.error)
-
-    @property
-    def epochs(self) -> int:
-        return len(self.trial.run.metrics["epoch"])
-
-    @property
-    def parameters(self) -> int | None:
-        return self.trial.run.summary.get("num_parameters")
+    def __post_init__(self) -> None:
+        self.gap = self.train - self.test
+        self.is_overfitted = is_overfitted(self.train, self.test, self.error)
 
     @cached_property
-    def loss_rise(self) -> float:
-        """By which share the validation loss was above its lowest at the end."""
-        losses = self.trial.run.metrics.get("val_loss", np.array([]))
-        losses = losses[np.isfinite(losses)]
-        return float(losses[-1] / losses.min() - 1) if len(losses) and losses.min() > 0 else math.nan
-
     def facts(self) -> dict[str, Any]:
+        run = self.trial.run
+        losses = run.metrics.get("val_loss", np.array([]))
+        losses = losses[np.isfinite(losses)]
+        risen = len(losses) and losses.min() > 0
         return {
             "number": self.trial.number, "state": self.trial.state, "point": self.trial.point, "train": self.train,
-            "test": self.test, "gap": self.gap, "loss_rise": self.loss_rise, "epochs": self.epochs,
+            "test": self.test, "gap": self.gap, "is_overfitted": self.is_overfitted,
+            # By which share the validation loss was above its lowest at the end.
+            "loss_rise": float(losses[-1] / losses.min() - 1) if risen else math.nan,
+            "epochs": len(run.metrics["epoch"]), "parameters": run.summary.get("num_parameters"),
         }  # fmt: skip
 
 
@@ -82,31 +70,17 @@ class GlobalPerformance(Study):
         training, test = len(found.data.split(np.random.default_rng(0))[0]), len(found.data.test())
         ended = search.of("done", "pruned", "failed")
         runs = [scored for trial in ended if (scored := _scored(trial, training, test))]
-        numbers = {run.trial.number for run in runs}
-        unmeasured = [trial for trial in ended if trial.number not in numbers]
-        over = sorted((run for run in runs if run.is_overfitted), key=lambda run: -run.gap)
-        rest = [run for run in runs if not run.is_overfitted]
-        better = [run for run in runs if run.gap < 0]
-        sizes = [run.parameters for run in over if run.parameters is not None]
-        weights = 2 * training + found.data.num_features  # that suffice for any labels
+        unmeasured = [trial for trial in ended if _scored(trial, training, test) is None]
+        over, rest = ([run for run in runs if run.is_overfitted == which] for which in (True, False))
         return self.answer(
             {
-                "trials": len(search.trials), "runs": len(runs), "least_gap": OVERFITTED, "high": HIGH,
-                "pruned": sum(run.trial.state == "pruned" for run in runs),
-                "unmeasured": {"trials": [trial.number for trial in unmeasured],
-                               "states": list(dict.fromkeys(trial.state for trial in unmeasured))},
-                "gaps": {run.trial.number: run.gap for run in runs},
-                "widest": max(runs, key=lambda run: run.gap).facts() if runs else None,
-                "any_high": any(run.train >= HIGH for run in runs),
-                "overfitted": [run.facts() for run in over], "others": len(rest),
-                "risen": sum(run.loss_rise > 0.05 for run in over),
-                "levels": levels(runs),
-                "better_on_test": {"runs": len(better), "by": max((-run.gap for run in better), default=0.0),
-                                   "train": max((run.train for run in better), default=0.0)},
-                "comparable": min(len(over), len(rest)) >= FEWEST,
-                "differences": differences(search, over, rest), "by_length": by_length(over, rest),
-                "parameters": {"low": min(sizes, default=0), "high": max(sizes, default=0), "runs": len(sizes),
-                               "enough": sum(size >= weights for size in sizes), "suffice": weights},
+                "trials": len(search.trials), "runs": [run.facts for run in runs],
+                "unmeasured": [{"number": trial.number, "state": trial.state} for trial in unmeasured],
+                "least_gap": OVERFITTED, "high": HIGH, "fewest": FEWEST,
+                "differences": differences(search, over, rest),
+                # Most over-fitted runs were trained at least as long.
+                "long": int(np.quantile([run.facts["epochs"] for run in over], 0.25)) if over else None,
+                "suffice": 2 * training + found.data.num_features,  # weights, for any labels
             },
             {"global_performance": lambda: _figure(runs)},
         )  # fmt: skip
@@ -120,29 +94,6 @@ def _scored(trial: Trial, training: int, test: int) -> ScoredTrial | None:
     return ScoredTrial(trial, a, b, math.hypot(accuracy_error(a, training), accuracy_error(b, test)))
 
 
-def levels(runs: Sequence[ScoredTrial]) -> list[dict[str, Any]]:
-    """How the gap depends on the training accuracy."""
-    found = []
-    for low, high in ((0.99, 1.01), (0.98, 0.99), (0.95, 0.98), (0.0, 0.95)):
-        own = [run for run in runs if low <= run.train < high]
-        if own:
-            gap, wide = statistics.fmean(run.gap for run in own), sum(run.is_overfitted for run in own)
-            found.append({"low": low, "high": high, "runs": len(own), "overfitted": wide, "gap": gap})
-    return found
-
-
-def by_length(over: Sequence[ScoredTrial], rest: Sequence[ScoredTrial]) -> dict[str, Any] | None:
-    """How many are over-fitted among the runs that were trained as long as most over-fitted ones, and among the
-    shorter ones."""
-    if not over:
-        return None
-    epochs = int(np.quantile([run.epochs for run in over], 0.25))
-    long = [run.is_overfitted for run in (*over, *rest) if run.epochs >= epochs]
-    short = [run.is_overfitted for run in (*over, *rest) if run.epochs < epochs]
-    return {"epochs": epochs, "long": {"runs": len(long), "overfitted": sum(long)},
-            "short": {"runs": len(short), "overfitted": sum(short)}}  # fmt: skip
-
-
 def differences(
     search: SearchFiles, over: Sequence[ScoredTrial], rest: Sequence[ScoredTrial]
 ) -> dict[str, dict[str, Any]]:
@@ -150,41 +101,34 @@ def differences(
 
     It is larger in LEAST_SHARE of the pairs, or smaller, and by more than chance.
     """
-    runs = [*over, *rest]
-    measured: dict[str, dict[int, float]] = {
-        "epochs trained": {run.trial.number: float(run.epochs) for run in runs},
-        "parameters": {run.trial.number: float(run.parameters) for run in runs if run.parameters is not None},
-    }
-    choices: dict[str, dict[int, float]] = {}
-    for axis in axes(search.parameters, [run.trial for run in runs]):
+    values: dict[str, Mapping[int, float]]
+    values = {name: {run.trial.number: run.facts[key] for run in (*over, *rest) if run.facts[key] is not None}
+              for name, key in (("epochs trained", "epochs"), ("parameters", "parameters"))}  # fmt: skip
+    choices = []
+    for axis in axes(search.parameters, [run.trial for run in (*over, *rest)]):
         if not axis.choices:
-            measured.setdefault(axis.name, dict(axis.values))
+            values.setdefault(axis.name, axis.values)
         elif all(_is_number(choice) for choice in axis.choices):
-            measured[axis.name] = {n: float(axis.text(value)) for n, value in axis.values.items()}
+            values[axis.name] = {n: float(axis.text(value)) for n, value in axis.values.items()}
         else:
             for place, choice in enumerate(axis.choices):
-                choices[f"{axis.name} {choice}"] = {n: float(value == place) for n, value in axis.values.items()}
-    found = {}
-    for name, values in {**measured, **choices}.items():
-        a, b = (np.array([values[run.trial.number] for run in group if run.trial.number in values])
+                choices.append(f"{axis.name} {choice}")
+                values[choices[-1]] = {n: float(value == place) for n, value in axis.values.items()}
+    found: dict[str, dict[str, Any]] = {}
+    for name, of_run in values.items():
+        a, b = (np.array([of_run[run.trial.number] for run in group if run.trial.number in of_run])
                 for group in (over, rest))  # fmt: skip
         if min(len(a), len(b)) < FEWEST:
             continue
         share = larger(a, b)
         error = math.sqrt((len(a) + len(b) + 1) / (12 * len(a) * len(b)))  # of Mann and Whitney's statistic
         if abs(share - 0.5) > LEAST_SHARE - 0.5 and is_significant(share - 0.5, error):
-            found[name] = {
-                "share": share,
-                "is_choice": name in choices,
-                **_described("over", a),
-                **_described("rest", b),
+            described = {
+                group: {"runs": len(x), "sum": float(x.sum()), "median": float(np.median(x)), "max": float(x.max())}
+                for group, x in (("over", a), ("rest", b))
             }
+            found[name] = {"share": share, "is_choice": name in choices, **described}
     return dict(sorted(found.items(), key=lambda item: -abs(item[1]["share"] - 0.5)))
-
-
-def _described(group: str, values: Array) -> dict[str, Any]:
-    return {f"{group}_runs": len(values), f"{group}_sum": float(values.sum()),
-            f"{group}_median": float(np.median(values)), f"{group}_max": float(values.max())}  # fmt: skip
 
 
 def _is_number(text: str) -> bool:

@@ -25,7 +25,7 @@ from mlp.report.trials import SearchFiles, Trial, read_search, short_name
 
 FEWEST_TRIALS = 20  # below which an importance would be chance
 FEWEST_OF_CHOICE = 5  # trials, below which a choice has no median
-MOST_BEST, MOST_LISTED = 10, 5  # the best trials that are described together, and those that are listed
+MOST_BEST = 10  # trials that are described together
 PALE = "#B5D2E6"
 
 
@@ -41,51 +41,60 @@ class HyperparameterSearch(Study):
         search = read_search(found.directory)
         ranked, history = search.ranked, best_so_far(search)
         scores = [(trial.number, trial.scores["val_accuracy"]) for trial in ranked]
-        highest = {"val_accuracy": [score for _, score in history]}
         top = ranked[: min(MOST_BEST, max(1, len(ranked) // 2))]
+        of_top = {trial.number for trial in top}
         validation = len(found.data.split(np.random.default_rng(0))[1])
+        best = scores[0][1] if scores else 0.0
+        error = accuracy_error(best, validation)
         least_error = 0.5 / max(validation, 1)  # that is drawn on a logarithmic axis
         early, epoch, accuracies = at_common_epoch(search)
         importances = None
         if len(early) >= FEWEST_TRIALS and np.ptp(accuracies) > 0:
-            importances = permutation_importance(search, early, accuracies)
+            importances = permutation_importance(search.parameters, early, accuracies)
         by_key = importances.by_key if importances else {}
         return self.answer(
             {
                 "sampler": search.sampler, "pruner": search.pruner, "trials": len(search.trials),
-                "states": {state: len(search.of(state)) for state in ("done", "pruned", "failed", "running")},
+                "states": Counter(trial.state for trial in search.trials),
                 "failures": Counter(trial.reason for trial in search.of("failed")),
-                "best": _trial_facts(ranked[0]) if ranked else None,
-                "ranked": [_trial_facts(trial) for trial in ranked[:MOST_LISTED]], "completed": len(ranked),
-                **_certainty(ranked, top, history, validation), "top": len(top),
-                "shared_choices": shared_choices(search, top), "shared_ranges": shared_ranges(search, top),
-                "parameters": [_parameter_facts(axis, top, len(search.trials), by_key.get(axis.key))
-                               for axis in axes(search.parameters, search.trials)],
-                "optimizers": optimizers(search, ranked),
+                "optimizers": Counter(trial.varied.get("optimizer") for trial in search.trials).most_common(),
+                "ranked": [
+                    {"number": trial.number, "point": trial.point, "optimizer": trial.varied.get("optimizer"),
+                     "val_accuracy": trial.scores["val_accuracy"], "test_accuracy": trial.scores.get("test_accuracy")}
+                    for trial in ranked
+                ],
+                "top": len(top),
+                "validation": validation, "error": error,
+                "not_significantly_worse": sum(not is_significant(score - best, error) for _, score in scores),
+                "as_good_from": next((number for number, score in history if best - score <= error), None),
+                "parameters": [
+                    {"name": axis.name, "key": axis.key, "all": _described(axis, list(axis.values.values())),
+                     "top": _described(axis, [value for number, value in axis.values.items() if number in of_top])}
+                    for axis in axes(search.parameters, search.trials)
+                ],
                 "early": {"trials": len(early), "epoch": epoch},
                 "fewest_trials": FEWEST_TRIALS, "fewest_of_choice": FEWEST_OF_CHOICE,
                 "forecast_error": importances.forecast_error if importances else None,
                 "median_error": importances.median_error if importances else None,
-                "importance": {key: _importance_facts(key, one) for key, one in by_key.items()},
-                "medians": {key: medians(search, early, accuracies, key) for key in by_key},
+                "importance": {
+                    key: {"name": short_name(key), "increase": one.increase, "error": one.error, "trials": one.trials,
+                          "is_significant": one.is_significant, "medians": medians(search, early, accuracies, key)}
+                    for key, one in by_key.items()
+                },
             },
             {
                 "search_parallel": lambda: parallel_coordinates(axes(search.parameters, ranked), scores, least_error),
                 "search_importance": lambda: _importance(by_key),
                 "search_history": lambda: _history(search, history, least_error),
             },
-            [Lines("best_so_far", [number for number, _ in history], highest, "trial")] if ranked else [],
+            [Lines("best_so_far", [number for number, _ in history],
+                   {"val_accuracy": [score for _, score in history]}, "trial")] if ranked else [],
         )  # fmt: skip
-
-
-def _trial_facts(trial: Trial) -> dict[str, Any]:
-    return {"number": trial.number, "point": trial.point, "val_accuracy": trial.scores["val_accuracy"],
-            "test_accuracy": trial.scores.get("test_accuracy")}  # fmt: skip
 
 
 def best_so_far(search: SearchFiles) -> list[tuple[int, float]]:
     """The completed trials in their order, each with the highest validation accuracy so far."""
-    done = [trial for trial in search.of("done") if "val_accuracy" in trial.scores]
+    done = sorted(search.ranked, key=lambda trial: trial.number)
     highest = np.maximum.accumulate([trial.scores["val_accuracy"] for trial in done]).tolist()
     return [(trial.number, score) for trial, score in zip(done, highest, strict=True)]
 
@@ -100,72 +109,15 @@ def at_common_epoch(search: SearchFiles) -> tuple[list[Trial], int, Array]:
     return [t for t, k in zip(trials, keep, strict=True) if k], epoch, values[keep]
 
 
-def _certainty(
-    ranked: Sequence[Trial], top: Sequence[Trial], history: Sequence[tuple[int, float]], validation: int
-) -> dict[str, Any]:
-    """What the lead of the best is worth."""
-    scores = [trial.scores["val_accuracy"] for trial in ranked] or [0.0]
-    error = accuracy_error(scores[0], validation)
-    gaps = [t.scores["val_accuracy"] - t.scores["test_accuracy"] for t in top if "test_accuracy" in t.scores]
-    return {
-        "validation": validation, "error": error,
-        "not_significantly_worse": sum(not is_significant(scores[0] - score, error) for score in scores),
-        "optimism": {"runs": len(gaps), "mean": statistics.fmean(gaps) if gaps else 0.0},
-        "as_good_from": next((number for number, score in history if scores[0] - score <= error), None),
-    }  # fmt: skip
-
-
-def shared_choices(search: SearchFiles, top: Sequence[Trial]) -> list[dict[str, Any]]:
-    """The choices that nearly all of the best have made, and how many of all trials have."""
-    found = []
-    for axis in axes(search.parameters, search.trials):
-        values = [axis.values[trial.number] for trial in top if trial.number in axis.values]
-        if len(axis.choices) > 1 and len(values) == len(top) > 0:
-            value, times = Counter(values).most_common(1)[0]
-            if times >= 0.9 * len(top):
-                of_all = sum(v == value for v in axis.values.values())
-                found.append({"name": axis.name, "value": axis.text(value), "of_top": times, "of_all": of_all})
-    return found
-
-
-def shared_ranges(search: SearchFiles, top: Sequence[Trial]) -> list[dict[str, Any]]:
-    """The numbers of the best that are within half of the range of all trials."""
-    found = []
-    for axis in axes(search.parameters, search.trials):
-        values = [axis.values[trial.number] for trial in top if trial.number in axis.values]
-        if not axis.choices and len(values) == len(top) > 0:
-            low, high = min(values), max(values)
-            if axis.place(high) - axis.place(low) < 0.5:
-                ends = {"low": low, "high": high, "all_low": axis.low, "all_high": axis.high}
-                found.append({"name": axis.name, **{end: axis.text(value) for end, value in ends.items()}})
-    return found
-
-
-def _parameter_facts(axis: Axis, top: Sequence[Trial], trials: int, importance: Importance | None) -> dict[str, Any]:
-    numbers = {trial.number for trial in top}
-    of_top = [value for number, value in axis.values.items() if number in numbers]
-    return {
-        "name": axis.name, "top": _summary(axis, of_top, len(top)),
-        "all": _summary(axis, list(axis.values.values()), trials),
-        "importance": _importance_facts(axis.key, importance) if importance else None,
-    }  # fmt: skip
-
-
-def _summary(axis: Axis, values: Sequence[float], total: int) -> str:
-    """`adam (6), sgd (4)`, or `0.85 (0.8 to 0.92), in 6 of 10`"""
-    if not values:
-        return "-"
-    missing = f", in {len(values)} of {total}" if len(values) < total else ""
+def _described(axis: Axis, values: Sequence[float]) -> dict[str, Any]:
+    """Values of a parameter: choices with how often they were made, or numbers and the part of the axis they span."""
     if axis.choices:
-        return ", ".join(f"{axis.text(v)} ({n})" for v, n in Counter(values).most_common()) + missing
-    if min(values) == max(values):
-        return f"{values[0]:.3g}{missing}"
-    return f"{statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g}){missing}"
-
-
-def _importance_facts(key: str, importance: Importance) -> dict[str, Any]:
-    return {"name": short_name(key), "increase": importance.increase, "error": importance.error,
-            "trials": importance.trials, "is_significant": importance.is_significant}  # fmt: skip
+        return {"trials": len(values), "choices": Counter(map(axis.text, values)).most_common()}
+    if not values:
+        return {"trials": 0}
+    low, high = min(values), max(values)
+    return {"trials": len(values), "median": statistics.median(values), "low": low, "high": high,
+            "span": axis.place(high) - axis.place(low)}  # fmt: skip
 
 
 def medians(search: SearchFiles, trials: Sequence[Trial], accuracies: Array, key: str) -> list[dict[str, Any]]:
@@ -178,15 +130,6 @@ def medians(search: SearchFiles, trials: Sequence[Trial], accuracies: Array, key
         if len(own) >= FEWEST_OF_CHOICE:
             found.append({"choice": choice, "accuracy": statistics.median(own), "trials": len(own)})
     return sorted(found, key=lambda one: -one["accuracy"])
-
-
-def optimizers(search: SearchFiles, ranked: Sequence[Trial]) -> list[dict[str, Any]]:
-    """How many trials each optimizer had, and the best of them that ran to its end."""
-    counts = Counter(trial.varied["optimizer"] for trial in search.trials if "optimizer" in trial.varied)
-    best: dict[str, float] = {}
-    for trial in ranked:
-        best.setdefault(trial.varied.get("optimizer", ""), trial.scores["val_accuracy"])
-    return [{"name": name, "trials": number, "best": best.get(name)} for name, number in counts.most_common()]
 
 
 # Figures
@@ -204,7 +147,7 @@ def _importance(by_key: Mapping[str, Importance]) -> Figure:
 
 
 def _history(search: SearchFiles, history: Sequence[tuple[int, float]], least_error: float) -> Figure:
-    figure, ((ax,),) = grid([[""]], "trial", ["validation error (%, log scale)"], panel=(8.0, 3.3), top=0.1)
+    figure, ((ax,),) = grid([[""]], "trial", ["validation error (%, log scale)"], panel=(8.0, 3.3))
     looks = {"done": ("trained to the end", "o", style.BLUE), "pruned": ("pruned", "x", style.ORANGE)}
     for state, (label, marker, color) in looks.items():
         own = [trial for trial in search.of(state) if "val_accuracy" in trial.scores]

@@ -13,7 +13,6 @@ from mlp.report.blocks import Analysis, Lines
 from mlp.report.figures.panels import band, grid, percent_axis
 from mlp.report.read import RunFiles, by, over_seeds, stacked
 from mlp.report.studies.study import Study, StudyRuns
-from mlp.report.text import left_out
 
 LOSSES = {"cross_entropy": "cross-entropy", "mean_squared_error": "mean squared error"}
 LOOKS = {"cross_entropy": (style.BLUE, "-"), "mean_squared_error": (style.VERMILION, "--")}
@@ -45,13 +44,25 @@ class LossComparison(Study):
         return self.answer(
             {
                 "optimizers": facts,
-                **_gradients_and_leads(facts),
+                "compared": {
+                    optimizer: _compared(*(own[loss] for loss in LOSSES))
+                    for optimizer, own in facts.items()
+                    if len(own) == len(LOSSES)
+                },
                 "several": any(len(members) > 1 for own in groups.values() for members in own.values()),
                 "guess": guess,
-                "left_out": left_out(lost, len(found.runs)),
+                "lost": lost,
+                "runs": len(found.runs),
             },
             {"loss_comparison": lambda: _curves(groups, guess)},
-            [_accuracies(optimizer, own) for optimizer, own in groups.items()],
+            [
+                Lines.of_means(
+                    f"val_accuracy/{optimizer}",
+                    next(iter(own.values()))[0].metrics["epoch"],
+                    {loss: stacked(members, "val_accuracy") for loss, members in own.items()},
+                )
+                for optimizer, own in groups.items()
+            ],
         )
 
 
@@ -67,28 +78,13 @@ def _facts(loss: str, runs: Sequence[RunFiles]) -> dict[str, Any]:
     }
 
 
-def _gradients_and_leads(optimizers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """How far the runs agree with the theory that the squared error trains slowly because its gradient is small: then
-    cross-entropy leads by more with sgd than with adam."""
-    ratios, leads = {}, {}
-    for optimizer, own in optimizers.items():
-        if len(own) == len(LOSSES):
-            ce, mse = (own[loss] for loss in LOSSES)
-            leads[optimizer] = ce["first_epoch_accuracy"].mean - mse["first_epoch_accuracy"].mean
-            if ce["gradient"] and mse["gradient"] and mse["gradient"].mean > 0:
-                ratios[optimizer] = ce["gradient"].mean / mse["gradient"].mean
-    told = {"sgd", "adam"} <= leads.keys() and all(ratio > 1 for ratio in ratios.values())
+def _compared(ce: Mapping[str, Any], mse: Mapping[str, Any]) -> dict[str, float | None]:
+    """How much larger the gradient of the cross-entropy is in epoch 1, and its lead in accuracy after it."""
+    measured = ce["gradient"] and mse["gradient"] and mse["gradient"].mean > 0
     return {
-        "gradient_ratios": ratios,
-        "first_epoch_leads": leads,
-        "theory_holds": leads["sgd"] > leads["adam"] if told else None,
+        "lead": ce["first_epoch_accuracy"].mean - mse["first_epoch_accuracy"].mean,
+        "ratio": ce["gradient"].mean / mse["gradient"].mean if measured else None,
     }
-
-
-def _accuracies(optimizer: str, own: Mapping[str, Sequence[RunFiles]]) -> Lines:
-    epochs = next(iter(own.values()))[0].metrics["epoch"].tolist()
-    lines = {loss: stacked(runs, "val_accuracy").mean(axis=0).tolist() for loss, runs in own.items()}
-    return Lines(f"val_accuracy/{optimizer}", epochs, lines, "epoch")
 
 
 def _curves(groups: Groups, guess: Mapping[str, float]) -> Figure:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,12 +16,10 @@ from matplotlib.patches import Rectangle
 from mlp.report import style
 from mlp.report.blocks import Analysis, Lines
 from mlp.report.figures.matrix import annotated
-from mlp.report.figures.panels import band, grid, log_axis
-from mlp.report.read import GRADIENT_TRACE, Array, RunFiles, by, over_seeds
-from mlp.report.statistics import MeanStd
+from mlp.report.figures.panels import band, grid, log_axis, shared_legend
+from mlp.report.read import GRADIENT_TRACE, Array, RunFiles, by, gradient_trace, over_seeds, stacked
 from mlp.report.studies.study import Study, StudyRuns
 
-OPTIMIZERS = ("sgd", "momentum", "nag", "rmsprop", "adam", "nadam")
 NEAR_GUESS = 0.9  # of the loss of guessing: what is above it has learned next to nothing
 LOOKS = {
     "sgd": (style.BLACK, ":", "o"),
@@ -32,9 +29,10 @@ LOOKS = {
     "adam": (style.SKY, "--", "v"),
     "nadam": (style.BLUE, "-", "P"),
 }
+OPTIMIZERS = tuple(LOOKS)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Group:
     """The runs of one optimizer at one learning rate, one per seed."""
 
@@ -43,32 +41,20 @@ class Group:
     losses: Array  # (runs, epochs); NaN where a run had diverged
     runs: Sequence[RunFiles]
 
-    @property
-    def key(self) -> str:
-        return f"{self.optimizer}/{self.rate:g}"
+    def __post_init__(self) -> None:
+        self.key = f"{self.optimizer}/{self.rate:g}"
+        self.diverged = int((~np.isfinite(self.losses).all(axis=1)).sum())
+        self.final = over_seeds(self.runs, self.losses[:, -1])  # the training loss of the last epoch
 
-    @property
-    def diverged(self) -> int:
-        return int((~np.isfinite(self.losses).all(axis=1)).sum())
-
-    @cached_property
-    def final(self) -> MeanStd:
-        """The training loss of the last epoch."""
-        return self.loss(self.losses.shape[1])
-
-    def loss(self, epoch: int) -> MeanStd:
-        """The training loss of the `epoch`-th epoch, counted from 1."""
-        return over_seeds(self.runs, self.losses[:, epoch - 1])
-
-    def facts(self, guess: float, best: Mapping[str, Group]) -> dict[str, Any]:
+    def facts(self, guess: float) -> dict[str, Any]:
         tested = all("test_accuracy" in run.summary for run in self.runs)
         return {
+            "key": self.key,
             "optimizer": self.optimizer,
             "rate": self.rate,
             "runs": len(self.runs),
             "diverged": self.diverged,
-            "loss": {epoch: self.loss(epoch) for epoch in (1, self.losses.shape[1])},
-            "is_best": best.get(self.optimizer) is self,  # of the rates of its optimizer
+            "loss": {1: over_seeds(self.runs, self.losses[:, 0]), self.losses.shape[1]: self.final},
             "hardly_learns": self.final.mean >= NEAR_GUESS * guess,
             "test_accuracy": over_seeds(self.runs, lambda run: run.summary["test_accuracy"]) if tested else None,
         }
@@ -87,11 +73,11 @@ class OptimizerShowdown(Study):
         guess = math.log(found.data.num_classes)
         best = _best(groups)
         rates = sorted({group.rate for group in groups})
+        losses = {name: group.losses for name, group in best.items()}
         momentum = next((g.runs[0].value("optimizer.momentum") for g in groups if g.optimizer == "momentum"), None)
-        lines = {name: group.losses.mean(axis=0).tolist() for name, group in best.items()}
         return self.answer(
             {
-                "groups": {group.key: group.facts(guess, best) for group in groups},
+                "groups": {group.key: group.facts(guess) for group in groups},
                 "best": {name: group.key for name, group in best.items()},
                 "rates": rates,
                 "epochs": epochs,
@@ -106,60 +92,44 @@ class OptimizerShowdown(Study):
                 "optimizer_equal_rates": lambda: _at_equal(groups, rates, guess),
                 "optimizer_rates": lambda: _heat(groups, rates, best),
             },
-            [Lines("train_loss/best_rate", list(range(1, epochs + 1)), lines, "epoch")],
+            [Lines.of_means("train_loss/best_rate", np.arange(1, epochs + 1), losses)],
         )
 
 
 def _groups(runs: Sequence[RunFiles]) -> list[Group]:
     """The runs by optimizer and learning rate, in the order of the assignment."""
-    # A run that diverged in its first epoch has no metrics.
-    losses = {run: run.metrics["train_loss"] if (run.directory / "metrics.csv").is_file() else () for run in runs}
-    epochs = max(1, *map(len, losses.values()))
-    made = []
-    for (optimizer, rate), members in by(runs, "optimizer", "optimizer.learning_rate").items():
-        table = np.full((len(members), epochs), np.nan)
-        for row, run in zip(table, members, strict=True):
-            row[: len(losses[run])] = losses[run]
-        made.append(Group(str(optimizer), float(str(rate)), table, members))
-    known = {name: place for place, name in enumerate(OPTIMIZERS)}
-    return sorted(made, key=lambda g: (known.get(g.optimizer, len(known)), g.optimizer, g.rate))
+    losses = dict(zip(runs, stacked(runs, "train_loss"), strict=True))
+    made = [
+        Group(str(optimizer), float(str(rate)), np.stack([losses[run] for run in members]), members)
+        for (optimizer, rate), members in by(runs, "optimizer", "optimizer.learning_rate").items()
+    ]
+    return sorted(made, key=lambda g: ((*OPTIMIZERS, g.optimizer).index(g.optimizer), g.optimizer, g.rate))
 
 
 def _best(groups: Sequence[Group]) -> dict[str, Group]:
     """For each optimizer its rate with the lowest loss of the last epoch, of those at which no run diverged."""
-    best: dict[str, Group] = {}
-    for group in groups:
-        rival = best.get(group.optimizer)
-        if not group.diverged and (rival is None or group.final.mean < rival.final.mean):
-            best[group.optimizer] = group
-    return best
+    sound = [group for group in groups if not group.diverged]
+    names = dict.fromkeys(group.optimizer for group in sound)
+    return {name: min((g for g in sound if g.optimizer == name), key=lambda g: g.final.mean) for name in names}
 
 
 def _worst_over_best(groups: Sequence[Group], best: Mapping[str, Group], rates: int) -> dict[str, float]:
     """How much the rate matters to an optimizer: its highest final loss over its lowest. Only of those that have a
     result at every rate."""
-    ratios = {}
-    for name, group in best.items():
-        sound = [g.final.mean for g in groups if g.optimizer == name and not g.diverged]
-        if len(sound) == rates > 1:
-            ratios[name] = max(sound) / group.final.mean
-    return ratios
+    sound = {name: [g.final.mean for g in groups if g.optimizer == name and not g.diverged] for name in best}
+    return {name: max(means) / min(means) for name, means in sound.items() if len(means) == rates > 1}
 
 
 def _first_gradients(runs: Sequence[RunFiles]) -> dict[str, Any]:
-    """Whether the runs of a seed began alike, from the norms of their first gradients; of how many runs that is
-    known."""
-    first: dict[int, list[Array]] = {}
-    for run in runs:
-        if (run.directory / GRADIENT_TRACE).is_file():
-            trace = run.arrays(GRADIENT_TRACE)
-            if len(trace["step"]) and trace["step"][0] == 1:
-                first.setdefault(run.seed, []).append(trace["norms"][0])
-    compared = [np.stack(norms) for norms in first.values() if len({len(norm) for norm in norms}) == 1]
-    number = sum(map(len, compared))
+    """Whether the runs of a seed and network began alike, from the norms of their first gradients; of how many runs
+    that is known."""
+    traced = [run for run in runs if (run.directory / GRADIENT_TRACE).is_file()]
+    alike = by(traced, "seed", "model.hidden_sizes", "model.num_layers").values()
+    traces = [gradient_trace(own) for own in alike if len(own) > 1]
+    first = [norms[:, 0] for step, norms in traces if list(step[:1]) == [1]]
     return {
-        "first_gradients": number if number > len(compared) else 0,
-        "begin_alike": all(np.allclose(norms, norms[0], rtol=1e-5, atol=0) for norms in compared),
+        "first_gradients": sum(map(len, first)),
+        "begin_alike": all(np.allclose(norms, norms[0], rtol=1e-5, atol=0) for norms in first),
     }
 
 
@@ -185,7 +155,7 @@ def _at_best(best: Mapping[str, Group]) -> Figure:
 def _at_equal(groups: Sequence[Group], rates: Sequence[float], guess: float) -> Figure:
     """A panel for each rate, with one y axis."""
     titles = [[f"Learning rate {rate:g}" for rate in rates]]
-    figure, axes = grid(titles, "epoch", ["training loss (log scale)"], panel=(3.4, 3.1), top=0.7)
+    figure, axes = grid(titles, "epoch", ["training loss (log scale)"], panel=(3.4, 3.1))
     for group in groups:
         finite = np.where(np.isfinite(group.losses), group.losses, np.nan)
         _line(axes[0, rates.index(group.rate)], group, finite, group.optimizer)
@@ -193,8 +163,7 @@ def _at_equal(groups: Sequence[Group], rates: Sequence[float], guess: float) -> 
     losses = np.concatenate([group.losses[np.isfinite(group.losses)] for group in groups])
     if len(losses) and losses.min() > 0:
         axes[0, 0].set_ylim(losses.min() / 1.3, max(min(losses.max() * 1.2, 2 * guess), 2 * losses.min()))
-    lines = {str(line.get_label()): line for ax in axes[0] for line in ax.lines}
-    figure.legend(list(lines.values()), list(lines), loc="upper center", ncols=6, fontsize=style.LABEL, frameon=False)
+    shared_legend(figure, axes[0], "outside lower center", columns=6)
     return figure
 
 
@@ -207,27 +176,21 @@ def _line(ax: Axes, group: Group, rows: Array, label: str) -> None:
 def _heat(groups: Sequence[Group], rates: Sequence[float], best: Mapping[str, Group]) -> Figure:
     """A cell for each optimizer and rate."""
     names = list(dict.fromkeys(group.optimizer for group in groups))
-    table = {(names.index(group.optimizer), rates.index(group.rate)): group for group in groups}
     cells = np.full((len(names), len(rates)), np.nan)
-    for place, group in table.items():
+    words = np.full(cells.shape, "no run", object)
+    figure = style.new_figure(2.4 + 1.6 * len(rates), 1.0 + 0.5 * len(names))
+    ax = figure.subplots()
+    for group in groups:
+        row, column = place = names.index(group.optimizer), rates.index(group.rate)
+        lost = f"{group.diverged} of {len(group.runs)}\ndiverged"
+        words[place] = lost if group.diverged else group.final.plus_minus()
         cells[place] = math.nan if group.diverged else group.final.mean
-
-    def words(row: int, column: int) -> str:
-        group = table.get((row, column))
-        if group is None:
-            return "no run"
-        return f"{group.diverged} of {len(group.runs)}\ndiverged" if group.diverged else group.final.plus_minus()
-
-    width, height = 2.4 + 1.6 * len(rates), 1.0 + 0.5 * len(names)
-    figure = style.new_figure(width, height)
-    ax = figure.add_axes((1.1 / width, 0.6 / height, 1 - 1.3 / width, 1 - 0.7 / height))
-    low, high = (np.nanmin(cells), np.nanmax(cells)) if np.isfinite(cells).any() else (1.0, 1.0)
-    norm = LogNorm(low / 1.5, high) if high > low > 0 else None
-    annotated(ax, cells, words, norm=norm, cmap=f"{style.SEQUENTIAL}_r")
-    for (row, column), group in table.items():
         if best.get(group.optimizer) is group:
             frame: dict[str, Any] = {"fill": False, "linewidth": 2.2, "edgecolor": style.VERMILION}
             ax.add_patch(Rectangle((column - 0.46, row - 0.44), 0.92, 0.88, **frame))
+    low, high = (np.nanmin(cells), np.nanmax(cells)) if np.isfinite(cells).any() else (1.0, 1.0)
+    norm = LogNorm(low / 1.5, high) if high > low > 0 else None
+    annotated(ax, cells, words, norm=norm, cmap=f"{style.SEQUENTIAL}_r")
     ax.set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates], fontsize=style.LABEL)
     ax.set_yticks(range(len(names)), names, fontsize=style.LABEL)
     ax.set_xlabel("learning rate", fontsize=style.LABEL)

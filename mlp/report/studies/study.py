@@ -71,14 +71,10 @@ class Study(ABC):
         template = Path(inspect.getfile(type(self))).with_suffix(".md.j2")
         return Analysis(parse(templates.render(template, **facts), figures), facts, charts)
 
-    def on(self, dataset: str) -> str:
-        """The dataset that the study uses in a report about `dataset`."""
-        return self.dataset or dataset
-
     def directory(self, root: Path, dataset: str, quick: bool = False) -> Path:
         """Where its runs are, below `root`, the folder of all searches."""
         experiment: Any = OmegaConf.load(CONF / "experiment" / f"{self.experiment or self.name}.yaml")
-        name = str(experiment.search.name).replace("{dataset}", self.on(dataset))
+        name = str(experiment.search.name).replace("{dataset}", self.dataset or dataset)
         return root / (f"{name}-quick" if quick else name)
 
     def overrides(self, dataset: str, quick: bool = False) -> list[str]:
@@ -91,4 +87,4 @@ class Study(ABC):
         return words
 
     def find_runs(self, root: Path, dataset: str, quick: bool = False) -> StudyRuns:
-        return StudyRuns(self.on(dataset), self.directory(root, dataset, quick), quick)
+        return StudyRuns(self.dataset or dataset, self.directory(root, dataset, quick), quick)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import StrMethodFormatter
 
 from mlp.report import style
 from mlp.report.blocks import Analysis, Lines
 from mlp.report.configurations import layer_sizes
-from mlp.report.figures.panels import grid, integer_axis
+from mlp.report.figures.panels import grid, integer_axis, shared_legend
 from mlp.report.read import Array, RunFiles, by, over_seeds
 from mlp.report.studies.study import Study, StudyRuns
 from mlp.report.text import activation_name
@@ -28,39 +26,25 @@ MARKS = "os^DvPX"
 ROUNDING = 1e-4  # of the largest gradient: smaller differences may be rounding errors that have grown
 
 
-@dataclass(frozen=True)
+@dataclass
 class Gradients:
     """What one run has recorded: the gradient of every recorded neuron at every step."""
 
-    step: Array  # (rows,)
-    values: Array  # (rows, neurons, d_in + 1), the bias last
-    distinct: Array  # (rows,) different gradients among all neurons of the layer
-    width: int  # neurons of the layer
+    run: RunFiles
 
-    @classmethod
-    def of(cls, run: RunFiles) -> Gradients:
-        table = run.arrays(FILE)
+    def __post_init__(self) -> None:
+        table = self.run.arrays(FILE)
         values = np.concatenate([table["grad_W"], table["grad_b"][:, None, :]], axis=1).transpose(0, 2, 1)
-        return cls(table["step"], np.ascontiguousarray(values), table["distinct"], int(table["width"][0]))
-
-    @property
-    def neurons(self) -> int:
-        return int(self.values.shape[1])
-
-    @property
-    def bits(self) -> Array:
-        """The values as integers: equal only where every bit is."""
-        return self.values.view(f"u{self.values.itemsize}")
-
-    @cached_property
-    def different(self) -> Array:
-        """How many different gradients the recorded neurons have, at each step (rows,)."""
-        return np.array([len(np.unique(row, axis=0)) for row in self.bits])
-
-    @cached_property
-    def norms(self) -> Array:
-        """(rows, neurons)"""
-        return np.asarray(np.sqrt(np.square(self.values, dtype=np.float64).sum(axis=2)))
+        self.step: Array = table["step"]  # (rows,)
+        self.values: Array = np.ascontiguousarray(values)  # (rows, neurons, d_in + 1), the bias last
+        self.neurons = self.values.shape[1]
+        self.width = int(table["width"][0])  # neurons of the layer
+        self.distinct: Array = table["distinct"]  # (rows,) different gradients among all neurons of the layer
+        # The values as integers: equal only where every bit is.
+        self.bits: Array = self.values.view(f"u{self.values.itemsize}")
+        # How many different gradients the recorded neurons have, at each step.
+        self.different: Array = np.array([len(np.unique(row, axis=0)) for row in self.bits])
+        self.norms: Array = np.linalg.norm(self.values.astype(np.float64), axis=2)  # (rows, neurons)
 
     @property
     def largest_difference(self) -> float:
@@ -84,11 +68,16 @@ class Symmetry(Study):
         runs = found.with_files()
         cases = {f"{a}/{init}": members for (a, init), members in by(runs, "activation", "init").items()}
         recorded = {
-            case: [Gradients.of(run) for run in members if (run.directory / FILE).exists()]  # one epoch at least
+            case: [Gradients(run) for run in members if (run.directory / FILE).exists()]  # one epoch at least
             for case, members in cases.items()
         }
-        facts = {case: _facts(case, members, recorded[case]) for case, members in cases.items()}
         first = {case: gradients[0] for case, gradients in recorded.items() if gradients}
+        facts = {
+            case: {**_of_runs(case, members), "recorded": len(recorded[case]), "verdict": "not recorded"}
+            for case, members in cases.items()
+        }
+        for case in first:
+            facts[case] |= _of_gradients(recorded[case])
         return self.answer(
             {
                 "cases": facts,
@@ -102,49 +91,46 @@ class Symmetry(Study):
         )
 
 
-def _facts(case: str, runs: Sequence[RunFiles], recorded: Sequence[Gradients]) -> dict[str, Any]:
-    """Of the runs with one activation and one kind of initial weights."""
+def _of_runs(case: str, runs: Sequence[RunFiles]) -> dict[str, Any]:
+    """What the runs with one activation and one kind of initial weights have reached."""
     activation, init = case.split("/")
     ended = [run for run in runs if "test_accuracy" in run.summary]
     facts: dict[str, Any] = {
-        "activation": activation,
-        "init": init,
-        "name": activation_name(activation),
-        "init_name": INITS.get(init, init),
-        "recorded": len(recorded),
-        "verdict": "not recorded",
+        "activation": activation, "init": init, "name": activation_name(activation),
+        "init_name": INITS.get(init, init), "epochs": len(runs[0].metrics["epoch"]), "called": [],
         "test_accuracy": over_seeds(ended, lambda run: run.summary["test_accuracy"]) if ended else None,
-        "epochs": len(runs[0].metrics["epoch"]),
-        "called": [],
-    }
+    }  # fmt: skip
     predicted = [run.predictions for run in runs if (run.directory / "predictions.npz").exists()]
     if predicted:
         names, true = predicted[0]["class_names"], predicted[0]["y_true"]
         facts["called"] = [str(names[k]) for k in np.unique(predicted[0]["y_pred"])]  # all that is ever named
         facts |= {"classes": len(names), "most_frequent_class": float(np.bincount(true).max() / len(true))}
-    if recorded:
-        first, different = recorded[0], np.concatenate([g.different for g in recorded])
-        worst = max(recorded, key=lambda gradients: gradients.largest_difference)
-        moved = first.values.any(axis=(1, 2))
-        zero, identical = not any(g.values.any() for g in recorded), bool((different == 1).all())
-        all_different = bool((different == first.neurons).all())
-        facts |= {
-            "zero": zero,
-            "identical": identical,
-            "verdict": "all zero" if zero else "identical" if identical
-                       else "all different" if all_different else "not identical",
-            "neurons": first.neurons, "width": first.width, "steps": len(first.step),
-            "numbers": first.values.shape[2], "bits": 8 * first.values.itemsize,
-            "first_step": int(first.step[moved.argmax()]) if moved.any() else None,
-            "distinct": max(int(g.distinct.max()) for g in recorded),  # in the whole layer
-            "least_different": int(different.min()), "most_different": int(different.max()),
-            "differ_from_step": int(worst.step[(worst.different > 1).argmax()]),
-            "largest_difference": worst.largest_difference,
-            "is_rounding": worst.largest_difference < ROUNDING,
-            "first_norms": [float(first.norms[0].min()), float(first.norms[0].max())],
-            "some_without_gradient": any(bool((g.norms == 0).any()) for g in recorded),
-        }  # fmt: skip
     return facts
+
+
+def _of_gradients(recorded: Sequence[Gradients]) -> dict[str, Any]:
+    """What the gradients of runs that differ in their seed are like."""
+    first, different = recorded[0], np.concatenate([g.different for g in recorded])
+    worst = max(recorded, key=lambda gradients: gradients.largest_difference)
+    moved = first.values.any(axis=(1, 2))
+    zero, identical = not any(g.values.any() for g in recorded), bool((different == 1).all())
+    all_different = bool((different == first.neurons).all())
+    return {
+        "zero": zero,
+        "identical": identical,
+        "verdict": "all zero" if zero else "identical" if identical
+                   else "all different" if all_different else "not identical",
+        "neurons": first.neurons, "width": first.width, "steps": len(first.step),
+        "numbers": first.values.shape[2], "bits": 8 * first.values.itemsize,
+        "first_step": int(first.step[moved.argmax()]) if moved.any() else None,
+        "distinct": max(int(g.distinct.max()) for g in recorded),  # in the whole layer
+        "least_different": int(different.min()), "most_different": int(different.max()),
+        "differ_from_step": int(worst.step[(worst.different > 1).argmax()]),
+        "largest_difference": worst.largest_difference,
+        "is_rounding": worst.largest_difference < ROUNDING,
+        "first_norms": [float(first.norms[0].min()), float(first.norms[0].max())],
+        "some_without_gradient": any(bool((g.norms == 0).any()) for g in recorded),
+    }  # fmt: skip
 
 
 def _bits(facts: Mapping[str, Mapping[str, Any]], first: Mapping[str, Gradients]) -> Mapping[str, Any]:
@@ -153,14 +139,13 @@ def _bits(facts: Mapping[str, Mapping[str, Any]], first: Mapping[str, Gradients]
     moving = next((key for key in first if facts[key]["init"] == "zeros" and not facts[key]["zero"]), None)
     if moving is None:
         return {}
-    zeros, xavier = first[moving], first.get(f"{facts[moving]['activation']}/xavier")
+    zeros = first[moving]
     weight = int(np.abs(zeros.values[-1, 0, :-1]).argmax())
     columns = {}
-    for name, gradients in (("zeros", zeros), ("Xavier", xavier)):
+    for name, gradients in (("zeros", zeros), ("Xavier", first.get(f"{facts[moving]['activation']}/xavier"))):
         if gradients is not None:
-            digits = 2 * gradients.values.itemsize
-            values, bits = gradients.values[-1, :, weight], gradients.bits[-1, :, weight]
-            columns[name] = [[float(value), f"{word:0{digits}x}"] for value, word in zip(values, bits, strict=True)]
+            pairs = zip(gradients.values[-1, :, weight], gradients.bits[-1, :, weight], strict=True)
+            columns[name] = [[float(value), f"{word:0{2 * gradients.values.itemsize}x}"] for value, word in pairs]
     return {"name": facts[moving]["name"], "step": int(zeros.step[-1]), "input": weight, "columns": columns}
 
 
@@ -181,7 +166,7 @@ def _figure(facts: Mapping[str, Mapping[str, Any]], first: Mapping[str, Gradient
         for activation, name in rows.items()
     ]
     ylabels = ["norm of the gradient"] * len(INITS)
-    figure, axes = grid(titles, "step", ylabels, panel=(4.4, 2.5), share=False, right=1.25)
+    figure, axes = grid(titles, "step", ylabels, panel=(4.8, 2.8), share=False)
     for line, activation in zip(axes, rows, strict=True):
         shown = [first.get(f"{activation}/{init}") for init in INITS]
         tops = [float(g.norms[np.isfinite(g.norms)].max(initial=0)) if g else 0.0 for g in shown]
@@ -192,10 +177,7 @@ def _figure(facts: Mapping[str, Mapping[str, Any]], first: Mapping[str, Gradient
                 _lines(ax, gradients)
                 top = top or max(tops) or 1.0
                 ax.set_ylim(-0.07 * top, 1.08 * top)
-    neurons = max(gradients.neurons for gradients in first.values())
-    marks = [Line2D([], [], color=COLORS[n % 7], marker=MARKS[n % 7], markersize=5) for n in range(neurons)]
-    names = [f"neuron {n + 1}" for n in range(neurons)]
-    figure.legend(marks, names, fontsize=style.SMALL, loc="center right", frameon=False)
+    shared_legend(figure, axes.flat, "outside right center")
     return figure
 
 
@@ -203,13 +185,8 @@ def _lines(ax: Axes, gradients: Gradients) -> None:
     """A line per neuron; one inside the other where they coincide."""
     identical = (gradients.different == 1).all()
     for n, norms in enumerate(gradients.norms.T):
-        look: dict[str, Any] = {"color": COLORS[n % 7], "linewidth": max(1.2, 8.4 - 1.8 * n) if identical else 1.4}
-        ax.plot(gradients.step, norms, zorder=2 + n, **look)
-        turns = slice(2 * n, None, 2 * gradients.neurons)
-        mark: dict[str, Any] = {
-            "marker": MARKS[n % 7],
-            "markersize": 5.5,
-            "markeredgecolor": "white",
-            "markeredgewidth": 0.6,
-        }
-        ax.plot(gradients.step[turns], norms[turns], color=COLORS[n % 7], linestyle="", zorder=20, **mark)
+        color, marker, turns = COLORS[n % 7], MARKS[n % 7], (2 * n, 2 * gradients.neurons)
+        width = max(1.2, 8.4 - 1.8 * n) if identical else 1.4
+        ax.plot(gradients.step, norms, color=color, linewidth=width, zorder=2 + n)
+        ax.plot(gradients.step, norms, color=color, linestyle="", marker=marker, markevery=turns, markersize=5.5,
+                markeredgecolor="white", markeredgewidth=0.6, zorder=20, label=f"neuron {n + 1}")  # fmt: skip

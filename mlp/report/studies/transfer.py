@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -56,16 +56,20 @@ class Group:
         return not apart.is_significant or (not several and abs(apart.mean) <= ONE_SEED)
 
     def facts(self, groups: Sequence[Group], classes: Sequence[str]) -> dict[str, Any]:
-        means = self.recall.mean(axis=0)
         score = over_seeds(self.mnist, lambda run: run.summary["test_accuracy"]) if self.mnist else None
+        means, ranges = self.recall.mean(axis=0), np.ptp(self.recall, axis=0)
+        varied = self.recall[:, ranges.argmax()]
         return {
             "key": self.key, "name": self.name, "epochs": epochs(self.runs[0]),
             "test_accuracy": self.test, "train_accuracy": self.train, "gap": self.train.mean - self.test.mean,
+            "accuracy_range": float(np.ptp(self.test.values)),
             "level_with": [other.key for other in groups if other is not self and self.is_level_with(other)],
             "mnist": {"test_accuracy": score, "epochs": epochs(self.mnist[0])} if score else None,
             "early_loss": early_loss(self.runs),
             "recall": dict(zip(classes, means.tolist(), strict=True)),
             "worst": {"name": classes[means.argmin()], "recall": float(means.min())},
+            "most_varied": {"name": classes[ranges.argmax()], "range": float(ranges.max()),
+                            "low": float(varied.min()), "high": float(varied.max())},
         }  # fmt: skip
 
 
@@ -88,7 +92,6 @@ class Transfer(Study):
         classes = [str(name) for name in groups[0].runs[0].predictions["class_names"]]
         ranked = sorted(groups, key=lambda group: -group.test.mean)
         own_model = read_facts(paths.home() / "models" / found.dataset)
-        by_key = {group.key: group for group in groups}
         rules = {
             "search_winner": lambda run: check_search(others[SEARCH], run),
             "showdown_winner": lambda run: check_showdown(others[SHOWDOWN], run),
@@ -98,12 +101,12 @@ class Transfer(Study):
             {
                 "dataset": found.dataset, "is_quick": found.quick, "names": NAMES, "early_epochs": EARLY_EPOCHS,
                 "diverged": sum(run.summary["status"] == "diverged" for run in runs),
-                "one_seed": any(not group.test.several for group in groups), "least_difference": ONE_SEED,
+                "several_seeds": all(group.test.several for group in groups), "least_difference": ONE_SEED,
                 "level": [f"the {a.name} and the {b.name}" for a, b in pairwise(ranked) if a.is_level_with(b)],
                 "groups": {group.key: group.facts(groups, classes) for group in groups},
-                "rules": {key: rules[key](group.runs[0]) for key, group in by_key.items()},
+                "rules": {key: check(own[key][0]) for key, check in rules.items() if own[key]},
                 "searched": SEARCH, "compared": SHOWDOWN, "num_classes": len(classes),
-                "recipe_gain": recipe_gain(by_key, classes), "seed_ranges": seed_ranges(groups, classes),
+                "recipe_gain": recipe_gain(groups, classes),
                 "own_model": own_model if "test_accuracy" in own_model else None,
             },
             {"transfer_curves": lambda: _curves(groups), "transfer_classes": lambda: _classes(groups, classes)},
@@ -138,22 +141,14 @@ def check_search(trials: Sequence[RunFiles], run: RunFiles) -> dict[str, Any] | 
 
 
 def check_showdown(runs: Sequence[RunFiles], run: RunFiles) -> dict[str, Any] | None:
-    losses = {
-        pair: loss
-        for pair, group in by(runs, "optimizer", "optimizer.learning_rate").items()
-        if (loss := early_loss(group))
-    }
+    pairs = by(runs, "optimizer", "optimizer.learning_rate")
+    losses = {pair: loss for pair, group in pairs.items() if (loss := early_loss(group))}
     if not losses:
         return None
-    own, best = (
-        next(iter(by([run], "optimizer", "optimizer.learning_rate"))),
-        min(losses, key=lambda p: losses[p].mean),
-    )
-    described = [
-        {"optimizer": optimizer, "rate": rate, "loss": losses.get((optimizer, rate))}
-        for optimizer, rate in (best, own)
-    ]
-    return {"pairs": len(losses), "is_same": best == own, "best": described[0], "own": described[1]}
+    (of_run,) = by([run], "optimizer", "optimizer.learning_rate")
+    chosen = min(losses, key=lambda pair: losses[pair].mean), of_run
+    best, own = ({"optimizer": pair[0], "rate": pair[1], "loss": losses.get(pair)} for pair in chosen)
+    return {"pairs": len(losses), "is_same": best == own, "best": best, "own": own}
 
 
 def check_recipe(run: RunFiles) -> dict[str, Any] | None:
@@ -172,29 +167,13 @@ def check_recipe(run: RunFiles) -> dict[str, Any] | None:
 # The classes
 
 
-def recipe_gain(groups: Mapping[str, Group], classes: Sequence[str]) -> dict[str, Any] | None:
+def recipe_gain(groups: Sequence[Group], classes: Sequence[str]) -> dict[str, float]:
     """By how much the recipe recognises each class better than the better of the others."""
-    others = [group.recall.mean(axis=0) for key, group in groups.items() if key != "mnist_recipe"]
-    if "mnist_recipe" not in groups or not others:
-        return None
-    gain = groups["mnist_recipe"].recall.mean(axis=0) - np.max(others, axis=0)
-    most, least = ({"name": classes[i], "gain": float(gain[i])} for i in (gain.argmax(), gain.argmin()))
-    return {"better_in": int((gain > 0).sum()), "others": len(others), "most": most, "least": least}
-
-
-def seed_ranges(groups: Sequence[Group], classes: Sequence[str]) -> dict[str, Any] | None:
-    """From the lowest to the highest seed: the class that varies most, and the configuration whose classes vary
-    least."""
-    if not all(group.test.several for group in groups):
-        return None
-    widest, steadiest = (pick(groups, key=lambda group: np.ptp(group.recall, axis=0).max()) for pick in (max, min))
-    place = int(np.ptp(widest.recall, axis=0).argmax())
-    return {
-        "class": classes[place], "low": float(widest.recall[:, place].min()),
-        "high": float(widest.recall[:, place].max()), "configuration": widest.name,
-        "accuracy_range": float(np.ptp(widest.test.values)),
-        "steadiest": steadiest.key, "least_range": float(np.ptp(steadiest.recall, axis=0).max()),
-    }  # fmt: skip
+    means = {group.key: group.recall.mean(axis=0) for group in groups}
+    recipe = means.pop("mnist_recipe", None)
+    if recipe is None or not means:
+        return {}
+    return dict(zip(classes, (recipe - np.max(list(means.values()), axis=0)).tolist(), strict=True))
 
 
 # Figures
@@ -203,9 +182,9 @@ def seed_ranges(groups: Sequence[Group], classes: Sequence[str]) -> dict[str, An
 def _lines(group: Group) -> Lines:
     """Accuracy over the epochs, for W&B."""
     columns = {"training": "train_accuracy", "validation": "val_accuracy"}
-    means = {label: stacked(group.runs, column).mean(axis=0).tolist() for label, column in columns.items()
-             if all(column in run.metrics for run in group.runs)}  # fmt: skip
-    return Lines(f"accuracy/{group.key}", group.runs[0].metrics["epoch"].tolist(), means, "epoch")
+    tables = {label: stacked(group.runs, column) for label, column in columns.items()
+              if all(column in run.metrics for run in group.runs)}  # fmt: skip
+    return Lines.of_means(f"accuracy/{group.key}", group.runs[0].metrics["epoch"], tables)
 
 
 def _curves(groups: Sequence[Group]) -> Figure:

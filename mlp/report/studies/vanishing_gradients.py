@@ -8,17 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mlp.report import style
 from mlp.report.blocks import Analysis, Chart, Lines
 from mlp.report.configurations import layer_sizes
-from mlp.report.figures.panels import grid, percent_axis, step_band
+from mlp.report.figures.panels import grid, percent_axis, shared_legend, step_band
 from mlp.report.read import GRADIENT_TRACE, Array, RunFiles, gradient_trace, late, over_seeds
 from mlp.report.statistics import MeanStd
 from mlp.report.studies.study import Study, StudyRuns
-from mlp.report.text import activation_name, count, left_out
+from mlp.report.text import activation_name, count
 
 
 @dataclass
@@ -31,15 +30,12 @@ class Group:
 
     def __post_init__(self) -> None:
         self.name = activation_name(self.activation)
+        self.key = f"{self.activation}/{self.depth}"
         self.step, self.norms = gradient_trace(self.runs)  # (rows,), (runs, rows, layers)
         self.start: Array = self.norms[:, 0]  # (runs, layers)
         self.end: Array = np.median(self.norms[:, late(self.step)], axis=1)
         self.ratio_at_start = self._ratio(self.start)
         self.test = over_seeds(self.runs, lambda run: run.summary["test_accuracy"])
-
-    @property
-    def key(self) -> str:
-        return f"{self.activation}/{self.depth}"
 
     def facts(self, features: int, classes: int) -> dict[str, Any]:
         means = self.norms.mean(axis=0)
@@ -83,14 +79,15 @@ class VanishingGradients(Study):
             by_depth.setdefault((str(run.value("activation")), depth), []).append(run)
         groups = [Group(activation, depth, members) for (activation, depth), members in by_depth.items()]
         size = found.data.num_features, found.data.num_classes
-        activations = list(dict.fromkeys(group.activation for group in groups))
         return self.answer(
             {
                 "groups": {group.key: group.facts(*size) for group in groups},
-                "activations": {
-                    name: _over_depths([g for g in groups if g.activation == name]) for name in activations
+                "depths": {  # of each activation, from the shallowest network to the deepest
+                    name: [g.key for g in sorted(groups, key=lambda g: g.depth) if g.activation == name]
+                    for name in dict.fromkeys(group.activation for group in groups)
                 },
-                "left_out": left_out(len(found.runs) - len(runs), len(found.runs)),
+                "lost": len(found.runs) - len(runs),
+                "runs": len(found.runs),
             },
             {
                 "vanishing_gradients_over_time": lambda: _over_time(groups),
@@ -100,52 +97,39 @@ class VanishingGradients(Study):
         )
 
 
-def _over_depths(own: Sequence[Group]) -> dict[str, Any]:
-    """Of one activation the shallowest and the deepest network, and by what each further hidden layer multiplies the
-    ratio at the start: the geometric mean between the two. None for one depth, or a ratio that is zero or undefined.
-    """
-    shallow, deep = min(own, key=lambda group: group.depth), max(own, key=lambda group: group.depth)
-    few, many, layers = shallow.ratio_at_start.mean, deep.ratio_at_start.mean, deep.depth - shallow.depth
-    return {
-        "shallowest": shallow.key,
-        "deepest": deep.key,
-        "factor_per_layer": (many / few) ** (1 / layers) if layers and few > 0 and many > 0 else None,
-    }
-
-
 def _first_layer(depth: int, groups: Sequence[Group]) -> Chart:
     own = [group for group in groups if group.depth == depth]
-    steps = own[0].step
-    norms = {g.activation: g.norms[..., 0].mean(axis=0).tolist() for g in own if np.array_equal(g.step, steps)}
-    return Lines(f"first_layer_gradient/{depth}_layers", steps.tolist(), norms, "step")
+    norms = {g.activation: g.norms[..., 0] for g in own if np.array_equal(g.step, own[0].step)}
+    return Lines.of_means(f"first_layer_gradient/{depth}_layers", own[0].step, norms, "step")
 
 
 # Figures
 
 
-def _panels(groups: Sequence[Group], xlabel: str, ylabel: str, **look: Any) -> tuple[Figure, dict[int, Axes]]:
+def _over_time(groups: Sequence[Group]) -> Figure:
     """A panel for each depth."""
     depths = sorted({group.depth for group in groups})
-    figure, axes = grid([[count(depth, "hidden layer") for depth in depths]], xlabel, [ylabel], **look)
-    return figure, dict(zip(depths, axes[0], strict=True))
-
-
-def _over_time(groups: Sequence[Group]) -> Figure:
-    figure, panels = _panels(groups, "step", "gradient norm, first hidden layer")
+    titles = [[count(depth, "hidden layer") for depth in depths]]
+    figure, axes = grid(titles, "step", ["gradient norm, first hidden layer"])
     for group in groups:
         look = style.activation_look(group.activation)
-        step_band(panels[group.depth], group.step, group.norms[..., 0], group.name, *look)
+        step_band(axes[0, depths.index(group.depth)], group.step, group.norms[..., 0], group.name, *look)
     figure.axes[0].legend(fontsize=style.SMALL, loc="best")
     return figure
 
 
 def _per_layer_figure(groups: Sequence[Group]) -> Figure:
     """The norm of each layer, and beside it the accuracies."""
-    figure, panels = _panels(
-        groups, "layer", "gradient norm", panel=(2.6, 2.6), share_x=False, right=3.2, bottom=0.95
-    )
+    depths = sorted({group.depth for group in groups})
+    titles = [[*(count(depth, "hidden layer") for depth in depths), "Test accuracy"]]
+    ylabels = ["gradient norm", *[""] * (len(depths) - 1), "test accuracy (%)"]
+    figure, axes = grid(titles, "layer", ylabels, panel=(2.6, 2.9), share=False)
+    *panels, accuracy = axes[0]
+    for ax in panels[1:]:
+        ax.sharey(panels[0])
+        ax.tick_params(labelleft=False)
     for group in groups:
-        ax, x = panels[group.depth], np.arange(1, group.depth + 2)
+        ax, x = panels[depths.index(group.depth)], np.arange(1, group.depth + 2)
         color, line, mark = style.activation_look(group.activation)
         for norms, when, width, inside in (
             (group.start, "first step", 2.0, color),
@@ -157,9 +141,6 @@ def _per_layer_figure(groups: Sequence[Group]) -> Figure:
         ax.set_yscale("log")
         ax.set_xticks(x, [*map(str, x[:-1]), "out"])
         ax.set_xlim(0.6, group.depth + 1.4)
-    width, place = figure.get_figwidth(), figure.axes[0].get_position()
-    accuracy = figure.add_axes((1 - 2.35 / width, place.y0, 2.2 / width, place.height))
-    style.tidy(accuracy, "Test accuracy", "hidden layers", "test accuracy (%)")
     for name in dict.fromkeys(group.activation for group in groups):
         own = sorted((group for group in groups if group.activation == name), key=lambda group: group.depth)
         color, line, mark = style.activation_look(name)
@@ -167,9 +148,8 @@ def _per_layer_figure(groups: Sequence[Group]) -> Figure:
         means = np.array([group.test.mean for group in own])
         accuracy.errorbar([group.depth for group in own], means, reach, color=color, linestyle=line, marker=mark,
                           markersize=5, capsize=3)  # fmt: skip
-    accuracy.set_xticks(list(panels))
+    accuracy.set_xticks(depths)
+    accuracy.set_xlabel("hidden layers")
     percent_axis(accuracy)
-    lines = {str(line.get_label()): line for ax in panels.values() for line in ax.lines}
-    figure.legend(list(lines.values()), list(lines), loc="lower left", ncols=4, fontsize=style.SMALL, frameon=False,
-                  bbox_to_anchor=(0.7 / width, 0.0))  # fmt: skip
+    shared_legend(figure, panels, "outside lower center", columns=4)
     return figure
