@@ -217,20 +217,14 @@ def _values(fixed: Sequence[str]) -> dict[str, Value]:
 
 def _digest(definition: Definition) -> str:
     """Six letters that a search of the same parameters and settings has too, whatever the order of its choices."""
+
+    def unordered(node: dict[str, Any]) -> Any:
+        return sorted(map(json.dumps, node["choices"])) if "choices" in node else node
+
     described = definition.described()
-    described["space"] = [_unordered(parameter) for parameter in described.pop("parameters")]
-    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:6]
-
-
-def _unordered(parameter: Mapping[str, Any]) -> dict[str, Any]:
-    """A parameter as data, whatever the order of its choices."""
-
-    def sort(distribution: Any) -> Any:
-        if distribution is None or "choices" not in distribution["attributes"]:
-            return distribution
-        return {**distribution, "attributes": sorted(map(json.dumps, distribution["attributes"]["choices"]))}
-
-    return {**parameter, **{part: sort(parameter[part]) for part in ("distribution", "length")}}
+    described["space"] = described.pop("parameters")
+    plain = json.loads(json.dumps(described), object_hook=unordered)
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:6]
 
 
 def _short_name(chosen: Chosen) -> str:
