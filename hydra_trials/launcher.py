@@ -11,13 +11,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
+from hydra.core.utils import JobReturn, JobStatus, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
 from hydra_trials import signals
-from hydra_trials.compat import returned
+from hydra_trials.compat import run_task
 from hydra_trials.errors import SearchError
 
 POLL_SECONDS = 0.1
@@ -68,7 +68,7 @@ class ForkingLauncher(Launcher):
                             self.restarts -= 1
                             self._fork(running, number, jobs[number])
                         elif code in (130, 143):  # so were we, if Python did not lose it in a finalizer
-                            raise signals.interruption(code - 128)
+                            signals.interrupt(code - 128)
                         else:
                             results[number] = _result(_error(code, errors), jobs[number])
             except BaseException:
@@ -93,7 +93,10 @@ class ForkingLauncher(Launcher):
         try:
             signals.interrupt_once()
             signals.unblock()
-            self._run_job(number, overrides)
+            assert self.config is not None
+            assert self.hydra_context is not None
+            assert self.task_function is not None
+            run_task(self.hydra_context, self.task_function, self.config, overrides, number)
         except KeyboardInterrupt:
             sys.exit(130)
         except Exception as error:
@@ -101,24 +104,6 @@ class ForkingLauncher(Launcher):
             sys.exit(1)
         finally:
             signals.ignore()  # it ends already
-
-    def _run_job(self, number: int, overrides: Sequence[str]) -> None:
-        assert self.config is not None
-        assert self.hydra_context is not None
-        assert self.task_function is not None
-        config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
-        with open_dict(config):
-            config.hydra.job.id, config.hydra.job.num = str(number), number
-            config.hydra.sweep.dir = self.config.hydra.sweep.dir
-        returned(
-            run_job(
-                task_function=self.task_function,
-                config=config,
-                job_dir_key="hydra.sweep.dir",
-                job_subdir_key="hydra.sweep.subdir",
-                hydra_context=self.hydra_context,
-            )
-        )
 
 
 def _picklable(error: Exception) -> Exception:

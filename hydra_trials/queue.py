@@ -31,9 +31,8 @@ from hydra_trials.definition import Definition
 from hydra_trials.errors import SearchError
 from hydra_trials.files import without_password, write_text
 from hydra_trials.journal import open_storage
-from hydra_trials.locks import acquire, is_locked, locked
+from hydra_trials.locks import RUNNING, acquire, commands, is_locked, locked
 from hydra_trials.migration import COMPLETE, FIXED, OBJECTIVES, SEEDS, Migration, check_same, newest
-from hydra_trials.presence import RUNNING, commands
 from hydra_trials.signals import deferred
 from hydra_trials.study import (
     LOST,
@@ -67,39 +66,20 @@ class Queue(Search):
         """Create the search, or open it again and add what is missing. Raises SearchError where it is another one."""
         (directory / RUNNING).mkdir(parents=True, exist_ok=True)
         with locked(directory / RUNNING / "search"), _sqlite_locked(definition.storage):
-            public = None if definition.storage is None else without_password(definition.storage)
-            described = {"name": definition.name, "storage": public, **definition.described()}
-            before, is_new = described, not (directory / SEARCH_FILE).exists()
-            if is_new:
-                if runs := numbered(directory):
-                    raise SearchError(
-                        f"{directory} holds runs of trials ({min(runs)} to {max(runs)}), but no {SEARCH_FILE} that "
-                        f"says of which search. {REMEDY}"
-                    )
-                storage = open_storage(directory, definition.storage)
-                described["study"] = newest(storage, definition.name)
+            if (directory / SEARCH_FILE).exists():
+                before: Mapping[str, Any] = read_description(directory)
+                check_same(directory, before, definition)
+                storage = None if definition.storage is None else open_storage(directory, definition.storage)
             else:
-                before = read_description(directory)
-                described |= {"name": before["name"], "study": before.get("study", before["name"])}
-                check_same(directory, before, definition)
-                url = definition.storage
-                storage = storage_of(cls(directory, None if url is None else open_storage(directory, url)).study)
-            study = optuna.create_study(
-                storage=storage, study_name=described["study"], directions=definition.directions, load_if_exists=True
-            )
-            if is_new:
-                before = study.user_attrs.get(COMPLETE, definition.described())  # other machines may know the search
-                check_same(directory, before, definition)
-                study.set_user_attr(COMPLETE, before)
-                _write_description(directory, described)
+                before, storage = _begin(directory, definition)
             queue = cls(directory, storage)
-            migration = Migration(directory, before, definition)
+            study, migration = queue.study, Migration(directory, before, definition)
             if migration.is_needed(study):
                 working = bool(commands(directory))
                 queue._requeue_lost(definition.retries, interrupted=not working)
-                described["study"] = migration.run(queue.study, described["name"], working).study_name
-            _write_description(directory, described)
-            queue = cls(directory, storage)
+                study = migration.run(study, queue.name, working)
+            _describe(directory, definition, queue.name, study)
+            queue = cls(directory, storage_of(study))
             queue._enqueue(definition)
         return queue
 
@@ -288,7 +268,29 @@ def _key(point: Mapping[str, Any]) -> str:
     return json.dumps(point, sort_keys=True)
 
 
-def _write_description(directory: Path, described: Mapping[str, Any]) -> None:
+def _begin(directory: Path, definition: Definition) -> tuple[Mapping[str, Any], BaseStorage]:
+    """Begin a search, or join that of other machines: its description, which they may know, and its record."""
+    if runs := numbered(directory):
+        raise SearchError(
+            f"{directory} holds runs of trials ({min(runs)} to {max(runs)}), but no {SEARCH_FILE} that says of which "
+            f"search. {REMEDY}"
+        )
+    storage = open_storage(directory, definition.storage)
+    study = optuna.create_study(
+        storage=storage, study_name=newest(storage, definition.name), directions=definition.directions,
+        load_if_exists=True,
+    )  # fmt: skip
+    before = study.user_attrs.get(COMPLETE, definition.described())
+    check_same(directory, before, definition)
+    study.set_user_attr(COMPLETE, before)
+    _describe(directory, definition, definition.name, study)
+    return before, storage
+
+
+def _describe(directory: Path, definition: Definition, name: str, study: optuna.Study) -> None:
+    """Write search.json."""
+    storage = None if definition.storage is None else without_password(definition.storage)
+    described = {"name": name, "storage": storage, **definition.described(), "study": study.study_name}
     write_text(directory / SEARCH_FILE, json.dumps(described, indent=2, ensure_ascii=False) + "\n")
 
 

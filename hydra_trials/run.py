@@ -28,7 +28,7 @@ from hydra_trials.dry_run import plan
 from hydra_trials.errors import SearchError, not_in_all_options
 from hydra_trials.files import shown, without_password, write_text
 from hydra_trials.launcher import ForkingLauncher
-from hydra_trials.presence import announced, commands
+from hydra_trials.locks import announced, commands
 from hydra_trials.progress import Progress
 from hydra_trials.queue import GRACE_PERIOD, Queue
 from hydra_trials.settings import define
@@ -179,7 +179,7 @@ def _work(
     progress = Progress(queue, definition.workers)
     with announced(queue.directory) as presence:
         task = definition.hooks.task(task_function)
-        worker = Worker(str(queue.directory), definition, context, config, task, str(presence))
+        worker = Worker(definition, context, config, task, str(presence))
         launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=worker, config=config)
         try:
             with _refreshed(progress.refresh, launcher):

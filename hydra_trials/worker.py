@@ -14,17 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from hydra.core.utils import run_job
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 from optuna.trial import TrialState
 
 from hydra_trials import signals
-from hydra_trials.compat import returned
+from hydra_trials.compat import run_task
 from hydra_trials.definition import Definition
 from hydra_trials.errors import SearchError
 from hydra_trials.journal import open_storage
-from hydra_trials.presence import is_wanted
+from hydra_trials.locks import is_wanted
 from hydra_trials.queue import Queue
 from hydra_trials.reporting import Reporter, reporting_to
 from hydra_trials.study import REASON
@@ -47,7 +46,6 @@ class Worker:
     Calls return how many trials were finished. `presence` is the file of the command that wants the worker.
     """
 
-    directory: str
     definition: Definition
     hydra_context: HydraContext
     config: DictConfig
@@ -56,7 +54,7 @@ class Worker:
 
     def __call__(self, _: DictConfig) -> int:
         optuna.logging.set_verbosity(optuna.logging.ERROR)  # it announces every study and trial on stderr
-        directory, finished = Path(self.directory), 0
+        directory, finished = Path(self.config.hydra.sweep.dir), 0
         queue = Queue(directory, open_storage(directory, self.definition.storage))
         try:
             while (trial := self._next(queue)) is not None:
@@ -123,12 +121,7 @@ class Worker:
         own = []
         if definition.seeds > 1:
             subdir, own = f"{subdir}/seed_{seed}", [f"seed={seed}"]
-        config = self.hydra_context.config_loader.load_sweep_config(
-            self.config, [*overrides, *own, f"hydra.sweep.subdir={subdir}", "hydra/job_logging=trial"]
-        )
-        with open_dict(config):
-            config.hydra.job.id, config.hydra.job.num = f"{trial.number}", trial.number
-            config.hydra.sweep.dir = self.directory
+        overrides = [*overrides, *own, f"hydra.sweep.subdir={subdir}", "hydra/job_logging=trial"]
 
         def heartbeat() -> None:
             self.check_wanted()
@@ -137,16 +130,10 @@ class Worker:
         reports = place == 0 and len(definition.objectives) == 1
         objective = definition.objectives[0] if reports else None
         reporter = Reporter(trial, objective, definition.hooks.step_name, heartbeat)
-        with reporting_to(reporter):
-            result = run_job(
-                task_function=self.task_function,
-                config=config,
-                job_dir_key="hydra.sweep.dir",
-                job_subdir_key="hydra.sweep.subdir",
-                hydra_context=self.hydra_context,
-            )
         try:
-            return self._named(returned(result)), reporter.pruned
+            with reporting_to(reporter):
+                value = run_task(self.hydra_context, self.task_function, self.config, overrides, trial.number)
+            return self._named(value), reporter.pruned
         except optuna.TrialPruned as pruned:
             return {}, reporter.pruned or str(pruned) or "pruned"
 
