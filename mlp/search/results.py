@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import logging
 import re
 import shlex
@@ -11,7 +10,7 @@ import shutil
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,13 +80,11 @@ def write_leaderboard(search: Search) -> Path:
     """Write `table` as leaderboard.csv into the search's directory; return its path."""
     rows = table(search)
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=columns, restval="")
-    writer.writeheader()
-    writer.writerows(rows)
     path = search.directory / LEADERBOARD
     with atomic_write(path, "w") as file:
-        file.write(text.getvalue())
+        writer = csv.DictWriter(file, fieldnames=columns, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
     return path
 
 
@@ -187,9 +184,12 @@ def _numbers(trials: Sequence[FrozenTrial], most: int = 20) -> str:
 def score(search: Search, trial: FrozenTrial, name: str) -> str:
     """A number of a completed trial as text, with its spread over the seeds; `-` where it has none."""
     value = trial.values[search.objectives.index(name)] if name in search.objectives else trial.user_attrs.get(name)
-    if not isinstance(value, int | float):
-        return "-"
-    std = trial.user_attrs.get(f"{name}_std")
+    return with_spread(name, value, trial.user_attrs) if isinstance(value, int | float) else "-"
+
+
+def with_spread(name: str, value: Any, facts: Mapping[str, Any]) -> str:
+    """`shown`, with the standard deviation over the seeds where `facts` has it."""
+    std = facts.get(f"{name}_std")
     return shown(name, value) + (f" ± {shown(name, std)}" if std is not None else "")
 
 
@@ -238,13 +238,9 @@ def _started(search: Search) -> tuple[list[str], list[str], list[str]] | None:
     return folders, about_hydra, task
 
 
-def install(search: Search, root: Path) -> tuple[FrozenTrial, list[Path]]:
-    """Copy the winner's best_model.npy and best_config.json to `root`. Raises UserError where there is none yet."""
-    winner = search.best()
-    if winner is None:
-        raise UserError(f"{search.directory} has no completed trial yet")
-    source = directory(search, winner)
-    copied = []
+def install(search: Search, winner: FrozenTrial, root: Path) -> list[Path]:
+    """Copy the winner's best_model.npy and best_config.json to `root`. Raises UserError where one is not there."""
+    source, copies = directory(search, winner), []
     for name in (MODEL, CONFIG):
         if source is None or not (source / name).is_file():
             raise UserError(
@@ -252,5 +248,5 @@ def install(search: Search, root: Path) -> tuple[FrozenTrial, list[Path]]:
             )
         with atomic_write(root / name) as file:
             file.write((source / name).read_bytes())
-        copied.append(root / name)
-    return winner, copied
+        copies.append(root / name)
+    return copies
