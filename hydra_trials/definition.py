@@ -93,11 +93,8 @@ class Hooks:
         """The seconds that a trial takes; None: nobody knows."""
         return None
 
-    def complete(self, search: Search, config: DictConfig) -> None:
-        """Called when nothing is left to run."""
-
-    def write(self, search: Search) -> None:
-        """Write what the search has found, also where it was interrupted."""
+    def write(self, search: Search, config: DictConfig, complete: bool) -> None:
+        """Write what the search has found, also where it was interrupted and is not `complete`."""
 
     def summary(self, search: Search) -> str:
         """What the search has found, as it is printed at its end."""

@@ -66,6 +66,7 @@ def run(
     write_text(directory / "multirun.yaml", without_password(OmegaConf.to_yaml(config)))
     left = counts(queue.trials())
     where = f"Search {queue.name} in {shown(directory)}"
+    complete = False
     try:
         if left["waiting"] or left["running"]:
             print(f"{where}: {_to_do(definition, left)}", flush=True)
@@ -73,9 +74,9 @@ def run(
             _work(context, task_function, config, definition, queue)
         else:
             print(f"{where} is complete: nothing is left to run.")
-        definition.hooks.complete(queue, config)
+        complete = True
     finally:
-        definition.hooks.write(queue)
+        definition.hooks.write(queue, config, complete)
     print(definition.hooks.summary(queue))
     found = counts(queue.trials())
     if not found["done"] + found["pruned"]:

@@ -171,17 +171,13 @@ class MlpSearch(Hooks):
         around = SECONDS_BESIDE_TRAINING + (SECONDS_OF_PLOTS if plots else 0)
         return (statistics.fmean(times) + around) * definition.seeds
 
-    def complete(self, search: Search, config: DictConfig) -> None:
-        from mlp.search.results import draw_best
-
-        if config.get("plots") is not False:
-            draw_best(search)
-
-    def write(self, search: Search) -> None:
-        """leaderboard.csv and search.html. A failure of the page is only logged."""
+    def write(self, search: Search, config: DictConfig, complete: bool) -> None:
+        """leaderboard.csv, search.html, and at the end the plots of the best trial. A failed page is only logged."""
         from mlp.search.page import write_page
-        from mlp.search.results import write_leaderboard
+        from mlp.search.results import draw_best, write_leaderboard
 
+        if complete and config.get("plots") is not False:
+            draw_best(search)
         write_leaderboard(search)
         try:
             write_page(search)
