@@ -70,7 +70,9 @@ class ForkingLauncher(Launcher):
                         elif code in (130, 143):  # so were we, if Python did not lose it in a finalizer
                             signals.interrupt(code - 128)
                         else:
-                            results[number] = _result(_error(code, errors), jobs[number])
+                            error = _error(code, errors)
+                            status = JobStatus.FAILED if error else JobStatus.COMPLETED
+                            results[number] = JobReturn(jobs[number], status=status, _return_value=error)
             except BaseException:
                 _stop([process for process, _ in running.values()])
                 raise
@@ -125,14 +127,6 @@ def _error(code: int, errors: Connection) -> BaseException | None:
     if code < 0:
         return ChildProcessError(f"a worker was killed too often, the last time by {signal.Signals(-code).name}")
     return ChildProcessError(f"a worker ended with exit code {code}") if code else None
-
-
-def _result(error: BaseException | None, overrides: Sequence[str]) -> JobReturn:
-    result = JobReturn()
-    result.overrides = overrides
-    result.status = JobStatus.FAILED if error else JobStatus.COMPLETED
-    result.return_value = error
-    return result
 
 
 def _stop(processes: list[BaseProcess]) -> None:

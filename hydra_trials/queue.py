@@ -73,11 +73,11 @@ class Queue(Search):
             else:
                 before, storage = _begin(directory, definition)
             queue = cls(directory, storage)
-            study, migration = queue.study, Migration(directory, before, definition)
+            study, migration, working = queue.study, Migration(directory, before, definition), commands(directory)
+            # What was running when the whole search was killed runs again without counting against a trial.
+            queue._requeue_lost(definition.retries, interrupted=not working, take_over=definition.take_over)
             if migration.is_needed(study):
-                working = bool(commands(directory))
-                queue._requeue_lost(definition.retries, interrupted=not working)
-                study = migration.run(study, queue.name, working)
+                study = migration.run(study, queue.name, bool(working))
             _describe(directory, definition, queue.name, study)
             queue = cls(directory, storage_of(study))
             queue._enqueue(definition)
@@ -178,14 +178,10 @@ class Queue(Search):
                 finally:
                     self._unlock(number)
 
-    def requeue_lost(self, retries: int, interrupted: bool = False, take_over: bool = False) -> None:
-        """Close the trials whose workers are gone; their points wait again, unless they went too often.
-
-        That the user has `interrupted` the search counts against none. With `take_over`, the trials that other hosts
-        seem to run are closed too.
-        """
+    def interrupt(self) -> None:
+        """Let the points of trials wait again whose workers are gone since the user has interrupted the search."""
         with self._exclusive():
-            self._requeue_lost(retries, interrupted, take_over)
+            self._requeue_lost(retries=0, interrupted=True)
 
     def other_hosts(self) -> dict[str, tuple[int, float]]:
         """Of each other host that runs trials: how many, and when the last of them is taken over if it is silent."""
@@ -204,6 +200,11 @@ class Queue(Search):
         return bool(host == self._here)
 
     def _requeue_lost(self, retries: int, interrupted: bool = False, take_over: bool = False) -> None:
+        """Close the trials whose workers are gone; their points wait again, unless they went too often.
+
+        That the user has `interrupted` the search counts against none. With `take_over`, the trials that other hosts
+        seem to run are closed too.
+        """
         now = time.time()
         for trial in self.trials(TrialState.RUNNING):
             path = self._lock_file(trial.number)

@@ -37,7 +37,7 @@ class Parameter:
 
     def applies(self, chosen: Mapping[str, Value]) -> bool:
         """Whether the parameter exists beside what was `chosen` before it."""
-        return all(unquoted(chosen.get(key)) in allowed for key, allowed in self.when.items())
+        return all(key in chosen and unquoted(chosen[key]) in allowed for key, allowed in self.when.items())
 
     def components(self, chosen: Mapping[str, Value]) -> Iterator[tuple[str, BaseDistribution]]:
         """The single numbers or names to draw; a list has its length first, then one entry for each place."""
@@ -179,9 +179,9 @@ class Space:
         return lines
 
 
-def to_override(value: Value) -> str:
-    """`value` in the grammar of overrides."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def to_override(value: Value | None) -> str:
+    """`value` in the grammar of overrides: null, true."""
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def unquoted(value: Any) -> str:
