@@ -20,7 +20,6 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import configure_log
 from hydra.errors import HydraException
 from hydra.types import HydraContext, TaskFunction
-from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hydra_trials.compat import CachingConfigLoader, returned
@@ -51,9 +50,8 @@ def run(
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # it announces every study and trial on stderr
     loader = CachingConfigLoader.of(context.config_loader)
     context = HydraContext(callbacks=context.callbacks, config_loader=loader)
-    sweeper = config.hydra.sweeper
-    arguments = [*(f"{key}={to_override(value)}" for key, value in (sweeper.params or {}).items()), *arguments]
-    definition = define(config, arguments, sweeper.node, get_class(sweeper.hooks)(), loader)
+    params = config.hydra.sweeper.params or {}
+    definition = define(config, [*(f"{k}={to_override(v)}" for k, v in params.items()), *arguments], loader)
     directory = _set_directory(config, definition)
     definition.hooks.prepare(config, definition, directory)
     check_points(loader, config, definition)
@@ -221,11 +219,11 @@ def _work(
     # An engine that starts Python anew must find this program there, not another copy of it that may be installed.
     script_folder = os.path.abspath(sys.path[0])
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [script_folder, os.environ.get("PYTHONPATH")]))
-    progress = Progress(queue, definition.workers)
     with announced(queue.directory) as presence:
         task = definition.hooks.task(task_function)
         worker = Worker(definition, context, config, task, str(presence))
         launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=worker, config=config)
+        progress = Progress(queue, definition.workers)
         try:
             with _refreshed(progress.refresh, launcher):
                 results = launcher.launch(jobs, initial_job_idx=0)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from hydra_trials.definition import ENUMERATING, PRUNERS, SAMPLERS, Chosen, Definition, Hooks, instantiate
@@ -83,13 +84,12 @@ class Settings(dict[str, Any]):
         return value
 
 
-def define(
-    config: DictConfig, arguments: Sequence[str], node: str, hooks: Hooks, loader: ConfigLoader | None = None
-) -> Definition:
-    """The search that the composed configuration, in its node `node`, and the overrides `arguments` describe.
+def define(config: DictConfig, arguments: Sequence[str], loader: ConfigLoader) -> Definition:
+    """The search that the composed configuration and the overrides `arguments` describe.
 
     Raises SearchError for a mistake.
     """
+    node, hooks = config.hydra.sweeper.node, get_class(config.hydra.sweeper.hooks)()
     settings = Settings(config, node)
     for override in OverridesParser.create().parse_overrides([w for w in arguments if _is_setting(w, node)]):
         if override.is_sweep_override():

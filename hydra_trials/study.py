@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,13 +107,15 @@ def is_lost(trial: FrozenTrial) -> bool:
     return bool(trial.user_attrs.get(LOST))
 
 
+def state(trial: FrozenTrial) -> str:
+    """How far a trial is, in a word: one of STATES, or lost."""
+    return "lost" if is_lost(trial) else STATES[trial.state]
+
+
 def counts(trials: Sequence[FrozenTrial]) -> Mapping[str, int]:
     """How many trials are in each state; lost ones are not counted."""
-    found = dict.fromkeys(STATES.values(), 0)
-    for trial in trials:
-        if not is_lost(trial):
-            found[STATES[trial.state]] += 1
-    return found
+    found = Counter(map(state, trials))
+    return {word: found[word] for word in STATES.values()}
 
 
 def seconds(trial: FrozenTrial) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import statistics
 import time
 import traceback
@@ -25,7 +26,7 @@ from hydra_trials.errors import SearchError
 from hydra_trials.journal import open_storage
 from hydra_trials.locks import is_wanted
 from hydra_trials.queue import Queue
-from hydra_trials.reporting import Reporter, reporting_to
+from hydra_trials.reporting import reported_to
 from hydra_trials.study import REASON
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ class Worker:
     hydra_context: HydraContext
     config: DictConfig
     task_function: TaskFunction
-    presence: str | None = None
+    presence: str
 
     def __call__(self, _: DictConfig) -> int:
         optuna.logging.set_verbosity(optuna.logging.ERROR)  # it announces every study and trial on stderr
@@ -77,7 +78,7 @@ class Worker:
 
     def is_wanted(self) -> bool:
         """Whether the command that started the worker is still there, and neither of them was interrupted."""
-        return not signals.received and (self.presence is None or is_wanted(Path(self.presence)))
+        return not signals.received and is_wanted(Path(self.presence))
 
     def check_wanted(self) -> None:
         if not self.is_wanted():
@@ -123,19 +124,30 @@ class Worker:
             subdir, own = f"{subdir}/seed_{seed}", [f"seed={seed}"]
         overrides = [*overrides, *own, f"hydra.sweep.subdir={subdir}", "hydra/job_logging=trial"]
 
-        def heartbeat() -> None:
+        pruned = ""
+        prunable = place == 0 and len(definition.objectives) == 1
+
+        def receive(step: int, value: float | None, prune: bool) -> None:
+            nonlocal pruned
             self.check_wanted()
             queue.heartbeat(trial)
+            if not prunable or value is None or not math.isfinite(value):
+                return
+            trial.report(value, step)
+            if prune and trial.should_prune():
+                reached = f"{definition.objectives[0]} {value:.4g}"
+                pruned = (
+                    f"pruned after {definition.hooks.step_name} {step}: {reached} is too far behind the other trials"
+                )
+                log.info("Trial %d %s.", trial.number, pruned)
+                raise optuna.TrialPruned(pruned)
 
-        reports = place == 0 and len(definition.objectives) == 1
-        objective = definition.objectives[0] if reports else None
-        reporter = Reporter(trial, objective, definition.hooks.step_name, heartbeat)
         try:
-            with reporting_to(reporter):
+            with reported_to(receive):
                 value = run_task(self.hydra_context, self.task_function, self.config, overrides, trial.number)
-            return self._named(value), reporter.pruned
-        except optuna.TrialPruned as pruned:
-            return {}, reporter.pruned or str(pruned) or "pruned"
+            return self._named(value), pruned
+        except optuna.TrialPruned as error:
+            return {}, pruned or str(error) or "pruned"
 
     def _named(self, value: Any) -> Mapping[str, Any]:
         """What a task returned, by name."""

@@ -13,11 +13,10 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from hydra_trials.study import Search
+from hydra_trials.study import Search, state
 from mlp.report.statistics import OVERFITTED, is_overfitted
 from mlp.search import plotly
 from mlp.search.plotly import Figure, escape, number
-from mlp.search.results import state
 
 MIN_TRIALS = 20  # completed trials, below which an importance would be chance
 MIN_BEST_TRIALS = 5  # PED-ANOVA's authors advise at least so many trials among the good ones

@@ -9,14 +9,14 @@ from __future__ import annotations
 import html
 import math
 import re
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from hydra_trials.study import REASON, Search, shortened
+from hydra_trials.study import REASON, Search, shortened, state
 from mlp.report.text import shorten
-from mlp.search.results import state
 
 Figure = dict[str, Any]
 
@@ -131,9 +131,5 @@ def note(x: float, y: float, text: str, **further: Any) -> dict[str, Any]:
 
 def broken(name: str, width: int = 12) -> list[str]:
     """`name` in lines of about `width` characters, broken after blanks, dots and underscores."""
-    lines = [""]
-    for part in re.findall(r"[^ ._]*[ ._]?", name):
-        if lines[-1] and len(lines[-1]) + len(part) > width:
-            lines.append("")
-        lines[-1] += part
-    return lines
+    lines = textwrap.wrap(re.sub(r"([._])", r"\1 ", name), width, break_long_words=False)
+    return [re.sub(r"([._]) ", r"\1", line) for line in lines]

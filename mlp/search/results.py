@@ -19,20 +19,15 @@ from omegaconf.errors import OmegaConfBaseException
 from optuna.trial import FrozenTrial, TrialState
 from yaml import YAMLError
 
-from hydra_trials.study import REASON, STATES, Search, counts, finite, is_lost
+from hydra_trials.study import REASON, Search, counts, finite, state
 from mlp.errors import UserError
 from mlp.experiment.best_model import CONFIG, MODEL
 from mlp.files import atomic_write
 
 log = logging.getLogger(__name__)
 
-LEADERBOARD, SHOWN = "leaderboard.csv", 10
+LEADERBOARD = "leaderboard.csv"
 MEASURED = ("val_accuracy", "test_accuracy", "train_accuracy", "training_seconds")
-
-
-def state(trial: FrozenTrial) -> str:
-    """How far a trial is, in the words of the leaderboard."""
-    return "lost" if is_lost(trial) else STATES[trial.state]
 
 
 def directory(search: Search, trial: FrozenTrial) -> Path | None:
@@ -102,7 +97,7 @@ def draw_best(search: Search) -> None:
         log.error("The plots of %s could not be drawn: %s: %s", path, type(error).__name__, error)
 
 
-def show(search: Search, most: int = SHOWN) -> str:
+def show(search: Search, most: int = 10) -> str:
     """The counts, the leaderboard's first rows, what runs since when, and what was pruned or failed and why."""
     trials = search.trials()
     found = ", ".join(f"{number} {name}" for name, number in counts(trials).items() if number)
@@ -124,7 +119,7 @@ def show(search: Search, most: int = SHOWN) -> str:
     for word in ("failed", "lost"):
         reasons: dict[str, list[FrozenTrial]] = {}
         for trial in trials:
-            if trial.state == TrialState.FAIL and is_lost(trial) == (word == "lost"):
+            if state(trial) == word:
                 reasons.setdefault(re.sub(r"[\d.]+", "", _reason(trial)), []).append(trial)
         for members in reasons.values():
             again = " (run again under another number)" if word == "lost" else ""
