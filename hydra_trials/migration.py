@@ -8,7 +8,6 @@ under their old numbers, those that no longer fit set aside. The study before st
 from __future__ import annotations
 
 import copy
-import itertools
 import json
 import math
 import statistics
@@ -127,18 +126,13 @@ class Migration:
                 f"search goes on with something changed"
             )
         storage = storage_of(study)
-        there = {other.study_name: other for other in optuna.get_all_study_summaries(storage)}
-        for number in itertools.count(generation(study.study_name, name) + 1):
-            new_name = f"{name}@{number}"
-            if new_name not in there:
-                break
-            described = there[new_name].user_attrs.get(COMPLETE)
-            if described is None:  # the command that was writing it was killed
-                optuna.delete_study(study_name=new_name, storage=storage)
-                break
-            if not difference(described, self.described) and not self.now.retry_failed:  # another machine was first
-                return optuna.load_study(study_name=new_name, storage=storage)
-        renewed = optuna.create_study(storage=storage, study_name=new_name, directions=self.now.directions)
+        last = optuna.load_study(study_name=newest(storage, name), storage=storage)
+        same = last.study_name != study.study_name and not difference(last.user_attrs[COMPLETE], self.described)
+        if same and not self.now.retry_failed:  # another machine was first
+            return last
+        # Without COMPLETE, a study of a command that was killed while it wrote it is nobody's.
+        number = 1 + max(generation(other, name) for other in optuna.get_all_study_names(storage))
+        renewed = optuna.create_study(storage=storage, study_name=f"{name}@{number}", directions=self.now.directions)
         migrated = [self.migrate(trial) for trial in trials]
         renewed.add_trials(migrated)
         for trial in migrated:

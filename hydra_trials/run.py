@@ -39,10 +39,8 @@ from hydra_trials.worker import Worker
 MAX_CHECKED_POINTS = 24  # before the start; composing one takes 0.05 s
 
 
-def run(
-    context: HydraContext, task_function: TaskFunction, config: DictConfig, arguments: Sequence[str]
-) -> float | list[float] | None:
-    """Run the search that the configuration and the command line describe; returns the best value, or values.
+def run(context: HydraContext, task_function: TaskFunction, config: DictConfig, arguments: Sequence[str]) -> None:
+    """Run the search that the configuration and the command line describe.
 
     Raises SearchError for a mistake, before anything runs.
     """
@@ -58,7 +56,7 @@ def run(
     if definition.dry_run:
         compose = partial(_composed, loader, config, definition)
         print(_plan(definition, directory, definition.hooks.estimate(compose, definition)))
-        return None
+        return
     queue = Queue.open(directory, definition)
     write_text(directory / "multirun.yaml", without_password(OmegaConf.to_yaml(config)))
     left = counts(queue.trials())
@@ -78,10 +76,6 @@ def run(
     found = counts(queue.trials())
     if not found["done"] + found["pruned"]:
         raise SystemExit(1)
-    best = queue.best()
-    if best is None:
-        return None
-    return best.values[0] if len(best.values) == 1 else list(best.values)
 
 
 def _tell_of_other_hosts(queue: Queue, node: str) -> None:

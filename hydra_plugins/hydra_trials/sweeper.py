@@ -19,13 +19,13 @@ class TrialsSweeper(Sweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
 
-    def sweep(self, arguments: list[str]) -> Any:
+    def sweep(self, arguments: list[str]) -> None:
         from hydra_trials.run import run
 
         assert self.hydra_context is not None
         assert self.task_function is not None
         assert self.config is not None
-        return run(self.hydra_context, self.task_function, self.config, arguments)
+        run(self.hydra_context, self.task_function, self.config, arguments)
 
 
 SETTINGS = {

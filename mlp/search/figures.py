@@ -38,12 +38,10 @@ def history(search: Search, trials: Sequence[FrozenTrial], index: int) -> Figure
         )
         for name, its in members.items()
     ]  # fmt: skip
-    reached = [values[trial.number] for trial in members["completed"]]
-    traces.append({
-        "type": "scatter", "mode": "lines", "name": "best so far", "x": [t.number for t in members["completed"]],
-        "y": list(itertools.accumulate(reached, min if search.minimizes(index) else max)),
-        "line": {"color": plotly.BLACK, "width": 2, "shape": "hv"}, "hoverinfo": "skip",
-    })  # fmt: skip
+    done = members["completed"]
+    best = itertools.accumulate((values[t.number] for t in done), min if search.minimizes(index) else max)
+    so_far = plotly.line([t.number for t in done], list(best), plotly.BLACK, 2, shape="hv")
+    traces.append({"name": "best so far", **so_far})
     layout = plotly.layout("trial", search.objectives[index])
     layout["yaxis"]["range"] = [floor - 0.04 * (high - low) if len(values) < len(finished) else low, high]
     return {"data": [trace for trace in traces if trace["x"]], "layout": layout}
@@ -194,13 +192,11 @@ def scored_runs(search: Search, trials: Sequence[FrozenTrial]) -> list[Scored]:
 
 def train_against_test(runs: Sequence[Scored]) -> Figure:
     """Train accuracy to the right, test accuracy upwards: memorised training data lie below the diagonal."""
+    dashed = plotly.line([OVERFITTED, 1], [0, 1 - OVERFITTED], plotly.VERMILION, dash="dash")
     traces: list[Figure] = [
-        {"type": "scatter", "mode": "lines", "name": "train = test", "x": [0, 1], "y": [0, 1], "hoverinfo": "skip",
-         "line": {"color": plotly.GREY, "width": 1}},
-        {"type": "scatter", "mode": "lines", "name": f"train = test + {100 * OVERFITTED:g} point",
-         "x": [OVERFITTED, 1], "y": [0, 1 - OVERFITTED], "hoverinfo": "skip",
-         "line": {"color": plotly.VERMILION, "width": 1, "dash": "dash"}},
-    ]  # fmt: skip
+        {"name": "train = test", **plotly.line([0, 1], [0, 1], plotly.GREY)},
+        {"name": f"train = test + {100 * OVERFITTED:g} point", **dashed},
+    ]
     for name, overfitted, symbol, color in (
         ("not over-fitted", False, "circle", plotly.BLUE),
         ("over-fitted", True, "diamond", plotly.VERMILION),

@@ -65,14 +65,11 @@ def parallel_coordinates(search: Search, trials: Sequence[FrozenTrial]) -> Figur
     across = list(range(len(columns)))
     shades = sample_colorscale(list(SCALE), [rank[trial.number] for trial in reversed(done)])
     shades[-1] = plotly.VERMILION
-    lines: list[Figure] = [
-        {
-            "type": "scatter", "mode": "lines", "x": across, "y": [height(trial, column) for column in columns],
-            "hoverinfo": "skip", "showlegend": False, "name": f"trial {trial.number}", "customdata": [trial.number],
-            "line": {"color": color, "width": 3 if trial is done[0] else 1.3},
-        }
-        for trial, color in zip(reversed(done), shades, strict=True)  # the best ones on top
-    ]  # fmt: skip
+    lines: list[Figure] = []
+    for trial, color in zip(reversed(done), shades, strict=True):  # the best ones on top
+        heights = [height(trial, column) for column in columns]
+        drawn = plotly.line(across, heights, color, 3 if trial is done[0] else 1.3)
+        lines.append({**drawn, "showlegend": False, "name": f"trial {trial.number}", "customdata": [trial.number]})
 
     def at_each_axis(items: Iterable[Any]) -> list[Any]:
         return [item for item in items for _ in columns]
@@ -157,8 +154,7 @@ def _slice(
         if reached:
             x += [place - 0.35, place + 0.35, None]
             y += [statistics.median(reached)] * 2 + [None]
-    bars = {"type": "scatter", "mode": "lines", "hoverinfo": "skip", "line": {"color": plotly.BLACK, "width": 2}}
-    return [trace for trace in (*traces, {**bars, "x": x, "y": y}) if trace["x"]]
+    return [trace for trace in (*traces, plotly.line(x, y, plotly.BLACK, 2)) if trace["x"]]
 
 
 def _ticks(axis: Axis) -> dict[str, Any]:

@@ -76,6 +76,12 @@ MARKS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+def line(x: Sequence[float | None], y: Sequence[float | None], color: str, width: float = 1, **style: Any) -> Figure:
+    """A trace that is a line; None interrupts it."""
+    look = {"color": color, "width": width, **style}
+    return {"type": "scatter", "mode": "lines", "x": list(x), "y": list(y), "hoverinfo": "skip", "line": look}
+
+
 def mark(trial: FrozenTrial, values: Mapping[int, float], winner: FrozenTrial | None = None) -> str:
     """Which of MARKS a finished trial gets, where `values` has the values of those that have one."""
     if trial.number not in values:
@@ -129,7 +135,7 @@ def note(x: float, y: float, text: str, **further: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def broken(name: str, width: int = 12) -> list[str]:
-    """`name` in lines of about `width` characters, broken after blanks, dots and underscores."""
-    lines = textwrap.wrap(re.sub(r"([._])", r"\1 ", name), width, break_long_words=False)
+def broken(name: str) -> list[str]:
+    """`name` in lines of about a dozen characters, broken after blanks, dots and underscores."""
+    lines = textwrap.wrap(re.sub(r"([._])", r"\1 ", name), 13, break_long_words=False)
     return [re.sub(r"([._]) ", r"\1", line) for line in lines]
