@@ -38,6 +38,7 @@ class Settings(dict[str, Any]):
     def __init__(self, config: DictConfig, node: str) -> None:
         super().__init__(OmegaConf.to_container(OmegaConf.select(config, node), resolve=True))  # type: ignore[arg-type]
         self.node = node
+        self.require(isinstance(self["storage"], str | None), "storage", "a URL of Optuna, or null")
         for name in BOOLEANS:
             self.require(isinstance(self[name], bool), name, "true or false")
         for name in INTEGERS:
@@ -132,24 +133,18 @@ def define(config: DictConfig, arguments: Sequence[str], loader: ConfigLoader) -
         space=space,
         fixed=tuple(fixed),
         sampler=sampler,
-        trials=settings["trials"],
         objectives=objectives,
         directions=_directions(settings, objectives, hooks),
         pruner=_pruner(settings, objectives, arguments, hooks),
-        seeds=settings["seeds"],
         first_seed=config.get("seed") if isinstance(config.get("seed"), int) else 0,
         workers=settings["workers"] or cores,
         sampler_seed=settings["seed"],
-        storage=settings["storage"],
-        retries=settings["retries"],
         accept_mismatch=on_mismatch == "accept",
-        retry_failed=settings["retry_failed"],
-        take_over=settings["take_over"],
-        dry_run=settings["dry_run"],
         max_resource=hooks.max_resource(space, config),
         hooks=hooks,
         node=node,
         ignored=(*hooks.ignored, *(["+experiment="] if named_in_file else [])),
+        **{name: settings[name] for name in ("trials", "seeds", "storage", "retries", *BOOLEANS)},
     )
     if name:
         return definition

@@ -18,9 +18,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from optuna.trial import FrozenTrial, TrialState
 
+from hydra_trials.files import write_text
 from hydra_trials.progress import clock
 from hydra_trials.study import Search, counts, finite, is_lost, seconds
-from mlp.files import atomic_write, plain
+from mlp.files import plain
 from mlp.report.statistics import OVERFITTED
 from mlp.report.text import count
 from mlp.report.trials import short_name
@@ -35,9 +36,7 @@ PLOTS = ("curves", "confusion_normalised")  # of a run's plots, those that the t
 def write_page(search: Search) -> Path:
     """Write search.html into the search's directory; return its path."""
     path = search.directory / PAGE
-    text = render(search)
-    with atomic_write(path, "w") as file:
-        file.write(text)
+    write_text(path, render(search))
     return path
 
 
