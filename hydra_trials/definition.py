@@ -81,7 +81,7 @@ class Hooks:
     def check(self, config: DictConfig, definition: Definition) -> None:
         """Raise one of `expected` for a configuration that a trial could not be run with."""
 
-    def task(self, task_function: TaskFunction) -> TaskFunction:
+    def task(self, task_function: TaskFunction, definition: Definition) -> TaskFunction:
         """What a worker calls with the configuration of each trial; must be picklable for other machines."""
         return task_function
 

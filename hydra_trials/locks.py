@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+OWN = f"command-{socket.gethostname()}-"  # how the files of this host's commands begin
 RUNNING = "running"  # the folder of a search for the locks of its trials, and for the files of its commands
 
 
@@ -51,7 +52,7 @@ def is_locked(path: Path) -> bool:
 @contextmanager
 def announced(directory: Path) -> Iterator[Path]:
     """The file of this command, which is there within the block."""
-    path = directory / RUNNING / f"{_prefix()}{os.getpid()}"
+    path = directory / RUNNING / f"{OWN}{os.getpid()}"
     with path.open("w") as file:
         fcntl.lockf(file, fcntl.LOCK_EX)  # which forked processes do not inherit, unlike that of flock
         try:
@@ -63,7 +64,7 @@ def announced(directory: Path) -> Iterator[Path]:
 def is_wanted(path: Path) -> bool:
     """Whether the command of the file `path` still wants its workers. One that was killed cannot remove its file, but
     has lost the lock of it; that of another host is not asked, since not all file systems know it there."""
-    if not path.name.startswith(_prefix()) or path.name == f"{_prefix()}{os.getpid()}":  # its own it would unlock
+    if not path.name.startswith(OWN) or path.name == f"{OWN}{os.getpid()}":  # its own it would unlock
         return path.exists()
     try:
         with path.open("r+") as file:
@@ -73,10 +74,6 @@ def is_wanted(path: Path) -> bool:
     except OSError:
         return True
     return False
-
-
-def _prefix() -> str:
-    return f"command-{socket.gethostname()}-"
 
 
 def commands(directory: Path) -> list[Path]:

@@ -19,6 +19,7 @@ import optuna
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
+    IntDistribution,
     check_distribution_compatibility,
     json_to_distribution,
 )
@@ -79,7 +80,7 @@ def _by_key(described: Mapping[str, Any], grid: bool, as_text: bool) -> dict[str
 def _drawn_from(distribution: Any, grid: bool) -> Any:
     """The set of all values, where their order does not count; else the distribution as it is."""
     read = json_to_distribution(json.dumps(distribution)) if distribution else None
-    if isinstance(read, CategoricalDistribution) or (grid and read):
+    if isinstance(read, CategoricalDistribution) or (grid and isinstance(read, IntDistribution)):
         return {(type(read), type(value), value) for value in values(read)}
     return distribution
 

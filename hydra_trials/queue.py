@@ -178,10 +178,10 @@ class Queue(Search):
                 finally:
                     self._unlock(number)
 
-    def interrupt(self) -> None:
+    def interrupt(self, retries: int) -> None:
         """Let the points of trials wait again whose workers are gone since the user has interrupted the search."""
         with self._exclusive():
-            self._requeue_lost(retries=0, interrupted=True)
+            self._requeue_lost(retries, interrupted=True)
 
     def other_hosts(self) -> dict[str, tuple[int, float]]:
         """Of each other host that runs trials: how many, and when the last of them is taken over if it is silent."""

@@ -214,7 +214,7 @@ def _work(
     script_folder = os.path.abspath(sys.path[0])
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [script_folder, os.environ.get("PYTHONPATH")]))
     with announced(queue.directory) as presence:
-        task = definition.hooks.task(task_function)
+        task = definition.hooks.task(task_function, definition)
         worker = Worker(definition, context, config, task, str(presence))
         launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=worker, config=config)
         progress = Progress(queue, definition.workers)
@@ -223,7 +223,7 @@ def _work(
                 results = launcher.launch(jobs, initial_job_idx=0)
         except KeyboardInterrupt:
             progress.close()
-            queue.interrupt()
+            queue.interrupt(definition.retries)
             done = counts(queue.trials())
             finished = done["done"] + done["pruned"] + done["failed"]
             print(

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hydra_trials.definition import ENUMERATING, PRUNERS, SAMPLERS, Chosen, Definition, Hooks, instantiate
 from hydra_trials.errors import SearchError, unknown
-from hydra_trials.space import Parameter, Space, Value, unquoted
+from hydra_trials.space import Parameter, Space, unquoted
 from hydra_trials.sweep_syntax import from_config, split_sweeps
 
 if TYPE_CHECKING:
@@ -100,12 +100,14 @@ def define(config: DictConfig, arguments: Sequence[str], loader: ConfigLoader) -
             )
     varied, fixed = split_sweeps([word for word in arguments if not _is_setting(word, node)], loader)
     choices = {key: value for key, value in config.hydra.runtime.choices.items() if "/" not in key}
-    given = _values(fixed)
+    parsed = OverridesParser.create().parse_overrides(fixed)
+    given = {o.key_or_group: unquoted(o.get_value_element_as_str()) for o in parsed if not o.is_delete()}
     space = Space([*varied, *_space_of_file(settings, arguments, varied, given, hooks)], {**choices, **given})
     sampler = settings.optuna("sampler", SAMPLERS)
     if sampler == "grid":
         if settings["trials"] is not None:
             raise settings.error("trials", "is for samplers that draw; a grid runs all of its points")
+        space.grid()  # refuses what has no end of values
     elif not len(space):
         raise SearchError(
             f"{node}.sampler={sampler} has nothing to search: sweep over something, as in "
@@ -205,12 +207,6 @@ def _space_of_file(
         return []
     known = {*fixed, *(parameter.key for parameter in varied)}
     return from_config(settings["space"] or {}, known | hooks.replaced(known))
-
-
-def _values(fixed: Sequence[str]) -> dict[str, Value]:
-    """Keys and values of fixed overrides."""
-    overrides = OverridesParser.create().parse_overrides(list(fixed))
-    return {o.key_or_group: unquoted(o.get_value_element_as_str()) for o in overrides if not o.is_delete()}
 
 
 def _digest(definition: Definition) -> str:

@@ -105,13 +105,12 @@ def _parameter(key: str, entry: Any) -> Parameter:
             raise SearchError(f"search space, {key}: {unknown('field', name, FIELDS)}")
     if "values" not in fields:
         raise SearchError(f"search space, {key}: values are missing, as in values: choice(1, 2)")
-    when = {other: _allowed(needed) for other, needed in (fields.get("when") or {}).items()}
+    when = {
+        other: tuple(map(to_override, needed if isinstance(needed, list | tuple) else [needed]))
+        for other, needed in (fields.get("when") or {}).items()
+    }
     length = None if fields.get("length") is None else _distribution(key, fields["length"])
     return Parameter(key, _distribution(key, fields["values"]), when, length)
-
-
-def _allowed(needed: Any) -> tuple[str, ...]:
-    return tuple(map(to_override, needed)) if isinstance(needed, list | tuple) else (to_override(needed),)
 
 
 def _distribution(key: str, given: Any) -> BaseDistribution:

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,23 +58,18 @@ class ReportCallback(Callback):
             run.stop, run.pruned, run.stop_reason = True, True, str(pruned)
 
 
-def run_trial(cfg: DictConfig) -> dict[str, Any]:
-    """Hydra's task for one run of a trial; its summary."""
+def run_trial(cfg: DictConfig, objective: str) -> dict[str, Any]:
+    """Hydra's task for one run of a trial, which reports `objective`; its summary."""
     hydra_config = HydraConfig.get()
     directory = Path(hydra_config.runtime.output_dir)
     overrides: Any = OmegaConf.to_container(hydra_config.overrides.task, resolve=False)
     with discarded_if_refused(directory, f"{hydra_config.job.name}.log", named=False):
         config = resolve_trial(cfg, Path(str(hydra_config.sweep.dir)).name)
         plots = experiment.plot_callbacks(config, draw_run, default=False)
-        run = experiment.run(config, directory, [ReportCallback(_names(cfg)[0]), *plots], overrides)
+        run = experiment.run(config, directory, [ReportCallback(objective), *plots], overrides)
     if not (directory / "summary.json").exists():  # a run ends well without it only if it could not be written
         raise OSError(errno.EIO, "The summary of a run could not be written", str(directory / "summary.json"))
     return run.summary
-
-
-def _names(cfg: DictConfig) -> list[str]:
-    names = cfg.search.objectives
-    return [names] if isinstance(names, str) else list(names)
 
 
 class MlpSearch(Hooks):
@@ -149,8 +145,8 @@ class MlpSearch(Hooks):
                 f"dataset.validation_fraction > 0"
             )
 
-    def task(self, task_function: TaskFunction) -> TaskFunction:
-        return run_trial
+    def task(self, task_function: TaskFunction, definition: Definition) -> TaskFunction:
+        return partial(run_trial, objective=definition.objectives[0])
 
     def read_result(self, directory: Path) -> Mapping[str, Any] | None:
         try:

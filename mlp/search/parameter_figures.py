@@ -6,8 +6,7 @@ import itertools
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -22,8 +21,7 @@ SCALE = ("rgb(214,220,226)", "rgb(86,160,205)", "rgb(8,48,107)")  # worst, middl
 MAX_LINES = 200  # in the parallel coordinates, which a browser still draws quickly
 
 
-@dataclass(frozen=True)
-class _Point:
+class _Point(NamedTuple):
     number: int
     varied: Mapping[str, str]
 
