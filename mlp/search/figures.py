@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -17,6 +15,7 @@ from hydra_trials.study import Search, state
 from mlp.report.statistics import OVERFITTED, is_overfitted
 from mlp.search import plotly
 from mlp.search.plotly import Figure, escape, number
+from mlp.search.results import read_summary
 
 MIN_TRIALS = 20  # completed trials, below which an importance would be chance
 MIN_BEST_TRIALS = 5  # PED-ANOVA's authors advise at least so many trials among the good ones
@@ -175,18 +174,13 @@ def scored_runs(search: Search, trials: Sequence[FrozenTrial]) -> list[Scored]:
     """Every run that has measured both accuracies, whether its trial was completed or not."""
     found = []
     for trial in trials:
-        base = search.directory / str(trial.number)
-        own: list[tuple[str, Mapping[str, Any]]] = []
-        if search.description.get("seeds", 1) > 1:
-            for path in sorted(base.glob("seed_*/summary.json")):
-                try:
-                    own.append((f"trial {trial.number}, {path.parent.name}", json.loads(path.read_text("utf-8"))))
-                except (OSError, ValueError):
-                    continue  # its numbers are in the means of the trial
-        for name, facts in own or [(f"trial {trial.number}", trial.user_attrs)]:
+        name = f"trial {trial.number}"
+        seeds = sorted((search.directory / str(trial.number)).glob("seed_*"))
+        of_seeds = {f"{name}, {path.name}": facts for path in seeds if (facts := read_summary(path))}
+        for run, facts in (of_seeds or {name: trial.user_attrs}).items():
             train, test = facts.get("train_accuracy"), facts.get("test_accuracy")
             if isinstance(train, int | float) and isinstance(test, int | float):
-                found.append(Scored(trial, name, train, test))
+                found.append(Scored(trial, run, train, test))
     return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import os
 import shlex
@@ -34,6 +33,7 @@ from mlp.errors import CallbackFailed, Diverged, UserError
 from mlp.experiment import Components
 from mlp.experiment.directory import discarded_if_refused
 from mlp.report import draw_run
+from mlp.search import results
 from mlp.training import Callback, Run, random_streams
 from mlp.training.trainer import MONITORS
 
@@ -149,11 +149,8 @@ class MlpSearch(Hooks):
         return partial(run_trial, objective=definition.objectives[0])
 
     def read_result(self, directory: Path) -> Mapping[str, Any] | None:
-        try:
-            summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
-            return summary if summary["status"] == "completed" else None
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+        summary = results.read_summary(directory)
+        return summary if summary.get("status") == "completed" else None
 
     def estimate(self, compose: Callable[[Sequence[str]], DictConfig], definition: Definition) -> float:
         """The training of some points, begun for a moment each, and what a run takes beside its training."""
@@ -170,20 +167,17 @@ class MlpSearch(Hooks):
     def write(self, search: Search, config: DictConfig, complete: bool) -> None:
         """leaderboard.csv, search.html, and at the end the plots of the best trial. A failed page is only logged."""
         from mlp.search.page import write_page
-        from mlp.search.results import draw_best, write_leaderboard
 
         if complete and config.get("plots") is not False:
-            draw_best(search)
-        write_leaderboard(search)
+            results.draw_best(search)
+        results.write_leaderboard(search)
         try:
             write_page(search)
         except Exception as error:  # `python -m mlp.search report` draws it again
             log.error("search.html could not be written: %s: %s", type(error).__name__, error)
 
     def summary(self, search: Search) -> str:
-        from mlp.search.results import show
-
-        return show(search)
+        return results.show(search)
 
 
 class _StepTimer(Callback):

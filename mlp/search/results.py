@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import logging
 import re
 import shlex
@@ -36,6 +37,15 @@ def directory(search: Search, trial: FrozenTrial) -> Path | None:
     if not path.is_dir():
         return None
     return path if (path / "config.yaml").exists() else next(iter(sorted(path.glob("seed_*"))), path)
+
+
+def read_summary(run: Path) -> dict[str, Any]:
+    """summary.json of a run; empty where it is missing or damaged."""
+    try:
+        summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return summary if isinstance(summary, dict) else {}
 
 
 def table(search: Search, trials: Sequence[FrozenTrial] | None = None) -> list[dict[str, Any]]:
