@@ -40,20 +40,15 @@ class Journal(JournalFileBackend):
             file.truncate(end)
             file.seek(end)
             try:
-                write_all(file, lines)
+                left = memoryview(lines)
+                while left:  # a file without a buffer may take only a part at a time
+                    left = left[file.write(left) :]
                 if any(map(changes_state, logs)):
                     os.fsync(file.fileno())
             except OSError as error:
                 with suppress(OSError):
                     file.truncate(end)
                 raise OSError(error.errno, error.strerror, str(self._path)) from error
-
-
-def write_all(file: FileIO, content: bytes) -> None:
-    """Write everything; a file without a buffer may take only a part at a time."""
-    left = memoryview(content)
-    while left:
-        left = left[file.write(left) :]
 
 
 def end_of_lines(file: FileIO) -> int:

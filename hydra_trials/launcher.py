@@ -47,7 +47,6 @@ class ForkingLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         from multiprocessing.connection import wait
 
-        assert self.config is not None
         setup_globals()
         Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
         jobs = dict(enumerate(job_overrides, initial_job_idx))
@@ -95,9 +94,6 @@ class ForkingLauncher(Launcher):
         try:
             signals.interrupt_once()
             signals.unblock()
-            assert self.config is not None
-            assert self.hydra_context is not None
-            assert self.task_function is not None
             run_task(self.hydra_context, self.task_function, self.config, overrides, number)
         except KeyboardInterrupt:
             sys.exit(130)

@@ -108,19 +108,16 @@ class Migration:
         self.directory, self.before, self.now = directory, before, now
         self.described = now.described()
 
-    def is_needed(self, study: optuna.Study) -> bool:
-        """Whether the search cannot go on in the study that it has."""
-        if [direction.name.lower() for direction in study.directions] != list(self.now.directions):
-            return True
-        trials = [trial for trial in study.get_trials(deepcopy=False) if _counts(trial)]
-        return any(self.migrate(trial) != trial for trial in trials)
-
     def run(self, study: optuna.Study, name: str, working: bool) -> optuna.Study:
-        """A study of the search `name` under its new definition, with all trials of `study`.
+        """The study that the search `name` goes on with: `study`, or where that cannot be, a new one with its trials.
 
-        Raises SearchError while trials run, or another command is `working` on the search.
+        Raises SearchError where it takes a new one while trials run, or another command is `working` on the search.
         """
         trials = study.get_trials(deepcopy=False)
+        migrated = [self.migrate(trial) for trial in trials]
+        moved = any(new != old for old, new in zip(trials, migrated, strict=True) if _counts(old))
+        if not moved and [direction.name.lower() for direction in study.directions] == list(self.now.directions):
+            return study
         if working or any(trial.state == TrialState.RUNNING for trial in trials):
             raise SearchError(
                 f"another command is at work on the search {name}: let it end, or stop it with Ctrl-C, before the "
@@ -134,7 +131,6 @@ class Migration:
         # Without COMPLETE, a study of a command that was killed while it wrote it is nobody's.
         number = 1 + max(generation(other, name) for other in optuna.get_all_study_names(storage))
         renewed = optuna.create_study(storage=storage, study_name=f"{name}@{number}", directions=self.now.directions)
-        migrated = [self.migrate(trial) for trial in trials]
         renewed.add_trials(migrated)
         for trial in migrated:
             if is_lost(trial) and not is_lost(trials[trial.number]):
@@ -179,7 +175,7 @@ class Migration:
         return None if any(map(math.isnan, means)) else means
 
     def migrate(self, trial: FrozenTrial) -> FrozenTrial:
-        """The trial as the next study holds it; where the search need not be moved, as it is."""
+        """The trial as the next study holds it; equal where it counts as it is."""
         migrated = copy.deepcopy(trial)
         migrated.params, migrated.distributions = _migrated_params(trial, self.now.space)
         if trial.state.is_finished() and trial.datetime_start is None:  # closed while it waited

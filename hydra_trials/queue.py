@@ -72,12 +72,10 @@ class Queue(Search):
                 storage = None if definition.storage is None else open_storage(directory, definition.storage)
             else:
                 before, storage = _begin(directory, definition)
-            queue = cls(directory, storage)
-            study, migration, working = queue.study, Migration(directory, before, definition), commands(directory)
+            queue, working = cls(directory, storage), bool(commands(directory))
             # What was running when the whole search was killed runs again without counting against a trial.
             queue._requeue_lost(definition.retries, interrupted=not working, take_over=definition.take_over)
-            if migration.is_needed(study):
-                study = migration.run(study, queue.name, bool(working))
+            study = Migration(directory, before, definition).run(queue.study, queue.name, working)
             _describe(directory, definition, queue.name, study)
             queue = cls(directory, storage_of(study))
             queue._enqueue(definition)
@@ -146,10 +144,6 @@ class Queue(Search):
             for name in (OBJECTIVES, FIXED, SEEDS):
                 trial.set_user_attr(name, described[name])
             return overrides
-
-    def is_active(self) -> bool:
-        """Whether trials are waiting or running, here or elsewhere."""
-        return bool(self.trials(TrialState.WAITING, TrialState.RUNNING))
 
     def heartbeat(self, trial: optuna.Trial) -> None:
         """Tell other machines, which cannot see the lock, that the trial's worker is alive."""

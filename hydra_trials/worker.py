@@ -36,10 +36,6 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 POLL_SECONDS = 0.5  # between two looks for a trial that comes back, when none waits but others run
 
 
-class Cancelled(KeyboardInterrupt):
-    """The command that started this worker is gone, or was interrupted."""
-
-
 @dataclass
 class Worker:
     """What a launcher runs, once for each worker: a Hydra task, which can be pickled for other machines.
@@ -72,7 +68,7 @@ class Worker:
         while True:
             self.check_wanted()
             trial = queue.ask(self.definition)
-            if trial is not None or not queue.is_active():
+            if trial is not None or not queue.trials(TrialState.WAITING, TrialState.RUNNING):
                 return trial
             time.sleep(POLL_SECONDS)
 
@@ -82,7 +78,7 @@ class Worker:
 
     def check_wanted(self) -> None:
         if not self.is_wanted():
-            raise Cancelled
+            raise KeyboardInterrupt
 
     def _run(self, queue: Queue, trial: optuna.Trial) -> None:
         """Run one trial, on each of its seeds, and record it. What goes wrong is recorded too."""

@@ -126,17 +126,14 @@ def show(search: Search, most: int = 10) -> str:
         after = Counter(trial.last_step or 0 for trial in pruned)
         when = ", ".join(f"{number} after epoch {epoch}" for epoch, number in sorted(after.items()))
         lines.append(f"stopped by the pruner: {when}")
-    for word in ("failed", "lost"):
-        reasons: dict[str, list[FrozenTrial]] = {}
-        for trial in trials:
-            if state(trial) == word:
-                reasons.setdefault(re.sub(r"[\d.]+", "", _reason(trial)), []).append(trial)
-        for members in reasons.values():
-            again = " (run again under another number)" if word == "lost" else ""
-            first = "" if len({_reason(trial) for trial in members}) == 1 else "the first: "
-            lines.append(
-                f"{word}: {_numbers(members)}: {first}{_reason(members[0])}{again}  {search.point(members[0])}"
-            )
+    alike: dict[tuple[str, str], list[FrozenTrial]] = {}
+    for trial in trials:
+        if state(trial) in ("failed", "lost"):
+            alike.setdefault((state(trial), re.sub(r"[\d.]+", "", _reason(trial))), []).append(trial)
+    for (word, _), members in sorted(alike.items(), key=lambda item: item[0][0]):
+        again = " (run again under another number)" if word == "lost" else ""
+        first = "" if len({_reason(trial) for trial in members}) == 1 else "the first: "
+        lines.append(f"{word}: {_numbers(members)}: {first}{_reason(members[0])}{again}  {search.point(members[0])}")
     for name in (LEADERBOARD, "search.html"):
         if (search.directory / name).exists():
             lines.append(f"{'Leaderboard' if name == LEADERBOARD else 'Page'}: {search.directory / name}")
