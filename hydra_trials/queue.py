@@ -168,7 +168,7 @@ class Queue(Search):
                 try:
                     trial = self.trials()[number]
                     if trial.state == TrialState.RUNNING:
-                        self._requeue(trial, "interrupted", 0, 0)
+                        self._requeue(trial, killed=False)
                 finally:
                     self._unlock(number)
 
@@ -208,21 +208,22 @@ class Queue(Search):
             else:
                 gone = take_over or now - _last_heartbeat(trial) > GRACE_PERIOD
                 killed = not take_over
-            if gone and killed:
-                self._requeue(trial, "its worker was killed, perhaps for want of memory", 1, retries)
-            elif gone:  # interrupted; or its worker let go of it, but could not say so, as when the disk is full
-                self._requeue(trial, "interrupted", 0, 0)
             if gone:
+                self._requeue(trial, killed, retries)
                 path.unlink(missing_ok=True)
 
-    def _requeue(self, trial: FrozenTrial, reason: str, count: int, retries: int) -> None:
-        """Close a running trial; unless it was given up `retries` times before, its point waits again."""
-        times = int(trial.user_attrs.get(RETRIES, 0)) + count
-        again, point = count == 0 or times <= retries, trial.user_attrs[POINT]
+    def _requeue(self, trial: FrozenTrial, killed: bool, retries: int = 0) -> None:
+        """Close a running trial; its point waits again, unless its workers were killed more than `retries` times.
+
+        Those that were not were interrupted, or let go of it and could not say so, as when the disk is full.
+        """
+        times, point = int(trial.user_attrs.get(RETRIES, 0)) + killed, trial.user_attrs[POINT]
+        again = not killed or times <= retries
         # First the new one: a kill between the two must not take a point out of the plan, nor put it in twice.
         if again and not any(later.user_attrs[POINT] == point for later in self.trials()[trial.number + 1 :]):
             params = {**_enqueued(trial), **trial.params}
             self.study.enqueue_trial(params, user_attrs={POINT: point, RETRIES: times})
+        reason = "its worker was killed, perhaps for want of memory" if killed else "interrupted"
         self._fail(trial, reason, lost=again)
 
     def _fail(self, trial: FrozenTrial, reason: str, lost: bool) -> None:
