@@ -25,19 +25,6 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 
-class GroupCachingRepository(CachingConfigRepository):
-    """Remembers which groups exist too: Hydra asks for each override."""
-
-    def __init__(self, delegate: IConfigRepository) -> None:
-        super().__init__(delegate)
-        self.groups: dict[str, bool] = {}
-
-    def group_exists(self, config_path: str) -> bool:
-        if config_path not in self.groups:
-            self.groups[config_path] = self.delegate.group_exists(config_path)
-        return self.groups[config_path]
-
-
 class CachingConfigLoader(ConfigLoaderImpl):
     """Hydra's loader with a memory, since trials differ in a few options and values, and share two dozen files.
 
@@ -47,7 +34,7 @@ class CachingConfigLoader(ConfigLoaderImpl):
 
     def __init__(self, config_search_path: ConfigSearchPath) -> None:
         super().__init__(config_search_path)
-        self._repositories: dict[tuple[Any, ...], GroupCachingRepository] = {}
+        self._repositories: dict[tuple[Any, ...], CachingConfigRepository] = {}
         self._files: dict[tuple[Any, ...], ConfigResult] = {}
         self._nodes: dict[tuple[Any, ...], Any] = {}
 
@@ -66,7 +53,7 @@ class CachingConfigLoader(ConfigLoaderImpl):
         paths = (str(override.input_line) for override in parsed if override.key_or_group == "hydra.searchpath")
         key = (config_name, *paths)
         if key not in self._repositories:
-            self._repositories[key] = repository = GroupCachingRepository(self.repository)
+            self._repositories[key] = repository = CachingConfigRepository(self.repository)
             self._process_config_searchpath(config_name, parsed, repository)
         return parsed, self._repositories[key]
 
