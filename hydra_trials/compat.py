@@ -14,27 +14,15 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.default_element import ResultDefault
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobReturn, JobStatus, run_job
 from hydra.plugins.config_source import ConfigResult
-from omegaconf import DictConfig, OmegaConf, flag_override
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, flag_override, open_dict
 
 if TYPE_CHECKING:
     import optuna
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
-
-
-class GroupCachingRepository(CachingConfigRepository):
-    """Remembers which groups exist too: Hydra asks for each override."""
-
-    def __init__(self, delegate: IConfigRepository) -> None:
-        super().__init__(delegate)
-        self.groups: dict[str, bool] = {}
-
-    def group_exists(self, config_path: str) -> bool:
-        if config_path not in self.groups:
-            self.groups[config_path] = self.delegate.group_exists(config_path)
-        return self.groups[config_path]
 
 
 class CachingConfigLoader(ConfigLoaderImpl):
@@ -46,24 +34,17 @@ class CachingConfigLoader(ConfigLoaderImpl):
 
     def __init__(self, config_search_path: ConfigSearchPath) -> None:
         super().__init__(config_search_path)
-        self._forget()
+        self._repositories: dict[tuple[Any, ...], CachingConfigRepository] = {}
+        self._files: dict[tuple[Any, ...], ConfigResult] = {}
+        self._nodes: dict[tuple[Any, ...], Any] = {}
+
+    def __getstate__(self) -> dict[str, Any]:  # for another machine, without its memory
+        return {**vars(self), "_repositories": {}, "_files": {}, "_nodes": {}}
 
     @classmethod
     def of(cls, loader: ConfigLoader) -> CachingConfigLoader:
         """A loader that gives the same as `loader`, which it may be."""
         return loader if isinstance(loader, cls) else cls(loader.get_search_path())
-
-    def _forget(self) -> None:
-        self._repositories: dict[tuple[Any, ...], GroupCachingRepository] = {}
-        self._files: dict[tuple[Any, ...], ConfigResult] = {}
-        self._nodes: dict[tuple[Any, ...], Any] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if key not in ("_repositories", "_files", "_nodes")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._forget()
 
     def _parse_overrides_and_create_caching_repo(
         self, config_name: str | None, overrides: list[str]
@@ -72,7 +53,7 @@ class CachingConfigLoader(ConfigLoaderImpl):
         paths = (str(override.input_line) for override in parsed if override.key_or_group == "hydra.searchpath")
         key = (config_name, *paths)
         if key not in self._repositories:
-            self._repositories[key] = repository = GroupCachingRepository(self.repository)
+            self._repositories[key] = repository = CachingConfigRepository(self.repository)
             self._process_config_searchpath(config_name, parsed, repository)
         return parsed, self._repositories[key]
 
@@ -102,6 +83,21 @@ class CachingConfigLoader(ConfigLoaderImpl):
                     self._nodes[key] = super()._compose_config_from_defaults_list(its, repo)._get_node(name)
                 composed[name] = copy.deepcopy(self._nodes[key])
         return composed
+
+
+def run_task(
+    context: HydraContext, task: TaskFunction, config: DictConfig, overrides: Sequence[str], number: int
+) -> Any:
+    """Compose job `number` of a multirun and run it, as Hydra's launchers do; what the task returns, or raises."""
+    job = context.config_loader.load_sweep_config(config, list(overrides))
+    with open_dict(job):
+        job.hydra.job.id, job.hydra.job.num = str(number), number
+        job.hydra.sweep.dir = config.hydra.sweep.dir
+    result = run_job(
+        task_function=task, config=job, hydra_context=context, job_dir_key="hydra.sweep.dir",
+        job_subdir_key="hydra.sweep.subdir",
+    )  # fmt: skip
+    return returned(result)
 
 
 def returned(result: JobReturn) -> Any:

@@ -81,7 +81,7 @@ class Hooks:
     def check(self, config: DictConfig, definition: Definition) -> None:
         """Raise one of `expected` for a configuration that a trial could not be run with."""
 
-    def task(self, task_function: TaskFunction) -> TaskFunction:
+    def task(self, task_function: TaskFunction, definition: Definition) -> TaskFunction:
         """What a worker calls with the configuration of each trial; must be picklable for other machines."""
         return task_function
 
@@ -93,11 +93,8 @@ class Hooks:
         """The seconds that a trial takes; None: nobody knows."""
         return None
 
-    def complete(self, search: Search, config: DictConfig) -> None:
-        """Called when nothing is left to run."""
-
-    def write(self, search: Search) -> None:
-        """Write what the search has found, also where it was interrupted."""
+    def write(self, search: Search, config: DictConfig, complete: bool) -> None:
+        """Write what the search has found, also where it was interrupted and is not `complete`."""
 
     def summary(self, search: Search) -> str:
         """What the search has found, as it is printed at its end."""

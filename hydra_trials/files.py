@@ -4,25 +4,47 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
+
+LEFTOVER = ".mlp-tmp"  # the end of a temporary file's name, which nobody else uses
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace the content of `path` in one step. Raises OSError with the name of the file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+@contextmanager
+def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO]:  # type: ignore[type-arg]
+    """Open a temporary file beside `path`; on success it replaces `path` in one step, on failure it goes.
+
+    The bytes are on the disk (fsync) before the name changes: after a power cut the file is the old or the new
+    one, never a mixture. Raises OSError as `open` does, for example when the disk is full.
+    """
+    path = Path(path)
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=LEFTOVER, dir=path.parent)
+    temporary = Path(name)
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(descriptor, mode, encoding=None if "b" in mode else "utf-8") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
+        # mkstemp creates with 0600; give the file the permissions that `open` would have given it.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
         os.replace(temporary, path)
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink()
-        if isinstance(error, OSError) and not error.filename:
-            raise OSError(error.errno, error.strerror, str(path)) from error
+        if isinstance(error, OSError) and error.errno and not error.filename:
+            raise type(error)(error.errno, error.strerror, str(path)) from error
         raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace the content of `path` in one step."""
+    with atomic_write(path, "w") as file:
+        file.write(text)
 
 
 def without_password(text: str) -> str:

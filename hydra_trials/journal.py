@@ -40,20 +40,15 @@ class Journal(JournalFileBackend):
             file.truncate(end)
             file.seek(end)
             try:
-                write_all(file, lines)
+                left = memoryview(lines)
+                while left:  # a file without a buffer may take only a part at a time
+                    left = left[file.write(left) :]
                 if any(map(changes_state, logs)):
                     os.fsync(file.fileno())
             except OSError as error:
                 with suppress(OSError):
                     file.truncate(end)
                 raise OSError(error.errno, error.strerror, str(self._path)) from error
-
-
-def write_all(file: FileIO, content: bytes) -> None:
-    """Write everything; a file without a buffer may take only a part at a time."""
-    left = memoryview(content)
-    while left:
-        left = left[file.write(left) :]
 
 
 def end_of_lines(file: FileIO) -> int:
@@ -86,11 +81,14 @@ def open_storage(directory: Path, url: str | None) -> BaseStorage:
     Raises SearchError for a database that cannot be reached and for a folder in the journal's place, ValueError for a
     journal whose last line is damaged.
     """
-    if url is None and (directory / JOURNAL).is_dir():
-        raise SearchError(f"{directory / JOURNAL} is a folder. Remove it, or choose another name for the search")
-    if url is None and (directory / JOURNAL).is_file():
-        _check_last_line(directory / JOURNAL)
-    return JournalStorage(Journal(directory / JOURNAL)) if url is None else _database(url)
+    if url is not None:
+        return _database(url)
+    path = directory / JOURNAL
+    if path.is_dir():
+        raise SearchError(f"{path} is a folder. Remove it, or choose another name for the search")
+    if path.is_file():
+        _check_last_line(path)
+    return JournalStorage(Journal(path))
 
 
 def _database(url: str, tries: int = 4) -> BaseStorage:

@@ -11,13 +11,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
+from hydra.core.utils import JobReturn, JobStatus, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
 from hydra_trials import signals
-from hydra_trials.compat import returned
+from hydra_trials.compat import run_task
 from hydra_trials.errors import SearchError
 
 POLL_SECONDS = 0.1
@@ -47,7 +47,6 @@ class ForkingLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         from multiprocessing.connection import wait
 
-        assert self.config is not None
         setup_globals()
         Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
         jobs = dict(enumerate(job_overrides, initial_job_idx))
@@ -68,9 +67,11 @@ class ForkingLauncher(Launcher):
                             self.restarts -= 1
                             self._fork(running, number, jobs[number])
                         elif code in (130, 143):  # so were we, if Python did not lose it in a finalizer
-                            raise signals.interruption(code - 128)
+                            signals.interrupt(code - 128)
                         else:
-                            results[number] = _result(_error(code, errors), jobs[number])
+                            error = _error(code, errors)
+                            status = JobStatus.FAILED if error else JobStatus.COMPLETED
+                            results[number] = JobReturn(jobs[number], status=status, _return_value=error)
             except BaseException:
                 _stop([process for process, _ in running.values()])
                 raise
@@ -93,7 +94,7 @@ class ForkingLauncher(Launcher):
         try:
             signals.interrupt_once()
             signals.unblock()
-            self._run_job(number, overrides)
+            run_task(self.hydra_context, self.task_function, self.config, overrides, number)
         except KeyboardInterrupt:
             sys.exit(130)
         except Exception as error:
@@ -101,24 +102,6 @@ class ForkingLauncher(Launcher):
             sys.exit(1)
         finally:
             signals.ignore()  # it ends already
-
-    def _run_job(self, number: int, overrides: Sequence[str]) -> None:
-        assert self.config is not None
-        assert self.hydra_context is not None
-        assert self.task_function is not None
-        config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
-        with open_dict(config):
-            config.hydra.job.id, config.hydra.job.num = str(number), number
-            config.hydra.sweep.dir = self.config.hydra.sweep.dir
-        returned(
-            run_job(
-                task_function=self.task_function,
-                config=config,
-                job_dir_key="hydra.sweep.dir",
-                job_subdir_key="hydra.sweep.subdir",
-                hydra_context=self.hydra_context,
-            )
-        )
 
 
 def _picklable(error: Exception) -> Exception:
@@ -140,14 +123,6 @@ def _error(code: int, errors: Connection) -> BaseException | None:
     if code < 0:
         return ChildProcessError(f"a worker was killed too often, the last time by {signal.Signals(-code).name}")
     return ChildProcessError(f"a worker ended with exit code {code}") if code else None
-
-
-def _result(error: BaseException | None, overrides: Sequence[str]) -> JobReturn:
-    result = JobReturn()
-    result.overrides = overrides
-    result.status = JobStatus.FAILED if error else JobStatus.COMPLETED
-    result.return_value = error
-    return result
 
 
 def _stop(processes: list[BaseProcess]) -> None:

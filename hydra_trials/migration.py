@@ -7,7 +7,7 @@ under their old numbers, those that no longer fit set aside. The study before st
 
 from __future__ import annotations
 
-import itertools
+import copy
 import json
 import math
 import statistics
@@ -19,11 +19,12 @@ import optuna
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
+    IntDistribution,
     check_distribution_compatibility,
     json_to_distribution,
 )
 from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
 from hydra_trials.compat import storage_of
 from hydra_trials.definition import Definition
@@ -51,47 +52,48 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     The order of parameters and of choices does not count, nor do values that a grid gains. `space`, which is text,
     counts in descriptions without `parameters` only, as the first version wrote them.
     """
-    for key in now:
-        if key == "space":
-            continue
-        old, new = before.get(key), now[key]
-        if key == "parameters":
+    for name in now:
+        old, new = before.get(name), now[name]
+        if name == "parameters":
             grid = before["sampler"] == now["sampler"] == "grid"
-            name = _changed_parameter(old, new, grid) if old else _changed_text(before["space"], now["space"])
-            if name:
-                was, is_now = (of["space"].get(name, "not there") for of in (before, now))
-                return f"space: {name} was {was}, now {is_now}"
-        elif old != new:
-            return f"{key} was {old}, now {new}"
+            was, is_now = (_by_key(of, grid, as_text=not old) for of in (before, now))
+            for key in {**was, **is_now}:
+                if not _same(was.get(key, []), is_now.get(key, []), grid):
+                    texts = (of["space"].get(key, "not there") for of in (before, now))
+                    return "space: {} was {}, now {}".format(key, *texts)
+        elif name != "space" and old != new:
+            return f"{name} was {old}, now {new}"
     return ""
 
 
-def _changed_text(before: Mapping[str, str], now: Mapping[str, str]) -> str:
-    return next((key for key in {**before, **now} if before.get(key) != now.get(key)), "")
+def _by_key(described: Mapping[str, Any], grid: bool, as_text: bool) -> dict[str, list[Any]]:
+    """Of each key what makes it the same parameter: for each condition the condition, the values, the lengths."""
+    if as_text:
+        return {key: [text] for key, text in described["space"].items()}
+    found: dict[str, list[Any]] = {}
+    for one in described["parameters"]:
+        drawn = (_drawn_from(one[part], grid) for part in ("distribution", "length"))
+        found.setdefault(one["key"], []).extend([one["when"], *drawn])
+    return found
 
 
-def _changed_parameter(before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]], grid: bool) -> str:
-    """The key of the first parameter that takes other values, or under other conditions; empty if none does."""
-    for key in dict.fromkeys(parameter["key"] for parameter in (*before, *now)):
-        old, new = ([parameter for parameter in of if parameter["key"] == key] for of in (before, now))
-        if len(old) != len(new) or any(
-            was["when"] != is_now["when"]
-            or not all(_same_values(was[part], is_now[part], grid) for part in ("distribution", "length"))
-            for was, is_now in zip(old, new, strict=True)
-        ):
-            return str(key)
-    return ""
+def _drawn_from(distribution: Any, grid: bool) -> Any:
+    """The set of all values, where their order does not count; else the distribution as it is."""
+    read = json_to_distribution(json.dumps(distribution)) if distribution else None
+    if isinstance(read, CategoricalDistribution) or (grid and isinstance(read, IntDistribution)):
+        return {(type(read), type(value), value) for value in values(read)}
+    return distribution
 
 
-def _same_values(before: Any, now: Any, grid: bool) -> bool:
-    """Whether a parameter takes the same values as before; on a grid, more are as good."""
-    if before == now or before is None or now is None:
-        return bool(before == now)
-    old, new = json_to_distribution(json.dumps(before)), json_to_distribution(json.dumps(now))
-    if type(old) is not type(new) or not (grid or isinstance(old, CategoricalDistribution)):
-        return False
-    were, are = ({(type(value).__name__, value) for value in values(d)} for d in (old, new))
-    return were <= are if grid else were == are
+def _same(was: Sequence[Any], is_now: Sequence[Any], grid: bool) -> bool:
+    """Whether a parameter takes the same values as before, under the same conditions; on a grid, more are as good."""
+
+    def gains(old: Any, new: Any) -> bool:
+        return grid and isinstance(old, set) and isinstance(new, set) and old <= new
+
+    return len(was) == len(is_now) and all(
+        old == new or gains(old, new) for old, new in zip(was, is_now, strict=True)
+    )
 
 
 class Migration:
@@ -106,58 +108,36 @@ class Migration:
         self.directory, self.before, self.now = directory, before, now
         self.described = now.described()
 
-    def is_needed(self, study: optuna.Study) -> bool:
-        """Whether the search cannot go on in the study that it has."""
-        if [direction.name.lower() for direction in study.directions] != list(self.now.directions):
-            return True
-        trials = [trial for trial in study.get_trials(deepcopy=False) if self._counts(trial)]
-        return any(
-            self.reason(trial)
-            or self._has_other_objectives(trial)
-            or trial.params != _migrated_params(trial, self.now.space)[0]
-            or any(
-                isinstance(old, CategoricalDistribution) and new and old not in new
-                for name, old in trial.distributions.items()
-                for new in [self.now.space.distributions(name)]
-            )
-            for trial in trials
-        )
-
     def run(self, study: optuna.Study, name: str, working: bool) -> optuna.Study:
-        """A study of the search `name` under its new definition, with all trials of `study`.
+        """The study that the search `name` goes on with: `study`, or where that cannot be, a new one with its trials.
 
-        Raises SearchError while trials run, or another command is `working` on the search.
+        Raises SearchError where it takes a new one while trials run, or another command is `working` on the search.
         """
         trials = study.get_trials(deepcopy=False)
+        migrated = [self.migrate(trial) for trial in trials]
+        moved = any(new != old for old, new in zip(trials, migrated, strict=True) if _counts(old))
+        if not moved and [direction.name.lower() for direction in study.directions] == list(self.now.directions):
+            return study
         if working or any(trial.state == TrialState.RUNNING for trial in trials):
             raise SearchError(
                 f"another command is at work on the search {name}: let it end, or stop it with Ctrl-C, before the "
                 f"search goes on with something changed"
             )
         storage = storage_of(study)
-        there = {other.study_name: other for other in optuna.get_all_study_summaries(storage)}
-        for number in itertools.count(generation(study.study_name, name) + 1):
-            new_name = f"{name}@{number}"
-            if new_name not in there:
-                break
-            described = there[new_name].user_attrs.get(COMPLETE)
-            if described is None:  # the command that was writing it was killed
-                optuna.delete_study(study_name=new_name, storage=storage)
-                break
-            if not difference(described, self.described) and not self.now.retry_failed:  # another machine was first
-                return optuna.load_study(study_name=new_name, storage=storage)
-        renewed = optuna.create_study(storage=storage, study_name=new_name, directions=self.now.directions)
-        renewed.add_trials([self.migrate(trial) for trial in trials])
-        for trial in trials:
-            if self._counts(trial) and self.reason(trial):
-                params, _ = _migrated_params(trial, self.now.space)
-                given = trial.system_attrs.get("fixed_params", {}) if self.now.trials is None else params
+        last = optuna.load_study(study_name=newest(storage, name), storage=storage)
+        same = last.study_name != study.study_name and not difference(last.user_attrs[COMPLETE], self.described)
+        if same and not self.now.retry_failed:  # another machine was first
+            return last
+        # Without COMPLETE, a study of a command that was killed while it wrote it is nobody's.
+        number = 1 + max(generation(other, name) for other in optuna.get_all_study_names(storage))
+        renewed = optuna.create_study(storage=storage, study_name=f"{name}@{number}", directions=self.now.directions)
+        renewed.add_trials(migrated)
+        for trial in migrated:
+            if is_lost(trial) and not is_lost(trials[trial.number]):
+                given = trial.system_attrs.get("fixed_params", {}) if self.now.trials is None else trial.params
                 renewed.enqueue_trial(given, user_attrs={POINT: trial.user_attrs[POINT]})
         renewed.set_user_attr(COMPLETE, self.described)
         return renewed
-
-    def _counts(self, trial: FrozenTrial) -> bool:
-        return not (trial.state == TrialState.WAITING or is_lost(trial))
 
     def reason(self, trial: FrozenTrial) -> str:
         """Why a trial counts no longer, and its point is to be run again; empty where it counts."""
@@ -166,28 +146,20 @@ class Migration:
             was, is_now = attributes.get(name, self.before.get(name)), self.described[name]
             if was != is_now:
                 return f"set aside: it was run with {_words(name, was)}, the search has {_words(name, is_now)}"
-        if self._has_other_objectives(trial) and trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
+        if self._has_other_objectives(trial):
             names = ", ".join(self.now.objectives)
             if trial.state == TrialState.PRUNED:
                 return f"set aside: it was pruned by another objective than {names}"
-            if self.measured(trial) is None:
+            if self.measured(trial) is not None:
+                return ""
+            if trial.state == TrialState.COMPLETE:
                 return f"set aside: its runs have not recorded {names}"
-        if trial.state == TrialState.FAIL and self.now.retry_failed and self._still_failed(trial):
+        if trial.state == TrialState.FAIL and self.now.retry_failed:
             return f"failed before: {attributes.get(REASON, 'no reason recorded')}"
         return ""
 
-    def _still_failed(self, trial: FrozenTrial) -> bool:
-        return not self._has_other_objectives(trial) or self.measured(trial) is None
-
     def _has_other_objectives(self, trial: FrozenTrial) -> bool:
-        names = trial.user_attrs.get(OBJECTIVES, self.before["objectives"])
-        if names != list(self.now.objectives):
-            return True
-        if OBJECTIVES in trial.user_attrs or trial.state != TrialState.COMPLETE:
-            return False
-        # Accepted by an earlier version, which ranked the number of one objective under the name of another.
-        recorded = [trial.user_attrs.get(name, value) for name, value in zip(names, trial.values, strict=False)]
-        return recorded != list(trial.values)
+        return bool(trial.user_attrs.get(OBJECTIVES, self.before["objectives"]) != list(self.now.objectives))
 
     def measured(self, trial: FrozenTrial) -> list[float] | None:
         """The objectives by the results of the trial's runs; None where one of them lacks a number."""
@@ -203,33 +175,27 @@ class Migration:
         return None if any(map(math.isnan, means)) else means
 
     def migrate(self, trial: FrozenTrial) -> FrozenTrial:
-        """The trial as the next study holds it."""
-        attributes, state, scores = dict(trial.user_attrs), trial.state, trial.values
-        reports = trial.intermediate_values
-        if self._counts(trial):
-            if why := self.reason(trial):
-                attributes |= {REASON: why, LOST: True}
-                state, scores, reports = TrialState.FAIL, None, {}
-            elif self._has_other_objectives(trial):
-                attributes[OBJECTIVES] = list(self.now.objectives)
-                reports = {}
-                if (measured := self.measured(trial)) is not None:
-                    state, scores = TrialState.COMPLETE, measured
-                    attributes.pop(REASON, None)
-        params, distributions = _migrated_params(trial, self.now.space)
-        migrated = create_trial(
-            state=state,
-            values=None if state == TrialState.FAIL else scores,
-            params=params,
-            distributions=distributions,
-            user_attrs=attributes,
-            system_attrs=trial.system_attrs,
-            intermediate_values=reports,
-        )
-        migrated.number = trial.number
-        if trial.datetime_start and trial.datetime_complete:
-            migrated.datetime_start, migrated.datetime_complete = trial.datetime_start, trial.datetime_complete
+        """The trial as the next study holds it; equal where it counts as it is."""
+        migrated = copy.deepcopy(trial)
+        migrated.params, migrated.distributions = _migrated_params(trial, self.now.space)
+        if trial.state.is_finished() and trial.datetime_start is None:  # closed while it waited
+            migrated.datetime_start = trial.datetime_complete
+        if not _counts(trial):
+            return migrated
+        if why := self.reason(trial):
+            migrated.state, migrated.values, migrated.intermediate_values = TrialState.FAIL, None, {}
+            migrated.user_attrs |= {REASON: why, LOST: True}
+        elif self._has_other_objectives(trial):
+            migrated.user_attrs |= {OBJECTIVES: list(self.now.objectives)}
+            migrated.intermediate_values = {}
+            if (measured := self.measured(trial)) is not None:
+                migrated.state, migrated.values = TrialState.COMPLETE, measured
+                migrated.user_attrs.pop(REASON, None)
         return migrated
+
+
+def _counts(trial: FrozenTrial) -> bool:
+    return not (trial.state == TrialState.WAITING or is_lost(trial))
 
 
 def _migrated_params(trial: FrozenTrial, space: Space) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
@@ -238,10 +204,10 @@ def _migrated_params(trial: FrozenTrial, space: Space) -> tuple[dict[str, Any], 
     for name, old in trial.distributions.items():
         new = space.distributions(name)
         fitting = [distribution for distribution in new if _fits(trial.params[name], old, distribution)]
-        if fitting:
-            kept[name] = fitting[0] if isinstance(fitting[0], CategoricalDistribution) else old
-        elif not new:
+        if not new or old in new:
             kept[name] = old
+        elif fitting:
+            kept[name] = fitting[0] if isinstance(fitting[0], CategoricalDistribution) else old
     return {name: trial.params[name] for name in kept}, kept
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from optuna.trial import FrozenTrial, TrialState
 
-from hydra_trials.study import REASON, STATES, Search, counts, is_lost, seconds
+from hydra_trials.study import REASON, Search, counts, seconds, state
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -21,14 +21,18 @@ REFRESH_SECONDS = 0.5
 
 
 class Progress:
-    """Shows the state of a search whenever `refresh` is called."""
+    """Shows the state of a search whenever `refresh` is called, until `close`, which a terminal needs."""
 
     def __init__(self, search: Search, workers: int) -> None:
         self._search, self._workers = search, workers
         self._printed = {trial.number for trial in search.trials() if trial.state.is_finished()}
         self._due = 0.0
         self._live: Live | None = None
-        self._terminal = sys.stdout.isatty()
+        if sys.stdout.isatty():
+            from rich.live import Live
+
+            self._live = Live(auto_refresh=False, transient=True)
+            self._live.start()
 
     def refresh(self) -> None:
         """Show what is new."""
@@ -41,8 +45,8 @@ class Progress:
             if trial.state.is_finished() and trial.number not in self._printed:
                 self._printed.add(trial.number)
                 self._print(self._line(trial))
-        if self._terminal:
-            self._show(self.status(trials))
+        if self._live is not None:
+            self._live.update(self.status(trials), refresh=True)
 
     def status(self, trials: list[FrozenTrial]) -> str:
         """done, running, pruned, failed, best so far, time left."""
@@ -57,7 +61,7 @@ class Progress:
         return text + (f", about {clock(expected)}" if expected >= 1 else "")
 
     def _line(self, trial: FrozenTrial) -> str:
-        word = "lost" if is_lost(trial) else STATES[trial.state]
+        word = state(trial)
         values = dict(zip(self._search.objectives, trial.values or [], strict=False))
         text = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
         why = trial.user_attrs.get(REASON, "")
@@ -71,14 +75,6 @@ class Progress:
         else:
             print(line, flush=True)
 
-    def _show(self, text: str) -> None:
-        if self._live is None:
-            from rich.live import Live
-
-            self._live = Live(auto_refresh=False, transient=True)
-            self._live.start()
-        self._live.update(text, refresh=True)
-
     def close(self) -> None:
         """Show the last state, and leave the terminal as it was."""
         self._due = 0.0
@@ -86,7 +82,6 @@ class Progress:
         if self._live is not None:
             self._live.stop()
             self._live = None
-        self._terminal = False
 
 
 def time_left(trials: Sequence[FrozenTrial], waiting: int, workers: int, now: datetime) -> float:

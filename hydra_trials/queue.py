@@ -31,9 +31,8 @@ from hydra_trials.definition import Definition
 from hydra_trials.errors import SearchError
 from hydra_trials.files import without_password, write_text
 from hydra_trials.journal import open_storage
-from hydra_trials.locks import acquire, is_locked, locked
+from hydra_trials.locks import RUNNING, acquire, commands, is_locked, locked
 from hydra_trials.migration import COMPLETE, FIXED, OBJECTIVES, SEEDS, Migration, check_same, newest
-from hydra_trials.presence import RUNNING, commands
 from hydra_trials.signals import deferred
 from hydra_trials.study import (
     LOST,
@@ -67,39 +66,18 @@ class Queue(Search):
         """Create the search, or open it again and add what is missing. Raises SearchError where it is another one."""
         (directory / RUNNING).mkdir(parents=True, exist_ok=True)
         with locked(directory / RUNNING / "search"), _sqlite_locked(definition.storage):
-            public = None if definition.storage is None else without_password(definition.storage)
-            described = {"name": definition.name, "storage": public, **definition.described()}
-            before, is_new = described, not (directory / SEARCH_FILE).exists()
-            if is_new:
-                if runs := numbered(directory):
-                    raise SearchError(
-                        f"{directory} holds runs of trials ({min(runs)} to {max(runs)}), but no {SEARCH_FILE} that "
-                        f"says of which search. {REMEDY}"
-                    )
-                storage = open_storage(directory, definition.storage)
-                described["study"] = newest(storage, definition.name)
+            if (directory / SEARCH_FILE).exists():
+                before: Mapping[str, Any] = read_description(directory)
+                check_same(directory, before, definition)
+                storage = None if definition.storage is None else open_storage(directory, definition.storage)
             else:
-                before = read_description(directory)
-                described |= {"name": before["name"], "study": before.get("study", before["name"])}
-                check_same(directory, before, definition)
-                url = definition.storage
-                storage = storage_of(cls(directory, None if url is None else open_storage(directory, url)).study)
-            study = optuna.create_study(
-                storage=storage, study_name=described["study"], directions=definition.directions, load_if_exists=True
-            )
-            if is_new:
-                before = study.user_attrs.get(COMPLETE, definition.described())  # other machines may know the search
-                check_same(directory, before, definition)
-                study.set_user_attr(COMPLETE, before)
-                _write_description(directory, described)
-            queue = cls(directory, storage)
-            migration = Migration(directory, before, definition)
-            if migration.is_needed(study):
-                working = bool(commands(directory))
-                queue._requeue_lost(definition.retries, interrupted=not working)
-                described["study"] = migration.run(queue.study, described["name"], working).study_name
-            _write_description(directory, described)
-            queue = cls(directory, storage)
+                before, storage = _begin(directory, definition)
+            queue, working = cls(directory, storage), bool(commands(directory))
+            # What was running when the whole search was killed runs again without counting against a trial.
+            queue._requeue_lost(definition.retries, interrupted=not working, take_over=definition.take_over)
+            study = Migration(directory, before, definition).run(queue.study, queue.name, working)
+            _describe(directory, definition, queue.name, study)
+            queue = cls(directory, storage_of(study))
             queue._enqueue(definition)
         return queue
 
@@ -167,10 +145,6 @@ class Queue(Search):
                 trial.set_user_attr(name, described[name])
             return overrides
 
-    def is_active(self) -> bool:
-        """Whether trials are waiting or running, here or elsewhere."""
-        return bool(self.trials(TrialState.WAITING, TrialState.RUNNING))
-
     def heartbeat(self, trial: optuna.Trial) -> None:
         """Tell other machines, which cannot see the lock, that the trial's worker is alive."""
         now = time.time()
@@ -194,18 +168,14 @@ class Queue(Search):
                 try:
                     trial = self.trials()[number]
                     if trial.state == TrialState.RUNNING:
-                        self._requeue(trial, "interrupted", 0, 0)
+                        self._requeue(trial, killed=False)
                 finally:
                     self._unlock(number)
 
-    def requeue_lost(self, retries: int, interrupted: bool = False, take_over: bool = False) -> None:
-        """Close the trials whose workers are gone; their points wait again, unless they went too often.
-
-        That the user has `interrupted` the search counts against none. With `take_over`, the trials that other hosts
-        seem to run are closed too.
-        """
+    def interrupt(self, retries: int) -> None:
+        """Let the points of trials wait again whose workers are gone since the user has interrupted the search."""
         with self._exclusive():
-            self._requeue_lost(retries, interrupted, take_over)
+            self._requeue_lost(retries, interrupted=True)
 
     def other_hosts(self) -> dict[str, tuple[int, float]]:
         """Of each other host that runs trials: how many, and when the last of them is taken over if it is silent."""
@@ -224,6 +194,11 @@ class Queue(Search):
         return bool(host == self._here)
 
     def _requeue_lost(self, retries: int, interrupted: bool = False, take_over: bool = False) -> None:
+        """Close the trials whose workers are gone; their points wait again, unless they went too often.
+
+        That the user has `interrupted` the search counts against none. With `take_over`, the trials that other hosts
+        seem to run are closed too.
+        """
         now = time.time()
         for trial in self.trials(TrialState.RUNNING):
             path = self._lock_file(trial.number)
@@ -233,21 +208,22 @@ class Queue(Search):
             else:
                 gone = take_over or now - _last_heartbeat(trial) > GRACE_PERIOD
                 killed = not take_over
-            if gone and killed:
-                self._requeue(trial, "its worker was killed, perhaps for want of memory", 1, retries)
-            elif gone:  # interrupted; or its worker let go of it, but could not say so, as when the disk is full
-                self._requeue(trial, "interrupted", 0, 0)
             if gone:
+                self._requeue(trial, killed, retries)
                 path.unlink(missing_ok=True)
 
-    def _requeue(self, trial: FrozenTrial, reason: str, count: int, retries: int) -> None:
-        """Close a running trial; unless it was given up `retries` times before, its point waits again."""
-        times = int(trial.user_attrs.get(RETRIES, 0)) + count
-        again, point = count == 0 or times <= retries, trial.user_attrs[POINT]
+    def _requeue(self, trial: FrozenTrial, killed: bool, retries: int = 0) -> None:
+        """Close a running trial; its point waits again, unless its workers were killed more than `retries` times.
+
+        Those that were not were interrupted, or let go of it and could not say so, as when the disk is full.
+        """
+        times, point = int(trial.user_attrs.get(RETRIES, 0)) + killed, trial.user_attrs[POINT]
+        again = not killed or times <= retries
         # First the new one: a kill between the two must not take a point out of the plan, nor put it in twice.
         if again and not any(later.user_attrs[POINT] == point for later in self.trials()[trial.number + 1 :]):
             params = {**_enqueued(trial), **trial.params}
             self.study.enqueue_trial(params, user_attrs={POINT: point, RETRIES: times})
+        reason = "its worker was killed, perhaps for want of memory" if killed else "interrupted"
         self._fail(trial, reason, lost=again)
 
     def _fail(self, trial: FrozenTrial, reason: str, lost: bool) -> None:
@@ -288,7 +264,29 @@ def _key(point: Mapping[str, Any]) -> str:
     return json.dumps(point, sort_keys=True)
 
 
-def _write_description(directory: Path, described: Mapping[str, Any]) -> None:
+def _begin(directory: Path, definition: Definition) -> tuple[Mapping[str, Any], BaseStorage]:
+    """Begin a search, or join that of other machines: its description, which they may know, and its record."""
+    if runs := numbered(directory):
+        raise SearchError(
+            f"{directory} holds runs of trials ({min(runs)} to {max(runs)}), but no {SEARCH_FILE} that says of which "
+            f"search. {REMEDY}"
+        )
+    storage = open_storage(directory, definition.storage)
+    study = optuna.create_study(
+        storage=storage, study_name=newest(storage, definition.name), directions=definition.directions,
+        load_if_exists=True,
+    )  # fmt: skip
+    before = study.user_attrs.get(COMPLETE, definition.described())
+    check_same(directory, before, definition)
+    study.set_user_attr(COMPLETE, before)
+    _describe(directory, definition, definition.name, study)
+    return before, storage
+
+
+def _describe(directory: Path, definition: Definition, name: str, study: optuna.Study) -> None:
+    """Write search.json."""
+    storage = None if definition.storage is None else without_password(definition.storage)
+    described = {"name": name, "storage": storage, **definition.described(), "study": study.study_name}
     write_text(directory / SEARCH_FILE, json.dumps(described, indent=2, ensure_ascii=False) + "\n")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import statistics
 import sys
 import threading
 import time
@@ -19,30 +20,27 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import configure_log
 from hydra.errors import HydraException
 from hydra.types import HydraContext, TaskFunction
-from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hydra_trials.compat import CachingConfigLoader, returned
 from hydra_trials.definition import Definition
-from hydra_trials.dry_run import plan
 from hydra_trials.errors import SearchError, not_in_all_options
 from hydra_trials.files import shown, without_password, write_text
 from hydra_trials.launcher import ForkingLauncher
-from hydra_trials.presence import announced, commands
-from hydra_trials.progress import Progress
+from hydra_trials.locks import announced
+from hydra_trials.migration import Migration, check_same
+from hydra_trials.progress import Progress, clock
 from hydra_trials.queue import GRACE_PERIOD, Queue
 from hydra_trials.settings import define
-from hydra_trials.study import counts
-from hydra_trials.sweep_syntax import from_yaml
+from hydra_trials.space import to_override
+from hydra_trials.study import SEARCH_FILE, Search, counts, seconds
 from hydra_trials.worker import Worker
 
 MAX_CHECKED_POINTS = 24  # before the start; composing one takes 0.05 s
 
 
-def run(
-    context: HydraContext, task_function: TaskFunction, config: DictConfig, arguments: Sequence[str]
-) -> float | list[float] | None:
-    """Run the search that the configuration and the command line describe; returns the best value, or values.
+def run(context: HydraContext, task_function: TaskFunction, config: DictConfig, arguments: Sequence[str]) -> None:
+    """Run the search that the configuration and the command line describe.
 
     Raises SearchError for a mistake, before anything runs.
     """
@@ -50,22 +48,20 @@ def run(
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # it announces every study and trial on stderr
     loader = CachingConfigLoader.of(context.config_loader)
     context = HydraContext(callbacks=context.callbacks, config_loader=loader)
-    sweeper = config.hydra.sweeper
-    arguments = [*(f"{key}={from_yaml(value)}" for key, value in (sweeper.params or {}).items()), *arguments]
-    definition = define(config, arguments, sweeper.node, get_class(sweeper.hooks)(), loader)
+    params = config.hydra.sweeper.params or {}
+    definition = define(config, [*(f"{k}={to_override(v)}" for k, v in params.items()), *arguments], loader)
     directory = _set_directory(config, definition)
     definition.hooks.prepare(config, definition, directory)
     check_points(loader, config, definition)
     if definition.dry_run:
         compose = partial(_composed, loader, config, definition)
-        print(plan(definition, directory, definition.hooks.estimate(compose, definition)))
-        return None
+        print(_plan(definition, directory, definition.hooks.estimate(compose, definition)))
+        return
     queue = Queue.open(directory, definition)
-    # What was running when the whole search was killed runs again without counting against a trial.
-    queue.requeue_lost(definition.retries, interrupted=not commands(directory), take_over=definition.take_over)
     write_text(directory / "multirun.yaml", without_password(OmegaConf.to_yaml(config)))
     left = counts(queue.trials())
     where = f"Search {queue.name} in {shown(directory)}"
+    complete = False
     try:
         if left["waiting"] or left["running"]:
             print(f"{where}: {_to_do(definition, left)}", flush=True)
@@ -73,17 +69,13 @@ def run(
             _work(context, task_function, config, definition, queue)
         else:
             print(f"{where} is complete: nothing is left to run.")
-        definition.hooks.complete(queue, config)
+        complete = True
     finally:
-        definition.hooks.write(queue)
+        definition.hooks.write(queue, config, complete)
     print(definition.hooks.summary(queue))
     found = counts(queue.trials())
     if not found["done"] + found["pruned"]:
         raise SystemExit(1)
-    best = queue.best()
-    if best is None:
-        return None
-    return best.values[0] if len(best.values) == 1 else list(best.values)
 
 
 def _tell_of_other_hosts(queue: Queue, node: str) -> None:
@@ -120,6 +112,51 @@ def _to_do(definition: Definition, left: Mapping[str, int]) -> str:
     seeds = f", each on {definition.seeds} seeds" if definition.seeds > 1 else ""
     planned = left["waiting"] + left["running"]
     return f"{planned} trial{'s' * (planned != 1)} to run{seeds}, {done} done before; {definition.workers} at a time"
+
+
+def _plan(definition: Definition, directory: Path, estimated: float | None) -> str:
+    """The plan of a search as text; nothing is run or written.
+
+    Args:
+        definition: the search.
+        directory: where it is or would be.
+        estimated: the seconds that a trial may take, if none has been run yet.
+    """
+    planned = definition.planned()
+    found: Mapping[str, int] = {"done": 0, "pruned": 0, "failed": 0}
+    took: list[float] = []
+    if (directory / SEARCH_FILE).exists():
+        search = Search(directory)
+        check_same(directory, search.description, definition)
+        migration = Migration(directory, search.description, definition)
+        trials = [migration.migrate(trial) for trial in search.trials()]
+        found = counts(trials)
+        took = [duration for trial in trials if (duration := seconds(trial)) is not None]
+    done, failed = found["done"] + found["pruned"], found["failed"]
+    left = max(0, planned - done - failed)
+    node = definition.node
+    before = f"{done} done, {failed} failed: {node}.retry_failed=true runs them again" if failed else f"{done} done"
+    per_trial = statistics.fmean(took) if took else estimated
+    duration_text = (
+        "nobody knows how long"
+        if per_trial is None
+        else f"about {clock(per_trial * left / definition.workers)} without pruning, {clock(per_trial)} a trial"
+    )
+    aims = zip(definition.directions, definition.objectives, strict=True)
+    return "\n".join(
+        [
+            f"Search {definition.name}: {planned} trial{'s' * (planned != 1)} by {definition.sampler}"
+            + (f", each on {definition.seeds} seeds" if definition.seeds > 1 else "")
+            + (f"; pruner {definition.pruner}" if definition.pruner != "none" else ""),
+            f"Directory: {shown(directory)}",
+            f"Objectives: {', '.join(f'{direction} {name}' for direction, name in aims)}",
+            "Space:" if len(definition.space) else "Space: a single point",
+            *(f"  {key}: {line}" for key, line in definition.space.describe().items()),
+            *([f"Fixed: {' '.join(definition.fixed)}"] if definition.fixed else []),
+            f"{left} to run ({before}), {definition.workers} at a time: {duration_text}",
+            f"Nothing was run: {node}.dry_run=true.",
+        ]
+    )
 
 
 def check_points(loader: CachingConfigLoader, config: DictConfig, definition: Definition) -> None:
@@ -176,17 +213,17 @@ def _work(
     # An engine that starts Python anew must find this program there, not another copy of it that may be installed.
     script_folder = os.path.abspath(sys.path[0])
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [script_folder, os.environ.get("PYTHONPATH")]))
-    progress = Progress(queue, definition.workers)
     with announced(queue.directory) as presence:
-        task = definition.hooks.task(task_function)
-        worker = Worker(str(queue.directory), definition, context, config, task, str(presence))
+        task = definition.hooks.task(task_function, definition)
+        worker = Worker(definition, context, config, task, str(presence))
         launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=worker, config=config)
+        progress = Progress(queue, definition.workers)
         try:
             with _refreshed(progress.refresh, launcher):
                 results = launcher.launch(jobs, initial_job_idx=0)
         except KeyboardInterrupt:
             progress.close()
-            queue.requeue_lost(definition.retries, interrupted=True)
+            queue.interrupt(definition.retries)
             done = counts(queue.trials())
             finished = done["done"] + done["pruned"] + done["failed"]
             print(

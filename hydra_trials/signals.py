@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM)
@@ -18,9 +18,9 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, as schedulers send it: ends a program as Ctrl-C does."""
 
 
-def interruption(number: int) -> KeyboardInterrupt:
-    """The exception for a signal."""
-    return Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
+def interrupt(number: int, _: object = None) -> None:
+    """Raise the exception for a signal."""
+    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
 
 @contextmanager
@@ -38,15 +38,9 @@ def handled(handler: Callable[[int, Any], Any], *numbers: int) -> Iterator[None]
             signal.signal(number, handler_before)
 
 
-@contextmanager
-def sigterm_interrupts() -> Iterator[None]:
+def sigterm_interrupts() -> AbstractContextManager[None]:
     """Within the block SIGTERM raises `Terminated`."""
-
-    def interrupt(number: int, _: object) -> None:
-        raise interruption(number)
-
-    with handled(interrupt, signal.SIGTERM):
-        yield
+    return handled(interrupt, signal.SIGTERM)
 
 
 @contextmanager
@@ -88,14 +82,14 @@ def interrupt_once() -> None:
     later looks, and the report is left out.
     """
 
-    def interrupt(number: int, _: object) -> None:
+    def once(number: int, _: object) -> None:
         received.append(number)
         if len(received) == 1:
-            raise interruption(number)
+            interrupt(number)
 
     received.clear()
     for number in INTERRUPTIONS:
         if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, interrupt)
+            signal.signal(number, once)
     report = sys.unraisablehook
     sys.unraisablehook = lambda lost: None if isinstance(lost.exc_value, KeyboardInterrupt) else report(lost)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,7 +37,7 @@ class Parameter:
 
     def applies(self, chosen: Mapping[str, Value]) -> bool:
         """Whether the parameter exists beside what was `chosen` before it."""
-        return all(unquoted(chosen.get(key)) in allowed for key, allowed in self.when.items())
+        return all(key in chosen and unquoted(chosen[key]) in allowed for key, allowed in self.when.items())
 
     def components(self, chosen: Mapping[str, Value]) -> Iterator[tuple[str, BaseDistribution]]:
         """The single numbers or names to draw; a list has its length first, then one entry for each place."""
@@ -99,9 +98,14 @@ class Space:
     def covering_points(self, most: int) -> Iterator[list[str]]:
         """The overrides of up to `most` points that together have every choice and both ends of every range: enough
         to see whether all are allowed."""
-        values = [extremes(d) for p in self.parameters for d in (p.distribution, p.length) if d is not None]
-        for turn in range(min(most, max(map(len, values), default=1))):
-            yield self._walk(lambda _, distribution, turn=turn: _cyclic(extremes(distribution), turn))  # type: ignore[misc]
+        every = [extremes(d) for p in self.parameters for d in (p.distribution, p.length) if d is not None]
+        for turn in range(min(most, max(map(len, every), default=1))):
+
+            def choose(_: str, distribution: BaseDistribution, turn: int = turn) -> Value:
+                among = extremes(distribution)
+                return among[turn % len(among)]
+
+            yield self._walk(choose)
 
     def _walk(self, choose: Callable[[str, BaseDistribution], Value]) -> list[str]:
         """The overrides of the point that `choose` chooses, value by value."""
@@ -123,24 +127,18 @@ class Space:
                         f"a grid cannot enumerate {parameter.key}={describe(distribution)}: give single "
                         f"values, or choose another sampler, as tpe or random"
                     )
-        return [dict(point) for point in self._extend({}, 0)]
+        return list(self._extend({}))
 
-    def _extend(self, point: Point, index: int) -> Iterator[Point]:
-        if index == len(self.parameters):
+    def _extend(self, point: Point) -> Iterator[Point]:
+        """All points that begin as `point` does."""
+        chosen = {**self.given, **point}
+        parts = (part for p in self.parameters if p.applies(chosen) for part in p.components(chosen))
+        name, distribution = next((part for part in parts if part[0] not in point), ("", None))
+        if distribution is None:
             yield point
             return
-        parameter = self.parameters[index]
-        if not parameter.applies({**self.given, **point}):
-            yield from self._extend(point, index + 1)
-            return
-        if parameter.length is None:
-            for value in values(parameter.distribution):
-                yield from self._extend({**point, parameter.key: value}, index + 1)
-            return
-        for length in values(parameter.length):
-            for entries in itertools.product(values(parameter.distribution), repeat=int(length)):
-                listed = {f"{parameter.key}[{place}]": entry for place, entry in enumerate(entries)}
-                yield from self._extend({**point, parameter.length_key: length, **listed}, index + 1)
+        for value in values(distribution):
+            yield from self._extend({**point, name: value})
 
     def distributions(self, name: str) -> list[BaseDistribution]:
         """What the part `name` of a parameter may be drawn from: one entry for each condition."""
@@ -181,9 +179,9 @@ class Space:
         return lines
 
 
-def to_override(value: Value) -> str:
-    """`value` in the grammar of overrides."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def to_override(value: Value | None) -> str:
+    """`value` in the grammar of overrides: null, true."""
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def unquoted(value: Any) -> str:
@@ -229,10 +227,6 @@ def extremes(distribution: BaseDistribution) -> list[Value]:
         return values(distribution)
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     return [distribution.low, distribution.high]
-
-
-def _cyclic(items: Sequence[Value], place: int) -> Value:
-    return items[place % len(items)]
 
 
 def describe(distribution: BaseDistribution) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ class Search:
         if self.url is None and storage is None and not (directory / JOURNAL).exists():
             raise SearchError(f"{directory} has lost its {JOURNAL}. {REMEDY}")
         runs = numbered(directory)  # before the record is read, which then has the trials of all of them
-        with _readable(directory):
+        try:
             storage = storage or open_storage(directory, self.url)
             study_name = self.description.get("study", self.name)
             if study_name not in optuna.get_all_study_names(storage):
@@ -60,6 +60,9 @@ class Search:
                 )
             self.study = optuna.load_study(study_name=study_name, storage=storage)
             trials = self.trials()
+        except (ValueError, KeyError, TypeError, AssertionError, OptunaError) as error:
+            what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise SearchError(f"the record of the search in {directory} is damaged: {what}. {REMEDY}") from error
         # A trial is in the record as running before its directory is made.
         if lost := [n for n in runs if n >= len(trials) or trials[n].state == TrialState.WAITING]:
             raise SearchError(
@@ -106,13 +109,15 @@ def is_lost(trial: FrozenTrial) -> bool:
     return bool(trial.user_attrs.get(LOST))
 
 
+def state(trial: FrozenTrial) -> str:
+    """How far a trial is, in a word: one of STATES, or lost."""
+    return "lost" if is_lost(trial) else STATES[trial.state]
+
+
 def counts(trials: Sequence[FrozenTrial]) -> Mapping[str, int]:
     """How many trials are in each state; lost ones are not counted."""
-    found = dict.fromkeys(STATES.values(), 0)
-    for trial in trials:
-        if not is_lost(trial):
-            found[STATES[trial.state]] += 1
-    return found
+    found = Counter(map(state, trials))
+    return {word: found[word] for word in STATES.values()}
 
 
 def seconds(trial: FrozenTrial) -> float | None:
@@ -155,13 +160,3 @@ def read_description(directory: Path) -> dict[str, Any]:
         if not isinstance(known.get(key, Ellipsis), kinds):
             raise SearchError(f"{path} is damaged: its {key} is missing or of a wrong type. {REMEDY}")
     return described
-
-
-@contextmanager
-def _readable(directory: Path) -> Iterator[None]:
-    """What Optuna raises over a record that it cannot read becomes one message."""
-    try:
-        yield
-    except (ValueError, KeyError, TypeError, AssertionError, OptunaError) as error:
-        what = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise SearchError(f"the record of the search in {directory} is damaged: {what}. {REMEDY}") from error

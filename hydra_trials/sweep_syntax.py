@@ -26,11 +26,6 @@ if TYPE_CHECKING:
 FIELDS = ("values", "when", "length")  # of an entry in a file
 
 
-def from_yaml(value: Any) -> str:
-    """What a YAML file gives as a sweep, in the grammar of overrides: its null is null, its true is true."""
-    return "null" if value is None else to_override(value)
-
-
 def from_override(override: Override) -> BaseDistribution:
     """The distribution that a sweep in Hydra's grammar means. Raises SearchError."""
     key, value = override.get_key_element(), override.value()
@@ -110,17 +105,16 @@ def _parameter(key: str, entry: Any) -> Parameter:
             raise SearchError(f"search space, {key}: {unknown('field', name, FIELDS)}")
     if "values" not in fields:
         raise SearchError(f"search space, {key}: values are missing, as in values: choice(1, 2)")
-    when = {other: _allowed(needed) for other, needed in (fields.get("when") or {}).items()}
+    when = {
+        other: tuple(map(to_override, needed if isinstance(needed, list | tuple) else [needed]))
+        for other, needed in (fields.get("when") or {}).items()
+    }
     length = None if fields.get("length") is None else _distribution(key, fields["length"])
     return Parameter(key, _distribution(key, fields["values"]), when, length)
 
 
-def _allowed(needed: Any) -> tuple[str, ...]:
-    return tuple(map(from_yaml, needed)) if isinstance(needed, list | tuple) else (from_yaml(needed),)
-
-
 def _distribution(key: str, given: Any) -> BaseDistribution:
-    line = f"{key}={from_yaml(given)}"
+    line = f"{key}={to_override(given)}"
     try:
         override = OverridesParser.create().parse_override(line)
     except HydraException as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import statistics
 import time
 import traceback
@@ -14,19 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from hydra.core.utils import run_job
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 from optuna.trial import TrialState
 
 from hydra_trials import signals
-from hydra_trials.compat import returned
+from hydra_trials.compat import run_task
 from hydra_trials.definition import Definition
 from hydra_trials.errors import SearchError
 from hydra_trials.journal import open_storage
-from hydra_trials.presence import is_wanted
+from hydra_trials.locks import is_wanted
 from hydra_trials.queue import Queue
-from hydra_trials.reporting import Reporter, reporting_to
+from hydra_trials.reporting import reported_to
 from hydra_trials.study import REASON
 
 log = logging.getLogger(__name__)
@@ -36,10 +36,6 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 POLL_SECONDS = 0.5  # between two looks for a trial that comes back, when none waits but others run
 
 
-class Cancelled(KeyboardInterrupt):
-    """The command that started this worker is gone, or was interrupted."""
-
-
 @dataclass
 class Worker:
     """What a launcher runs, once for each worker: a Hydra task, which can be pickled for other machines.
@@ -47,16 +43,15 @@ class Worker:
     Calls return how many trials were finished. `presence` is the file of the command that wants the worker.
     """
 
-    directory: str
     definition: Definition
     hydra_context: HydraContext
     config: DictConfig
     task_function: TaskFunction
-    presence: str | None = None
+    presence: str
 
     def __call__(self, _: DictConfig) -> int:
         optuna.logging.set_verbosity(optuna.logging.ERROR)  # it announces every study and trial on stderr
-        directory, finished = Path(self.directory), 0
+        directory, finished = Path(self.config.hydra.sweep.dir), 0
         queue = Queue(directory, open_storage(directory, self.definition.storage))
         try:
             while (trial := self._next(queue)) is not None:
@@ -73,17 +68,17 @@ class Worker:
         while True:
             self.check_wanted()
             trial = queue.ask(self.definition)
-            if trial is not None or not queue.is_active():
+            if trial is not None or not queue.trials(TrialState.WAITING, TrialState.RUNNING):
                 return trial
             time.sleep(POLL_SECONDS)
 
     def is_wanted(self) -> bool:
         """Whether the command that started the worker is still there, and neither of them was interrupted."""
-        return not signals.received and (self.presence is None or is_wanted(Path(self.presence)))
+        return not signals.received and is_wanted(Path(self.presence))
 
     def check_wanted(self) -> None:
         if not self.is_wanted():
-            raise Cancelled
+            raise KeyboardInterrupt
 
     def _run(self, queue: Queue, trial: optuna.Trial) -> None:
         """Run one trial, on each of its seeds, and record it. What goes wrong is recorded too."""
@@ -123,32 +118,32 @@ class Worker:
         own = []
         if definition.seeds > 1:
             subdir, own = f"{subdir}/seed_{seed}", [f"seed={seed}"]
-        config = self.hydra_context.config_loader.load_sweep_config(
-            self.config, [*overrides, *own, f"hydra.sweep.subdir={subdir}", "hydra/job_logging=trial"]
-        )
-        with open_dict(config):
-            config.hydra.job.id, config.hydra.job.num = f"{trial.number}", trial.number
-            config.hydra.sweep.dir = self.directory
+        overrides = [*overrides, *own, f"hydra.sweep.subdir={subdir}", "hydra/job_logging=trial"]
 
-        def heartbeat() -> None:
+        pruned = ""
+        prunable = place == 0 and len(definition.objectives) == 1
+
+        def receive(step: int, value: float | None, prune: bool) -> None:
+            nonlocal pruned
             self.check_wanted()
             queue.heartbeat(trial)
+            if not prunable or value is None or not math.isfinite(value):
+                return
+            trial.report(value, step)
+            if prune and trial.should_prune():
+                reached = f"{definition.objectives[0]} {value:.4g}"
+                pruned = (
+                    f"pruned after {definition.hooks.step_name} {step}: {reached} is too far behind the other trials"
+                )
+                log.info("Trial %d %s.", trial.number, pruned)
+                raise optuna.TrialPruned(pruned)
 
-        reports = place == 0 and len(definition.objectives) == 1
-        objective = definition.objectives[0] if reports else None
-        reporter = Reporter(trial, objective, definition.hooks.step_name, heartbeat)
-        with reporting_to(reporter):
-            result = run_job(
-                task_function=self.task_function,
-                config=config,
-                job_dir_key="hydra.sweep.dir",
-                job_subdir_key="hydra.sweep.subdir",
-                hydra_context=self.hydra_context,
-            )
         try:
-            return self._named(returned(result)), reporter.pruned
-        except optuna.TrialPruned as pruned:
-            return {}, reporter.pruned or str(pruned) or "pruned"
+            with reported_to(receive):
+                value = run_task(self.hydra_context, self.task_function, self.config, overrides, trial.number)
+            return self._named(value), pruned
+        except optuna.TrialPruned as error:
+            return {}, pruned or str(error) or "pruned"
 
     def _named(self, value: Any) -> Mapping[str, Any]:
         """What a task returned, by name."""

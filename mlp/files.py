@@ -2,44 +2,14 @@
 
 import json
 import math
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
-LEFTOVER = ".mlp-tmp"  # the end of a temporary file's name, which nobody else uses
+from hydra_trials.files import LEFTOVER, atomic_write
 
-
-@contextmanager
-def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO]:  # type: ignore[type-arg]
-    """Open a temporary file beside `path`; on success it replaces `path` in one step, on failure it goes.
-
-    The bytes are on the disk (fsync) before the name changes: after a power cut the file is the old or the new
-    one, never a mixture. Raises OSError as `open` does, for example when the disk is full.
-    """
-    path = Path(path)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=LEFTOVER, dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, mode, encoding=None if "b" in mode else "utf-8") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp creates with 0600; give the file the permissions that `open` would have given it.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException as error:
-        with suppress(OSError):
-            temporary.unlink()
-        if isinstance(error, OSError) and error.errno and not error.filename:
-            raise type(error)(error.errno, error.strerror, str(path)) from error
-        raise
+__all__ = ["LEFTOVER", "atomic_write", "plain", "remove_leftovers", "write_json"]
 
 
 def remove_leftovers(directory: Path) -> None:

@@ -226,6 +226,8 @@ REFUSED = {
     f"-lr 0.1,0.2 search.name={'é' * 60}": "at most 100 bytes. Got 120",
     "-lr 0.1,0.2 search.objectives=[val_loss,val_loss]": "names val_loss twice",
     "-lr 0.1,0.2 search.objectives=[accuracy]": "search.objectives",
+    "optimizer.learning_rate=interval(0.1,0.2)": "a grid cannot enumerate optimizer.learning_rate=0.1 to 0.2",
+    "-lr 0.1,0.2 search.storage=3": "search.storage must be a URL of Optuna, or null. Got 3",
 }
 
 

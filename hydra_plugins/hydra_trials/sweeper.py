@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -17,15 +18,12 @@ class TrialsSweeper(Sweeper):
         """Of no use here: `run` reads them from the configuration, where another node may have them."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
-
-    def sweep(self, arguments: list[str]) -> Any:
         from hydra_trials.run import run
 
-        assert self.hydra_context is not None
-        assert self.task_function is not None
-        assert self.config is not None
-        return run(self.hydra_context, self.task_function, self.config, arguments)
+        self._run = partial(run, hydra_context, task_function, config)
+
+    def sweep(self, arguments: list[str]) -> None:
+        self._run(arguments)
 
 
 SETTINGS = {

@@ -17,35 +17,36 @@ if TYPE_CHECKING:
 
 
 def show(args: argparse.Namespace) -> str:
+    """Print the leaderboard, what is running, and what was pruned or failed and why."""
     from mlp.searches import results
 
     return results.show(_open(args.directory), args.top)
 
 
 def best(args: argparse.Namespace) -> str:
+    """Print the best trial, its scores, and the command that trains it again."""
     from mlp.searches import results
 
     search = _open(args.directory)
     winner = search.best()
     if winner is None:
         raise UserError(f"{args.directory} has no completed trial yet")
-    path = results.directory(search, winner)
     names = dict.fromkeys((*search.objectives, *results.MEASURED))
     among = f", the first of the Pareto front of {len(search.objectives)} objectives"
+    copies = results.install(search, winner, args.to) if args.install else []
     lines = [
         f"{search.name}: trial {winner.number} is the best" + (among if len(search.objectives) > 1 else ""),
         *(f"  {name} {results.score(search, winner, name)}" for name in names),
         f"Varied: {search.point(winner) or 'nothing'}",
-        f"Directory: {path or 'not on this machine'}",
+        f"Directory: {results.directory(search, winner) or 'not on this machine'}",
         f"Again: {results.repeat(search, winner)}",
+        *(f"Installed: {copy}" for copy in copies),
     ]
-    if args.install:
-        _, copied = results.install(search, args.to)
-        lines += [f"Installed: {copy}" for copy in copied]
     return "\n".join(lines)
 
 
 def report(args: argparse.Namespace) -> str:
+    """Write leaderboard.csv and search.html again, from what is there now."""
     from mlp.searches import page, results
 
     search = _open(args.directory)
@@ -69,25 +70,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(paths.command("search"), description="Read what a search has found.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    purpose = "print the leaderboard, what is running, and what was pruned or failed and why"
-    showing = commands.add_parser("show", help=purpose, description=purpose)
-    showing.add_argument(
-        "--top", metavar="N", type=_positive, default=10, help="rows of the leaderboard (default 10)"
-    )
-    showing.set_defaults(say=show)
-
-    purpose = "print the best trial, its scores, and the command that trains it again"
-    winner = commands.add_parser("best", help=purpose, description=purpose)
-    winner.add_argument("--install", action="store_true", help="copy its best_model.npy and best_config.json")
-    winner.add_argument("--to", metavar="ROOT", type=Path, default=Path(), help="where to (default: this directory)")
-    winner.set_defaults(say=best)
-
-    purpose = "write leaderboard.csv and search.html again, from what is there now"
-    writing = commands.add_parser("report", help=purpose, description=purpose)
-    writing.set_defaults(say=report)
-
-    for command in (showing, winner, writing):
+    for say in (show, best, report):
+        command = commands.add_parser(say.__name__, help=say.__doc__, description=say.__doc__)
+        command.set_defaults(say=say)
         command.add_argument("directory", metavar="DIR", type=Path, help="a search's: multirun_outputs/NAME")
+        if say is show:
+            rows = "rows of the leaderboard (default 10)"
+            command.add_argument("--top", metavar="N", type=_positive, default=10, help=rows)
+        elif say is best:
+            command.add_argument(
+                "--install", action="store_true", help="copy its best_model.npy and best_config.json"
+            )
+            place = "where to (default: this directory)"
+            command.add_argument("--to", metavar="ROOT", type=Path, default=Path(), help=place)
 
     args = parser.parse_args(argv)
     try:

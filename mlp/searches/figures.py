@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import itertools
 import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 from optuna.trial import FrozenTrial, TrialState
 
-from hydra_trials.study import Search
+from hydra_trials.study import Search, state
 from mlp.report.statistics import OVERFITTED, is_overfitted
 from mlp.searches import plotly
-from mlp.searches.plotly import (
-    BLACK,
-    BLUE,
-    GREY,
-    ORANGE,
-    PALE,
-    SKY,
-    VERMILION,
-    Figure,
-    escape,
-    hover,
-    number,
-    objective_value,
-    padded,
-)  # fmt: skip
-from mlp.searches.results import state
+from mlp.searches.plotly import Figure, escape, number
+from mlp.searches.results import read_summary
 
 MIN_TRIALS = 20  # completed trials, below which an importance would be chance
 MIN_BEST_TRIALS = 5  # PED-ANOVA's authors advise at least so many trials among the good ones
@@ -37,39 +23,26 @@ MIN_BEST_TRIALS = 5  # PED-ANOVA's authors advise at least so many trials among 
 
 def history(search: Search, trials: Sequence[FrozenTrial], index: int) -> Figure:
     """The objective of every finished trial, and the best so far. Trials without a value are at the bottom."""
-    objective = search.objectives[index]
     finished = [trial for trial in trials if trial.state.is_finished()]
-    values = {trial.number: value for trial in finished if (value := objective_value(trial, index)) is not None}
-    groups = {
-        "completed": ([t for t in finished if t.state == TrialState.COMPLETE], "circle", BLUE),
-        "pruned, where it was stopped": ([t for t in finished if t.state == TrialState.PRUNED], "x", ORANGE),
-    }
-    traces = []
-    for name, (members, symbol, color) in groups.items():
-        shown = [trial for trial in members if trial.number in values]
-        traces.append(plotly.points(
-            name, shown, [t.number for t in shown], [values[t.number] for t in shown],
-            [hover(search, t) for t in shown], symbol=symbol, color=color,
-        ))  # fmt: skip
-    low, high = padded(list(values.values())) if values else (0.0, 1.0)
+    values = plotly.objective_values(finished, index)
+    low, high = plotly.padded(list(values.values())) if values else (0.0, 1.0)
     floor = low - 0.06 * (high - low)
-    without = [trial for trial in finished if trial.number not in values]
-    traces.append(plotly.points(
-        "without a value: failed, lost", without, [t.number for t in without], [floor] * len(without),
-        [hover(search, t) for t in without], symbol="triangle-up-open", color=VERMILION, line={"width": 2},
-    ))  # fmt: skip
-    best: list[float] = []
-    completed = [t for t in groups["completed"][0] if t.number in values]
-    for trial in completed:
-        value = values[trial.number]
-        better = min if search.minimizes(index) else max
-        best.append(better(best[-1], value) if best else value)
-    traces.append({
-        "type": "scatter", "mode": "lines", "name": "best so far", "x": [t.number for t in completed], "y": best,
-        "line": {"color": BLACK, "width": 2, "shape": "hv"}, "hoverinfo": "skip",
-    })  # fmt: skip
-    layout = plotly.layout("trial", objective)
-    layout["yaxis"]["range"] = [floor - 0.04 * (high - low) if without else low, high]
+    members: dict[str, list[FrozenTrial]] = {name: [] for name in plotly.MARKS}
+    for trial in finished:
+        members[plotly.mark(trial, values)].append(trial)
+    traces = [
+        plotly.points(
+            name, its, lambda t: t.number, lambda t: values.get(t.number, floor), partial(plotly.hover, search),
+            **plotly.MARKS[name],
+        )
+        for name, its in members.items()
+    ]  # fmt: skip
+    done = members["completed"]
+    best = itertools.accumulate((values[t.number] for t in done), min if search.minimizes(index) else max)
+    so_far = plotly.line([t.number for t in done], list(best), plotly.BLACK, 2, shape="hv")
+    traces.append({"name": "best so far", **so_far})
+    layout = plotly.layout("trial", search.objectives[index])
+    layout["yaxis"]["range"] = [floor - 0.04 * (high - low) if len(values) < len(finished) else low, high]
     return {"data": [trace for trace in traces if trace["x"]], "layout": layout}
 
 
@@ -79,26 +52,24 @@ def learning_curves(search: Search, trials: Sequence[FrozenTrial]) -> Figure | N
     if not reported:
         return None
     winner = search.best(trials)
-    styles: dict[str, tuple[Any, str, float, str]] = {
-        "completed": (lambda t: t.state == TrialState.COMPLETE and t is not winner, SKY, 1.2, "solid"),
-        "pruned": (lambda t: t.state == TrialState.PRUNED, ORANGE, 1.2, "dash"),
-        "failed": (lambda t: t.state == TrialState.FAIL, VERMILION, 1.2, "dot"),
-        "the best trial": (lambda t: t is winner, BLACK, 2.5, "solid"),
+    styles: dict[str, tuple[TrialState | None, str, float, str]] = {
+        "completed": (TrialState.COMPLETE, plotly.SKY, 1.2, "solid"),
+        "pruned": (TrialState.PRUNED, plotly.ORANGE, 1.2, "dash"),
+        "failed": (TrialState.FAIL, plotly.VERMILION, 1.2, "dot"),
+        "the best trial": (None, plotly.BLACK, 2.5, "solid"),
     }
     traces = []
-    for name, (belongs, color, width, dash) in styles.items():
-        x: list[int | None] = []
-        y: list[float | None] = []
-        texts: list[str] = []
-        numbers: list[int] = []
-        for trial in filter(belongs, reported):
+    for name, (kind, color, width, dash) in styles.items():
+        rows: list[tuple[int | None, float | None, str, int]] = []
+        for trial in reported:
+            if (None if trial is winner else trial.state) != kind:
+                continue
             for epoch, value in sorted(trial.intermediate_values.items()):
-                x.append(epoch)
-                y.append(value if math.isfinite(value) else None)
-                texts.append(f"trial {trial.number}, epoch {epoch}: {number(value)}")
-                numbers.append(trial.number)
-            x, y, texts, numbers = [*x, None], [*y, None], [*texts, ""], [*numbers, trial.number]
-        if x:
+                text = f"trial {trial.number}, epoch {epoch}: {number(value)}"
+                rows.append((epoch, value if math.isfinite(value) else None, text, trial.number))
+            rows.append((None, None, "", trial.number))  # ends its line
+        if rows:
+            x, y, texts, numbers = map(list, zip(*rows, strict=True))
             traces.append({
                 "type": "scatter", "mode": "lines+markers", "name": name, "x": x, "y": y, "text": texts,
                 "hoverinfo": "text", "customdata": numbers, "marker": {"size": 4, "color": color},
@@ -132,7 +103,7 @@ def importance_bars(found: Mapping[str, float], trials: Mapping[str, int]) -> Fi
     bars = {
         "type": "bar", "orientation": "h", "x": [round(share, 4) for share in shares],
         "y": [escape(name) for name in names], "hoverinfo": "skip", "cliponaxis": False,
-        "marker": {"color": [BLUE if trials[name] >= MIN_TRIALS else PALE for name in names]},
+        "marker": {"color": [plotly.BLUE if trials[name] >= MIN_TRIALS else plotly.PALE for name in names]},
         "text": [f"{share:.0%}" for share in shares], "textposition": "outside",
     }  # fmt: skip
     layout = plotly.layout("share of the importance", "", height=80 + 24 * len(names), showlegend=False)
@@ -147,17 +118,20 @@ def pareto_front(search: Search, trials: Sequence[FrozenTrial], first: int, seco
     done = search.ranked(trials)
     numbers = search.pareto_front()
     front = sorted((t for t in done if t.number in numbers), key=lambda t: t.values[first])
-    traces = []
-    for name, members, marker in (
-        ("beaten by another trial", [t for t in done if t.number not in numbers], {"color": SKY}),
-        ("Pareto front", front, {"color": VERMILION, "symbol": "diamond", "size": 11, "opacity": 1}),
-    ):
-        if members:
-            traces.append(plotly.points(name, members, [t.values[first] for t in members],
-                                  [t.values[second] for t in members], [hover(search, t) for t in members],
-                                  **marker))  # fmt: skip
+    beaten = [trial for trial in done if trial.number not in numbers]
+    traces = [
+        plotly.points(
+            name, members, lambda t: t.values[first], lambda t: t.values[second], partial(plotly.hover, search),
+            **marker,
+        )
+        for name, members, marker in (
+            ("beaten by another trial", beaten, {"color": plotly.SKY}),
+            ("Pareto front", front, {"color": plotly.VERMILION, "symbol": "diamond", "size": 11, "opacity": 1}),
+        )
+        if members
+    ]  # fmt: skip
     if len(search.objectives) == 2 and front:
-        traces[-1] |= {"mode": "lines+markers", "line": {"color": VERMILION, "width": 1, "dash": "dot"}}
+        traces[-1] |= {"mode": "lines+markers", "line": {"color": plotly.VERMILION, "width": 1, "dash": "dot"}}
 
     def title(index: int) -> str:
         name = search.objectives[index]
@@ -179,6 +153,10 @@ class Scored:
     test: float
 
     @property
+    def number(self) -> int:
+        return self.trial.number
+
+    @property
     def gap(self) -> float:
         return self.train - self.test
 
@@ -186,49 +164,44 @@ class Scored:
     def overfitted(self) -> bool:
         return is_overfitted(self.train, self.test)
 
+    @property
+    def text(self) -> str:
+        scores = f"<br>train {self.train:.4f}<br>test {self.test:.4f}<br>gap {100 * self.gap:+.2f} points"
+        return escape(f"{self.name}, {state(self.trial)}") + scores
+
 
 def scored_runs(search: Search, trials: Sequence[FrozenTrial]) -> list[Scored]:
     """Every run that has measured both accuracies, whether its trial was completed or not."""
     found = []
     for trial in trials:
-        base = search.directory / str(trial.number)
-        own: list[tuple[str, Mapping[str, Any]]] = []
-        if search.description.get("seeds", 1) > 1:
-            for path in sorted(base.glob("seed_*/summary.json")):
-                try:
-                    own.append((f"trial {trial.number}, {path.parent.name}", json.loads(path.read_text("utf-8"))))
-                except (OSError, ValueError):
-                    continue  # its numbers are in the means of the trial
-        for name, facts in own or [(f"trial {trial.number}", trial.user_attrs)]:
+        name = f"trial {trial.number}"
+        seeds = sorted((search.directory / str(trial.number)).glob("seed_*"))
+        of_seeds = {f"{name}, {path.name}": facts for path in seeds if (facts := read_summary(path))}
+        for run, facts in (of_seeds or {name: trial.user_attrs}).items():
             train, test = facts.get("train_accuracy"), facts.get("test_accuracy")
             if isinstance(train, int | float) and isinstance(test, int | float):
-                found.append(Scored(trial, name, train, test))
+                found.append(Scored(trial, run, train, test))
     return found
 
 
 def train_against_test(runs: Sequence[Scored]) -> Figure:
     """Train accuracy to the right, test accuracy upwards: memorised training data lie below the diagonal."""
+    dashed = plotly.line([OVERFITTED, 1], [0, 1 - OVERFITTED], plotly.VERMILION, dash="dash")
     traces: list[Figure] = [
-        {"type": "scatter", "mode": "lines", "name": "train = test", "x": [0, 1], "y": [0, 1], "hoverinfo": "skip",
-         "line": {"color": GREY, "width": 1}},
-        {"type": "scatter", "mode": "lines", "name": f"train = test + {100 * OVERFITTED:g} point",
-         "x": [OVERFITTED, 1], "y": [0, 1 - OVERFITTED], "hoverinfo": "skip",
-         "line": {"color": VERMILION, "width": 1, "dash": "dash"}},
-    ]  # fmt: skip
+        {"name": "train = test", **plotly.line([0, 1], [0, 1], plotly.GREY)},
+        {"name": f"train = test + {100 * OVERFITTED:g} point", **dashed},
+    ]
     for name, overfitted, symbol, color in (
-        ("not over-fitted", False, "circle", BLUE),
-        ("over-fitted", True, "diamond", VERMILION),
+        ("not over-fitted", False, "circle", plotly.BLUE),
+        ("over-fitted", True, "diamond", plotly.VERMILION),
     ):
         members = [run for run in runs if run.overfitted == overfitted]
         if members:
             symbols = [f"{symbol}-open" if run.trial.state != TrialState.COMPLETE else symbol for run in members]
-            texts = [
-                escape(f"{run.name}, {state(run.trial)}")
-                + f"<br>train {run.train:.4f}<br>test {run.test:.4f}<br>gap {100 * run.gap:+.2f} points"
-                for run in members
-            ]
-            traces.append(plotly.points(name, [run.trial for run in members], [run.train for run in members],
-                                  [run.test for run in members], texts, color=color, symbol=symbols))  # fmt: skip
+            traces.append(plotly.points(
+                name, members, lambda run: run.train, lambda run: run.test, lambda run: run.text, color=color,
+                symbol=symbols,
+            ))  # fmt: skip
     scores = [value for run in runs for value in (run.train, run.test)]
     everything = [max(0.0, min(scores) - 0.02), min(1.0, max(scores)) + 0.01]
     layout = plotly.layout("train accuracy", "test accuracy", height=560)
@@ -236,15 +209,4 @@ def train_against_test(runs: Sequence[Scored]) -> Figure:
     layout["legend"] = {"x": 0.01, "y": 0.99, "bgcolor": "rgba(255,255,255,0.8)"}  # nobody is above the diagonal
     layout["xaxis"] |= {"range": everything, "constrain": "domain"}
     layout["yaxis"] |= {"range": everything}
-    near = max(run.test for run in runs) - 0.1
-    if near > everything[0] + 0.05:
-        layout["updatemenus"] = [{
-            "type": "buttons", "direction": "right", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom",
-            "pad": {"t": 0, "b": 0}, "bgcolor": "white", "bordercolor": "#999999", "font": {"size": 11},
-            "buttons": [
-                {"label": label, "method": "relayout", "args": [{"xaxis.range": view, "yaxis.range": view}]}
-                for label, view in (("all runs", everything), ("the best 10 points", [near, everything[1]]))
-            ],
-        }]  # fmt: skip
-        layout["margin"]["t"] = 52
     return {"data": traces, "layout": layout, "most_width": 760}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import os
 import statistics
@@ -34,6 +33,7 @@ from mlp.errors import CallbackFailed, Diverged, UserError
 from mlp.experiment import Components
 from mlp.experiment.directory import discarded_if_refused
 from mlp.report import draw_run
+from mlp.searches import results
 from mlp.training import Callback, Run, random_streams
 from mlp.training.trainer import MONITORS
 
@@ -58,28 +58,24 @@ class ReportCallback(Callback):
             run.stop, run.pruned, run.stop_reason = True, True, str(pruned)
 
 
-def run_trial(cfg: DictConfig, modules: Sequence[str] = ()) -> dict[str, Any]:
-    """Hydra's task for one run of a trial, which may use classes of the user's `modules`; its summary."""
+def run_trial(cfg: DictConfig, objective: str, modules: Sequence[str] = ()) -> dict[str, Any]:
+    """Hydra's task for one run of a trial, which reports `objective` and may use classes of the user's `modules`; its
+    summary."""
     with allowing(modules):
-        return _run_trial(cfg)
+        return _run_trial(cfg, objective)
 
 
-def _run_trial(cfg: DictConfig) -> dict[str, Any]:
+def _run_trial(cfg: DictConfig, objective: str) -> dict[str, Any]:
     hydra_config = HydraConfig.get()
     directory = Path(hydra_config.runtime.output_dir)
     overrides: Any = OmegaConf.to_container(hydra_config.overrides.task, resolve=False)
     with discarded_if_refused(directory, f"{hydra_config.job.name}.log", named=False):
         config = resolve_trial(cfg, Path(str(hydra_config.sweep.dir)).name, hydra_config.runtime.choices)
         plots = experiment.plot_callbacks(config, draw_run, default=False)
-        run = experiment.run(config, directory, [ReportCallback(_names(cfg)[0]), *plots], overrides)
+        run = experiment.run(config, directory, [ReportCallback(objective), *plots], overrides)
     if not (directory / "summary.json").exists():  # a run ends well without it only if it could not be written
         raise OSError(errno.EIO, "The summary of a run could not be written", str(directory / "summary.json"))
     return run.summary
-
-
-def _names(cfg: DictConfig) -> list[str]:
-    names = cfg.search.objectives
-    return [names] if isinstance(names, str) else list(names)
 
 
 class MlpSearch(Hooks):
@@ -155,15 +151,12 @@ class MlpSearch(Hooks):
                 f"dataset.validation_fraction > 0"
             )
 
-    def task(self, task_function: TaskFunction) -> TaskFunction:
-        return partial(run_trial, modules=allowed())
+    def task(self, task_function: TaskFunction, definition: Definition) -> TaskFunction:
+        return partial(run_trial, objective=definition.objectives[0], modules=allowed())
 
     def read_result(self, directory: Path) -> Mapping[str, Any] | None:
-        try:
-            summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
-            return summary if summary["status"] == "completed" else None
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+        summary = results.read_summary(directory)
+        return summary if summary.get("status") == "completed" else None
 
     def estimate(self, compose: Callable[[Sequence[str]], DictConfig], definition: Definition) -> float:
         """The training of some points, begun for a moment each, and what a run takes beside its training."""
@@ -177,27 +170,20 @@ class MlpSearch(Hooks):
         around = SECONDS_BESIDE_TRAINING + (SECONDS_OF_PLOTS if plots else 0)
         return (statistics.fmean(times) + around) * definition.seeds
 
-    def complete(self, search: Search, config: DictConfig) -> None:
-        from mlp.searches.results import draw_best
-
-        if config.get("plots") is not False:
-            draw_best(search)
-
-    def write(self, search: Search) -> None:
-        """leaderboard.csv and search.html. A failure of the page is only logged."""
+    def write(self, search: Search, config: DictConfig, complete: bool) -> None:
+        """leaderboard.csv, search.html, and at the end the plots of the best trial. A failed page is only logged."""
         from mlp.searches.page import write_page
-        from mlp.searches.results import write_leaderboard
 
-        write_leaderboard(search)
+        if complete and config.get("plots") is not False:
+            results.draw_best(search)
+        results.write_leaderboard(search)
         try:
             write_page(search)
         except Exception as error:  # `python -m mlp.search report` draws it again
             log.error("search.html could not be written: %s: %s", type(error).__name__, error)
 
     def summary(self, search: Search) -> str:
-        from mlp.searches.results import show
-
-        return show(search)
+        return results.show(search)
 
 
 class _StepTimer(Callback):

@@ -10,7 +10,6 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,14 +18,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from optuna.trial import FrozenTrial, TrialState
 
+from hydra_trials.files import write_text
 from hydra_trials.progress import clock
 from hydra_trials.study import Search, counts, finite, is_lost, seconds
-from mlp.files import atomic_write, plain
+from mlp.files import plain
 from mlp.report.statistics import OVERFITTED
 from mlp.report.text import count
 from mlp.report.trials import short_name
 from mlp.searches import figures, parameter_figures, results
-from mlp.searches.plotly import number, objective_value
+from mlp.searches.plotly import number
 
 PAGE = "search.html"
 HERE = Path(__file__).parent
@@ -36,9 +36,7 @@ PLOTS = ("curves", "confusion_normalised")  # of a run's plots, those that the t
 def write_page(search: Search) -> Path:
     """Write search.html into the search's directory; return its path."""
     path = search.directory / PAGE
-    text = render(search)
-    with atomic_write(path, "w") as file:
-        file.write(text)
+    write_text(path, render(search))
     return path
 
 
@@ -52,31 +50,18 @@ def render(search: Search) -> str:
         get_plotlyjs(),
         (HERE / "page.js").read_text(encoding="utf-8"),
     ]
-    hashes = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
+    digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
+    hashes = " ".join(f"'sha256-{digest}'" for digest in digests)
     policy = (
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'"
     )
-    return _environment().get_template("page.html.j2").render(
-        scripts=scripts, policy=policy, **content(search, search.trials())
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True,
+        trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-
-
-@cache
-def _environment() -> Environment:
-    made = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters |= {"as_json": as_json, "count": count}
-    return made
-
-
-def _digest(script: str) -> str:
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    environment.filters |= {"as_json": as_json, "count": count}
+    template = environment.get_template("page.html.j2")
+    return template.render(scripts=scripts, policy=policy, **content(search, search.trials()))
 
 
 def as_json(data: object) -> Markup:
@@ -167,13 +152,13 @@ def _history(search: Search, trials: Sequence[FrozenTrial]) -> list[dict[str, An
         return []
     made = []
     for index, objective in enumerate(search.objectives):
-        facts: dict[str, Any] = {"objective": objective, "figure": figures.history(search, trials, index)}
-        values = {t.number: objective_value(t, index) for t in trials if t.state == TrialState.COMPLETE}
-        known = {number: value for number, value in values.items() if value is not None}
-        if known:
-            best = (min if search.minimizes(index) else max)(known, key=lambda number, of=known: of[number])  # type: ignore[misc]
-            facts |= {"best": number(known[best]), "trial": best, "after": sum(later > best for later in known)}
-        made.append({"best": None, **facts})
+        figure = figures.history(search, trials, index)
+        facts: dict[str, Any] = {"objective": objective, "figure": figure, "best": None}
+        for line in (trace for trace in figure["data"] if trace["mode"] == "lines"):
+            best = line["y"][-1]
+            place = line["y"].index(best)
+            facts |= {"best": number(best), "trial": line["x"][place], "after": len(line["x"]) - place - 1}
+        made.append(facts)
     return made
 
 
@@ -216,9 +201,7 @@ def _cell(search: Search, column: str, row: Mapping[str, Any]) -> dict[str, Any]
         return {"kind": "", "value": row["directory"], "links": _links(search, row), "text": ""}
     if column == "reason" and value:
         return {"kind": "long", "value": value, "links": (), "text": value}
-    text = results.shown(column, value)
-    if (std := row.get(f"{column}_std")) is not None:
-        text += f" ± {results.shown(column, std)}"
+    text = results.with_spread(column, value, row)
     return {"kind": "number" if finite(value) is not None else "", "value": value, "links": (), "text": text}
 
 

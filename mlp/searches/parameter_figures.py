@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -15,27 +15,13 @@ from mlp.report.axes import Axis, axes
 from mlp.report.text import shorten
 from mlp.report.trials import Parameter, read_parameters
 from mlp.searches import plotly
-from mlp.searches.plotly import (
-    BLACK,
-    BLUE,
-    ORANGE,
-    VERMILION,
-    Figure,
-    broken,
-    escape,
-    hover,
-    note,
-    number,
-    objective_value,
-    padded,
-)  # fmt: skip
+from mlp.searches.plotly import Figure, escape, number
 
-SCALE = ((0.0, (214, 220, 226)), (0.5, (86, 160, 205)), (1.0, (8, 48, 107)))  # worst, middle, best
+SCALE = ("rgb(214,220,226)", "rgb(86,160,205)", "rgb(8,48,107)")  # worst, middle, best
 MAX_LINES = 200  # in the parallel coordinates, which a browser still draws quickly
 
 
-@dataclass(frozen=True)
-class _Point:
+class _Point(NamedTuple):
     number: int
     varied: Mapping[str, str]
 
@@ -48,15 +34,6 @@ def trial_axes(search: Search, trials: Sequence[FrozenTrial]) -> list[Axis]:
     else:
         parameters = [Parameter(key) for key in described["space"]]
     return axes(parameters, [_Point(trial.number, search.varied(trial)) for trial in trials])
-
-
-def shade(place: float) -> str:
-    """The colour of a trial, from the worst (0) to the best (1)."""
-    for (low, dark), (high, light) in itertools.pairwise(SCALE):
-        if place <= high:
-            share = (place - low) / (high - low)
-            return "rgb({},{},{})".format(*(round(a + share * (b - a)) for a, b in zip(dark, light, strict=True)))
-    raise ValueError(place)
 
 
 def parallel_coordinates(search: Search, trials: Sequence[FrozenTrial]) -> Figure | None:
@@ -72,49 +49,48 @@ def parallel_coordinates(search: Search, trials: Sequence[FrozenTrial]) -> Figur
     for i, name in enumerate(search.objectives):
         columns.append(Axis(name, name, {trial.number: trial.values[i] for trial in done}))
     rank = {trial.number: 1 - place / max(1, len(done) - 1) for place, trial in enumerate(done)}
+    from plotly.colors import sample_colorscale
+
     absent, spread = -0.14, 0.05
+
+    def height(trial: FrozenTrial, column: Axis) -> float:
+        value = column.values.get(trial.number)
+        place = absent if value is None else column.place(value)
+        if column.choices or value is None:  # lines of one choice fan out, the better ones higher
+            place += spread * (rank[trial.number] - 0.5)
+        return round(place, 4)
+
+    across = list(range(len(columns)))
+    shades = sample_colorscale(list(SCALE), [rank[trial.number] for trial in reversed(done)])
+    shades[-1] = plotly.VERMILION
     lines: list[Figure] = []
-    x: list[int] = []
-    y: list[float] = []
-    colors: list[str] = []
-    texts: list[str] = []
-    numbers: list[int] = []
-    for trial in reversed(done):  # the best ones on top
-        heights = []
-        for column in columns:
-            value = column.values.get(trial.number)
-            height = absent if value is None else column.place(value)
-            if column.choices or value is None:  # lines of one choice fan out, the better ones higher
-                height += spread * (rank[trial.number] - 0.5)
-            heights.append(round(height, 4))
-        color = VERMILION if trial is done[0] else shade(rank[trial.number])
-        lines.append({
-            "type": "scatter", "mode": "lines", "x": list(range(len(columns))), "y": heights, "hoverinfo": "skip",
-            "showlegend": False, "name": f"trial {trial.number}", "customdata": [trial.number],
-            "line": {"color": color, "width": 3 if trial is done[0] else 1.3},
-        })  # fmt: skip
-        text = hover(search, trial)
-        x += range(len(columns))
-        y += heights
-        colors += [color] * len(columns)
-        texts += [text] * len(columns)
-        numbers += [trial.number] * len(columns)
+    for trial, color in zip(reversed(done), shades, strict=True):  # the best ones on top
+        heights = [height(trial, column) for column in columns]
+        drawn = plotly.line(across, heights, color, 3 if trial is done[0] else 1.3)
+        lines.append({**drawn, "showlegend": False, "name": f"trial {trial.number}", "customdata": [trial.number]})
+
+    def at_each_axis(items: Iterable[Any]) -> list[Any]:
+        return [item for item in items for _ in columns]
+
     handles = {
-        "type": "scatter", "mode": "markers", "x": x, "y": y, "text": texts, "hoverinfo": "text",
-        "customdata": numbers, "marker": {"size": 5, "color": colors}, "showlegend": False,
+        "type": "scatter", "mode": "markers", "x": across * len(lines),
+        "y": list(itertools.chain(*(line["y"] for line in lines))), "hoverinfo": "text", "showlegend": False,
+        "text": at_each_axis(plotly.hover(search, trial) for trial in reversed(done)),
+        "customdata": at_each_axis(trial.number for trial in reversed(done)),
+        "marker": {"size": 5, "color": at_each_axis(shades)},
         "selected": {"marker": {"opacity": 1}}, "unselected": {"marker": {"opacity": 0.08}},
     }  # fmt: skip
     notes = []
     for place, column in enumerate(columns):
-        title = "<br>".join(escape(part) for part in broken(column.name))
-        notes.append(note(place, 1.06, f"<b>{title}</b>", yanchor="bottom", xanchor="center"))
+        title = "<br>".join(escape(part) for part in plotly.broken(column.name))
+        notes.append(plotly.note(place, 1.06, f"<b>{title}</b>", yanchor="bottom", xanchor="center"))
         notes += [
-            note(place, column.place(value), escape(shorten(column.text(value), 12)), xanchor="left", xshift=4)
+            plotly.note(place, column.place(value), escape(shorten(column.text(value), 12)), xanchor="left", xshift=4)
             for value in column.ticks()
         ]
     lacking = [column for column in columns if len(column.values) < len(done)]
     if lacking:
-        notes.append(note(-0.05, absent, "not<br>there", xanchor="right"))
+        notes.append(plotly.note(-0.05, absent, "not<br>there", xanchor="right"))
     bare = {"visible": False, "fixedrange": True}
     layout = plotly.layout(
         "", "", height=520, annotations=notes, dragmode="select", selectdirection="v", showlegend=False
@@ -132,69 +108,65 @@ def parallel_coordinates(search: Search, trials: Sequence[FrozenTrial]) -> Figur
 
 def slices(search: Search, trials: Sequence[FrozenTrial], index: int) -> list[tuple[str, Figure]]:
     """The objective against each parameter."""
-    shown = [trial for trial in trials if objective_value(trial, index) is not None]
+    values = plotly.objective_values(trials, index)
+    shown = [trial for trial in trials if trial.number in values]
     if not shown:
         return []
-    values = {trial.number: float(objective_value(trial, index) or 0.0) for trial in shown}
-    limits = padded(list(values.values()))
-    winner = next(iter(search.ranked(trials)), None)
-    made = []
+    winner, made = search.best(trials), []
     for axis in trial_axes(search, shown):
-        traces = []
-        present = [trial for trial in shown if trial.number in axis.values]
-
-        def across(trial: FrozenTrial, axis: Axis = axis) -> float:
-            # Points of one choice are spread sideways, evenly: the golden ratio never comes near where it was.
-            jitter = (trial.number * 0.618034 % 1 - 0.5) * 0.5 if axis.choices else 0.0
-            return round(axis.values[trial.number] + jitter, 4) if axis.choices else axis.values[trial.number]
-
-        for name, wanted, symbol, color in (
-            ("completed", TrialState.COMPLETE, "circle", BLUE),
-            ("pruned", TrialState.PRUNED, "x", ORANGE),
-        ):
-            members = [t for t in present if t.state == wanted and t is not winner]
-            texts = [
-                escape(f"trial {t.number}: {number(values[t.number])}") + "<br>"
-                + escape(f"{axis.name} = {axis.text(axis.values[t.number])}")
-                for t in members
-            ]  # fmt: skip
-            x, y = [across(trial) for trial in members], [values[trial.number] for trial in members]
-            traces.append(plotly.points(name, members, x, y, texts, symbol=symbol, color=color, size=6, opacity=0.65))
-        if winner is not None and winner.number in axis.values:
-            traces.append(plotly.points("best", [winner], [across(winner)], [values[winner.number]],
-                                  [f"trial {winner.number}, the best: {number(values[winner.number])}"],
-                                  symbol="diamond", color=VERMILION, size=10, opacity=1))  # fmt: skip
-        if axis.choices:
-            bars_x: list[float | None] = []
-            bars_y: list[float | None] = []
-            for place in range(len(axis.choices)):
-                group = [
-                    values[t.number]
-                    for t in present
-                    if t.state == TrialState.COMPLETE and axis.values[t.number] == place
-                ]
-                if group:
-                    bars_x += [place - 0.35, place + 0.35, None]
-                    bars_y += [statistics.median(group)] * 2 + [None]
-            traces.append({"type": "scatter", "mode": "lines", "x": bars_x, "y": bars_y, "hoverinfo": "skip",
-                           "line": {"color": BLACK, "width": 2}})  # fmt: skip
-        layout = plotly.layout(
-            axis.name + (" (log)" if axis.log else ""), search.objectives[index], 260, showlegend=False
-        )
-        layout["margin"] = {"l": 52, "r": 12, "t": 10, "b": 48}
-        layout["yaxis"]["range"] = limits
-        if axis.choices:
-            layout["xaxis"] |= {
-                "tickvals": list(range(len(axis.choices))),
-                "ticktext": [escape(shorten(choice, 18)) for choice in axis.choices],
-                "range": [-0.6, len(axis.choices) - 0.4],
-                "tickangle": 0 if len(axis.choices) * max(map(len, axis.choices)) <= 38 else -35,
-                "ticklabeloverflow": "allow",
-            }
-        elif axis.log:
-            decades = math.log10(axis.high / axis.low)
-            layout["xaxis"] |= {"type": "log", "exponentformat": "power", "tickangle": 0}
-            if decades >= 2:
-                layout["xaxis"]["dtick"] = math.ceil(decades / 6)
-        made.append((axis.name, {"data": [trace for trace in traces if trace["x"]], "layout": layout}))
+        drawn = _slice(axis, [trial for trial in shown if trial.number in axis.values], values, winner)
+        layout = plotly.layout(f"{axis.name} (log)" if axis.log else axis.name, search.objectives[index], 260)
+        layout |= {"showlegend": False, "margin": {"l": 52, "r": 12, "t": 10, "b": 48}}
+        layout["xaxis"] |= _ticks(axis)
+        layout["yaxis"]["range"] = plotly.padded(list(values.values()))
+        made.append((axis.name, {"data": drawn, "layout": layout}))
     return made
+
+
+def _slice(
+    axis: Axis, trials: Sequence[FrozenTrial], values: Mapping[int, float], winner: FrozenTrial | None
+) -> list[Figure]:
+    """The traces of trials that have the parameter, and of choices the median of their completed trials."""
+
+    def across(trial: FrozenTrial) -> float:
+        place = axis.values[trial.number]
+        # Points of one choice are spread sideways, evenly: the golden ratio never comes near where it was.
+        return round(place + (trial.number * 0.618034 % 1 - 0.5) * 0.5, 4) if axis.choices else place
+
+    def text(trial: FrozenTrial) -> str:
+        best = ", the best" if trial is winner else ""
+        value = f"{axis.name} = {axis.text(axis.values[trial.number])}"
+        return f"trial {trial.number}{best}: {number(values[trial.number])}<br>{escape(value)}"
+
+    traces = []
+    for name, marker in plotly.MARKS.items():
+        members = [trial for trial in trials if plotly.mark(trial, values, winner) == name]
+        looks = {"size": 6, "opacity": 0.65, **marker}
+        traces.append(plotly.points(name, members, across, lambda t: values[t.number], text, **looks))
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for place in range(len(axis.choices)):
+        reached = [
+            values[t.number] for t in trials if (axis.values[t.number], t.state) == (place, TrialState.COMPLETE)
+        ]
+        if reached:
+            x += [place - 0.35, place + 0.35, None]
+            y += [statistics.median(reached)] * 2 + [None]
+    return [trace for trace in (*traces, plotly.line(x, y, plotly.BLACK, 2)) if trace["x"]]
+
+
+def _ticks(axis: Axis) -> dict[str, Any]:
+    """How plotly.js writes the values of an axis."""
+    if axis.choices:
+        return {
+            "tickvals": list(range(len(axis.choices))),
+            "ticktext": [escape(shorten(choice, 18)) for choice in axis.choices],
+            "range": [-0.6, len(axis.choices) - 0.4],
+            "tickangle": 0 if len(axis.choices) * max(map(len, axis.choices)) <= 38 else -35,
+            "ticklabeloverflow": "allow",
+        }
+    if not axis.log:
+        return {}
+    decades = math.log10(axis.high / axis.low)
+    far = {"dtick": math.ceil(decades / 6)} if decades >= 2 else {}
+    return {"type": "log", "exponentformat": "power", "tickangle": 0, **far}

@@ -9,14 +9,14 @@ from __future__ import annotations
 import html
 import math
 import re
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from hydra_trials.study import REASON, Search, shortened
+from hydra_trials.study import REASON, Search, shortened, state
 from mlp.report.text import shorten
-from mlp.searches.results import state
 
 Figure = dict[str, Any]
 
@@ -44,7 +44,13 @@ def objective_value(trial: FrozenTrial, index: int) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
+def objective_values(trials: Sequence[FrozenTrial], index: int) -> dict[int, float]:
+    """`objective_value` of the trials that have one, by their numbers."""
+    return {trial.number: value for trial in trials if (value := objective_value(trial, index)) is not None}
+
+
 def layout(x: str, y: str, height: int = 380, **further: Any) -> dict[str, Any]:
+    axis = {"gridcolor": "#E5E5E5", "linecolor": "#999999", "zeroline": False, "automargin": True}
     return {
         "height": height,
         "margin": {"l": 64, "r": 20, "t": 40, "b": 56},
@@ -55,41 +61,50 @@ def layout(x: str, y: str, height: int = 380, **further: Any) -> dict[str, Any]:
         "hoverlabel": {"bgcolor": "white", "align": "left"},
         "showlegend": True,
         "legend": {"orientation": "h", "x": 0, "y": 1.01, "xanchor": "left", "yanchor": "bottom"},
-        "xaxis": axis(x),
-        "yaxis": axis(y),
+        "xaxis": {"title": {"text": escape(x), "standoff": 8}, **axis},
+        "yaxis": {"title": {"text": escape(y), "standoff": 8}, **axis},
         **further,
     }
 
 
-def axis(title: str, **further: Any) -> dict[str, Any]:
-    return {
-        "title": {"text": escape(title), "standoff": 8},
-        "gridcolor": "#E5E5E5",
-        "linecolor": "#999999",
-        "zeroline": False,
-        "automargin": True,
-        **further,
-    }
+#: How trials are drawn.
+MARKS: Mapping[str, Mapping[str, Any]] = {
+    "completed": {"symbol": "circle", "color": BLUE},
+    "pruned, where it was stopped": {"symbol": "x", "color": ORANGE},
+    "without a value: failed, lost": {"symbol": "triangle-up-open", "color": VERMILION, "line": {"width": 2}},
+    "the best trial": {"symbol": "diamond", "color": VERMILION, "size": 10, "opacity": 1},
+}
+
+
+def line(x: Sequence[float | None], y: Sequence[float | None], color: str, width: float = 1, **style: Any) -> Figure:
+    """A trace that is a line; None interrupts it."""
+    look = {"color": color, "width": width, **style}
+    return {"type": "scatter", "mode": "lines", "x": list(x), "y": list(y), "hoverinfo": "skip", "line": look}
+
+
+def mark(trial: FrozenTrial, values: Mapping[int, float], winner: FrozenTrial | None = None) -> str:
+    """Which of MARKS a finished trial gets, where `values` has the values of those that have one."""
+    if trial.number not in values:
+        return "without a value: failed, lost"
+    if trial is winner:
+        return "the best trial"
+    return "completed" if trial.state == TrialState.COMPLETE else "pruned, where it was stopped"
 
 
 def points(
-    name: str,
-    trials: Sequence[FrozenTrial],
-    x: Sequence[float],
-    y: Sequence[float],
-    texts: Sequence[str],
-    **marker: Any,
-) -> Figure:
-    """A trace of points; a click on one leads to the row of its trial."""
+    name: str, members: Sequence[Any], x: Callable[[Any], float], y: Callable[[Any], float],
+    text: Callable[[Any], str], **marker: Any,
+) -> Figure:  # fmt: skip
+    """A trace of trials, or of runs of them, as points; a click on one leads to the row of its trial."""
     return {
         "type": "scatter",
         "mode": "markers",
         "name": escape(name),
-        "x": list(x),
-        "y": list(y),
-        "text": list(texts),
+        "x": [x(member) for member in members],
+        "y": [y(member) for member in members],
+        "text": [text(member) for member in members],
         "hoverinfo": "text",
-        "customdata": [trial.number for trial in trials],
+        "customdata": [member.number for member in members],
         "marker": {"size": 8, "opacity": 0.8, **marker},
     }
 
@@ -107,9 +122,9 @@ def hover(search: Search, trial: FrozenTrial) -> str:
     return "<br>".join(map(escape, lines))
 
 
-def padded(values: Sequence[float], share: float = 0.05) -> list[float]:
+def padded(values: Sequence[float]) -> list[float]:
     low, high = min(values), max(values)
-    margin = (high - low) * share or abs(high) * share or share
+    margin = (high - low) * 0.05 or abs(high) * 0.05 or 0.05
     return [low - margin, high + margin]
 
 
@@ -120,11 +135,7 @@ def note(x: float, y: float, text: str, **further: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def broken(name: str, width: int = 12) -> list[str]:
-    """`name` in lines of about `width` characters, broken after blanks, dots and underscores."""
-    lines = [""]
-    for part in re.findall(r"[^ ._]*[ ._]?", name):
-        if lines[-1] and len(lines[-1]) + len(part) > width:
-            lines.append("")
-        lines[-1] += part
-    return lines
+def broken(name: str) -> list[str]:
+    """`name` in lines of about a dozen characters, broken after blanks, dots and underscores."""
+    lines = textwrap.wrap(re.sub(r"([._])", r"\1 ", name), 13, break_long_words=False)
+    return [re.sub(r"([._]) ", r"\1", line) for line in lines]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
-import io
+import json
 import logging
 import re
 import shutil
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from optuna.trial import FrozenTrial, TrialState
 from yaml import YAMLError
 
-from hydra_trials.study import REASON, STATES, Search, counts, finite, is_lost
+from hydra_trials.study import REASON, Search, counts, finite, state
 from mlp import paths
 from mlp.config.own import allow_flags, foreign
 from mlp.errors import UserError
@@ -28,13 +28,8 @@ from mlp.files import atomic_write
 
 log = logging.getLogger(__name__)
 
-LEADERBOARD, SHOWN = "leaderboard.csv", 10
+LEADERBOARD = "leaderboard.csv"
 MEASURED = ("val_accuracy", "test_accuracy", "train_accuracy", "training_seconds")
-
-
-def state(trial: FrozenTrial) -> str:
-    """How far a trial is, in the words of the leaderboard."""
-    return "lost" if is_lost(trial) else STATES[trial.state]
 
 
 def directory(search: Search, trial: FrozenTrial) -> Path | None:
@@ -43,6 +38,15 @@ def directory(search: Search, trial: FrozenTrial) -> Path | None:
     if not path.is_dir():
         return None
     return path if (path / "config.yaml").exists() else next(iter(sorted(path.glob("seed_*"))), path)
+
+
+def read_summary(run: Path) -> dict[str, Any]:
+    """summary.json of a run; empty where it is missing or damaged."""
+    try:
+        summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return summary if isinstance(summary, dict) else {}
 
 
 def table(search: Search, trials: Sequence[FrozenTrial] | None = None) -> list[dict[str, Any]]:
@@ -82,13 +86,11 @@ def write_leaderboard(search: Search) -> Path:
     """Write `table` as leaderboard.csv into the search's directory; return its path."""
     rows = table(search)
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=columns, restval="")
-    writer.writeheader()
-    writer.writerows(rows)
     path = search.directory / LEADERBOARD
     with atomic_write(path, "w") as file:
-        file.write(text.getvalue())
+        writer = csv.DictWriter(file, fieldnames=columns, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
     return path
 
 
@@ -106,7 +108,7 @@ def draw_best(search: Search) -> None:
         log.error("The plots of %s could not be drawn: %s: %s", path, type(error).__name__, error)
 
 
-def show(search: Search, most: int = SHOWN) -> str:
+def show(search: Search, most: int = 10) -> str:
     """The counts, the leaderboard's first rows, what runs since when, and what was pruned or failed and why."""
     trials = search.trials()
     found = ", ".join(f"{number} {name}" for name, number in counts(trials).items() if number)
@@ -125,17 +127,14 @@ def show(search: Search, most: int = SHOWN) -> str:
         after = Counter(trial.last_step or 0 for trial in pruned)
         when = ", ".join(f"{number} after epoch {epoch}" for epoch, number in sorted(after.items()))
         lines.append(f"stopped by the pruner: {when}")
-    for word in ("failed", "lost"):
-        reasons: dict[str, list[FrozenTrial]] = {}
-        for trial in trials:
-            if trial.state == TrialState.FAIL and is_lost(trial) == (word == "lost"):
-                reasons.setdefault(re.sub(r"[\d.]+", "", _reason(trial)), []).append(trial)
-        for members in reasons.values():
-            again = " (run again under another number)" if word == "lost" else ""
-            first = "" if len({_reason(trial) for trial in members}) == 1 else "the first: "
-            lines.append(
-                f"{word}: {_numbers(members)}: {first}{_reason(members[0])}{again}  {search.point(members[0])}"
-            )
+    alike: dict[tuple[str, str], list[FrozenTrial]] = {}
+    for trial in trials:
+        if state(trial) in ("failed", "lost"):
+            alike.setdefault((state(trial), re.sub(r"[\d.]+", "", _reason(trial))), []).append(trial)
+    for (word, _), members in sorted(alike.items(), key=lambda item: item[0][0]):
+        again = " (run again under another number)" if word == "lost" else ""
+        first = "" if len({_reason(trial) for trial in members}) == 1 else "the first: "
+        lines.append(f"{word}: {_numbers(members)}: {first}{_reason(members[0])}{again}  {search.point(members[0])}")
     for name in (LEADERBOARD, "search.html"):
         if (search.directory / name).exists():
             lines.append(f"{'Leaderboard' if name == LEADERBOARD else 'Page'}: {search.directory / name}")
@@ -188,9 +187,12 @@ def _numbers(trials: Sequence[FrozenTrial], most: int = 20) -> str:
 def score(search: Search, trial: FrozenTrial, name: str) -> str:
     """A number of a completed trial as text, with its spread over the seeds; `-` where it has none."""
     value = trial.values[search.objectives.index(name)] if name in search.objectives else trial.user_attrs.get(name)
-    if not isinstance(value, int | float):
-        return "-"
-    std = trial.user_attrs.get(f"{name}_std")
+    return with_spread(name, value, trial.user_attrs) if isinstance(value, int | float) else "-"
+
+
+def with_spread(name: str, value: Any, facts: Mapping[str, Any]) -> str:
+    """`shown`, with the standard deviation over the seeds where `facts` has it."""
+    std = facts.get(f"{name}_std")
     return shown(name, value) + (f" ± {shown(name, std)}" if std is not None else "")
 
 
@@ -247,13 +249,9 @@ def _foreign(search: Search) -> list[str]:
     return foreign([{"_target_": target} for target in sorted(found)])
 
 
-def install(search: Search, root: Path) -> tuple[FrozenTrial, list[Path]]:
-    """Copy the winner's best_model.npy and best_config.json to `root`. Raises UserError where there is none yet."""
-    winner = search.best()
-    if winner is None:
-        raise UserError(f"{search.directory} has no completed trial yet")
-    source = directory(search, winner)
-    copied = []
+def install(search: Search, winner: FrozenTrial, root: Path) -> list[Path]:
+    """Copy the winner's best_model.npy and best_config.json to `root`. Raises UserError where one is not there."""
+    source, copies = directory(search, winner), []
     for name in (MODEL, CONFIG):
         if source is None or not (source / name).is_file():
             raise UserError(
@@ -261,5 +259,5 @@ def install(search: Search, root: Path) -> tuple[FrozenTrial, list[Path]]:
             )
         with atomic_write(root / name) as file:
             file.write((source / name).read_bytes())
-        copied.append(root / name)
-    return winner, copied
+        copies.append(root / name)
+    return copies
