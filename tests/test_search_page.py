@@ -260,14 +260,15 @@ def test_a_trial_that_lacks_a_parameter_keeps_its_line(tmp_path: Path) -> None:
 
 
 def test_the_importance_finds_what_decides(tmp_path: Path) -> None:
-    names = {name: FloatDistribution(0, 1) for name in ("decides", "does_not")}
+    names = {name: FloatDistribution(0, 1) for name in ("beta", "lr")}
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     drawn = [{name: study.ask(names).params[name] for name in names} for _ in range(60)]
-    page = made(tmp_path, *(trial(point, point["decides"], distributions=names) for point in drawn))
+    page = made(tmp_path, *(trial(point, point["beta"], distributions=names) for point in drawn))
     bars = page.figures["Importance"]["data"][0]
-    assert bars["y"][-1] == "decides"  # the longest bar is drawn last, at the top
-    assert bars["x"][-1] > 0.8
-    assert "What mattered most for being among the best: decides" in page.text
+    assert bars["y"][-1] == "beta"  # the longest bar is drawn last, at the top
+    assert bars["x"][-1] > 10 * abs(bars["x"][0])
+    assert bars["error_x"]["array"][-1] < bars["x"][-1]
+    assert re.search(r"What mattered most: beta \(0\.\d+\)\.", page.text)
 
 
 def test_the_importance_of_few_trials_is_not_computed(tmp_path: Path) -> None:

@@ -19,6 +19,9 @@ TEXT_KEYS = (
     *("hydra.run.dir", "hydra.sweep.dir"),
 )
 
+#: Words that mean something else than a text.
+HYDRA_WORDS = ("null", "true", "false", "nan", "inf")
+
 
 def to_hydra(arguments: Sequence[str]) -> list[str]:
     """Translate a command line of train.py into Hydra's. Raises UserError."""
@@ -147,6 +150,8 @@ def literal(word: str, multirun: bool = False) -> str:
         return word
     varies = multirun and key not in ("search.name", "hydra.sweep.dir")
     if varies and ("," in value or re.match(r"[a-z]+\(", value)):
+        return word
+    if re.fullmatch(r"[A-Za-z_/][\w./-]*", value, re.ASCII) and value.lower() not in HYDRA_WORDS:
         return word
     return f"{key}={quoted(value)}"
 

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import itertools
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
+import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 from hydra_trials.study import Search, state
 from mlp.report.statistics import OVERFITTED, is_overfitted
-from mlp.searches import plotly
+from mlp.searches import parameter_figures, plotly
 from mlp.searches.plotly import Figure, escape, number
 from mlp.searches.results import read_summary
 
+if TYPE_CHECKING:
+    from mlp.report.importance import Importance, Importances
+
 MIN_TRIALS = 20  # completed trials, below which an importance would be chance
-MIN_BEST_TRIALS = 5  # PED-ANOVA's authors advise at least so many trials among the good ones
 
 
 def history(search: Search, trials: Sequence[FrozenTrial], index: int) -> Figure:
@@ -81,34 +84,34 @@ def learning_curves(search: Search, trials: Sequence[FrozenTrial]) -> Figure | N
     return {"data": traces, "layout": layout}
 
 
-def importance(search: Search, trials: Sequence[FrozenTrial]) -> tuple[dict[str, float], int]:
-    """PED-ANOVA: how differently each parameter is distributed among the best trials, as shares of one; and how
-    many trials are those best ones. Empty where the trials are too few, or all alike."""
+def importance(search: Search, trials: Sequence[FrozenTrial]) -> Importances | None:
+    """How much each parameter matters to the objective, as the report measures it; None where the completed trials
+    are too few, or all alike."""
     done = search.ranked(trials)
-    if len(done) < MIN_TRIALS or len({trial.values[0] for trial in done}) < 2:
-        return {}, 0
-    # Here, since it imports scikit-learn: most of the time that a page takes.
-    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+    scores = np.array([trial.values[0] for trial in done])
+    if len(done) < MIN_TRIALS or np.ptp(scores) == 0 or not parameter_figures.trial_axes(search, done):
+        return None
+    from mlp.report.importance import permutation_importance  # it imports scikit-learn, which takes a while
 
-    share = max(0.1, MIN_BEST_TRIALS / len(done))
-    with warnings.catch_warnings():  # of parameters that one or two trials have
-        warnings.simplefilter("ignore")
-        found = get_param_importances(search.study, evaluator=PedAnovaImportanceEvaluator(target_quantile=share))
-    return dict(found), math.ceil(share * len(done))
+    made = parameter_figures.points(search, done)
+    return permutation_importance(parameter_figures.parameters(search), made, scores)
 
 
-def importance_bars(found: Mapping[str, float], trials: Mapping[str, int]) -> Figure:
-    """The shares of `importance`, pale for parameters that few trials have, which `trials` counts."""
-    names, shares = list(found)[::-1], list(found.values())[::-1]  # plotly draws upwards
+def importance_bars(found: Mapping[str, Importance]) -> Figure:
+    """By how much the forecast of the objective grows worse, with twice the standard error; pale where few trials
+    have the parameter."""
+    names, values = list(found)[::-1], list(found.values())[::-1]  # plotly draws upwards
     bars = {
-        "type": "bar", "orientation": "h", "x": [round(share, 4) for share in shares],
-        "y": [escape(name) for name in names], "hoverinfo": "skip", "cliponaxis": False,
-        "marker": {"color": [plotly.BLUE if trials[name] >= MIN_TRIALS else plotly.PALE for name in names]},
-        "text": [f"{share:.0%}" for share in shares], "textposition": "outside",
+        "type": "bar", "orientation": "h", "x": [round(one.increase, 6) for one in values],
+        "y": [escape(name) for name in names], "hoverinfo": "skip",
+        "error_x": {
+            "array": [round(2 * one.error, 6) if math.isfinite(one.error) else 0 for one in values],
+            "color": plotly.BLACK, "thickness": 1,
+        },
+        "marker": {"color": [plotly.BLUE if one.trials >= MIN_TRIALS else plotly.PALE for one in values]},
     }  # fmt: skip
-    layout = plotly.layout("share of the importance", "", height=80 + 24 * len(names), showlegend=False)
+    layout = plotly.layout("added error of the forecast", "", height=80 + 24 * len(names), showlegend=False)
     layout["margin"] |= {"t": 10, "r": 40}
-    layout["xaxis"] |= {"tickformat": ".0%", "rangemode": "tozero"}
     layout["yaxis"] |= {"type": "category", "dtick": 1, "gridcolor": "white"}
     return {"data": [bars], "layout": layout}
 

@@ -7,7 +7,6 @@ import hashlib
 import itertools
 import json
 import statistics
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -87,7 +86,7 @@ def content(search: Search, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
         "done": len(done),
         "min_trials": figures.MIN_TRIALS,
         "parallel": parameter_figures.parallel_coordinates(search, trials),
-        "importance": None if several else _importance(search, trials, done),
+        "importance": None if several else _importance(search, trials),
         "front": len(search.pareto_front()),
         "pareto": [
             figures.pareto_front(search, trials, *pair)
@@ -132,17 +131,18 @@ def _best(search: Search, winner: FrozenTrial) -> str:
     return f"trial {winner.number}, {first}{scores}" + (f": {point}" if point else "")
 
 
-def _importance(search: Search, trials: Sequence[FrozenTrial], done: Sequence[FrozenTrial]) -> dict[str, Any] | None:
-    shares, best = figures.importance(search, trials)
-    if not shares:
+def _importance(search: Search, trials: Sequence[FrozenTrial]) -> dict[str, Any] | None:
+    found = figures.importance(search, trials)
+    if found is None:
         return None
-    present = Counter(name for trial in done for name in trial.params)
-    sure = {name: share for name, share in shares.items() if present[name] >= figures.MIN_TRIALS and share > 0}
+    sure = {key: one for key, one in found.by_key.items() if one.trials >= figures.MIN_TRIALS}
     return {
-        "best": best,
-        "first": [f"{name} ({share:.0%})" for name, share in itertools.islice(sure.items(), 3)],
-        "guesses": len(sure) < len(shares),
-        "bars": figures.importance_bars(shares, present),
+        "forecast_error": number(found.forecast_error),
+        "median_error": number(found.median_error),
+        "helps": found.forecast_error < found.median_error,
+        "first": [f"{key} ({number(one.increase)})" for key, one in sure.items() if one.is_significant][:3],
+        "guesses": len(sure) < len(found.by_key),
+        "bars": figures.importance_bars(found.by_key),
     }
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from optuna.trial import FrozenTrial, TrialState
 
 from hydra_trials.study import Search
-from mlp.report.axes import Axis, axes
+from mlp.report.axes import Axis, Point, axes
 from mlp.report.text import shorten
 from mlp.report.trials import Parameter, read_parameters
 from mlp.searches import plotly
@@ -26,14 +26,22 @@ class _Point(NamedTuple):
     varied: Mapping[str, str]
 
 
-def trial_axes(search: Search, trials: Sequence[FrozenTrial]) -> list[Axis]:
-    """The parameters of the trials as axes."""
+def parameters(search: Search) -> list[Parameter]:
+    """What the search varies; one of an old version says the keys only."""
     described = search.description
     if "parameters" in described:
-        parameters = read_parameters(described["parameters"])
-    else:
-        parameters = [Parameter(key) for key in described["space"]]
-    return axes(parameters, [_Point(trial.number, search.varied(trial)) for trial in trials])
+        return read_parameters(described["parameters"])
+    return [Parameter(key) for key in described["space"]]
+
+
+def points(search: Search, trials: Sequence[FrozenTrial]) -> Sequence[Point]:
+    """The trials as the report knows them."""
+    return [_Point(trial.number, search.varied(trial)) for trial in trials]
+
+
+def trial_axes(search: Search, trials: Sequence[FrozenTrial]) -> list[Axis]:
+    """The parameters of the trials as axes."""
+    return axes(parameters(search), points(search, trials))
 
 
 def parallel_coordinates(search: Search, trials: Sequence[FrozenTrial]) -> Figure | None:
