@@ -27,8 +27,9 @@ from typing import Any
 
 import numpy as np
 from omegaconf import OmegaConf
+from threadpoolctl import threadpool_limits
 
-from mlp import experiment, inference, model_file
+from mlp import blas, experiment, inference, model_file
 from mlp.cli.messages import MISTAKES, explain
 from mlp.cli.overrides import to_hydra
 from mlp.config.compose import compose
@@ -244,37 +245,53 @@ def _directory(words: Sequence[str], given: str | os.PathLike[str] | None) -> Pa
     return Path(named[-1] if named else f"outputs/{now:%Y-%m-%d}/{now:%H-%M-%S}-{secrets.token_hex(3)}")
 
 
-_logs = threading.Lock()
-_open_logs = 0
+class _Process:
+    """What runs need of the whole process while one is at work: this package's log at INFO and for its own
+    handlers only, and one BLAS thread, as the programs have it, unless the environment says otherwise."""
+
+    def __init__(self) -> None:
+        self._lock, self._runs = threading.Lock(), 0
+        self._logger = logging.getLogger("mlp")
+
+    @contextmanager
+    def prepared(self) -> Iterator[None]:
+        with self._lock:
+            if not self._runs:
+                self._before = self._logger.level, self._logger.propagate
+                self._logger.setLevel(logging.INFO)
+                self._logger.propagate = False
+                chosen = any(name in os.environ for name in blas.VARIABLES)
+                self._threads = None if chosen else threadpool_limits(1, user_api="blas")
+            self._runs += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._runs -= 1
+                if not self._runs:
+                    self._logger.level, self._logger.propagate = self._before
+                    if self._threads is not None:
+                        self._threads.restore_original_limits()
+
+
+_process = _Process()
 
 
 @contextmanager
 def _logging(path: Path, verbose: bool) -> Iterator[None]:
-    """Write what this thread logs to the run's log, and to stdout if it is `verbose`; no other handler sees it."""
-    global _open_logs
-    logger, thread = logging.getLogger("mlp"), threading.get_ident()
-    handlers: list[logging.Handler] = [logging.FileHandler(path, encoding="utf-8")]
-    handlers[0].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    if verbose:
-        handlers.append(logging.StreamHandler(sys.stdout))
-    for handler in handlers:
-        handler.addFilter(lambda record: record.thread == thread)
-    with _logs:
-        if not _open_logs:
-            _logging.before = logger.level, logger.propagate  # type: ignore[attr-defined]
-            logger.setLevel(logging.INFO)
-            logger.propagate = False
-        _open_logs += 1
+    """Write what this thread logs to the run's log, and to stdout if it is `verbose`."""
+    thread = threading.get_ident()
+    file = logging.FileHandler(path, encoding="utf-8")
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handlers: list[logging.Handler] = [file, *([logging.StreamHandler(sys.stdout)] if verbose else [])]
+    logger = logging.getLogger("mlp")
+    with _process.prepared():
         for handler in handlers:
+            handler.addFilter(lambda record: record.thread == thread)
             logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        with _logs:
-            _open_logs -= 1
+        try:
+            yield
+        finally:
             for handler in handlers:
                 logger.removeHandler(handler)
-                if isinstance(handler, logging.FileHandler):
-                    handler.close()
-            if not _open_logs:
-                logger.level, logger.propagate = _logging.before  # type: ignore[attr-defined]
+            file.close()

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from forks import python
 
 import mlp
@@ -186,3 +188,25 @@ def test_the_public_face_is_complete_and_lazy() -> None:
         assert getattr(mlp, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         mlp.nothing  # noqa: B018
+
+
+def test_a_run_has_one_blas_thread_as_the_programs_have(folder: Path) -> None:
+    code = """
+import numpy, threadpoolctl
+import mlp
+
+def threads():
+    return max(library["num_threads"] for library in threadpoolctl.threadpool_info())
+
+class Look:
+    def on_epoch_end(self, run):
+        print(threads())
+
+before = threads()
+run = mlp.train("dataset=digits", "training.epochs=1", "tracker=none", callbacks=[Look()], directory="threads")
+print(threads() == before, run.summary["environment"]["blas_threads"])
+"""
+    kept = {name: value for name, value in os.environ.items() if not name.endswith("_THREADS")}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=folder, env={**kept, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert done.stdout.split() == ["1", "True", "1"], done.stderr
