@@ -1,6 +1,7 @@
 """best_model.npy and best_config.json: written safely, read without trusting them, whoever wrote them.
 
-reading.py   bytes on the disk -> arrays, dictionaries, lists; never runs code
+reading.py   bytes on the disk -> arrays, dictionaries, lists
+pickles.py   the pickles among them, by a machine that runs nothing
 layouts.py   other people's layouts -> {"W0": (in, out), "b0": (out,), "W1": ...}
 config.py    other people's hyper-parameters -> the names and types of our flags
 pair.py      which configuration belongs to which model
@@ -23,7 +24,8 @@ from mlp.model_file.pair import (
     hidden_activations,
     weights_sha256,
 )
-from mlp.model_file.reading import ModelFileError, read
+from mlp.model_file.pickles import ModelFileError
+from mlp.model_file.reading import read
 
 __all__ = [
     "CONFIG",

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from mlp.files import write_json
-from mlp.model_file.reading import ModelFileError, read_bytes
+from mlp.model_file.pickles import ModelFileError
+from mlp.model_file.reading import read_bytes
 from mlp.nn import Activation, Initializer, Loss, Optimizer
 from mlp.nn.naming import find, normalize_name, parse_sizes
 

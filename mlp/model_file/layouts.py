@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mlp.model_file.reading import ModelFileError
+from mlp.model_file.pickles import ModelFileError
 
 Weights = dict[str, np.ndarray[Any, Any]]
 Array = np.ndarray[Any, Any]

@@ -13,7 +13,7 @@ import numpy as np
 
 from mlp.model_file.config import short
 from mlp.model_file.layouts import Weights, layer_sizes
-from mlp.model_file.reading import ModelFileError
+from mlp.model_file.pickles import ModelFileError
 
 MODEL, CONFIG, DIGEST = "best_model.npy", "best_config.json", "weights_sha256"
 OWN_CLASSES = "own_classes"  # key of a configuration: what is of a user's class, to the names of these classes

@@ -1,0 +1,336 @@
+"""Pickles of dictionaries, lists and arrays, read by a small machine of our own.
+
+Neither pickle's nor NumPy's object building takes part: both trust what a file says of itself, and can be made to run
+code, to read foreign memory or never to end. This machine reads the opcodes that such pickles consist of (those of
+Python 2 and 3, NumPy 1 and 2, protocols 0 to 5), builds plain values, and copies the bytes of arrays. What it does
+not know is refused. Memory and time grow with the size of the file, not with what it declares.
+"""
+
+from __future__ import annotations
+
+import math
+import pickletools
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mlp.errors import UserError
+
+
+class ModelFileError(UserError):
+    """The file is no model that can be understood; the message says what was found and what is expected."""
+
+
+MAX_OPCODES, MAX_DEPTH, MAX_DIMENSIONS, MAX_BITS = 2_000_000, 100, 32, 1024
+
+#: What a file may call, NumPy 1 and 2 alike, and whatever else stands for one of them.
+ALLOWED = {
+    "numpy._core.multiarray._reconstruct": "array",
+    "numpy._core.multiarray.scalar": "scalar",
+    "numpy._core.numeric._frombuffer": "frombuffer",
+    "numpy.dtype": "dtype",
+    "numpy.ndarray": "ndarray",  # only ever an argument of the first
+    "_codecs.encode": "encode",
+    "collections.OrderedDict": "dict",
+    **dict.fromkeys(("__builtin__.bytes", "builtins.bytes"), "bytes"),  # of nothing, in old protocols
+}
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+_EMPTY: dict[str, type] = {"EMPTY_LIST": list, "EMPTY_TUPLE": tuple, "EMPTY_DICT": dict, "EMPTY_SET": list}
+_SMALL_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_VALUES = {
+    *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
+    *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
+    *("SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "BYTEARRAY8"),
+}
+_MARK = object()
+
+
+@dataclass
+class _Global:
+    name: str
+
+
+@dataclass
+class _DType:
+    dtype: np.dtype[Any]
+    built: bool = False
+
+
+@dataclass
+class _Array:
+    """An array whose content comes later."""
+
+    state: tuple[Any, ...] | None = None
+    made: list[np.ndarray[Any, Any]] = field(default_factory=list)
+
+
+def loads(data: bytes) -> Any:
+    """What a pickle holds: dictionaries, lists, tuples, texts, numbers, NumPy's arrays and scalars, each array with
+    memory of its own. Raises ModelFileError."""
+    return _Machine(data).run()
+
+
+def refuse(what: str) -> ModelFileError:
+    return ModelFileError(f"refused to load: {what}")
+
+
+class _Machine:
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._stack: list[Any] = []
+        self._memo: dict[int, Any] = {}
+        self._bytes_left = len(data)  # of arrays: each must have its content in the file
+
+    def run(self) -> Any:
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(self._data)):
+            if count > MAX_OPCODES:
+                raise ModelFileError(f"more than {MAX_OPCODES:,} opcodes; a model has a few hundred")
+            if opcode.name == "STOP":
+                return self._finished(self._pop(), 0, {})
+            self._step(opcode.name, argument)
+        raise ModelFileError("damaged or incomplete (a pickle without an end)")
+
+    def _step(self, name: str, argument: Any) -> None:
+        if name in _VALUES:
+            self._stack.append(_value(argument))
+        elif name in _CONSTANTS:
+            self._stack.append(_CONSTANTS[name])
+        elif name in _EMPTY:
+            self._stack.append(_EMPTY[name]())
+        elif name in ("PROTO", "FRAME"):
+            pass
+        elif name == "MARK":
+            self._stack.append(_MARK)
+        elif name == "POP":
+            self._stack.pop() if self._stack else self._pop()
+        elif name == "POP_MARK":
+            self._pop_mark()
+        elif name == "DUP":
+            self._stack.append(self._top())
+        elif name in ("PUT", "BINPUT", "LONG_BINPUT"):
+            self._memo[argument] = self._top()
+        elif name == "MEMOIZE":
+            self._memo[len(self._memo)] = self._top()
+        elif name in ("GET", "BINGET", "LONG_BINGET"):
+            if argument not in self._memo:
+                raise ModelFileError("damaged or incomplete (it refers to what is not there)")
+            self._stack.append(self._memo[argument])
+        elif name in _SMALL_TUPLES:
+            items = [self._pop() for _ in range(_SMALL_TUPLES[name])]
+            self._stack.append(tuple(reversed(items)))
+        elif name in ("TUPLE", "FROZENSET", "LIST"):
+            items = self._pop_mark()
+            self._stack.append(tuple(items) if name == "TUPLE" else items)
+        elif name == "DICT":
+            self._stack.append(_set_items({}, self._pop_mark()))
+        elif name in ("APPEND", "APPENDS", "ADDITEMS"):
+            items = [self._pop()] if name == "APPEND" else self._pop_mark()
+            self._expect(list).extend(items)
+        elif name in ("SETITEM", "SETITEMS"):
+            items = [self._pop(), self._pop()][::-1] if name == "SETITEM" else self._pop_mark()
+            _set_items(self._expect(dict), items)
+        elif name in ("GLOBAL", "INST"):
+            self._stack.append(_global(*str(argument).split(" ", 1)))
+        elif name == "STACK_GLOBAL":
+            attribute, module = self._pop(), self._pop()
+            self._stack.append(_global(module, attribute))
+        elif name == "REDUCE":
+            arguments, function = self._pop(), self._pop()
+            self._stack.append(self._call(function, arguments))
+        elif name == "BUILD":
+            state = self._pop()
+            self._build(self._top(), state)
+        else:  # persistent ids, EXT registrations, classes, buffers from outside
+            raise refuse(f"the pickle uses {name}, which no array needs")
+
+    # The stack
+
+    def _top(self) -> Any:
+        if not self._stack or self._stack[-1] is _MARK:
+            raise ModelFileError("damaged or incomplete (a value is missing)")
+        return self._stack[-1]
+
+    def _pop(self) -> Any:
+        value = self._top()
+        self._stack.pop()
+        return value
+
+    def _pop_mark(self) -> list[Any]:
+        items: list[Any] = []
+        while self._stack:
+            value = self._stack.pop()
+            if value is _MARK:
+                return items[::-1]
+            items.append(value)
+        raise ModelFileError("damaged or incomplete (a list without a beginning)")
+
+    def _expect(self, kind: type) -> Any:
+        value = self._top()
+        if type(value) is not kind:
+            raise ModelFileError(f"damaged or incomplete (a {kind.__name__} is missing)")
+        return value
+
+    # Calls
+
+    def _call(self, function: Any, arguments: Any) -> Any:
+        if not isinstance(function, _Global) or type(arguments) is not tuple:
+            raise refuse("the pickle calls what is no function of NumPy's arrays")
+        match function.name, arguments:
+            case "array", (_Global("ndarray"), *_):
+                return _Array()
+            case "dtype", (str(code), *_):
+                return _DType(_dtype(code))
+            case "scalar", (_DType() as kind, bytes() | str() as content, *_):
+                return self._plain(kind.dtype, (), content, "C")[()]
+            case "frombuffer", (bytes() | bytearray() as content, _DType() as kind, tuple(shape), order):
+                return self._plain(kind.dtype, shape, bytes(content), "F" if order == "F" else "C")
+            case "frombuffer", (bytes() | bytearray() as content, _DType() as kind, tuple(shape), _, tuple(axes)):
+                array = self._plain(kind.dtype, shape, bytes(content), "C")
+                if not all(type(axis) is int for axis in axes) or sorted(axes) != list(range(array.ndim)):
+                    raise ModelFileError(f"an array of {array.ndim} axes with wrong axes inside")
+                return array.transpose(axes)
+            case "encode", (str(text), str(encoding), *_):
+                if encoding != "latin1":
+                    raise refuse(f"_codecs.encode with {encoding[:40]!r}; arrays use latin1")
+                return text.encode("latin1")
+            case "bytes", ():
+                return b""
+            case "dict", ():
+                return {}
+            case "dict", (list(pairs),):
+                if not all(type(pair) in (list, tuple) and len(pair) == 2 for pair in pairs):
+                    raise ModelFileError("damaged or incomplete (a dictionary of something else than pairs)")
+                return _set_items({}, [item for pair in pairs for item in pair])
+        raise ModelFileError(f"damaged or incomplete ({function.name} of something unexpected)")
+
+    def _build(self, target: Any, state: Any) -> None:
+        if isinstance(target, _Array) and type(state) is tuple and len(state) == 5:
+            if target.state is not None:
+                raise refuse("an array is given its content twice")
+            target.state = state
+        elif isinstance(target, _DType) and type(state) is tuple and len(state) > 1 and not target.built:
+            target.built = True
+            if state[1] in ("<", ">"):
+                target.dtype = target.dtype.newbyteorder(state[1])
+        elif type(target) is not dict:  # attributes of an OrderedDict mean nothing
+            raise ModelFileError("damaged or incomplete (a state of something that has none)")
+
+    # Arrays
+
+    def _plain(self, dtype: np.dtype[Any], shape: tuple[Any, ...], content: Any, order: str) -> np.ndarray[Any, Any]:
+        size = check_shape(shape)
+        content = content.encode("latin1") if isinstance(content, str) else content  # of Python 2
+        if type(content) is not bytes or dtype.hasobject or not dtype.itemsize:
+            raise ModelFileError(f"an array of type {dtype} without numbers inside")
+        check_size(shape, dtype, len(content))
+        self._take(size * dtype.itemsize)
+        plain = np.frombuffer(content, dtype, count=size)
+        return np.array(plain.reshape(shape, order="F" if order == "F" else "C"), dtype.newbyteorder("="))
+
+    def _take(self, needed: int) -> None:
+        self._bytes_left -= needed
+        if self._bytes_left < 0:
+            raise ModelFileError("its arrays need more bytes than the file has")
+
+    def _finished(self, value: Any, depth: int, done: dict[int, Any]) -> Any:
+        """`value` with all arrays in place of what stands for them. Shared values stay shared."""
+        if depth > MAX_DEPTH:
+            raise ModelFileError("nested too deeply")
+        if isinstance(value, _Global | _DType):
+            raise ModelFileError("no weights found. A function or a type of NumPy in place of a value")
+        if type(value) not in (list, tuple, dict, _Array):
+            return value
+        if id(value) in done:
+            if done[id(value)] is _MARK:
+                raise ModelFileError("circular: a value that contains itself")
+            return done[id(value)]
+        done[id(value)] = _MARK
+        if isinstance(value, _Array):
+            made: Any = self._array(value, depth, done)
+        elif isinstance(value, dict):
+            made = {key: self._finished(item, depth + 1, done) for key, item in value.items()}
+        else:
+            made = type(value)(self._finished(item, depth + 1, done) for item in value)
+        done[id(value)] = made
+        return made
+
+    def _array(self, pending: _Array, depth: int, done: dict[int, Any]) -> np.ndarray[Any, Any]:
+        if pending.state is None:
+            raise ModelFileError("damaged or incomplete (an array without content)")
+        _, shape, kind, fortran, content = pending.state
+        if type(shape) is not tuple or not isinstance(kind, _DType):
+            raise ModelFileError("damaged or incomplete (an array without a shape or a type)")
+        if kind.dtype.kind != "O":
+            return self._plain(kind.dtype, shape, content, "F" if fortran is True or fortran == 1 else "C")
+        if type(content) is not list or check_shape(shape) != len(content):
+            raise ModelFileError(f"an array of {shown(shape)} objects with another number of them")
+        self._take(len(content))
+        made = np.empty(len(content), dtype=object)
+        for place, item in enumerate(content):
+            made[place] = self._finished(item, depth + 1, done)
+        return made.reshape(shape, order="F" if fortran is True or fortran == 1 else "C")
+
+
+def _value(argument: Any) -> Any:
+    if type(argument) is int and argument.bit_length() > MAX_BITS:
+        raise ModelFileError(f"an integer of more than {MAX_BITS} bits inside")
+    return bytes(argument) if type(argument) is bytearray else argument
+
+
+def _set_items(target: dict[Any, Any], items: list[Any]) -> dict[Any, Any]:
+    if len(items) % 2:
+        raise ModelFileError("damaged or incomplete (a key without a value)")
+    for key, item in zip(items[::2], items[1::2], strict=True):
+        if type(key) not in (str, int, float, bool, type(None)):
+            if isinstance(key, np.generic) and key.dtype.kind in "biuU":
+                key = key.item()
+            else:
+                raise ModelFileError("a dictionary with keys that are neither texts nor numbers inside")
+        target[key] = item
+    return target
+
+
+def _global(module: Any, name: Any) -> _Global:
+    if type(module) is not str or type(name) is not str:
+        raise ModelFileError("damaged or incomplete (the name of a function is no text)")
+    known = ALLOWED.get(f"{module.replace('numpy.core.', 'numpy._core.')}.{name}")
+    if known is None:
+        raise refuse(
+            f"the file wants to use {module[:80]}.{name[:80]}, and a model needs only arrays, dictionaries, lists, "
+            "strings and numbers. Nothing of it has been run"
+        )
+    return _Global(known)
+
+
+def _dtype(code: str) -> np.dtype[Any]:
+    if not re.fullmatch(r"[biufc?SUO]\d{0,6}", code, re.ASCII):
+        raise ModelFileError(f"an array of type {code[:40]!r} inside; expected numbers")
+    try:
+        return np.dtype(code)
+    except TypeError:
+        raise ModelFileError(f"an array of type {code!r} inside; expected numbers") from None
+
+
+def check_shape(shape: tuple[Any, ...]) -> int:
+    """The number of entries of an array of this shape. Raises ModelFileError for what is no shape."""
+    if len(shape) > MAX_DIMENSIONS or not all(type(n) is int and 0 <= n < 2**48 for n in shape):
+        raise ModelFileError(f"an array of shape {shown(shape)} cannot be")
+    return math.prod(shape)
+
+
+def check_size(shape: tuple[int, ...], dtype: np.dtype[Any], available: int) -> None:
+    """Raises ModelFileError where an array needs more bytes than are there."""
+    needed = check_shape(shape) * dtype.itemsize
+    if needed > available:
+        raise ModelFileError(
+            f"an array of shape {shown(shape)} and type {dtype} needs {needed:,} bytes, {available:,} are there; "
+            "the file is cut off or its header is wrong"
+        )
+
+
+def shown(shape: tuple[Any, ...]) -> str:
+    """A shape of a file in a message, whatever is in it."""
+    entries = [str(n) if type(n) is int and n.bit_length() < 64 else type(n).__name__ for n in shape[:8]]
+    return f"({', '.join(entries)}{',' if len(shape) == 1 else ''}{', ...' if len(shape) > 8 else ''})"

@@ -1,0 +1,187 @@
+"""Model files made to do harm end in one message: no foreign memory, no hang, no more memory than they are large."""
+
+import io
+import pickle
+import pickletools
+import random
+import resource
+import struct
+import zipfile
+from collections import OrderedDict
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlp.model_file import ModelFileError, load_weights
+from mlp.model_file.pickles import loads
+
+RECONSTRUCT = b"cnumpy._core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R"
+FLOAT = b"cnumpy\ndtype\nX\x02\x00\x00\x00f8\x85R"
+
+
+def text(value: str) -> bytes:
+    return b"X" + struct.pack("<I", len(value)) + value.encode()
+
+
+def content(size: int) -> bytes:
+    return b"B" + struct.pack("<I", size) + bytes(size)
+
+
+def array(shape: bytes, dtype: bytes = FLOAT, data: bytes = content(8)) -> bytes:
+    return RECONSTRUCT + b"(K\x01" + shape + dtype + b"\x89" + data + b"tb"
+
+
+def int8(value: int) -> bytes:
+    dtype = b"cnumpy\ndtype\n" + text("i1") + b"\x85R"
+    return b"cnumpy._core.multiarray\nscalar\n" + dtype + b"B\x01\x00\x00\x00" + bytes([value]) + b"\x86R"
+
+
+HOSTILE = {
+    "sizes that wrap": (array(int8(16) + int8(16) + b"\x86"), r"shape \(int8, int8\) cannot be"),
+    "a size that is no integer": (array(b"\x88\x85"), r"shape \(bool,\) cannot be"),
+    "a negative size": (array(b"J\xff\xff\xff\xff\x85"), r"shape \(-1,\) cannot be"),
+    "content given twice": (array(b"K\x01\x85") + b"(K\x01K\x01\x85" + FLOAT + b"\x89" + content(8) + b"tb", "twice"),
+    "a type changed twice": (
+        FLOAT + b"q\x01(K\x03" + text("<") + b"tb0h\x01(K\x03" + text(">") + b"tb",
+        "a state of something",
+    ),
+    "a type that is a structure": (b"cnumpy\ndtype\n]\x85R", "dtype of something unexpected"),
+    "a shape of a million digits": (array(b"\x8b\x40\x42\x0f\x00" + b"\x01" * 1_000_000 + b"\x85"), "1024 bits"),
+    "a key that takes for ever to hash": (b"}N" + b"2\x86" * 60 + b"Ns", "keys that are neither"),
+    "more bytes than the file": (
+        content(4096) + b"q\x010" + b"](" + array(b"M\x00\x02\x85", data=b"h\x01") * 40 + b"e",
+        "more bytes than the file has",
+    ),
+    "itself": (b"]q\x01h\x01a", "circular"),
+    "objects counted wrongly": (array(b"K\x05\x85", dtype=FLOAT.replace(b"f8", b"O8"), data=b"]"), "another number"),
+    "a function": (b"cnumpy\nndarray\n", "a function or a type|A function or a type"),
+    "a name of the system": (b"cos\nsystem\n" + text("true") + b"\x85R", r"wants to use os\.system"),
+    "a name by its registry": (b"\x82\x01", "EXT1"),
+    "a class": (b"ccollections\nOrderedDict\n)\x81", "NEWOBJ"),
+    "an object from elsewhere": (b"N\x51", "BINPERSID"),
+    "a buffer from elsewhere": (b"\x97", "NEXT_BUFFER"),
+    "a method of an array": (b"cnumpy\nndarray.dump\n", r"wants to use numpy\.ndarray\.dump"),
+    "nothing on the stack": (b"0", "a value is missing"),
+    "a list without a beginning": (b"t", "without a beginning"),
+    "texts as a function": (text("a") + b")R", "calls what is no function"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_pickle_is_one_message(name: str) -> None:
+    program, message = HOSTILE[name]
+    with pytest.raises(ModelFileError, match=message):
+        loads(b"\x80\x04" + program + b".")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_archives_are_unpacked_only_as_numpy_packs_them(tmp_path: Path, method: int) -> None:
+    with zipfile.ZipFile(tmp_path / "m.npz", "w", method) as archive:
+        archive.writestr("W0.npy", bytes(1_000_000))
+    with pytest.raises(ModelFileError, match="packed in a way that"):
+        load_weights(tmp_path / "m.npz")
+
+
+def test_an_archive_that_lies_about_its_size_is_not_unpacked_further(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("W0.npy", bytes(50_000_000))
+    lying = buffer.getvalue().replace(struct.pack("<I", 50_000_000), struct.pack("<I", 1_000))
+    (tmp_path / "m.npz").write_bytes(lying)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ModelFileError):
+        load_weights(tmp_path / "m.npz")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 30_000  # kB
+
+
+def samples() -> list[bytes]:
+    """What people save: dictionaries and lists of arrays of many kinds, in every protocol."""
+    rng = np.random.default_rng(0)
+    arrays: dict[str, Any] = {
+        "W0": rng.normal(size=(3, 4)), "b0": np.zeros(4, np.float32), "b1": np.arange(2), "flag": np.bool_(True),
+        "W1": np.asfortranarray(rng.normal(size=(4, 2))), "big": np.arange(3, dtype=">i4"), "half": np.float16(1),
+        "names": np.array(["a", "bé"]), "score": np.float64(0.5), "empty": np.zeros((0, 3)), "i": np.ones(2) * 1j,
+    }  # fmt: skip
+    kinds = [
+        arrays,
+        OrderedDict(arrays),
+        list(arrays.values()),
+        np.array(arrays, dtype=object),
+        {"deep": [{"er": arrays}]},
+    ]
+    return [pickle.dumps(kind, protocol) for kind in kinds for protocol in range(6)]
+
+
+@pytest.mark.parametrize("data", samples())
+def test_what_pickle_reads_is_read_alike(data: bytes) -> None:
+    assert_alike(loads(data), pickle.loads(data))
+
+
+def assert_alike(ours: Any, theirs: Any) -> None:
+    if isinstance(theirs, dict):
+        assert list(ours) == list(theirs)
+        for key in theirs:
+            assert_alike(ours[key], theirs[key])
+    elif isinstance(theirs, list):
+        assert len(ours) == len(theirs)
+        for one, other in zip(ours, theirs, strict=True):
+            assert_alike(one, other)
+    elif isinstance(theirs, np.ndarray) and theirs.dtype == object:
+        assert ours.shape == theirs.shape
+        assert_alike(ours.tolist(), theirs.tolist())
+    else:
+        np.testing.assert_array_equal(ours, theirs)
+        assert ours.dtype == theirs.dtype.newbyteorder("=")
+
+
+def test_arrays_have_memory_of_their_own() -> None:
+    data = pickle.dumps([np.arange(5.0), np.ones((2, 2), order="F")], 5)
+    for array in loads(data):
+        assert array.flags.writeable
+        array[...] = 7
+    np.testing.assert_array_equal(loads(data)[0], np.arange(5.0))
+
+
+#: What `read` makes one message of: the errors of a damaged pickle.
+DAMAGED = (ModelFileError, ValueError, TypeError, KeyError, OverflowError)
+
+
+def attempt(data: bytes) -> None:
+    with suppress(*DAMAGED):
+        loads(data)
+
+
+@pytest.mark.filterwarnings("ignore:invalid")  # escape sequences in texts of protocol 0
+def test_mutated_pickles_are_read_or_refused() -> None:
+    rng = random.Random(0)
+    valid = samples()
+    for _ in range(3000):
+        data = bytearray(rng.choice(valid))
+        for _ in range(rng.randint(1, 4)):
+            place = rng.randrange(len(data))
+            match rng.randrange(4):
+                case 0:
+                    data[place] = rng.randrange(256)
+                case 1:
+                    del data[place : place + rng.randint(1, 8)]
+                case 2:
+                    data[place:place] = data[place : place + rng.randint(1, 40)]
+                case 3:
+                    data[place] = ord(rng.choice(pickletools.opcodes).code)
+        attempt(bytes(data))
+
+
+@pytest.mark.filterwarnings("ignore:invalid")
+def test_random_programs_of_the_permitted_names_are_read_or_refused() -> None:
+    rng = random.Random(1)
+    parts = [
+        RECONSTRUCT, FLOAT, content(8), content(64), text("f8"), text("i1"), text("latin1"), int8(16), b"K\x01",
+        *(bytes([code]) for code in b"])}(t\x85\x86\x87Rbsuae012N"), b"K\x02",
+        b"\x88", b"\x89", b"q\x01", b"h\x01", b"q\x02", b"h\x02", b"\x94", b"ccollections\nOrderedDict\n",
+        b"cnumpy._core.numeric\n_frombuffer\n", b"cnumpy._core.multiarray\nscalar\n", b"c_codecs\nencode\n",
+    ]  # fmt: skip
+    for _ in range(3000):
+        attempt(b"\x80\x05" + b"".join(rng.choices(parts, k=rng.randint(1, 25))) + b".")
