@@ -14,6 +14,7 @@ from mlp import model_file
 from mlp.config.build import check_arguments, check_type, locate
 from mlp.config.files import canonical
 from mlp.data import Dataset, divisor_of
+from mlp.data.own import OwnData, some_of
 from mlp.errors import UserError
 from mlp.graded import NeuralNetwork
 from mlp.nn import Activation
@@ -97,8 +98,17 @@ def network_for(
     model_path: Path, weights: dict[str, np.ndarray], config: Mapping[str, Any], dataset: Dataset
 ) -> NeuralNetwork:
     """The network of a file's weights, with what its configuration says of it. Raises UserError if it is of other
-    data."""
-    sizes = model_file.layer_sizes(weights)
+    data. A user's own data number their classes as the model does."""
+    sizes, names = model_file.layer_sizes(weights), config.get("class_names")
+    if isinstance(dataset, OwnData) and sizes[0] == dataset.num_features:
+        if isinstance(names, list) and len({*map(str, names)}) == len(names) == sizes[-1]:
+            dataset.use_classes([str(name) for name in names])
+        elif dataset.named:
+            say(
+                [
+                    f"{model_path} does not name its classes: taking them in this order, {some_of(dataset.class_names)}."
+                ]
+            )
     if (sizes[0], sizes[-1]) != (dataset.num_features, dataset.num_classes):
         raise UserError(
             f"{model_path} takes {sizes[0]} inputs and knows {sizes[-1]} classes, but {dataset.name} has "
@@ -163,7 +173,8 @@ def saved_config(
                     check_arguments(by_name(Activation, option), options, "activation_options")
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
-    return {key: default for key, (default, _) in DEFAULTS.items()} | config | dict(given)
+    defaults = {key: default for key, (default, _) in DEFAULTS.items()}
+    return {**defaults, **config, **given, "trained_on": config.get("dataset")}
 
 
 def own_classes(config: Mapping[str, Any], key: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from mlp.config.files import canonical, read_option
 from mlp.config.grammar import unquoted
 from mlp.config.own import allow
 from mlp.data import Dataset
+from mlp.data.own import OwnData
 from mlp.data.pictures import PICTURE_SHAPES, is_picture
 from mlp.errors import UserError
 from mlp.experiment.best_model import saved
@@ -129,16 +131,20 @@ def _given(flags: argparse.Namespace, folders: Sequence[Path]) -> dict[str, Any]
     return given
 
 
-def _scaling(config: Mapping[str, Any], dataset: Dataset) -> list[str]:
-    """A note where a user's arrays are not scaled as the inputs were in training."""
+def _divisor(config: Mapping[str, Any]) -> float | None:
+    """What the inputs were divided by in training, if the configuration says so."""
     scaling = config.get("input_scaling")
     divisor = scaling.get("divide_by") if isinstance(scaling, dict) else None
-    if dataset.name != "npz" or not isinstance(divisor, int | float) or divisor == dataset.divisor:
+    return divisor if isinstance(divisor, int | float) and 0 < divisor < math.inf else None
+
+
+def _scaling(config: Mapping[str, Any], dataset: Dataset) -> list[str]:
+    """A note where a user's data are not scaled as the inputs were in training."""
+    divisor = _divisor(config)
+    if not isinstance(dataset, OwnData) or divisor in (None, dataset.divisor):
         return []
-    return [
-        f"in training, inputs were divided by {divisor:g}; these are divided by {dataset.divisor:g} (uint8 by 255, "
-        f"all other types by 1)."
-    ]
+    how = "dataset.divide_by=" if dataset.name == "csv" else "uint8 by 255, all other types by 1"
+    return [f"in training, inputs were divided by {divisor:g}; these are divided by {dataset.divisor:g} ({how})."]
 
 
 def _dataset(
@@ -158,6 +164,8 @@ def _dataset(
         else:
             config = OmegaConf.merge(config, OmegaConf.from_dotlist([f"{key}={value}"]))
     node: Any = OmegaConf.to_container(config, resolve=True)
+    if node["dataset"].get("divide_by", 0) is None and saved.get("trained_on") == saved["dataset"]:
+        node["dataset"]["divide_by"] = _divisor(saved)  # the file may have other values than that of the training
     return cast(Dataset, build(node["dataset"], "dataset", Dataset))
 
 

@@ -1,0 +1,143 @@
+"""The user's own pictures, in a folder for each class."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from mlp.data.cache import cached, file_identity
+from mlp.data.own import OwnData, in_order, numbered
+from mlp.errors import UserError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
+GREY = ("1", "L", "LA")  # Pillow's modes
+
+
+class ImageFolder(OwnData):
+    """Pictures PATH/train/CLASS/* and PATH/test/CLASS/*, or PATH/CLASS/* with `test_fraction`.
+
+    Pillow decodes them. They are turned as the camera says, resized to `image_size` (N or height, width), and made
+    grey (`channels` 1) or coloured (3); without `channels` they are coloured unless all are grey. Pixels are divided
+    by 255. Without `image_size` all must have the same size.
+    """
+
+    name = "folder"
+    needs = "a folder: dataset.path=FOLDER, with train/CLASS/*.png and test/CLASS/*.png"
+    divisor = 255.0
+
+    def __init__(
+        self,
+        validation_fraction: float = 0.1,
+        path: str | None = None,
+        test_fraction: float | None = None,
+        image_size: int | Sequence[int] | None = None,
+        channels: Literal[1, 3] | None = None,
+        class_names: Sequence[str | int] | None = None,
+    ) -> None:
+        super().__init__(validation_fraction, path, test_fraction, class_names)
+        size = (image_size, image_size) if isinstance(image_size, int) else image_size
+        if size is not None and (len(size) != 2 or min(size) < 1):
+            raise ValueError(f"image_size must be one number or two, >= 1. Got {image_size}")
+        self._unread: list[Path] = []
+        of = [self._path / part for part in ("train", "test")]
+        if not (is_divided := any(folder.is_dir() for folder in of)):
+            of = [self._path]
+        parts = [self._pictures(folder) for folder in of]
+        self._check_test_part(is_divided, "train/ and test/")
+        classes = [np.array([file.parent.name for file in files]) for files in parts]
+        self._check_labels(classes[0], classes[-1], str(of[0]), str(of[-1]))
+        labels, files = in_order(np.unique(classes[0])), [file for files in parts for file in files]
+        what = repr((size and tuple(size), channels, [file_identity(file) for file in files]))
+        name = f"folder-1-{hashlib.sha256(what.encode()).hexdigest()}"
+        x = cached(name, (len(files), None, None, None), lambda: _decode(files, size, channels))
+        self.image_shape = x.shape[1:3] if x.shape[3] == 1 else x.shape[1:]
+        x = x.reshape(len(x), -1)
+        train, *test = (
+            (rows, numbered(names, labels))
+            for rows, names in zip(np.split(x, [len(parts[0])]), classes, strict=False)
+        )
+        self._keep(train, test[0] if test else None, labels, False, str(of[0]))
+
+    def notes(self) -> list[str]:
+        unread = [f"{len(self._unread)} files are not read, such as {self._unread[0]}"] if self._unread else []
+        return super().notes() + unread
+
+    def _pictures(self, folder: Path) -> list[Path]:
+        """The files of all classes of a part, sorted. Raises UserError for a class without any."""
+        if not folder.is_dir():
+            raise UserError(f"{folder} does not exist, or is not a folder")
+        found: list[Path] = []
+        try:
+            for place in sorted(path for path in folder.iterdir() if not path.name.startswith((".", "__"))):
+                if not place.is_dir():
+                    self._unread.append(place)
+                    continue
+                inside = [path for path in sorted(place.iterdir()) if not path.name.startswith(".")]
+                files = [path for path in inside if path.suffix.lower() in SUFFIXES]
+                if deeper := [path for path in inside if path.is_dir()]:
+                    raise UserError(f"{deeper[0]} is a folder in that of a class: {folder}/CLASS/* are the pictures")
+                if not files:
+                    raise UserError(f"{place} has no pictures ({', '.join(SUFFIXES)})")
+                found += files
+                self._unread += [path for path in inside if path not in files]
+        except OSError as error:
+            raise UserError(f"{folder} cannot be read: {error}") from error
+        if not found:
+            raise UserError(f"{folder} has no folders of classes: {folder}/CLASS/*.png are the pictures")
+        return found
+
+
+def _decode(files: Sequence[Path], size: Sequence[int] | None, channels: int | None) -> np.ndarray:
+    """The pictures as (n, height, width, 1 or 3) uint8. Raises UserError, which names the file that is at fault."""
+    modes = ["RGB"] if channels == 3 else ["L"] if channels == 1 else [*{_mode(file) for file in files}]
+    first = _read(files[0], mode := max(modes), size)
+    pictures = np.empty((len(files), *first.shape), np.uint8)
+    for picture, file in zip(pictures, files, strict=True):
+        read = _read(file, mode, size)
+        if read.shape != first.shape:
+            one, other = (" x ".join(map(str, shape[:2])) for shape in (first.shape, read.shape))
+            raise UserError(
+                f"{files[0]} is {one} pixels, {file} {other}: dataset.image_size={first.shape[0]} makes all alike"
+            )
+        picture[...] = read
+    return pictures.reshape(*pictures.shape[:3], -1)
+
+
+def _mode(file: Path) -> str:
+    with _opened(file) as image:
+        return "L" if image.mode in GREY else "RGB"
+
+
+def _read(file: Path, mode: str, size: Sequence[int] | None) -> np.ndarray:
+    """A picture in one of Pillow's modes, (height, width) or (height, width, 3)."""
+    from PIL import Image, ImageOps
+
+    with _opened(file) as image:
+        if image.mode.startswith(("I", "F")):
+            raise UserError(f"{file} has more than 8 bits for a colour: convert it")
+        if getattr(image, "n_frames", 1) > 1:
+            raise UserError(f"{file} has several pictures: keep one")
+        image = ImageOps.exif_transpose(image)
+        if image.has_transparency_data and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
+            raise UserError(f"{file} is transparent in places: lay it on a background")
+        image = image.convert(mode)
+        return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR) if size else image)
+
+
+@contextmanager
+def _opened(file: Path) -> "Iterator[Image.Image]":
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            yield image
+    except UserError:
+        raise
+    except Exception as error:  # a damaged file can fail anywhere in Pillow
+        raise UserError(f"{file} is no picture that can be read: {error}") from error
