@@ -104,11 +104,7 @@ def network_for(
         if isinstance(names, list) and len({*map(str, names)}) == len(names) == sizes[-1]:
             dataset.use_classes([str(name) for name in names])
         elif dataset.named:
-            say(
-                [
-                    f"{model_path} does not name its classes: taking them in this order, {some_of(dataset.class_names)}."
-                ]
-            )
+            say([f"{model_path} does not name its classes: taking {some_of(dataset.class_names)}, in this order."])
     if (sizes[0], sizes[-1]) != (dataset.num_features, dataset.num_classes):
         raise UserError(
             f"{model_path} takes {sizes[0]} inputs and knows {sizes[-1]} classes, but {dataset.name} has "

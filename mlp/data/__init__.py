@@ -1,7 +1,7 @@
 """Datasets: one class per source, each with a YAML file of the same name in `conf/dataset`.
 
-A new one is a subclass of `Dataset` with `name`, `class_names`, `image_shape`, `divisor` and a `load` method; `OwnData`
-is the base of those that read what the user has.
+A new one is a subclass of `Dataset` with `name`, `class_names`, `image_shape`, `divisor` and a `load` method;
+`OwnData` is the base of those that read what the user has.
 """
 
 from mlp.data.augmentation import Augmentation

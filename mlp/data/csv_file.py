@@ -103,7 +103,9 @@ class CSV(OwnData):
             )
         if not self._columns or self._label in ignored:
             raise self._error("dataset.ignore_columns leaves no features, or takes the labels away")
-        train, *test = self._spelled([read_table(file, layout, self._label, tuple(self._columns)) for file in paths])
+        columns = self._label, tuple(self._columns)
+        tables = [read_table(*file, *columns) for file in zip(paths, (layout, *others), strict=True)]
+        train, *test = self._spelled(tables)
         self._check_labels(train[1], test[0][1] if test else train[1], layout.column(self._label), f"{test_path}")
         labels = in_order(np.unique(train[1]))
         train, *test = ((x, numbered(texts, labels)) for x, texts in (train, *test))
