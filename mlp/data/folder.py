@@ -53,7 +53,10 @@ class ImageFolder(OwnData):
         classes = [np.array([file.parent.name for file in files]) for files in parts]
         self._check_labels(classes[0], classes[-1], str(of[0]), str(of[-1]))
         labels, files = in_order(np.unique(classes[0])), [file for files in parts for file in files]
-        what = repr((size and tuple(size), channels, [file_identity(file) for file in files]))
+        try:
+            what = repr((size and tuple(size), channels, [file_identity(file) for file in files]))
+        except OSError as error:
+            raise self._error(f"cannot be read: {error}") from error
         name = f"folder-1-{hashlib.sha256(what.encode()).hexdigest()}"
         x = cached(name, (len(files), None, None, None), lambda: _decode(files, size, channels))
         self.image_shape = x.shape[1:3] if x.shape[3] == 1 else x.shape[1:]
