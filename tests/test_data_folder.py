@@ -142,7 +142,7 @@ def test_an_alpha_channel_that_hides_nothing_is_left_out(folder: Path) -> None:
 MISTAKES: dict[str, tuple[Any, dict[str, Any], str]] = {
     "no folder": (shutil.rmtree, {}, "pictures does not exist, or is not a folder"),
     "no test part": (lambda _: None, {"test_fraction": None}, "give train/ and test/, or hold out a share"),
-    "no classes in train": (lambda f: (f / "dog").rename(f / "train") or (f / "cat").rename(f / "test"), {}, "/CLASS/*"),
+    "no classes in train": (lambda f: (f / "dog").rename(f / "train"), {"test_fraction": None}, "/CLASS/*.png are"),
     "no classes": (lambda f: [shutil.rmtree(f / c) for c in ("dog", "cat")], {}, "has no folders of classes"),
     "one class": (lambda f: shutil.rmtree(f / "cat"), {}, "has only the class dog"),
     "empty class": (lambda f: (f / "emu").mkdir(), {}, "emu has no pictures (.png, .jpg"),
