@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -171,6 +172,13 @@ def saved_config(
             raise UserError(f"{path}: {error}") from error
     defaults = {key: default for key, (default, _) in DEFAULTS.items()}
     return {**defaults, **config, **given, "trained_on": config.get("dataset")}
+
+
+def training_divisor(config: Mapping[str, Any]) -> float | None:
+    """What the inputs were divided by in training, if the configuration says so."""
+    scaling = config.get("input_scaling")
+    divisor = scaling.get("divide_by") if isinstance(scaling, dict) else None
+    return divisor if isinstance(divisor, int | float) and 0 < divisor < math.inf else None
 
 
 def own_classes(config: Mapping[str, Any], key: str) -> list[str]:

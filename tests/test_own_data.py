@@ -10,7 +10,7 @@ from conftest import Command
 from PIL import Image
 
 import mlp
-from mlp.data import CSV
+from mlp.data import CSV, Digits
 from mlp.report.read import read_predictions
 
 NAMES = ("setosa", "rosa", "iris b")
@@ -193,3 +193,17 @@ def test_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run.model.class_names == ["iris b", "rosa", "setosa"]
     with pytest.raises(mlp.UserError, match="without a test part nothing can be measured"):
         mlp.train("-d", "csv", "dataset.path=mine.csv", *FAST)
+
+
+def test_models_divide_as_their_training_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.csv").write_text(table(scale=100))
+    run = mlp.train(*RUN[:-1], "dataset.divide_by=100", "-lr", "0.001", directory="run")
+    x, y = CSV(path="mine.csv", test_fraction=0.25).load("test")
+    assert run.summary["test_loss"] > 0.5
+    assert run.model.evaluate(x, y)["loss"] == pytest.approx(run.summary["test_loss"], rel=1e-4)
+    digits = mlp.train("-d", "digits", *FAST, directory="digits")
+    samples = Digits().test()
+    assert samples.x.dtype == np.uint8
+    measured = digits.model.evaluate(samples.x, samples.labels)
+    assert measured["loss"] == pytest.approx(digits.summary["test_loss"], rel=1e-4)

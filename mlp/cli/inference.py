@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,7 +24,7 @@ from mlp.data.own import OwnData
 from mlp.data.pictures import PICTURE_SHAPES, is_picture
 from mlp.errors import UserError
 from mlp.experiment.best_model import saved
-from mlp.inference import evaluate_model, load_model, network_for, own_classes, saved_config, say
+from mlp.inference import evaluate_model, load_model, network_for, own_classes, saved_config, say, training_divisor
 from mlp.nn.metrics import confusion_matrix, per_class, scores
 from mlp.training.evaluate import Evaluation
 from mlp.training.predictions import predictions
@@ -131,16 +130,9 @@ def _given(flags: argparse.Namespace, folders: Sequence[Path]) -> dict[str, Any]
     return given
 
 
-def _divisor(config: Mapping[str, Any]) -> float | None:
-    """What the inputs were divided by in training, if the configuration says so."""
-    scaling = config.get("input_scaling")
-    divisor = scaling.get("divide_by") if isinstance(scaling, dict) else None
-    return divisor if isinstance(divisor, int | float) and 0 < divisor < math.inf else None
-
-
 def _scaling(config: Mapping[str, Any], dataset: Dataset) -> list[str]:
     """A note where a user's data are not scaled as the inputs were in training."""
-    divisor = _divisor(config)
+    divisor = training_divisor(config)
     if not isinstance(dataset, OwnData) or divisor in (None, dataset.divisor):
         return []
     how = "dataset.divide_by=" if dataset.name == "csv" else "uint8 by 255, all other types by 1"
@@ -165,7 +157,9 @@ def _dataset(
             config = OmegaConf.merge(config, OmegaConf.from_dotlist([f"{key}={value}"]))
     node: Any = OmegaConf.to_container(config, resolve=True)
     if node["dataset"].get("divide_by", 0) is None and saved.get("trained_on") == saved["dataset"]:
-        node["dataset"]["divide_by"] = _divisor(saved)  # the file may have other values than that of the training
+        node["dataset"]["divide_by"] = training_divisor(
+            saved
+        )  # the file may have other values than that of the training
     return cast(Dataset, build(node["dataset"], "dataset", Dataset))
 
 
