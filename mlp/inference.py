@@ -102,8 +102,9 @@ def network_for(
     data. A user's own data number their classes as the model does."""
     sizes, names = model_file.layer_sizes(weights), config.get("class_names")
     if isinstance(dataset, OwnData) and sizes[0] == dataset.num_features:
-        if isinstance(names, list) and len({*map(str, names)}) == len(names) == sizes[-1]:
-            dataset.use_classes([str(name) for name in names])
+        texts = [str(name) for name in names if str(name).isprintable()] if isinstance(names, list) else []
+        if len(set(texts)) == len(texts) == sizes[-1]:
+            dataset.use_classes(texts)
         elif dataset.named:
             say([f"{model_path} does not name its classes: taking {some_of(dataset.class_names)}, in this order."])
     if (sizes[0], sizes[-1]) != (dataset.num_features, dataset.num_classes):

@@ -70,6 +70,7 @@ def test_the_same_table_in_every_spelling(tmp_path: Path, content: str | bytes) 
     [
         (["10", "9", "1"], ("1", "9", "10")),
         (["1.0", "2", "10.0"], ("1", "2", "10")),
+        (["100000000000000001", "7", "100000000000000000"], ("7", "100000000000000000", "100000000000000001")),
         (["0", "6000", "-3"], ("-3", "0", "6000")),
         (["true", "false", "maybe"], ("false", "maybe", "true")),
         (["é, ü", "b", "C"], ("C", "b", "é, ü")),
@@ -111,6 +112,7 @@ def test_pixels_of_kaggle_are_pictures_of_bytes(tmp_path: Path) -> None:
         (pixels(largest=16), {}, (8, 8), 1),
         (pixels(largest=16), {"divide_by": 16}, (8, 8), 16),
         (pixels(columns=63), {}, (), 1),
+        (pixels().replace("pixel9,", "pixel90,"), {}, (), 1),  # not in the order of a picture
         (pixels(columns=48), {"image_shape": [4, 4, 3], "divide_by": 100.5}, (4, 4, 3), 100.5),
     ],
 )
@@ -203,6 +205,9 @@ MISTAKES: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "two names of labels": ("a,label,class\n1,2,3\n4,5,6\n", {}, "It has 'a', 'label', 'class'"),
     "unknown label column": (PLANTS, {"label_column": "specie"}, "did you mean 'species'?"),
     "number beyond": (PLANTS, {"label_column": 3}, "'3' is unknown"),
+    "unknown among many": (pixels(), {"label_column": "pixle"}, "Allowed: 'label', 'pixel0', 'pixel1'"),
+    "short second row": ("a,b,label\n1,2\n" + ROWS, {}, "mine.csv, line 2: 2 columns, not 3"),
+    "number too large for any type": ("1e999,1,a\n" + ROWS, {}, "line 1: 1e999 in column 0 (the first is"),
     "unknown ignored column": (PLANTS, {"ignore_columns": ["x"]}, "dataset.ignore_columns 'x' is unknown"),
     "labels ignored": (PLANTS, {"ignore_columns": ["species"]}, "takes the labels away"),
     "all ignored": (PLANTS, {"ignore_columns": [0, 1]}, "leaves no features"),
@@ -257,6 +262,10 @@ def test_keys_settle_what_is_ambiguous(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="delimiter could be comma or semicolon"):
         opened(tmp_path, both)
     assert opened(tmp_path, both, delimiter="comma").class_names == ("a;b", "c;d")
+
+
+def test_a_first_sample_that_rises_is_no_header(tmp_path: Path) -> None:
+    assert len(whole(opened(tmp_path, "1.5,2.5,3.5,4.5,a\n" + "1.5,2.5,9.5,4.5,b\n" * 9 + "0,0,0,0,a\n"))) == 11
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:

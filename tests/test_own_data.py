@@ -171,6 +171,13 @@ def test_a_fault_ends_a_run_before_it_trains(tmp_path: Path, train: Command) -> 
     assert not (tmp_path / "run").exists()
 
 
+def test_a_test_file_that_is_the_training_file_is_noted(train: Command) -> None:
+    line = [word for word in RUN if "test_fraction" not in word]
+    assert (
+        "Note: the test part is the training part." in train(*line, "dataset.test_path=mine.csv", check=True).stdout
+    )
+
+
 def test_pictures_in_folders(tmp_path: Path, train: Command, infer: Command) -> None:
     for i in range(60):
         file = tmp_path / "pictures" / ("dark", "bright")[i % 2] / f"{i}.png"

@@ -19,7 +19,7 @@ from typing import Literal, NoReturn, TextIO
 import numpy as np
 
 from mlp.data.cache import cached
-from mlp.data.own import LARGEST, OwnData, Part, in_order, is_integer, numbered, some_of
+from mlp.data.own import LARGEST, OwnData, Part, as_integer, in_order, is_integer, numbered, some_of
 from mlp.errors import UserError, unknown
 
 LABELS = ("label", "labels", "class", "target", "y")
@@ -47,11 +47,14 @@ class Layout:
         name = str(wanted)
         if self.names.count(name) == 1:
             return self.names.index(name)
-        if is_integer(name) and -self.width <= int(float(name)) < self.width:
-            return int(float(name)) % self.width
+        if is_integer(name) and -self.width <= as_integer(name) < self.width:
+            return as_integer(name) % self.width
         if name in self.names:
             raise UserError(f"{key}: the header has {name!r} twice; say its number, the first is 0")
-        raise UserError(unknown(key, name, self.names or [f"0 ... {self.width - 1}"]))
+        raise UserError(unknown(key, name, self.names if 0 < self.width <= 20 and self.names else [self.columns()]))
+
+    def columns(self) -> str:
+        return some_of([repr(name) for name in self.names]) or f"0 ... {self.width - 1}"
 
 
 class CSV(OwnData):
@@ -115,15 +118,16 @@ class CSV(OwnData):
     def _scale(self, x: np.ndarray, image_shape: Sequence[int] | None, divide_by: float | None) -> None:
         """Whether the features x (n, d) are pixels: the shape of a picture, and what they are divided by."""
         self._said, self._range = (image_shape is not None, divide_by is not None), (x.min(), x.max())
-        side = math.isqrt(x.shape[1])
-        if not image_shape and side**2 == x.shape[1] and all(PIXEL.fullmatch(name) for name in self._feature_names()):
+        names, side = self._layout.names, math.isqrt(x.shape[1])
+        pixels = [PIXEL.fullmatch(names[i]) for i in self._columns] if names else [None]
+        numbers = [tuple(map(int, re.findall(r"\d+", pixel[0]))) for pixel in pixels if pixel]
+        if image_shape is None and all(pixels) and side**2 == x.shape[1] and numbers == sorted(numbers):
             image_shape = (side, side)
-        self.image_shape = self._picture_shape(image_shape, x.shape[1])
+        self.image_shape = tuple(image_shape or ())
+        if image_shape is not None and (min(image_shape, default=0) < 1 or math.prod(image_shape) != x.shape[1]):
+            raise self._error(f"image_shape {list(image_shape)} does not fit the {x.shape[1]} features")
         are_bytes = x.dtype == np.uint8 and self._range == (0, 255)
         self.divisor = float(divide_by or (255 if self.image_shape and are_bytes else 1))
-
-    def _feature_names(self) -> list[str]:
-        return [self._layout.names[i] if self._layout.names else "" for i in self._columns]
 
     def notes(self) -> list[str]:
         x, _ = self._parts["train"]
@@ -150,7 +154,8 @@ class CSV(OwnData):
         """The same tables, their labels spelled alike: as integers where all are numbers."""
         found = {str(text) for _, texts in tables for text in np.unique(texts)}
         if all(map(is_integer, found)):
-            return [(x, texts.astype(np.float64).astype(np.int64).astype(str)) for x, texts in tables]
+            spelled = {text: str(as_integer(text)) for text in found}
+            return [(x, np.array([spelled[text] for text in texts.tolist()])) for x, texts in tables]
         if all(map(NUMBER.fullmatch, found)):
             raise self._error(f"labels are integers or texts, not numbers with fractions: {some_of(sorted(found))}")
         return tables
@@ -162,9 +167,9 @@ class CSV(OwnData):
         named = [i for i, name in enumerate(layout.names) if name.lower() in LABELS]
         if len(found := named or layout.texts) == 1:
             return found[0]
-        columns = some_of([repr(name) for name in layout.names]) or f"0 ... {layout.width - 1}"
         raise self._error(
-            f"which column has the labels? {key}=NAME, or its number: 0 is the first, -1 the last. It has {columns}"
+            f"which column has the labels? {key}=NAME, or its number: 0 is the first, -1 the last. It has "
+            f"{layout.columns()}"
         )
 
 
@@ -187,8 +192,9 @@ def read_layout(path: Path, header: bool | None, delimiter: str | None) -> Layou
     numeric = [i for i in range(len(first)) if (cells := _present(rest, i)) and all(map(NUMBER.fullmatch, cells))]
     if header is None:
         named = [i for i in numeric if not NUMBER.fullmatch(first[i])] or {c.lower() for c in first} & set(LABELS)
-        valued = [int(float(first[i])) for i in numeric if NUMBER.fullmatch(first[i])]
-        counting = len(valued) > 2 and valued == list(range(valued[0], valued[0] + len(valued)))
+        valued = [first[i] for i in numeric if NUMBER.fullmatch(first[i])]
+        numbers = [as_integer(text) for text in valued if is_integer(text)]
+        counting = len(numbers) > 2 and numbers == list(range(numbers[0], numbers[0] + len(valued)))
         if (named and valued) or counting:
             raise UserError(
                 f"{path}: the first row, {some_of(first)}, could be a header or a sample: dataset.header=true or "

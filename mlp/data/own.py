@@ -1,7 +1,6 @@
 """The user's own data: what npz, csv and folder have in common."""
 
 import hashlib
-import math
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -51,6 +50,10 @@ class OwnData(Dataset):
 
     def load(self, part: Literal["train", "test"]) -> Part:
         return self._parts[part]
+
+    def notes(self) -> list[str]:
+        same = self.sha256 and self.sha256["train"] == self.sha256["test"]
+        return super().notes() + ["the test part is the training part"] * bool(same)
 
     def checksum(self, x: np.ndarray, y: np.ndarray) -> str:
         """That of the content, and of the names of the classes where they are more than numbers."""
@@ -136,24 +139,22 @@ class OwnData(Dataset):
             )
         return names, np.arange(len(names))
 
-    def _picture_shape(self, shape: Sequence[int] | None, features: int) -> tuple[int, ...]:
-        """`image_shape` as a user gives it, () for none. Raises UserError unless it fits the number of features."""
-        if shape is not None and (min(shape, default=0) < 1 or math.prod(shape) != features):
-            raise self._error(f"image_shape {list(shape)} does not fit the {features} features")
-        return tuple(shape or ())
-
     def _error(self, what: str) -> UserError:
         return UserError(f"{self._path}: {what}")
 
 
 def is_integer(text: str) -> bool:
-    return re.fullmatch(r"[+-]?\d{1,15}(\.0*)?", text, re.ASCII) is not None
+    return re.fullmatch(r"[+-]?\d{1,300}(\.0*)?", text, re.ASCII) is not None
+
+
+def as_integer(text: str) -> int:
+    return int(text.partition(".")[0])
 
 
 def in_order(labels: Iterable[object]) -> list[str]:
     """Labels sorted: as numbers where all are integers, else as texts."""
     texts = list(map(str, labels))
-    return sorted(texts, key=float) if all(map(is_integer, texts)) else sorted(texts)
+    return sorted(texts, key=as_integer) if all(map(is_integer, texts)) else sorted(texts)
 
 
 def numbered(texts: np.ndarray | Sequence[str], labels: Sequence[str]) -> np.ndarray:
