@@ -19,7 +19,7 @@ from typing import Literal, NoReturn, TextIO
 import numpy as np
 
 from mlp.data.cache import cached
-from mlp.data.own import LARGEST, OwnData, Part, as_integer, in_order, is_integer, numbered, some_of
+from mlp.data.own import LARGEST, OwnData, Part, as_integer, is_integer, some_of
 from mlp.errors import UserError, unknown
 
 LABELS = ("label", "labels", "class", "target", "y")
@@ -108,12 +108,8 @@ class CSV(OwnData):
             raise self._error("dataset.ignore_columns leaves no features, or takes the labels away")
         columns = self._label, tuple(self._columns)
         tables = [read_table(*file, *columns) for file in zip(paths, (layout, *others), strict=True)]
-        train, *test = self._spelled(tables)
-        self._check_labels(train[1], test[0][1] if test else train[1], layout.column(self._label), f"{test_path}")
-        labels = in_order(np.unique(train[1]))
-        train, *test = ((x, numbered(texts, labels)) for x, texts in (train, *test))
-        self._keep(train, test[0] if test else None, labels, False, layout.column(self._label))
-        self._scale(train[0], image_shape, divide_by)
+        self._keep_texts(self._spelled(tables), layout.column(self._label), str(paths[-1]))
+        self._scale(self._parts["train"][0], image_shape, divide_by)
 
     def _scale(self, x: np.ndarray, image_shape: Sequence[int] | None, divide_by: float | None) -> None:
         """Whether the features x (n, d) are pixels: the shape of a picture, and what they are divided by."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from mlp.data.cache import cached, file_identity
-from mlp.data.own import OwnData, in_order, numbered
+from mlp.data.own import OwnData
 from mlp.errors import UserError
 
 if TYPE_CHECKING:
@@ -51,8 +51,7 @@ class ImageFolder(OwnData):
         parts = [self._pictures(folder) for folder in of]
         self._check_test_part(is_divided, "train/ and test/")
         classes = [np.array([file.parent.name for file in files]) for files in parts]
-        self._check_labels(classes[0], classes[-1], str(of[0]), str(of[-1]))
-        labels, files = in_order(np.unique(classes[0])), [file for files in parts for file in files]
+        files = [file for part in parts for file in part]
         try:
             what = repr((size and tuple(size), channels, [file_identity(file) for file in files]))
         except OSError as error:
@@ -60,12 +59,8 @@ class ImageFolder(OwnData):
         name = f"folder-1-{hashlib.sha256(what.encode()).hexdigest()}"
         x = cached(name, (len(files), None, None, None), lambda: _decode(files, size, channels))
         self.image_shape = x.shape[1:3] if x.shape[3] == 1 else x.shape[1:]
-        x = x.reshape(len(x), -1)
-        train, *test = (
-            (rows, numbered(names, labels))
-            for rows, names in zip(np.split(x, [len(parts[0])]), classes, strict=False)
-        )
-        self._keep(train, test[0] if test else None, labels, False, str(of[0]))
+        rows = np.split(x.reshape(len(x), -1), [len(parts[0])]) if is_divided else [x.reshape(len(x), -1)]
+        self._keep_texts(list(zip(rows, classes, strict=True)), str(of[0]), str(of[-1]))
 
     def notes(self) -> list[str]:
         unread = [f"{len(self._unread)} files are not read, such as {self._unread[0]}"] if self._unread else []

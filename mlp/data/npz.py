@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mlp.data.own import LARGEST, OwnData, Part, in_order, numbered, some_of
+from mlp.data.own import LARGEST, OwnData, Part, some_of
 from mlp.data.samples import divisor_of
 from mlp.errors import UserError
 from mlp.nn.checks import RENUMBER
@@ -61,17 +61,16 @@ class NPZ(OwnData):
         arrays = read_npz(self._path, *(key for pair in of for key in pair))
         self._of = of[0]
         x, y = (arrays[key] for key in self._of)
-        train, *test = (self._checked(*pair, arrays) for pair in of)
-        if test:
+        parts = [self._checked(*pair, arrays) for pair in of]
+        if test_fraction is None:
             self._check_alike(x, y, arrays["x_test"], arrays["y_test"])
-        self._check_labels(train[1], test[0][1] if test else train[1], self._of[1], "y_test")
         if y.dtype.kind == "U":
-            labels = in_order(np.unique(train[1]))
-            train, *test = ((rows, numbered(texts, labels)) for rows, texts in (train, *test))
+            self._keep_texts(parts, self._of[1], "y_test")
         else:
-            labels = list(map(str, range(y.shape[1] if _is_one_hot(y) else int(train[1].max()) + 1)))
-            self._check_gaps(y, len(np.unique(train[1])), len(labels))
-        self._keep(train, test[0] if test else None, labels, y.dtype.kind != "U", self._of[1])
+            self._check_labels(parts[0][1], parts[-1][1], self._of[1], "y_test")
+            count = y.shape[1] if _is_one_hot(y) else int(parts[0][1].max()) + 1
+            self._check_gaps(y, len(np.unique(parts[0][1])), count)
+            self._keep(parts, list(map(str, range(count))), self._of[1], are_numbers=True)
         self.image_shape = x.shape[1:] if x.ndim > 2 else ()
         self.divisor = divisor_of(x)
 

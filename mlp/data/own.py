@@ -20,8 +20,9 @@ Part = tuple[np.ndarray, np.ndarray]
 class OwnData(Dataset):
     """Data of the user's, read and checked when they are opened, and kept in memory or mapped.
 
-    A subclass reads both parts in its constructor and hands them to `_keep`. The test part is one of its own, or
-    `test_fraction` of all samples of each class, drawn with a seed of its own: the same samples for every seed.
+    A subclass reads both parts in its constructor and hands them to `_keep` or `_keep_texts`. The test part is one of
+    its own, or `test_fraction` of all samples of each class, drawn with a seed of its own: the same samples for every
+    seed of a run.
     """
 
     needs: ClassVar[str]  # what a user must say, for the message
@@ -96,23 +97,28 @@ class OwnData(Dataset):
         if unseen := np.setdiff1d(test, found).tolist():
             raise self._error(f"{of_test} has classes that {of} lacks: {some_of(in_order(unseen))}")
 
-    def _keep(self, train: Part, test: Part | None, labels: Sequence[str], are_numbers: bool, of: str) -> None:
-        """Take x (n, d), y (n,) of both parts; of one alone, the share of the test part is held out.
+    def _keep_texts(self, parts: Sequence[Part], of: str, of_test: str) -> None:
+        """Keep parts whose labels (n,) are texts: their sorted values are the classes."""
+        self._check_labels(parts[0][1], parts[-1][1], of, of_test)
+        labels = in_order(np.unique(parts[0][1]))
+        self._keep([(x, _numbered(texts, labels)) for x, texts in parts], labels, of)
 
-        `labels` are what is written for the classes 0, 1, ... in `of`; `are_numbers`: just the numbers of classes.
+    def _keep(self, parts: Sequence[Part], labels: Sequence[str], of: str, are_numbers: bool = False) -> None:
+        """Keep x (n, d), y (n,) of the training and the test part; of one alone, a share becomes the test part.
+
+        `labels` are what is written for the classes 0, 1, ... in `of`; `are_numbers`: just these numbers.
         """
         if len(labels) > MOST_OUTPUTS:
             raise self._error(f"{of} has {len(labels):,} classes; at most {MOST_OUTPUTS:,} are possible")
-        if test is None:
+        if len(parts) == 1:
+            (x, y), own_seed = parts[0], 0  # the test part is the same for all seeds of a search
             assert self._test_fraction is not None
-            (x, y), seed = train, 0  # its own: the test part is the same for all seeds of a search
-            train, test = (
-                (x[rows], y[rows]) for rows in stratified_split(y, self._test_fraction, np.random.default_rng(seed))
-            )
-        if not len(test[1]):
+            divided = stratified_split(y, self._test_fraction, np.random.default_rng(own_seed))
+            parts = [(x[rows], y[rows]) for rows in divided]
+        if not len(parts[1][1]):
             raise self._error("the test part has no samples")
         names, number = self._named_classes(labels)
-        self._parts = {"train": (train[0], number[train[1]]), "test": (test[0], number[test[1]])}
+        self._parts = {name: (x, number[y]) for name, (x, y) in zip(("train", "test"), parts, strict=True)}
         self.named = not are_numbers or names != list(labels)
         self.class_names = tuple(names)
 
@@ -157,7 +163,7 @@ def in_order(labels: Iterable[object]) -> list[str]:
     return sorted(texts, key=as_integer) if all(map(is_integer, texts)) else sorted(texts)
 
 
-def numbered(texts: np.ndarray | Sequence[str], labels: Sequence[str]) -> np.ndarray:
+def _numbered(texts: np.ndarray | Sequence[str], labels: Sequence[str]) -> np.ndarray:
     """For each of the texts (n,) its place among the labels, (n,) int64."""
     unique, place = np.unique(np.asarray(texts), return_inverse=True)
     places = {label: i for i, label in enumerate(labels)}
