@@ -1,6 +1,9 @@
 """The user's own pictures, in a folder for each class."""
 
+from __future__ import annotations
+
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from mlp.data.cache import cached, file_identity
+from mlp.data.cache import cached
 from mlp.data.own import OwnData
 from mlp.errors import UserError
 
@@ -44,18 +47,20 @@ class ImageFolder(OwnData):
         size = (image_size, image_size) if isinstance(image_size, int) else image_size
         if size is not None and (len(size) != 2 or min(size) < 1):
             raise ValueError(f"image_size must be one number or two, >= 1. Got {image_size}")
-        self._unread: list[Path] = []
+        self._unread: list[str] = []
         of = [self._path / part for part in ("train", "test")]
         if not (is_divided := any(folder.is_dir() for folder in of)):
             of = [self._path]
         parts = [self._pictures(folder) for folder in of]
         self._check_test_part(is_divided, "train/ and test/")
-        classes = [np.array([file.parent.name for file in files]) for files in parts]
-        files = [file for part in parts for file in part]
+        classes = [np.array([label for label, _ in part]) for part in parts]
+        files = [file.path for part in parts for _, file in part]
         try:
-            what = repr((size and tuple(size), channels, [file_identity(file) for file in files]))
+            stats = [file.stat() for part in parts for _, file in part]
         except OSError as error:
             raise self._error(f"cannot be read: {error}") from error
+        states = [(stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats]
+        what = repr((size and tuple(size), channels, self._path.absolute(), files, states))
         name = f"folder-1-{hashlib.sha256(what.encode()).hexdigest()}"
         x = cached(name, (len(files), None, None, None), lambda: _decode(files, size, channels))
         self.image_shape = x.shape[1:3] if x.shape[3] == 1 else x.shape[1:]
@@ -66,24 +71,24 @@ class ImageFolder(OwnData):
         unread = [f"{len(self._unread)} files are not read, such as {self._unread[0]}"] if self._unread else []
         return super().notes() + unread
 
-    def _pictures(self, folder: Path) -> list[Path]:
-        """The files of all classes of a part, sorted. Raises UserError for a class without any."""
+    def _pictures(self, folder: Path) -> list[tuple[str, os.DirEntry[str]]]:
+        """The class and the file of all pictures of a part, sorted. Raises UserError for a class without any."""
         if not folder.is_dir():
             raise UserError(f"{folder} does not exist, or is not a folder")
-        found: list[Path] = []
+        found: list[tuple[str, os.DirEntry[str]]] = []
         try:
-            for place in sorted(path for path in folder.iterdir() if not path.name.startswith((".", "__"))):
+            for place in _entries(folder):
                 if not place.is_dir():
-                    self._unread.append(place)
+                    self._unread.append(place.path)
                     continue
-                inside = [path for path in sorted(place.iterdir()) if not path.name.startswith(".")]
-                files = [path for path in inside if path.suffix.lower() in SUFFIXES]
-                if deeper := [path for path in inside if path.is_dir()]:
+                inside = _entries(place.path)
+                files = [file for file in inside if os.path.splitext(file.name)[1].lower() in SUFFIXES]
+                if deeper := [file.path for file in inside if file.is_dir()]:
                     raise UserError(f"{deeper[0]} is a folder in that of a class: {folder}/CLASS/* are the pictures")
                 if not files:
-                    raise UserError(f"{place} has no pictures ({', '.join(SUFFIXES)})")
-                found += files
-                self._unread += [path for path in inside if path not in files]
+                    raise UserError(f"{place.path} has no pictures ({', '.join(SUFFIXES)})")
+                found += [(place.name, file) for file in files]
+                self._unread += {file.path for file in inside} - {file.path for file in files}
         except OSError as error:
             raise UserError(f"{folder} cannot be read: {error}") from error
         if not found:
@@ -91,7 +96,16 @@ class ImageFolder(OwnData):
         return found
 
 
-def _decode(files: Sequence[Path], size: Sequence[int] | None, channels: int | None) -> np.ndarray:
+def _entries(folder: str | Path) -> list[os.DirEntry[str]]:
+    """What is in a folder, by name, without what is hidden. Not as paths: a search reads it for every trial."""
+    with os.scandir(folder) as entries:
+        return sorted(
+            (entry for entry in entries if entry.name[0] != "." and entry.name[:2] != "__"),
+            key=lambda entry: entry.name,
+        )
+
+
+def _decode(files: Sequence[str], size: Sequence[int] | None, channels: int | None) -> np.ndarray:
     """The pictures as (n, height, width, 1 or 3) uint8. Raises UserError, which names the file that is at fault."""
     modes = ["RGB"] if channels == 3 else ["L"] if channels == 1 else [*{_mode(file) for file in files}]
     first = _read(files[0], mode := max(modes), size)
@@ -107,12 +121,12 @@ def _decode(files: Sequence[Path], size: Sequence[int] | None, channels: int | N
     return pictures.reshape(*pictures.shape[:3], -1)
 
 
-def _mode(file: Path) -> str:
+def _mode(file: str) -> str:
     with _opened(file) as image:
         return "L" if image.mode in GREY else "RGB"
 
 
-def _read(file: Path, mode: str, size: Sequence[int] | None) -> np.ndarray:
+def _read(file: str, mode: str, size: Sequence[int] | None) -> np.ndarray:
     """A picture in one of Pillow's modes, (height, width) or (height, width, 3)."""
     from PIL import Image, ImageOps
 
@@ -129,7 +143,7 @@ def _read(file: Path, mode: str, size: Sequence[int] | None) -> np.ndarray:
 
 
 @contextmanager
-def _opened(file: Path) -> "Iterator[Image.Image]":
+def _opened(file: str) -> Iterator[Image.Image]:
     from PIL import Image
 
     try:
