@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Command
+from forks import python
 from PIL import Image
 
 import mlp
@@ -178,12 +179,17 @@ def test_a_test_file_that_is_the_training_file_is_noted(train: Command) -> None:
     )
 
 
-def test_pictures_in_folders(tmp_path: Path, train: Command, infer: Command) -> None:
+def pictures(folder: Path) -> None:
+    """Write folder/dark/*.png and folder/bright/*.png."""
     for i in range(60):
-        file = tmp_path / "pictures" / ("dark", "bright")[i % 2] / f"{i}.png"
+        file = folder / ("dark", "bright")[i % 2] / f"{i}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         noise = np.random.default_rng(i).integers(0, 100, (6, 6), np.uint8)
         Image.fromarray(noise + np.uint8(150 * (i % 2))).save(file)
+
+
+def test_pictures_in_folders(tmp_path: Path, train: Command, infer: Command) -> None:
+    pictures(tmp_path / "pictures")
     line = ("dataset.path=pictures", "dataset.test_fraction=0.2", "dataset.image_size=4")
     train("-d", "folder", *line, *FAST, "hydra.run.dir=run", check=True)
     measured = infer("-mp", "run/best_model.npy", *line, "--plots", "plots", check=True)
@@ -214,3 +220,15 @@ def test_models_divide_as_their_training_did(tmp_path: Path, monkeypatch: pytest
     assert samples.x.dtype == np.uint8
     measured = digits.model.evaluate(samples.x, samples.labels)
     assert measured["loss"] == pytest.approx(digits.summary["test_loss"], rel=1e-4)
+
+
+def test_a_study_of_own_pictures_reads_them_where_its_runs_did(tmp_path: Path, train: Command) -> None:
+    pictures(tmp_path / "pictures")
+    line = ("dataset.path=pictures", "dataset.test_fraction=0.2", "training.epochs=1", "search.workers=1")
+    train("+experiment=data_exploration", "-d", "folder", *line, "--no_wandb", check=True)
+    words = ["-m", "mlp.report", "studies", "--only", "data_exploration", "-d", "folder", "--no-run"]
+    ended = python(*words, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "bright" in page
+    assert "dark" in page

@@ -176,4 +176,6 @@ def _numbers(count: int) -> tuple[str, ...]:
 
 
 def some_of(names: Sequence[str]) -> str:
-    return ", ".join(names[:10]) + (" ..." if len(names) > 10 else "")
+    """The first ten names for a message, without what a terminal would obey."""
+    shown = [name if name.isprintable() else repr(name) for name in names[:10]]
+    return ", ".join(shown) + (" ..." if len(names) > 10 else "")
