@@ -23,7 +23,7 @@ def picture(path: Path, seed: int, mode: str = "L", size: tuple[int, int] = (5, 
     path.parent.mkdir(parents=True, exist_ok=True)
     shape = size[::-1] if mode == "L" else (*size[::-1], len(mode))
     array = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
-    Image.fromarray(array, mode=None).save(path)
+    Image.fromarray(array).save(path)
     return array
 
 
@@ -152,6 +152,10 @@ MISTAKES: dict[str, tuple[Any, dict[str, Any], str]] = {
     "text": (lambda f: (f / "cat" / "3.png").write_text("cat"), {}, "cat/3.png is no picture that can be read"),
     "a broken link": (lambda f: (f / "cat" / "9a.png").symlink_to(f / "none"), {}, "9a.png"),
     "transparent": (lambda f: transparent(f / "cat" / "3.png"), {}, "cat/3.png is transparent in places"),
+    "a transparent grey": (
+        lambda f: Image.new("L", (5, 4), 7).save(f / "cat" / "3.png", transparency=7), {},
+        "cat/3.png is transparent in places",
+    ),
     "16 bits": (
         lambda f: Image.fromarray(np.full((4, 5), 999, np.uint16)).save(f / "cat" / "3.png"), {},
         "cat/3.png has more than 8 bits for a colour",

@@ -136,7 +136,8 @@ def _read(file: str, mode: str, size: Sequence[int] | None) -> np.ndarray:
         if getattr(image, "n_frames", 1) > 1:
             raise UserError(f"{file} has several pictures: keep one")
         image = ImageOps.exif_transpose(image)
-        if image.has_transparency_data and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
+        has_alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+        if has_alpha and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
             raise UserError(f"{file} is transparent in places: lay it on a background")
         image = image.convert(mode)
         return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR) if size else image)
