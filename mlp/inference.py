@@ -112,6 +112,10 @@ def network_for(
             f"{model_path} takes {sizes[0]} inputs and knows {sizes[-1]} classes, but {dataset.name} has "
             f"{dataset.num_features} inputs and {dataset.num_classes} classes. Choose the dataset with -d"
         )
+    features = config.get("feature_names")
+    if dataset.feature_names and isinstance(features, list) and features != list(dataset.feature_names):
+        then, now = some_of(list(map(str, features))), some_of(dataset.feature_names)
+        raise UserError(f"{model_path} takes the columns {then}, in this order. Those of the data: {now}")
     return network_of(weights, config["activation"], config["loss"], config.get("activation_options"))
 
 

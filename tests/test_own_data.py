@@ -104,6 +104,18 @@ def test_inference_refuses_classes_that_the_model_does_not_know(
     assert accuracy(named.stdout) == 1
 
 
+def test_inference_refuses_columns_in_another_order(tmp_path: Path, train: Command, infer: Command) -> None:
+    train(*RUN, check=True)
+    rows = [line.split(",") for line in table().splitlines()]
+    (tmp_path / "new.csv").write_text("".join(f"{b},{a},{name}\n" for a, b, name in rows))
+    measure = ("-mp", "run/best_model.npy", "dataset.path=new.csv", "dataset.test_fraction=0.5")
+    refused = infer(*measure)
+    assert refused.returncode == 2
+    assert refused.stderr.endswith("takes the columns a, b, in this order. Those of the data: b, a\n")
+    (tmp_path / "new.csv").write_text("".join(f"{a},{name},{b}\n" for a, b, name in rows))  # only the labels moved
+    assert accuracy(infer(*measure, check=True).stdout) == 1
+
+
 def test_class_numbers_of_an_npz_are_named_by_the_model(tmp_path: Path, train: Command, infer: Command) -> None:
     data = CSV(path=str(tmp_path / "mine.csv"), test_fraction=0.25)
     x, y = data.load("train")

@@ -157,9 +157,8 @@ def _dataset(
             config = OmegaConf.merge(config, OmegaConf.from_dotlist([f"{key}={value}"]))
     node: Any = OmegaConf.to_container(config, resolve=True)
     if node["dataset"].get("divide_by", 0) is None and saved.get("trained_on") == saved["dataset"]:
-        node["dataset"]["divide_by"] = training_divisor(
-            saved
-        )  # the file may have other values than that of the training
+        # The file may have other values than that of the training, and so another scale by itself.
+        node["dataset"]["divide_by"] = training_divisor(saved)
     return cast(Dataset, build(node["dataset"], "dataset", Dataset))
 
 

@@ -122,6 +122,8 @@ class CSV(OwnData):
         self.image_shape = tuple(image_shape or ())
         if image_shape is not None and (min(image_shape, default=0) < 1 or math.prod(image_shape) != x.shape[1]):
             raise self._error(f"image_shape {list(image_shape)} does not fit the {x.shape[1]} features")
+        if names and not self.image_shape:
+            self.feature_names = tuple(names[i] for i in self._columns)
         are_bytes = x.dtype == np.uint8 and self._range == (0, 255)
         self.divisor = float(divide_by or (255 if self.image_shape and are_bytes else 1))
 
