@@ -173,18 +173,22 @@ class CSV(OwnData):
 
 def read_layout(path: Path, header: bool | None, delimiter: str | None) -> Layout:
     """Delimiter, header and columns of text of a file, by its first rows. Raises UserError for what is ambiguous."""
-    rows: dict[str, list[list[str]]] = {}
+    found: dict[str, list[tuple[int, list[str]]]] = {}  # lines and their cells
     for mark in DELIMITERS if delimiter is None else [delimiter]:
         with opened(path) as file:
-            rows[mark] = list(islice(filter(None, csv.reader(file, delimiter=DELIMITERS[mark])), FIRST_ROWS))
-    if not any(rows.values()):
+            reader = csv.reader(file, delimiter=DELIMITERS[mark])
+            found[mark] = list(islice(((reader.line_num, row) for row in reader if row), FIRST_ROWS))
+    if not any(found.values()):
         raise UserError(f"{path} is empty")
-    fitting = [mark for mark in rows if {len(row) for row in rows[mark]} == {len(rows[mark][0])} != {1}]
-    some = [mark for mark in rows if len(rows[mark][0]) > 1]
-    if len(chosen := fitting or some) != 1:
+    widths = {mark: [len(row) for _, row in rows] for mark, rows in found.items()}
+    fitting = [mark for mark in found if min(widths[mark]) == max(widths[mark]) > 1]
+    if len(chosen := fitting or [mark for mark in found if max(widths[mark]) > 1]) != 1:
         what = f"could be {' or '.join(chosen)}" if chosen else "is none of comma, semicolon and tab"
         raise UserError(f"{path}: the delimiter {what}: dataset.delimiter=comma, semicolon or tab says which")
-    first, *rest = ([cell.strip() for cell in row] for row in rows[chosen[0]])
+    rows = found[chosen[0]]
+    for line, row in rows:
+        _check_width(path, line, row, len(rows[0][1]))
+    first, *rest = ([cell.strip() for cell in row] for _, row in rows)
     if not rest:
         raise UserError(f"{path} has one row only, no samples")
     numeric = [i for i in range(len(first)) if (cells := _present(rest, i)) and all(map(NUMBER.fullmatch, cells))]
@@ -241,8 +245,7 @@ def _refuse(path: Path, layout: Layout, label: int, columns: tuple[int, ...], re
         reader = csv.reader(file, delimiter=layout.delimiter)
         for row in islice(filter(None, reader), bool(layout.names), None):
             line = f"{path}, line {reader.line_num}"
-            if len(row) != layout.width:
-                raise UserError(f"{line}: {len(row)} columns, not {layout.width}")
+            _check_width(path, reader.line_num, row, layout.width)
             if row[label].strip().lower() in ("", "nan"):
                 raise UserError(f"{line}: the label is missing ({layout.column(label)})")
             for i in columns:
@@ -260,9 +263,14 @@ def _refuse(path: Path, layout: Layout, label: int, columns: tuple[int, ...], re
     raise UserError(f"{path} cannot be read: {reason}")
 
 
+def _check_width(path: Path, line: int, row: Sequence[str], width: int) -> None:
+    if len(row) != width:
+        raise UserError(f"{path}, line {line}: {len(row)} columns, not {width}")
+
+
 def _present(rows: Sequence[Sequence[str]], i: int) -> list[str]:
     """The cells of a column that are there."""
-    return [row[i] for row in rows if i < len(row) and row[i].lower() not in MISSING]
+    return [row[i] for row in rows if row[i].lower() not in MISSING]
 
 
 @contextmanager
