@@ -50,8 +50,8 @@ LOG = "train.log"
 class Model:
     """The best weights of a run, for predictions in float64.
 
-    X (n, ...) has the numbers of a sample in its last axes, stored as the training data are: uint8 is divided by 255,
-    other types are taken as they are.
+    X (n, ...) has the numbers of a sample in its last axes, stored as the training data are: uint8, and for a model
+    of a CSV file every type, is divided by what training divided by (255 for pixels); others are taken as they are.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -63,10 +63,12 @@ class Model:
         )
         self.class_names: list[str] = config.get("class_names") or [str(i) for i in range(self.network.sizes[-1])]
 
+        self._divisor = inference.training_divisor(config)
+        self._is_table = config["dataset"] == "csv"
+
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Probabilities (n, classes)."""
-        X = np.asarray(X)
-        return self.network.predict_proba(X / divisor_of(X))
+        return self.network.predict_proba(self._scaled(X))
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Class numbers (n,), of which `class_names` has the names."""
@@ -75,7 +77,12 @@ class Model:
 
     def evaluate(self, X: np.ndarray, y: np.ndarray) -> dict[str, Any]:
         """Logits (n, classes), loss, accuracy, and macro f1, precision and recall for the class numbers y (n,)."""
-        return inference.evaluate_model(self.network, X, y)
+        return inference.evaluate_model(self.network, self._scaled(X), y)
+
+    def _scaled(self, X: np.ndarray) -> np.ndarray:
+        X = np.asarray(X)
+        of_type = divisor_of(X)
+        return X / ((self._divisor or of_type) if self._is_table or of_type != 1 else 1)
 
 
 @dataclass(frozen=True)

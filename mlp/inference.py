@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from mlp import model_file
 from mlp.config.build import check_arguments, check_type, locate
 from mlp.config.files import canonical
 from mlp.data import Dataset, divisor_of
+from mlp.data.own import OwnData, some_of
 from mlp.errors import UserError
 from mlp.graded import NeuralNetwork
 from mlp.nn import Activation
@@ -97,13 +99,23 @@ def network_for(
     model_path: Path, weights: dict[str, np.ndarray], config: Mapping[str, Any], dataset: Dataset
 ) -> NeuralNetwork:
     """The network of a file's weights, with what its configuration says of it. Raises UserError if it is of other
-    data."""
-    sizes = model_file.layer_sizes(weights)
+    data. A user's own data number their classes as the model does."""
+    sizes, names = model_file.layer_sizes(weights), config.get("class_names")
+    if isinstance(dataset, OwnData) and sizes[0] == dataset.num_features:
+        texts = [str(name) for name in names if str(name).isprintable()] if isinstance(names, list) else []
+        if len(set(texts)) == len(texts) == sizes[-1]:
+            dataset.use_classes(texts)
+        elif dataset.named:
+            say([f"{model_path} does not name its classes: taking {some_of(dataset.class_names)}, in this order."])
     if (sizes[0], sizes[-1]) != (dataset.num_features, dataset.num_classes):
         raise UserError(
             f"{model_path} takes {sizes[0]} inputs and knows {sizes[-1]} classes, but {dataset.name} has "
             f"{dataset.num_features} inputs and {dataset.num_classes} classes. Choose the dataset with -d"
         )
+    features = config.get("feature_names")
+    if dataset.feature_names and isinstance(features, list) and features != list(dataset.feature_names):
+        then, now = some_of(list(map(str, features))), some_of(dataset.feature_names)
+        raise UserError(f"{model_path} takes the columns {then}, in this order. Those of the data: {now}")
     return network_of(weights, config["activation"], config["loss"], config.get("activation_options"))
 
 
@@ -163,7 +175,15 @@ def saved_config(
                     check_arguments(by_name(Activation, option), options, "activation_options")
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
-    return {key: default for key, (default, _) in DEFAULTS.items()} | config | dict(given)
+    defaults = {key: default for key, (default, _) in DEFAULTS.items()}
+    return {**defaults, **config, **given, "trained_on": config.get("dataset")}
+
+
+def training_divisor(config: Mapping[str, Any]) -> float | None:
+    """What the inputs were divided by in training, if the configuration says so."""
+    scaling = config.get("input_scaling")
+    divisor = scaling.get("divide_by") if isinstance(scaling, dict) else None
+    return divisor if isinstance(divisor, int | float) and 0 < divisor < math.inf else None
 
 
 def own_classes(config: Mapping[str, Any], key: str) -> list[str]:

@@ -124,7 +124,25 @@ MISTAKES = {
     "fractional label": (lambda a: a.update(y_train=a["y_train"] + 0.5), "y_train must hold integers from 0"),
     "NaN label": (lambda a: a.update(y_train=np.full(60, np.nan)), "Got nan in row 0"),
     "huge label": (lambda a: a.update(y_train=a["y_train"] + 10**9), "from 0 to 65535. Got 1000000000"),
-    "names": (lambda a: a.update(y_train=np.full(60, "cat")), "must hold integers. Got <U3; np.unique"),
+    "names for training only": (lambda a: a.update(y_train=a["y_train"].astype(str)), "y_train is <U21 and y_test"),
+    "bytes": (lambda a: a.update(y_train=np.full(60, b"cat")), "must hold integers or texts. Got |S3"),
+    "one name": (lambda a: a.update(y_train=np.full(60, "cat"), y_test=np.full(12, "cat")), "only the class cat"),
+    "empty name": (lambda a: a.update(y_train=np.resize(["", "a"], 60), y_test=np.full(12, "a")), "'' is no name"),
+    "unseen name": (
+        lambda a: a.update(y_train=np.resize(["b", "a"], 60), y_test=np.full(12, "c")),
+        "y_test has classes that y_train lacks: c",
+    ),
+    "names do not fit": (
+        lambda a: a.update(class_names=np.array(["a", "b"])),
+        "class_names must be 3 different names, for the classes 0, 1, 2. Got 2: a, b",
+    ),
+    "name twice": (lambda a: a.update(class_names=np.array(["a", "b", "a"])), "must be 3 different names"),
+    "shifted numbers": (
+        lambda a: a.update(class_names=np.array([1, 2, 3])),
+        "class_names must be the labels in the order that is wanted or, for numbers, other names",
+    ),
+    "table of names": (lambda a: a.update(class_names=np.array([["a", "b", "c"]])), "Got <U1 (1, 3)"),
+    "one class of two": (lambda a: a.update(y_train=np.ones(60, int), y_test=np.ones(12, int)), "only the class 1"),
     "not one-hot": (lambda a: a.update(y_train=np.ones((60, 3))), "y_train is (60, 3) but not one-hot"),
     "probabilities": (lambda a: a.update(y_train=np.full((60, 2), 0.5)), "not one-hot"),
     "labels of labels": (lambda a: a.update(y_train=np.zeros((60, 2, 2))), "Got (60, 2, 2)"),
@@ -292,3 +310,39 @@ def test_missing_file_and_missing_path_are_told_apart(tmp_path: Path) -> None:
         NPZ(path=str(tmp_path))
     with pytest.raises(UserError, match=r"dataset\.path=FILE\.npz"):
         NPZ()
+
+
+def test_a_share_of_each_class_is_the_test_part_of_one_array(tmp_path: Path, arrays: Arrays) -> None:
+    path = save(tmp_path, {"x": arrays["x_train"], "y": np.array(["b", "c", "a"])[arrays["y_train"]]})
+    dataset = NPZ(path=path, test_fraction=0.2)
+    assert dataset.class_names == ("a", "b", "c")
+    (x, y), (x_test, y_test) = dataset.load("train"), dataset.load("test")
+    assert np.bincount(y_test).tolist() == [4, 4, 4]
+    rows = {row.tobytes(): "bca"[i % 3] for i, row in enumerate(arrays["x_train"])}
+    found = [*zip(x, y, strict=True), *zip(x_test, y_test, strict=True)]
+    assert {row.tobytes(): dataset.class_names[label] for row, label in found} == rows
+    again = NPZ(path=path, test_fraction=0.2, class_names=["c", "b", "a"])
+    np.testing.assert_array_equal(again.load("test")[0], x_test)
+    np.testing.assert_array_equal(again.load("test")[1], 2 - y_test)
+
+
+def test_there_is_one_test_part(tmp_path: Path, arrays: Arrays) -> None:
+    with pytest.raises(UserError, match=r"has a test part, x_test and y_test: leave out dataset\.test_fraction=0\.2"):
+        NPZ(path=save(tmp_path, arrays), test_fraction=0.2)
+    one = {"x": arrays["x_train"], "y": arrays["y_train"]}
+    with pytest.raises(UserError, match=r"give x_test and y_test, or hold out .* dataset\.test_fraction=0\.2"):
+        NPZ(path=save(tmp_path, one))
+    with pytest.raises(UserError, match=r"has no array x\. It has: y"):
+        NPZ(path=save(tmp_path, {"y": one["y"]}), test_fraction=0.2)
+    with pytest.raises(ValueError, match=r"test_fraction must be in \(0, 1\)\. Got 1"):
+        NPZ(path=save(tmp_path, one), test_fraction=1)
+
+
+def test_class_names_come_from_the_file_or_from_the_key(tmp_path: Path, arrays: Arrays) -> None:
+    names = ["red", "green", "blue"]
+    plain, named = save(tmp_path, arrays), {**arrays, "class_names": np.array(names)}
+    assert NPZ(path=plain, class_names=names).class_names == ("red", "green", "blue")
+    path = save(tmp_path, named)
+    assert NPZ(path=path).class_names == NPZ(path=path, class_names=names).class_names == ("red", "green", "blue")
+    with pytest.raises(UserError, match="has class_names of its own, red, green, blue: leave out"):
+        NPZ(path=path, class_names=names[::-1])

@@ -68,6 +68,7 @@ EXAMPLES = """\
 examples:
   COMMAND -d fashion_mnist -e 20 -o nadam -a tanh -sz 128 64
   COMMAND optimizer=adam optimizer.beta1=0.95 model.hidden_sizes=[128,64] dataset=fashion_mnist
+  COMMAND -d csv dataset.path=FILE.csv dataset.test_fraction=0.2     your own table (also npz, folder)
   COMMAND -m optimizer=sgd,adam optimizer.learning_rate=1e-3,1e-2    every combination, in parallel
   COMMAND -m search=tpe search.trials=100 search.name=mnist          a search; the same command continues it
   COMMAND resume=outputs/2026-01-31/12-00-00-1a2b3c                  continue an interrupted run
@@ -82,7 +83,7 @@ examples:
   COMMAND                                             best_model.npy and best_config.json at the root
   COMMAND -mp outputs/.../best_model.npy --plots plots
   COMMAND -mp mine.npy -d digits -a tanh              a model without a configuration
-  COMMAND -mp mine.npy dataset.path=FILE.npz          a model of your own arrays
+  COMMAND -mp mine.npy dataset.path=FILE.npz          a model of your own arrays, table or pictures
 
 The configuration of mine.npy is mine_config.json beside it, that of best_model.npy is best_config.json. The flags of
 training are accepted too, and ignored with a note.

@@ -20,10 +20,11 @@ from mlp.config.files import canonical, read_option
 from mlp.config.grammar import unquoted
 from mlp.config.own import allow
 from mlp.data import Dataset
+from mlp.data.own import OwnData
 from mlp.data.pictures import PICTURE_SHAPES, is_picture
 from mlp.errors import UserError
 from mlp.experiment.best_model import saved
-from mlp.inference import evaluate_model, load_model, network_for, own_classes, saved_config, say
+from mlp.inference import evaluate_model, load_model, network_for, own_classes, saved_config, say, training_divisor
 from mlp.nn.metrics import confusion_matrix, per_class, scores
 from mlp.training.evaluate import Evaluation
 from mlp.training.predictions import predictions
@@ -130,15 +131,12 @@ def _given(flags: argparse.Namespace, folders: Sequence[Path]) -> dict[str, Any]
 
 
 def _scaling(config: Mapping[str, Any], dataset: Dataset) -> list[str]:
-    """A note where a user's arrays are not scaled as the inputs were in training."""
-    scaling = config.get("input_scaling")
-    divisor = scaling.get("divide_by") if isinstance(scaling, dict) else None
-    if dataset.name != "npz" or not isinstance(divisor, int | float) or divisor == dataset.divisor:
+    """A note where a user's data are not scaled as the inputs were in training."""
+    divisor = training_divisor(config)
+    if not isinstance(dataset, OwnData) or divisor in (None, dataset.divisor):
         return []
-    return [
-        f"in training, inputs were divided by {divisor:g}; these are divided by {dataset.divisor:g} (uint8 by 255, "
-        f"all other types by 1)."
-    ]
+    how = "dataset.divide_by=" if dataset.name == "csv" else "uint8 by 255, all other types by 1"
+    return [f"in training, inputs were divided by {divisor:g}; these are divided by {dataset.divisor:g} ({how})."]
 
 
 def _dataset(
@@ -158,6 +156,9 @@ def _dataset(
         else:
             config = OmegaConf.merge(config, OmegaConf.from_dotlist([f"{key}={value}"]))
     node: Any = OmegaConf.to_container(config, resolve=True)
+    if node["dataset"].get("divide_by", 0) is None and saved.get("trained_on") == saved["dataset"]:
+        # The file may have other values than that of the training, and so another scale by itself.
+        node["dataset"]["divide_by"] = training_divisor(saved)
     return cast(Dataset, build(node["dataset"], "dataset", Dataset))
 
 

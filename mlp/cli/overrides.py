@@ -15,8 +15,8 @@ from mlp.config.grammar import quoted, unquoted
 
 #: Keys whose values are paths or names, which may have any character.
 TEXT_KEYS = (
-    *("resume", "save.model_path", "save.config_path", "dataset.path", "dataset.data_dir", "search.name"),
-    *("hydra.run.dir", "hydra.sweep.dir"),
+    *("resume", "save.model_path", "save.config_path", "search.name", "hydra.run.dir", "hydra.sweep.dir"),
+    *("dataset.path", "dataset.test_path", "dataset.data_dir", "dataset.label_column"),
 )
 
 #: Words that mean something else than a text.
@@ -97,7 +97,7 @@ def _resumed(given: list[str], values: Mapping[str, str]) -> list[str]:
             f"a run goes on in its own directory"
         )
     # The run has its own dataset, which need not have the keys of the default one that Hydra composes.
-    given = [f"++{word}" if word.startswith(("dataset.path=", "dataset.data_dir=")) else word for word in given]
+    given = [f"++{word}" if re.match(r"dataset\.(path|test_path|data_dir)=", word) else word for word in given]
     return [*given, f"hydra.run.dir={quoted(str(directory.resolve()))}"]
 
 

@@ -18,7 +18,7 @@ from mlp.paths import CONF
 log = logging.getLogger(__name__)
 
 #: Where the data are; their content may not change, which the checkpoint knows.
-DATA_PLACES = ("dataset.path", "dataset.data_dir")
+DATA_PLACES = ("dataset.path", "dataset.test_path", "dataset.data_dir")
 #: The options of a run, by group: written by the program, not by a user.
 CHOICES = "choices"
 #: What may be changed when a run is continued; everything else is the run's own.

@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from mlp import paths, streams
-from mlp.data import CIFAR10, MNIST, FashionMNIST
+from mlp.data import CIFAR10, CSV, MNIST, NPZ, FashionMNIST, ImageFolder
 from mlp.data.cache import imported
+from mlp.data.own import OwnData
 from mlp.errors import UserError
 from mlp.files import atomic_write
 
 WITH_FILES = (MNIST, FashionMNIST, CIFAR10)
+OWN: dict[str, type[OwnData]] = {"arrays": NPZ, "table": CSV, "pictures": ImageFolder}
 
 
 def show(_: argparse.Namespace) -> list[str]:
@@ -24,7 +26,10 @@ def show(_: argparse.Namespace) -> list[str]:
         files = kind().files()
         place = str(files[0].parent) if files else "not on this machine: its first use downloads it"
         lines.append(f"{kind.name:14} {place}")
-    return [*lines, f"{'npz':14} your own arrays: dataset.path=FILE.npz"]
+    return [
+        *lines,
+        *(f"{kind.name:14} your own {what}: {kind.needs.partition(': ')[2]}" for what, kind in OWN.items()),
+    ]
 
 
 def import_files(args: argparse.Namespace) -> list[str]:

@@ -1,4 +1,4 @@
-"""Decoded images, kept as .npy in the user's cache directory and shared by all processes as memory maps."""
+"""Decoded data, kept as .npy in the user's cache directory and shared by all processes as memory maps."""
 
 import functools
 import hashlib
@@ -26,17 +26,20 @@ def imported(dataset: str) -> Path:
     return cache_directory() / "datasets" / dataset
 
 
-def cached(name: str, shape: tuple[int | None, ...], decode: Callable[[], np.ndarray]) -> np.ndarray:
-    """The uint8 array called `name`: mapped from the cache, or else decoded and added to it.
+def cached(
+    name: str, shape: tuple[int | None, ...], decode: Callable[[], np.ndarray], kinds: str = "u"
+) -> np.ndarray:
+    """The array called `name`: mapped from the cache, or else decoded and added to it.
 
-    `None` in `shape` stands for any length. The name must change with the content, as a checksum in it does; the
-    file ends with the SHA-256 of the array, and only a file whose content fits it is believed.
+    `None` in `shape` stands for any length, `kinds` are those of NumPy's types: u for uint8, f, U. The name must
+    change with the content, as a checksum in it does; the file ends with the SHA-256 of the array, and only a file
+    whose content fits it is believed.
     Two processes that decode at once write the same file, each in one step. A damaged file is written anew.
     Where the cache cannot be written, the array stays in memory.
     """
     try:
         path = cache_directory() / f"{name}.npy"
-        array = _open(path, shape)
+        array = _open(path, shape, kinds)
     except RuntimeError as error:  # the user has no home directory
         return _in_memory(decode(), error)
     if array is not None:
@@ -49,7 +52,7 @@ def cached(name: str, shape: tuple[int | None, ...], decode: Callable[[], np.nda
             file.write(hashlib.sha256(np.ascontiguousarray(decoded).data).digest())
     except OSError as error:
         return _in_memory(decoded, error)
-    array = _open(path, shape)
+    array = _open(path, shape, kinds)
     return decoded if array is None else array
 
 
@@ -75,7 +78,7 @@ def file_identity(path: Path) -> tuple[str, int, int, int, int]:
     return str(path.absolute()), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
-def _open(path: Path, shape: tuple[int | None, ...]) -> np.ndarray | None:
+def _open(path: Path, shape: tuple[int | None, ...], kinds: str) -> np.ndarray | None:
     """Map the array of a cache file; None when there is no such file, or not one as it should be."""
     try:
         mapped = np.lib.format.open_memmap(path, mode="r")
@@ -86,7 +89,8 @@ def _open(path: Path, shape: tuple[int | None, ...]) -> np.ndarray | None:
     fits = len(mapped.shape) == len(shape) and all(
         want in (None, have) for want, have in zip(shape, mapped.shape, strict=True)
     )
-    if not (whole and fits and mapped.dtype == np.uint8 and mapped.flags.c_contiguous):
+    kind = mapped.dtype.kind in kinds and (mapped.dtype.kind != "u" or mapped.dtype == np.uint8)
+    if not (whole and fits and kind and mapped.flags.c_contiguous):
         return None
     content = mapped.view(_Mapped)
     content.sha256 = _checked(file_identity(path), mapped.offset, end)

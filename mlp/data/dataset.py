@@ -27,6 +27,7 @@ class Dataset(ABC):
     class_names: tuple[str, ...]
     image_shape: tuple[int, ...]  # of one sample, such as (28, 28) or (32, 32, 3); () when it is not a picture
     divisor: float  # stored values / divisor are the network's inputs
+    feature_names: tuple[str, ...] = ()  # of the inputs, where they have names and are no pixels
 
     def __init_subclass__(cls) -> None:
         if "class_names" in vars(cls):  # a dataset itself, not what several have in common

@@ -55,6 +55,7 @@ def model_config(state: Run, parts: Components, digest: str) -> dict[str, Any]:
         "num_classes": network.sizes[-1],
         "input_scaling": {"divide_by": parts.dataset.divisor},
         "class_names": list(parts.dataset.class_names),
+        **({"feature_names": list(names)} if (names := parts.dataset.feature_names) else {}),
         **({OWN_CLASSES: own} if (own := _own_classes(parts)) else {}),
         DIGEST: digest,
         "selected_by": parts.trainer.monitor if state.best_value is not None else "last epoch",

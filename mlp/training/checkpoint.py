@@ -89,7 +89,8 @@ def _check_data(path: Path, then: dict[str, str], now: dict[str, str]) -> None:
         sums = ", ".join(f"{part} {then[part][:12]}... then, {now[part][:12]}... now" for part in changed)
         raise UserError(
             f"the data changed since {path} was written (SHA-256 of {sums}). Restore the file, or say where it is "
-            f"with dataset.path= or dataset.data_dir=; with other data, start a new run without resume"
+            f"with dataset.path=, dataset.test_path= or dataset.data_dir=; with other data, start a new run without "
+            f"resume"
         )
 
 

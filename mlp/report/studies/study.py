@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from omegaconf import OmegaConf
 
+from mlp.config.build import build
 from mlp.data import Dataset
 from mlp.errors import UserError
 from mlp.paths import CONF
@@ -35,8 +36,11 @@ class StudyRuns:
 
     @cached_property
     def data(self) -> Dataset:
-        """The dataset itself, for its images."""
-        dataset: Dataset = build_option("dataset", self.dataset, Dataset)
+        """The dataset itself, for its images: a user's own as the runs have it."""
+        own = [run.config["dataset"] for run in self.runs if run.config["dataset"].get("path")]
+        dataset: Dataset = (
+            build(own[0], "dataset", Dataset) if own else build_option("dataset", self.dataset, Dataset)
+        )
         return dataset
 
     def with_files(self, *names: str) -> Sequence[RunFiles]:
