@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import itertools
 import re
@@ -10,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mlp.cli.flags import COMMANDS, GROUP_FLAGS, VALUE_FLAGS, parse
-from mlp.config.files import RENAMED, canonical, groups, options
+from mlp.config.files import RENAMED, canonical, groups, options, read_option
 from mlp.config.grammar import quoted, unquoted
 
 #: Keys whose values are paths or names, which may have any character.
@@ -45,17 +46,12 @@ def to_hydra(arguments: Sequence[str]) -> list[str]:
         if value is not None:
             overrides.append(f"{key}={quoted(value) if key.startswith('save.') else value}")
     overrides += _activation(flags.activation, multirun, folders) + _sizes(flags.sizes, multirun)
-    if flags.no_wandb or (flags.project or "").lower() == "disabled":
-        overrides.append("tracker=none")
-    elif "tracker=none" not in given:
-        for key in ("project", "entity"):
-            value = getattr(flags, key)
-            if value is not None:
-                overrides.append(f"tracker.{key}={quoted(value)}")
+    overrides += _tracking(flags, given, folders)
     for name in ("model_path", "config_path"):
         if getattr(flags, name) is not None:
             print(f"Note: --{name} is read by inference.py; training ignores it.", file=sys.stderr)
     given = [_checked(literal(_renamed(word), multirun), folders) for word in given]
+    given = _several_trackers(given, folders)
     # Of a key that is given twice, the last value counts.
     values = {key.lstrip("+"): value for key, _, value in (word.partition("=") for word in given)}
     for word in overrides:
@@ -68,6 +64,41 @@ def to_hydra(arguments: Sequence[str]) -> list[str]:
             f"model.activations names the activation of each layer, so {single[0]} would be ignored: give one of them"
         )
     return [*switches, *overrides, *_resumed(given, values)]
+
+
+def _tracking(flags: argparse.Namespace, given: Sequence[str], folders: Sequence[Path]) -> list[str]:
+    """What --no_wandb, -wp and -we mean for the trackers that `given` chooses."""
+    if flags.no_wandb or (flags.project or "").lower() == "disabled":
+        return ["tracker=none"]
+    chosen = next((word.partition("=")[2] for word in reversed(given) if word.startswith("tracker=")), "wandb")
+    names = [canonical("tracker", name, folders) for name in re.findall(r"[\w-]+", chosen)]
+    below = chosen.startswith("[") and len(names) > 1
+    overrides = []
+    for key in ("project", "entity"):
+        if (value := getattr(flags, key)) is None:
+            continue
+        having = [name for name in names if key in read_option("tracker", name, folders)]
+        if not having:
+            print(f"Note: --wandb_{key} is ignored: tracker={chosen} has no {key}.", file=sys.stderr)
+        overrides += [f"tracker.{name}.{key}={quoted(value)}" for name in having if below]
+        overrides += [f"tracker.{key}={quoted(value)}"] if having and not below else []
+    return overrides
+
+
+def _several_trackers(given: list[str], folders: Sequence[Path]) -> list[str]:
+    """`tracker=[wandb,tensorboard]` as Hydra composes it: each one below `tracker`, by its own name."""
+    from mlp.errors import UserError
+
+    last = max((i for i, word in enumerate(given) if word.startswith("tracker=")), default=0)
+    match = re.fullmatch(r"tracker=\[([\w\s,-]*)\]", given[last]) if given else None
+    if match is None:
+        return given
+    names = [canonical("tracker", name, folders) for name in re.findall(r"[\w-]+", match[1])]
+    if len(set(names)) < len(names) or not names or {"none", "several"} & set(names):
+        possible = [name for name in options("tracker", folders) if name not in ("none", "several")]
+        raise UserError(f"{match[0]}: name trackers once each, of {', '.join(possible)}; or give tracker=none")
+    several = ["tracker=several", *(f"+tracker@tracker.{name}={name}" for name in names)]
+    return [*given[:last], *(several if names[1:] else [f"tracker={names[0]}"]), *given[last + 1 :]]
 
 
 def _renamed(word: str) -> str:
