@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from mlp.cli.overrides import to_hydra
+from mlp.config.compose import compose
+from mlp.config.resolve import resolve_trial
 from mlp.tracking import NoTracker
 
 OPTIONS = sorted((Path(__file__).parent.parent / "conf" / "tracker").glob("*.yaml"))
@@ -46,6 +49,13 @@ def test_tracker_has_every_event_of_a_callback(path: Path) -> None:
 def test_no_tracker_reads_nothing_of_the_run() -> None:
     for event in ("on_run_start", "on_batch_end", "on_epoch_end", "on_run_end"):
         assert getattr(NoTracker(), event)(None) is None
+
+
+def test_every_tracker_of_a_trial_gets_the_group_of_the_search_unless_it_has_one() -> None:
+    words = to_hydra(["tracker=[wandb,tensorboard,trackio]", "tracker.trackio.group=mine"])
+    trackers = resolve_trial(compose(words), "search")["tracker"]
+    groups = {name: node["group"] for name, node in trackers.items()}
+    assert groups == {"wandb": "search", "tensorboard": "search", "trackio": "mine"}
 
 
 def test_importing_and_building_trackers_imports_none_of_their_packages() -> None:

@@ -49,7 +49,7 @@ def needs(name: str) -> pytest.MarkDecorator:
 
 def tracked(place: Path, name: str, *words: str) -> Path:
     """The directory of a run that `name` has tracked; what it printed is beside it."""
-    variables = {"TRACKIO_DIR": str(place / "trackio"), "HF_TOKEN": "hf_" + "0" * 30, "HOME": str(place)}
+    variables = {"TRACKIO_DIR": str(place / "trackio"), "HF_TOKEN": "hf_" + "0" * 30}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, name, *WORDS, *words], cwd=place, env={**os.environ, **variables},
         capture_output=True, text=True, timeout=120, check=False,
@@ -346,6 +346,7 @@ def test_a_tracker_that_joins_a_resumed_run_gets_the_earlier_epochs_too(
 
 @needs("tensorboard")
 @needs("trackio")
+@pytest.mark.slow
 def test_the_trials_of_a_search_are_runs_of_their_own_in_its_group(tmp_path: Path) -> None:
     words = ("-m", "-d", "digits", "-e", "2", "-o", "sgd,adam", "tracker=[tensorboard,trackio]", "search.name=two")
     done = subprocess.run(

@@ -70,6 +70,8 @@ examples:
   COMMAND optimizer=adam optimizer.beta1=0.95 model.hidden_sizes=[128,64] dataset=fashion_mnist
   COMMAND -m optimizer=sgd,adam optimizer.learning_rate=1e-3,1e-2    every combination, in parallel
   COMMAND -m search=tpe search.trials=100 search.name=mnist          a search; the same command continues it
+  COMMAND tracker=tensorboard                                        or trackio, mlflow, wandb; none switches it off
+  COMMAND 'tracker=[wandb,tensorboard]' tracker.wandb.project=demo   several, each with its options under its name
   COMMAND resume=outputs/2026-01-31/12-00-00-1a2b3c                  continue an interrupted run
   COMMAND --cfg job                                                  show the configuration, run nothing
 

@@ -1,8 +1,9 @@
 """Where the numbers of a run go besides its own directory. Importing this costs nothing: the packages come later."""
 
 from mlp.tracking.mlflow import MLflowTracker
+from mlp.tracking.record import TrackedRun
 from mlp.tracking.tensorboard import TensorBoardTracker
-from mlp.tracking.tracker import TrackedRun, Tracker
+from mlp.tracking.tracker import Tracker
 from mlp.tracking.trackio import TrackioTracker
 from mlp.tracking.wandb import WandbTracker
 

@@ -13,16 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlp.tracking.tracker import (
-    TrackedRun,
-    Tracker,
-    confusion_rows,
-    model_files,
-    parameters,
-    pictures,
-    results,
-    run_name,
-)
+from mlp.tracking import record
+from mlp.tracking.record import TrackedRun
+from mlp.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -30,7 +23,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STORE = Path("mlruns")
-KIND = {"mlflow.experimentKind": "custom_model_development"}  # else its pages are those of language models
 PARAMETERS = 100  # that MLflow takes at a time
 
 
@@ -39,7 +31,8 @@ class MLflowTracker(Tracker):
 
     `tracking_uri` null is MLFLOW_TRACKING_URI, or the file mlruns/mlflow.db of the current folder, which
     `mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db` shows. The runs of a search have its name in the tag
-    `group`. MLflow has no histograms.
+    `group`. MLflow has no histograms. Its pages begin with those of language models: the runs
+    are under "Model training".
 
     MLflow's imports take about 3 s in the first run of a process, and the tables of a new file 8 s.
     """
@@ -85,7 +78,7 @@ class MLflowTracker(Tracker):
             self._id = str(stored)
             client.update_run(self._id, status="RUNNING")
         else:
-            created = client.create_run(experiment, run_name=self.name or run_name(run.directory))
+            created = client.create_run(experiment, run_name=self.name or record.run_name(run.directory))
             self._id = created.info.run_id
         self.session = client
         self.store_id(run.directory, self._id)
@@ -99,7 +92,7 @@ class MLflowTracker(Tracker):
         """The configuration. A parameter of MLflow never changes: those of a resumed run that do become tags too."""
         from mlflow.entities import Param, RunTag
 
-        wanted = {re.sub(r"[^\w\-. :/]", "_", name): str(value) for name, value in parameters(run).items()}
+        wanted = {re.sub(r"[^\w\-. :/]", "_", name): str(value) for name, value in record.parameters(run).items()}
         there = self.session.get_run(self._id).data.params
         new = [Param(name, value) for name, value in wanted.items() if name not in there]
         for first in range(0, len(new), PARAMETERS):
@@ -116,15 +109,15 @@ class MLflowTracker(Tracker):
         self.session.log_batch(self._id, [Metric(name, float(value), now, epoch) for name, value in metrics.items()])
 
     def log_results(self, run: TrackedRun) -> None:
-        self.log_epoch(run.epoch, results(run))
+        self.log_epoch(run.epoch, record.results(run))
         for key in ("status", "reason"):
             self.session.set_tag(self._id, key, run.summary.get(key, ""))
-        if (table := confusion_rows(run.directory)) is not None:
+        if (table := record.confusion_rows(run.directory)) is not None:
             # What log_table writes, which first looks for an earlier one, with a progress bar.
             self.session.log_dict(self._id, {"columns": table[0], "data": table[1]}, "confusion_matrix.json")
-        for file in model_files(run.directory) if self.log_model else ():
+        for file in record.model_files(run.directory) if self.log_model else ():
             self.session.log_artifact(self._id, str(file), "model")
-        for file in pictures(run.directory) if self.log_plots else ():
+        for file in record.pictures(run.directory) if self.log_plots else ():
             self.session.log_artifact(self._id, str(file), "plots")
 
     def finish(self, run: TrackedRun) -> None:
@@ -156,7 +149,7 @@ def _experiment(client: MlflowClient, name: str, artifacts: Path | None) -> Any:
             return found.experiment_id
         try:
             place = None if artifacts is None else artifacts.as_uri()
-            return client.create_experiment(name, artifact_location=place, tags=KIND)
+            return client.create_experiment(name, artifact_location=place)
         except MlflowException:  # another run has made it meanwhile
             if last:
                 raise

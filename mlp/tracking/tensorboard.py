@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from mlp.tracking.tracker import TrackedRun, Tracker, confusion_rows, histograms, parameters, pictures, results
+from mlp.tracking import record
+from mlp.tracking.record import TrackedRun
+from mlp.tracking.tracker import Tracker
 
 log = logging.getLogger(__name__)
 
@@ -52,12 +54,12 @@ class TensorBoardTracker(Tracker):
         name = f"events.out.tfevents.{int(time.time()):010d}.{earlier}.{socket.gethostname()}.{os.getpid()}"
         self.session = RecordWriter((folder / name).open("xb"))
         self._write(file_version="brain.Event:2")
-        values = {"group": self.group} | parameters(run)
+        values = {"group": self.group} | record.parameters(run)
         simple = {k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in values.items()}
         if earlier:  # what an interrupted run has written beyond its checkpoint is void
             self._write(run.epoch + 1, session_log=SessionLog(status=SessionLog.START))
         else:  # later ones would not be read
-            self._write(summary=hparams_pb(simple, trial_id=str(run.directory.absolute())))
+            self._write(summary=hparams_pb(simple, trial_id=record.run_name(run.directory)))
         self._write(run.epoch, summary=text_pb("configuration", _table([["name", "value"], *values.items()])))
         self.session.flush()
         log.info("TensorBoard: tensorboard --logdir %s", shlex.quote(str(run.directory.absolute().parent)))
@@ -84,7 +86,7 @@ class TensorBoardTracker(Tracker):
 
         if not self.histograms:
             return
-        for name, counts, edges in histograms(run):
+        for name, counts, edges in record.histograms(run):
             bins = make_tensor_proto(np.stack([edges[:-1], edges[1:], counts], axis=1), dtype=np.float64)
             self._add(run.epoch, name, metadata=create_summary_metadata(None, None), tensor=bins)
         self.session.flush()
@@ -93,11 +95,11 @@ class TensorBoardTracker(Tracker):
         from tensorboard.compat.proto.summary_pb2 import Summary
         from tensorboard.plugins.text.summary_v2 import text_pb
 
-        self.log_epoch(run.epoch, results(run))
+        self.log_epoch(run.epoch, record.results(run))
         self._write(run.epoch, summary=text_pb("status", run.status))
-        if (table := confusion_rows(run.directory)) is not None:
+        if (table := record.confusion_rows(run.directory)) is not None:
             self._write(run.epoch, summary=text_pb("confusion_matrix", _table([table[0], *table[1]])))
-        for path in pictures(run.directory) if self.log_plots else ():
+        for path in record.pictures(run.directory) if self.log_plots else ():
             width, height = _size(path)
             image = Summary.Image(width=width, height=height, colorspace=4, encoded_image_string=path.read_bytes())
             self._add(run.epoch, f"plots/{path.stem}", image=image)

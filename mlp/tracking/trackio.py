@@ -10,17 +10,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
-from mlp.tracking.tracker import (
-    TrackedRun,
-    Tracker,
-    confusion_rows,
-    histograms,
-    model_files,
-    parameters,
-    pictures,
-    results,
-    run_name,
-)
+from mlp.tracking import record
+from mlp.tracking.record import TrackedRun
+from mlp.tracking.tracker import Tracker
 
 log = logging.getLogger(__name__)
 
@@ -76,10 +68,10 @@ class TrackioTracker(Tracker):
                 url=None,
                 project=self.project,
                 client=None,
-                name=self.name or run_name(run.directory),
+                name=self.name or record.run_name(run.directory),
                 run_id=stored,
                 group=self.group,
-                config=parameters(run),
+                config=record.parameters(run),
             )
         self.store_id(run.directory, self.session.id)
         log.info("Trackio: trackio show --project %s", shlex.quote(self.project))
@@ -113,19 +105,19 @@ class TrackioTracker(Tracker):
         import trackio
 
         if self.histograms:
-            pairs = ((name, (counts, edges)) for name, counts, edges in histograms(run))
+            pairs = ((name, (counts, edges)) for name, counts, edges in record.histograms(run))
             self._log({name: trackio.Histogram(np_histogram=pair) for name, pair in pairs}, run.epoch)
 
     def log_results(self, run: TrackedRun) -> None:
         import trackio
 
-        values: dict[str, Any] = {**results(run), "status": run.status}
-        if (table := confusion_rows(run.directory)) is not None:
+        values: dict[str, Any] = {**record.results(run), "status": run.status}
+        if (table := record.confusion_rows(run.directory)) is not None:
             values["confusion_matrix"] = trackio.Table(columns=table[0], data=table[1])
         if self.log_plots:
-            values |= {f"plots/{path.stem}": trackio.Image(str(path)) for path in pictures(run.directory)}
+            values |= {f"plots/{path.stem}": trackio.Image(str(path)) for path in record.pictures(run.directory)}
         self._log(values, run.epoch)
-        if self.log_model and (files := model_files(run.directory)):
+        if self.log_model and (files := record.model_files(run.directory)):
             artifact = trackio.Artifact(f"model-{self.session.id}", type="model", metadata={"run": self.session.name})
             for file in files:
                 artifact.add_file(file)

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from mlp.errors import unknown
-from mlp.tracking import session
-from mlp.tracking.tracker import TrackedRun, Tracker, flat, model_files, pictures, predictions, run_name
+from mlp.tracking import record, session
+from mlp.tracking.record import TrackedRun
+from mlp.tracking.tracker import Tracker
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ class WandbTracker(Tracker):
             project=self.project,
             entity=self.entity,
             group=self.group,
-            name=self.name or plan.settings.run_name or run_name(run.directory),
+            name=self.name or plan.settings.run_name or record.run_name(run.directory),
             tags=self.tags or None,
             job_type=self.job_type,
             notes=self.notes,
@@ -110,18 +111,18 @@ class WandbTracker(Tracker):
         wandb_run.summary.update({**run.summary, "status": run.status})
         with session.staged_in(run.directory):
             charts: dict[str, Any] = dict(_curves(run.history))
-            if (found := predictions(run.directory)) is not None:
+            if (found := record.predictions(run.directory)) is not None:
                 y_true, y_pred, names = found
                 charts["confusion_matrix"] = wandb.plot.confusion_matrix(
                     y_true=y_true.tolist(), preds=y_pred.tolist(), class_names=names, title="Confusion matrix (test)"
                 )
             if self.log_plots:
-                for image in pictures(run.directory):
+                for image in record.pictures(run.directory):
                     charts[f"plots/{image.stem}"] = wandb.Image(str(image))
             if charts:
                 wandb_run.log(charts)
 
-            if self.log_model and (files := model_files(run.directory)):
+            if self.log_model and (files := record.model_files(run.directory)):
                 name = re.sub(r"[^\w.-]", "-", f"model-{wandb_run.id}", flags=re.ASCII)[:128]
                 artifact = wandb.Artifact(name, type="model", metadata=dict(run.summary))
                 for file in files:
@@ -160,4 +161,4 @@ def _beside_swept(config: Mapping[str, Any], swept: str | None) -> dict[str, Any
     from omegaconf import OmegaConf
 
     chosen = set(OmegaConf.load(swept)) if swept and Path(swept).is_file() else set()
-    return {name: value for name, value in flat(config) if name not in chosen} if chosen else dict(config)
+    return {name: value for name, value in record.flat(config) if name not in chosen} if chosen else dict(config)
