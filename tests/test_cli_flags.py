@@ -305,8 +305,18 @@ def test_several_trackers_are_composed_by_name_in_their_order() -> None:
 
 @pytest.mark.parametrize("names", ["", "wandb,wandb", "wandb,WandB", "none,wandb", "several,wandb"])
 def test_trackers_that_cannot_go_together_are_refused(names: str) -> None:
-    with pytest.raises(UserError, match=r"name trackers once each, of mlflow, tensorboard, trackio, wandb; or give"):
+    with pytest.raises(UserError, match=r"name each option once, of mlflow, tensorboard, trackio, wandb; or give"):
         to_hydra([f"tracker=[{names}]"])
+
+
+def test_several_augmentations_are_composed_in_their_order() -> None:
+    augment = composed("augment=[rotation,erasing] augment.steps.rotation.rotation=0.3").augment
+    assert augment._target_ == "mlp.data.Compose"
+    assert list(augment.steps) == ["rotation", "erasing"]
+    assert augment.steps.rotation == {**OmegaConf.load(CONF / "augment/rotation.yaml"), "rotation": 0.3}
+    assert composed("augment=[Rotation]").augment == OmegaConf.load(CONF / "augment/rotation.yaml")
+    with pytest.raises(UserError, match=r"augment=\[none,flip\]: name each option once, of elastic, erasing"):
+        to_hydra(["augment=[none,flip]"])
 
 
 def test_a_later_tracker_replaces_several() -> None:

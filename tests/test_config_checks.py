@@ -58,6 +58,8 @@ MISTAKES = {
     "optimizer=null": ["optimizer", *OPTIMIZERS],
     "optimizer={learning_rate:1}": ["optimizer", *OPTIMIZERS],
     "tracker=null": ["tracker", "none", "wandb"],
+    "augment=[rotation,erasin]": ["augment", "'erasin'", "did you mean 'erasing'"],
+    "augment=[rotation,erasing] augment.steps.erasing.erase=2": ["augment.steps.erasing", "erase must be", "Got 2"],
     "tracker=several": ["tracker", "names none", "tracker=[trackio,wandb]"],
     "tracker=[wandb,tensorbord]": ["tracker", "'tensorbord'", "did you mean 'tensorboard'"],
     "tracker=[wandb,tensorboard] tracker.project=x": ["'tracker.project'", "did you mean 'tracker.wandb.project'"],

@@ -24,14 +24,6 @@ def class_of(path: Path) -> type:
     return getattr(importlib.import_module(module), name)
 
 
-@pytest.mark.parametrize("path", SINGLE, ids=lambda path: path.stem)
-def test_option_has_every_argument_with_its_default(path: Path) -> None:
-    defaults = {name: p.default for name, p in inspect.signature(class_of(path)).parameters.items()}
-    assert list(defaults.items()) == [
-        (name, () if value == [] else value) for name, value in OmegaConf.load(path).items() if name != "_target_"
-    ]
-
-
 def test_only_the_option_for_several_names_no_class() -> None:
     assert [path.stem for path in OPTIONS if path not in SINGLE] == ["several"]
 

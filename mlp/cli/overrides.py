@@ -19,6 +19,8 @@ TEXT_KEYS = (
     *("resume", "save.model_path", "save.config_path", "dataset.path", "dataset.data_dir", "search.name"),
     *("hydra.run.dir", "hydra.sweep.dir"),
 )
+#: Groups of which a list may be chosen: the option that takes several, and where it has them.
+LISTS = {"tracker": ("several", "tracker"), "augment": ("compose", "augment.steps")}
 
 
 def to_hydra(arguments: Sequence[str]) -> list[str]:
@@ -51,7 +53,8 @@ def to_hydra(arguments: Sequence[str]) -> list[str]:
         if getattr(flags, name) is not None:
             print(f"Note: --{name} is read by inference.py; training ignores it.", file=sys.stderr)
     given = [_checked(literal(_renamed(word), multirun), folders) for word in given]
-    given = _several_trackers(given, folders)
+    for group in LISTS:
+        given = _composed(given, group, folders)
     # Of a key that is given twice, the last value counts.
     values = {key.lstrip("+"): value for key, _, value in (word.partition("=") for word in given)}
     for word in overrides:
@@ -85,20 +88,21 @@ def _tracking(flags: argparse.Namespace, given: Sequence[str], folders: Sequence
     return overrides
 
 
-def _several_trackers(given: list[str], folders: Sequence[Path]) -> list[str]:
-    """`tracker=[wandb,tensorboard]` as Hydra composes it: each one below `tracker`, by its own name."""
+def _composed(given: list[str], group: str, folders: Sequence[Path]) -> list[str]:
+    """`tracker=[wandb,tensorboard]` as Hydra composes it: each option of a list in its place, by its own name."""
     from mlp.errors import UserError
 
-    last = max((i for i, word in enumerate(given) if word.startswith("tracker=")), default=0)
-    match = re.fullmatch(r"tracker=\[([\w\s,-]*)\]", given[last]) if given else None
+    last = max((i for i, word in enumerate(given) if word.startswith(f"{group}=")), default=0)
+    match = re.fullmatch(rf"{group}=\[([\w\s,-]*)\]", given[last]) if given else None
     if match is None:
         return given
-    names = [canonical("tracker", name, folders) for name in re.findall(r"[\w-]+", match[1])]
-    if len(set(names)) < len(names) or not names or {"none", "several"} & set(names):
-        possible = [name for name in options("tracker", folders) if name not in ("none", "several")]
-        raise UserError(f"{match[0]}: name trackers once each, of {', '.join(possible)}; or give tracker=none")
-    several = ["tracker=several", *(f"+tracker@tracker.{name}={name}" for name in names)]
-    return [*given[:last], *(several if names[1:] else [f"tracker={names[0]}"]), *given[last + 1 :]]
+    option, place = LISTS[group]
+    names = [canonical(group, name, folders) for name in re.findall(r"[\w-]+", match[1])]
+    if len(set(names)) < len(names) or not names or {"none", option} & set(names):
+        possible = [name for name in options(group, folders) if name not in ("none", option)]
+        raise UserError(f"{match[0]}: name each option once, of {', '.join(possible)}; or give {group}=none")
+    several = [f"{group}={option}", *(f"+{group}@{place}.{name}={name}" for name in names)]
+    return [*given[:last], *(several if names[1:] else [f"{group}={names[0]}"]), *given[last + 1 :]]
 
 
 def _renamed(word: str) -> str:

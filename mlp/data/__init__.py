@@ -3,7 +3,7 @@
 A new one is a subclass of `Dataset` with `name`, `class_names`, `image_shape`, `divisor` and a `load` method.
 """
 
-from mlp.data.augmentation import Augmentation
+from mlp.data.augmentation import Augmentation, Compose
 from mlp.data.cifar10 import CIFAR10
 from mlp.data.dataset import Dataset
 from mlp.data.digits import Digits
@@ -12,4 +12,15 @@ from mlp.data.mnist import MNIST
 from mlp.data.npz import NPZ
 from mlp.data.samples import Samples, divisor_of
 
-__all__ = ["CIFAR10", "MNIST", "NPZ", "Augmentation", "Dataset", "Digits", "FashionMNIST", "Samples", "divisor_of"]
+__all__ = [
+    "CIFAR10",
+    "MNIST",
+    "NPZ",
+    "Augmentation",
+    "Compose",
+    "Dataset",
+    "Digits",
+    "FashionMNIST",
+    "Samples",
+    "divisor_of",
+]
