@@ -281,11 +281,39 @@ def test_mlflow_has_the_numbers_the_configuration_and_the_files_in_one_run(flow:
         assert (Path(files[folder]) / path.name).read_bytes() == path.read_bytes()
 
 
+@needs("mlflow")
+def test_a_server_of_mlflow_that_is_not_there_is_one_warning_and_no_wait(tmp_path: Path) -> None:
+    mlp.train(*WORDS, "tracker=mlflow", "tracker.tracking_uri=http://127.0.0.1:9", directory=tmp_path / "run")
+    log = (tmp_path / "run/train.log").read_text()
+    assert log.count("MLflowTracker") == 1
+    assert "switched off; the run goes on. ConnectionError: no connection to http://127.0.0.1:9 (" in log
+    assert len(rows(tmp_path / "run")) == 2
+
+
 def printed(directory: Path) -> str:
     return (directory.parent.parent / "printed").read_text()
 
 
 # All of them
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("tracker=trackio", "tracker.project=a/b"), "tracker: project must be 1 to 128 letters, .* Got 'a/b'"),
+        (("tracker=mlflow", "tracker.experiment=' '"), "tracker: experiment must be a name. Got ' '"),
+        (("tracker=[tensorboard,none,wandb]",), "name each option once"),
+        (("tracker=[wandb,tensorboard]", "tracker.wandb.mode=of"), "tracker.wandb: mode 'of' is unknown"),
+        (("tracker=tensorboard", "tracker.histograms=3"), "tracker.histograms must be true or false. Got 3"),
+    ],
+)
+def test_mistakes_are_refused_before_the_run_begins(
+    words: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracker.importlib.util, "find_spec", lambda _: object())
+    with pytest.raises(mlp.UserError, match=message):
+        mlp.train("dataset=digits", *words, directory=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("name", NAMES)

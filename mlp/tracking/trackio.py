@@ -6,8 +6,8 @@ import io
 import logging
 import re
 import shlex
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Mapping
+from contextlib import redirect_stdout
 from typing import Any
 
 from mlp.tracking import record
@@ -63,7 +63,7 @@ class TrackioTracker(Tracker):
 
         stored = self.stored_id(run.directory)
         stored = stored if stored and self._known(stored) else None
-        with self._checked():
+        with _silence():
             self.session = LocalRun(
                 url=None,
                 project=self.project,
@@ -86,17 +86,14 @@ class TrackioTracker(Tracker):
         except ValueError:  # there is no such project
             return False
 
-    @contextmanager
-    def _checked(self) -> Iterator[None]:
-        """Trackio prints, and writes in a thread whose failures it only warns of."""
-        with redirect_stdout(io.StringIO()):
-            yield
+    def _log(self, values: Mapping[str, Any], step: int) -> None:
+        self.session.log(dict(values), step=step)
+        self._check()
+
+    def _check(self) -> None:
+        """Trackio writes in a thread, whose failures it only warns of."""
         if self.session.problem:
             raise RuntimeError(self.session.problem)
-
-    def _log(self, values: Mapping[str, Any], step: int) -> None:
-        with self._checked():
-            self.session.log(dict(values), step=step)
 
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         self._log({RENAMED.get(name, name): value for name, value in metrics.items()}, epoch)
@@ -124,5 +121,10 @@ class TrackioTracker(Tracker):
             self.session.log_artifact(artifact)
 
     def finish(self, run: TrackedRun) -> None:
-        with self._checked():
+        with _silence():
             self.session.finish()
+        self._check()
+
+
+def _silence() -> redirect_stdout[io.StringIO]:
+    return redirect_stdout(io.StringIO())
