@@ -34,6 +34,7 @@ class MLflowTracker(Tracker):
     `group`. MLflow has no histograms. Its pages begin with those of language models: the runs
     are under "Model training".
 
+    Epochs that are trained again after a kill, since the checkpoint was older, are there twice; the later one counts.
     MLflow's imports take about 3 s in the first run of a process, and the tables of a new file 8 s.
     """
 

@@ -23,7 +23,7 @@ class TrackioTracker(Tracker):
     """A callback that tracks the run with Trackio, in its folder: TRACKIO_DIR, or a cache in the user's home.
 
     `trackio show` shows all projects. Variables that would send runs elsewhere (TRACKIO_SPACE_ID, TRACKIO_SERVER_URL)
-    are not read.
+    are not read. Epochs that are trained again after a kill, since the checkpoint was older, are there twice.
     """
 
     package = "trackio"
