@@ -78,7 +78,7 @@ FORBIDDEN = {
 }
 
 #: Slow to import, so only where they are used: inside functions.
-IMPORTED_WHERE_USED = {"wandb", "sklearn", "keras", "matplotlib.pyplot"}
+IMPORTED_WHERE_USED = {"wandb", "trackio", "tensorboard", "mlflow", "sklearn", "keras", "matplotlib.pyplot"}
 #: Its class is an estimator of scikit-learn, and `mlp` imports it when it is asked for.
 ESTIMATORS = "mlp.estimators"
 

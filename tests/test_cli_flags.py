@@ -273,8 +273,55 @@ def test_tracking_is_switched_off_by_flag_project_or_override(line: str, expecte
     assert composed(line).tracker._target_ == expected
 
 
-def test_project_is_kept_when_the_tracker_is_named_too() -> None:
-    assert composed("-wp demo tracker=wandb").tracker.project == "demo"
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("-wp demo tracker=wandb", {"tracker.project": "demo"}),
+        ("-wp demo tracker=Trackio", {"tracker.project": "demo"}),
+        ("-wp demo tracker=[trackio]", {"tracker.project": "demo"}),
+        (
+            "-wp demo -we me tracker=[wandb,trackio,mlflow]",
+            {"tracker.wandb.project": "demo", "tracker.trackio.project": "demo", "tracker.wandb.entity": "me"},
+        ),
+        ("-wp demo tracker=[wandb,tensorboard] tracker.wandb.project=b", {"tracker.wandb.project": "b"}),
+    ],
+)
+def test_project_and_entity_reach_the_trackers_that_have_them(line: str, expected: dict[str, str]) -> None:
+    config = composed(line)
+    assert {key: OmegaConf.select(config, key) for key in expected} == expected
+
+
+def test_a_project_that_no_tracker_takes_is_noted(capsys: pytest.CaptureFixture[str]) -> None:
+    assert composed("-wp demo tracker=tensorboard").tracker._target_ == "mlp.tracking.TensorBoardTracker"
+    assert "Note: --wandb_project is ignored: tracker=tensorboard has no project." in capsys.readouterr().err
+
+
+def test_several_trackers_are_composed_by_name_in_their_order() -> None:
+    tracker = composed("'tracker=[TensorBoard, wandb]' tracker.tensorboard.histograms=false").tracker
+    assert list(tracker) == ["tensorboard", "wandb"]
+    assert tracker.tensorboard == {**OmegaConf.load(CONF / "tracker/tensorboard.yaml"), "histograms": False}
+    assert tracker.wandb == OmegaConf.load(CONF / "tracker/wandb.yaml")
+
+
+@pytest.mark.parametrize("names", ["", "wandb,wandb", "wandb,WandB", "none,wandb", "several,wandb"])
+def test_trackers_that_cannot_go_together_are_refused(names: str) -> None:
+    with pytest.raises(UserError, match=r"name each option once, of mlflow, tensorboard, trackio, wandb; or give"):
+        to_hydra([f"tracker=[{names}]"])
+
+
+def test_several_augmentations_are_composed_in_their_order() -> None:
+    augment = composed("augment=[rotation,erasing] augment.steps.rotation.rotation=0.3").augment
+    assert augment._target_ == "mlp.data.Compose"
+    assert list(augment.steps) == ["rotation", "erasing"]
+    assert augment.steps.rotation == {**OmegaConf.load(CONF / "augment/rotation.yaml"), "rotation": 0.3}
+    assert composed("augment=[Rotation]").augment == OmegaConf.load(CONF / "augment/rotation.yaml")
+    with pytest.raises(UserError, match=r"augment=\[none,flip\]: name each option once, of elastic, erasing"):
+        to_hydra(["augment=[none,flip]"])
+
+
+def test_a_later_tracker_replaces_several() -> None:
+    assert composed("tracker=[wandb,tensorboard] tracker=none").tracker == {"_target_": "mlp.tracking.NoTracker"}
+    assert list(composed("tracker=[wandb,mlflow] tracker=[tensorboard,wandb]").tracker) == ["tensorboard", "wandb"]
 
 
 @pytest.mark.parametrize(

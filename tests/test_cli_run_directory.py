@@ -211,3 +211,12 @@ def test_overrides_are_kept_as_they_were_given(train: Command, tmp_path: Path) -
     train("-d", "digits", "-e", "1", "--no_wandb", "seed=${training.epochs}", "hydra.run.dir=run", check=True)
     assert "seed=${training.epochs}" in yaml.safe_load((tmp_path / "run/overrides.yaml").read_text())
     assert yaml.safe_load((tmp_path / "run/config.yaml").read_text())["seed"] == 1
+
+
+def test_a_run_with_composed_augmentations_names_their_strengths_and_is_resumed(tmp_path: Path) -> None:
+    words = ("-d", "digits", "-e", "1", "augment=[rotation,erasing]", "tracker=none", "plots=false")
+    runs.run(tmp_path, *words, "hydra.run.dir=made")
+    runs.run(tmp_path, "resume=made", "training.epochs=2", "plots=false")
+    steps = {"rotation": {"rotation": 0.2, "erase_size": 12}, "erasing": {"erase": 0.5, "erase_size": 12}}
+    config = strict_json(tmp_path / "made/best_config.json")
+    assert (config["augment"], config["epochs"]) == ({"steps": steps}, 2)

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import runs
-from omegaconf import OmegaConf
 from scipy.interpolate import BSpline
 
-from mlp.config.files import CONF, options
-from mlp.data import Augmentation, Samples
+from mlp.config.files import options
+from mlp.data import Augmentation, Compose, Samples
 from mlp.data.augmentation import interpolate
 from mlp.data.batches import Batches
 from mlp.nn.types import Array
+from mlp.report.read import build_option
 
 SHAPE = (28, 28)
 
@@ -219,14 +219,43 @@ def test_elastic_displacements_have_the_covariance_of_the_splines() -> None:
 
 @pytest.mark.parametrize("name", options("augment"))
 def test_every_recipe_repeats_itself_for_a_seed_and_changes_with_it(name: str) -> None:
-    node = {str(k): v for k, v in OmegaConf.load(CONF / "augment" / f"{name}.yaml").items() if k != "_target_"}
-    augmentation, images = Augmentation(**node), pictures()
+    augmentation: Augmentation = build_option("augment", name, Augmentation)
+    images = pictures()
     once = applied(augmentation, images)
     np.testing.assert_array_equal(applied(augmentation, images), once)
     assert np.isfinite(once).all()
     assert once.min() >= 0
     assert once.max() <= 255
     assert (applied(augmentation, images, seed=2) != once).any() == augmentation.active
+
+
+@pytest.mark.parametrize("name", ["mnist", "erasing", "mixup", "none"])
+def test_a_composition_of_one_is_that_one_to_the_last_bit(name: str) -> None:
+    one: Augmentation = build_option("augment", name, Augmentation)
+    composed = Compose({name: one})
+    np.testing.assert_array_equal(applied(composed, pictures()), applied(one, pictures()))
+    for fact in ("moves", "needs_images", "active", "mixup"):
+        assert getattr(composed, fact) == getattr(one, fact)
+
+
+def test_a_composition_applies_its_steps_in_their_order() -> None:
+    """Right by two pixels, then a mirror image: left by two in the mirror image, and the other way round."""
+
+    class Right(Augmentation):
+        def apply(self, images: Array, targets: Array, shape: Any, rng: Any, out: Array) -> None:
+            out[...] = np.roll(images.reshape(-1, *shape), 2, axis=2).reshape(images.shape)
+
+    images, mirror = pictures(5), Augmentation(flip=1.0)
+    mirrored = images.reshape(-1, 28, 28)[:, :, ::-1]
+    before = applied(Compose({"right": Right(shift=2), "mirror": mirror}), images).reshape(-1, 28, 28)
+    after = applied(Compose({"mirror": mirror, "right": Right(shift=2)}), images).reshape(-1, 28, 28)
+    np.testing.assert_allclose(before, np.roll(mirrored, -2, axis=2), atol=1e-3)
+    np.testing.assert_allclose(after, np.roll(mirrored, 2, axis=2), atol=1e-3)
+
+
+def test_what_is_no_augmentation_cannot_be_composed() -> None:
+    with pytest.raises(ValueError, match=r"steps\.x must be an Augmentation\. Got 3"):
+        Compose({"x": 3})  # type: ignore[dict-item]
 
 
 @pytest.mark.parametrize("strength", ["shift", "rotation", "scale", "shear", "elastic", "flip", "erase", "mixup"])

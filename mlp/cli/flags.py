@@ -71,6 +71,8 @@ examples:
   COMMAND -d csv dataset.path=FILE.csv dataset.test_fraction=0.2     your own table (also npz, folder)
   COMMAND -m optimizer=sgd,adam optimizer.learning_rate=1e-3,1e-2    every combination, in parallel
   COMMAND -m search=tpe search.trials=100 search.name=mnist          a search; the same command continues it
+  COMMAND tracker=tensorboard                                        or trackio, mlflow, wandb; none switches it off
+  COMMAND 'tracker=[wandb,tensorboard]' tracker.wandb.project=demo   several, each with its options under its name
   COMMAND resume=outputs/2026-01-31/12-00-00-1a2b3c                  continue an interrupted run
   COMMAND --cfg job                                                  show the configuration, run nothing
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import itertools
 import re
@@ -10,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mlp.cli.flags import COMMANDS, GROUP_FLAGS, VALUE_FLAGS, parse
-from mlp.config.files import RENAMED, canonical, groups, options
+from mlp.config.files import RENAMED, canonical, groups, options, read_option
 from mlp.config.grammar import quoted, unquoted
 
 #: Keys whose values are paths or names, which may have any character.
@@ -18,6 +19,8 @@ TEXT_KEYS = (
     *("resume", "save.model_path", "save.config_path", "search.name", "hydra.run.dir", "hydra.sweep.dir"),
     *("dataset.path", "dataset.test_path", "dataset.data_dir", "dataset.label_column"),
 )
+#: Groups of which a list may be chosen: the option that takes several, and where it has them.
+LISTS = {"tracker": ("several", "tracker"), "augment": ("compose", "augment.steps")}
 
 #: Words that mean something else than a text.
 HYDRA_WORDS = ("null", "true", "false", "nan", "inf")
@@ -48,17 +51,13 @@ def to_hydra(arguments: Sequence[str]) -> list[str]:
         if value is not None:
             overrides.append(f"{key}={quoted(value) if key.startswith('save.') else value}")
     overrides += _activation(flags.activation, multirun, folders) + _sizes(flags.sizes, multirun)
-    if flags.no_wandb or (flags.project or "").lower() == "disabled":
-        overrides.append("tracker=none")
-    elif "tracker=none" not in given:
-        for key in ("project", "entity"):
-            value = getattr(flags, key)
-            if value is not None:
-                overrides.append(f"tracker.{key}={quoted(value)}")
+    overrides += _tracking(flags, given, folders)
     for name in ("model_path", "config_path"):
         if getattr(flags, name) is not None:
             print(f"Note: --{name} is read by inference.py; training ignores it.", file=sys.stderr)
     given = [_checked(literal(_renamed(word), multirun), folders) for word in given]
+    for group in LISTS:
+        given = _composed(given, group, folders)
     # Of a key that is given twice, the last value counts.
     values = {key.lstrip("+"): value for key, _, value in (word.partition("=") for word in given)}
     for word in overrides:
@@ -71,6 +70,42 @@ def to_hydra(arguments: Sequence[str]) -> list[str]:
             f"model.activations names the activation of each layer, so {single[0]} would be ignored: give one of them"
         )
     return [*switches, *overrides, *_resumed(given, values)]
+
+
+def _tracking(flags: argparse.Namespace, given: Sequence[str], folders: Sequence[Path]) -> list[str]:
+    """What --no_wandb, -wp and -we mean for the trackers that `given` chooses."""
+    if flags.no_wandb or (flags.project or "").lower() == "disabled":
+        return ["tracker=none"]
+    chosen = next((word.partition("=")[2] for word in reversed(given) if word.startswith("tracker=")), "wandb")
+    names = [canonical("tracker", name, folders) for name in re.findall(r"[\w-]+", chosen)]
+    below = chosen.startswith("[") and len(names) > 1
+    overrides = []
+    for key in ("project", "entity"):
+        if (value := getattr(flags, key)) is None:
+            continue
+        having = [name for name in names if key in read_option("tracker", name, folders)]
+        if not having:
+            print(f"Note: --wandb_{key} is ignored: tracker={chosen} has no {key}.", file=sys.stderr)
+        overrides += [f"tracker.{name}.{key}={quoted(value)}" for name in having if below]
+        overrides += [f"tracker.{key}={quoted(value)}"] if having and not below else []
+    return overrides
+
+
+def _composed(given: list[str], group: str, folders: Sequence[Path]) -> list[str]:
+    """`tracker=[wandb,tensorboard]` as Hydra composes it: each option of a list in its place, by its own name."""
+    from mlp.errors import UserError
+
+    last = max((i for i, word in enumerate(given) if word.startswith(f"{group}=")), default=0)
+    match = re.fullmatch(rf"{group}=\[([\w\s,-]*)\]", given[last]) if given else None
+    if match is None:
+        return given
+    option, place = LISTS[group]
+    names = [canonical(group, name, folders) for name in re.findall(r"[\w-]+", match[1])]
+    if len(set(names)) < len(names) or not names or {"none", option} & set(names):
+        possible = [name for name in options(group, folders) if name not in ("none", option)]
+        raise UserError(f"{match[0]}: name each option once, of {', '.join(possible)}; or give {group}=none")
+    several = [f"{group}={option}", *(f"+{group}@{place}.{name}={name}" for name in names)]
+    return [*given[:last], *(several if names[1:] else [f"{group}={names[0]}"]), *given[last + 1 :]]
 
 
 def _renamed(word: str) -> str:

@@ -57,13 +57,23 @@ def resolve(cfg: DictConfig, choices: Mapping[str, Any] | None = None) -> dict[s
 
 
 def resolve_trial(cfg: DictConfig, group: str, choices: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """`resolve` for one of many runs, which the tracker shows as the group `group`."""
+    """`resolve` for one of many runs, which trackers show as the group `group`."""
     if cfg.get("resume") is not None:
         raise UserError("resume continues a single run; leave out -m / --multirun")
     config = resolve(cfg, choices)
-    if "group" in config["tracker"]:
-        config["tracker"]["group"] = config["tracker"]["group"] or group
+    for tracker in tracker_nodes(config["tracker"]).values():
+        if "group" in tracker:
+            tracker["group"] = tracker["group"] or group
     return config
+
+
+def tracker_nodes(node: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The trackers of the node `tracker`, by their places: it is one, or has several by their names."""
+    if "_target_" in node:
+        return {"tracker": node}
+    if not node or not all(isinstance(each, dict) for each in node.values()):
+        raise UserError(f"tracker names none: write several as tracker=[{','.join(options('tracker')[-2:])}]")
+    return {f"tracker.{name}": each for name, each in node.items()}
 
 
 @cache

@@ -4,7 +4,7 @@ A new one is a subclass of `Dataset` with `name`, `class_names`, `image_shape`, 
 `OwnData` is the base of those that read what the user has.
 """
 
-from mlp.data.augmentation import Augmentation
+from mlp.data.augmentation import Augmentation, Compose
 from mlp.data.cifar10 import CIFAR10
 from mlp.data.csv_file import CSV
 from mlp.data.dataset import Dataset
@@ -21,6 +21,7 @@ __all__ = [
     "MNIST",
     "NPZ",
     "Augmentation",
+    "Compose",
     "Dataset",
     "Digits",
     "FashionMNIST",

@@ -6,6 +6,7 @@ Chosen with `augment=`: the files in `conf/augment/` hold one transform each, an
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -85,6 +86,7 @@ class Augmentation:
         """out (n, d) <- the images (n, d) changed, in the same units; mixup also changes `targets` (n, c).
 
         `shape` is that of a picture (see `mlp.data.pictures`), whose product is d; for mixup alone it may be any.
+        `out` may be `images`.
         """
         if self.needs_images:
             for start in range(0, len(images), CHUNK):
@@ -153,6 +155,40 @@ class Augmentation:
             second -= values
             second *= 1 - weights
             values += second
+
+
+class Compose(Augmentation):
+    """Augmentations one after the other, in the order of `steps`, which are named for their options' sake.
+
+    Each geometric step interpolates anew: one Augmentation with several strengths does that once, and is sharper.
+    """
+
+    def __init__(self, steps: Mapping[str, Augmentation]) -> None:
+        for name, step in steps.items():
+            if not isinstance(step, Augmentation):
+                raise ValueError(f"steps.{name} must be an Augmentation. Got {step!r}")
+        super().__init__(mixup=max((step.mixup for step in steps.values()), default=0.0))
+        self.steps = list(steps.values())
+
+    @property
+    def moves(self) -> bool:
+        return any(step.moves for step in self.steps)
+
+    @property
+    def needs_images(self) -> bool:
+        return any(step.needs_images for step in self.steps)
+
+    @property
+    def active(self) -> bool:
+        return any(step.active for step in self.steps)
+
+    def apply(
+        self, images: Array, targets: Array, shape: tuple[int, ...], rng: np.random.Generator, out: Array
+    ) -> None:
+        """As `Augmentation.apply`. A step finds its images in `out`."""
+        out[...] = images
+        for step in self.steps:
+            step.apply(out, targets, shape, rng, out)
 
 
 @functools.lru_cache(maxsize=4)

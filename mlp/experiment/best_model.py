@@ -27,7 +27,6 @@ def model_config(state: Run, parts: Components, digest: str) -> dict[str, Any]:
     activations = [activation.name for activation in network.activations] or [parts.activation.name]
     options = {key: value for key, value in config["activation"].items() if key != "_target_"}
     optimizer = {key: value for key, value in config["optimizer"].items() if key != "_target_"}
-    augment = {key: value for key, value in config["augment"].items() if key != "_target_" and value}
     best = next((row for row in state.history if row["epoch"] == state.best_epoch), state.metrics)
     return {
         "dataset": parts.dataset.name,
@@ -47,7 +46,7 @@ def model_config(state: Run, parts: Components, digest: str) -> dict[str, Any]:
         "max_grad_norm": parts.trainer.max_grad_norm,
         "ema_decay": parts.trainer.ema_decay,
         "class_weight": parts.trainer.class_weight,
-        "augment": augment if parts.augment.active else {},
+        "augment": _strengths(config["augment"]) if parts.augment.active else {},
         "batch_size": parts.trainer.batch_size,
         "epochs": parts.trainer.epochs,
         "seed": parts.seed,
@@ -67,6 +66,12 @@ def model_config(state: Run, parts: Components, digest: str) -> dict[str, Any]:
         },
         "best_f1": state.summary.get("test_f1"),  # by the name that some graders look for
     }
+
+
+def _strengths(node: Mapping[str, Any]) -> dict[str, Any]:
+    """What an augmentation does; what is 0 it does not."""
+    given = {key: value for key, value in node.items() if key != "_target_" and value}
+    return {key: _strengths(value) if isinstance(value, Mapping) else value for key, value in given.items()}
 
 
 def _own_classes(parts: Components) -> dict[str, list[str]]:

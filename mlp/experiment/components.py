@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlp.config.build import build, check_type
+from mlp.config.resolve import tracker_nodes
 from mlp.data import Augmentation, Dataset
 from mlp.data.pictures import PICTURE_SHAPES, is_picture
 from mlp.errors import UserError, unknown
@@ -31,7 +32,7 @@ class Components:
     schedule: Schedule
     trainer: Trainer
     callback_options: CallbackOptions
-    tracker: Callback
+    trackers: Mapping[str, Callback]
     seed: int
 
     @classmethod
@@ -50,7 +51,6 @@ class Components:
             "normalization": Normalization,
             "optimizer": Optimizer,
             "schedule": Schedule,
-            "tracker": object,  # a callback by its methods: tracking does not know training
         }
         objects = {group: build(config[group], group, kind) for group, kind in kinds.items()}
         network = build(
@@ -78,11 +78,20 @@ class Components:
                 f"{shape or (objects['dataset'].num_features,)}: choose augment=none or augment=mixup"
             )
         trainer.check_class_weight(objects["dataset"].num_classes, augment)
+        # Callbacks by their methods: tracking does not know training.
+        trackers = {path: build(node, path) for path, node in tracker_nodes(config["tracker"]).items()}
         callbacks = {f"training.callbacks.{name}": callback for name, callback in options.callbacks.items()}
-        for path, callback in {"tracker": objects["tracker"], **callbacks}.items():
+        for path, callback in {**trackers, **callbacks}.items():
             if not hasattr(callback, "on_run_end"):
                 raise UserError(f"{path} must be a Callback. Got {type(callback).__name__}")
-        return cls(network=network, trainer=trainer, callback_options=options, seed=config["seed"], **objects)
+        return cls(
+            network=network,
+            trainer=trainer,
+            callback_options=options,
+            trackers=trackers,
+            seed=config["seed"],
+            **objects,
+        )
 
 
 def build_training(node: Mapping[str, Any]) -> tuple[Trainer, CallbackOptions]:

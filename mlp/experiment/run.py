@@ -53,7 +53,7 @@ def run(
 
 
 class PlotCallback(Callback):
-    """Draws the plots at the end of a run, before the tracker copies them: `draw(directory)`."""
+    """Draws the plots at the end of a run, before the trackers copy them: `draw(directory)`."""
 
     def __init__(self, draw: Callable[[Path], None]) -> None:
         self.draw = draw
@@ -158,7 +158,7 @@ def own_callbacks(parts: Components, progress_bar: bool = False) -> list[Callbac
         MetricsFile(),
         ModelCheckpoint(lambda run: save_model(run, parts)),
         Checkpoint(options.checkpoint_every),
-        TrackerCallback(parts.tracker, f"The tracker {type(parts.tracker).__name__}"),
+        *(TrackerCallback(tracker, f"The tracker {type(tracker).__name__}") for tracker in parts.trackers.values()),
         ProgressBar(progress_bar),
     ]
 

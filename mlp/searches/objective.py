@@ -91,7 +91,7 @@ class MlpSearch(Hooks):
         *("val_accuracy", "val_f1", "val_loss", "train_accuracy", "test_accuracy", "test_f1", "test_loss"),
         *("training_seconds", "total_seconds", "best_epoch", "epochs", "num_parameters"),
     )
-    ignored = ("tracker", "save.", "plots=")
+    ignored = ("tracker", "+tracker@", "save.", "plots=")
     expected = (SearchError, UserError, Diverged, CallbackFailed)
 
     def direction(self, objective: str) -> str:

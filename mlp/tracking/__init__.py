@@ -1,8 +1,21 @@
-"""Where the numbers of a run go besides its own directory. Importing this costs nothing: wandb comes later."""
+"""Where the numbers of a run go besides its own directory. Importing this costs nothing: the packages come later."""
 
-from mlp.tracking.wandb import TrackedRun, WandbTracker
+from mlp.tracking.mlflow import MLflowTracker
+from mlp.tracking.record import TrackedRun
+from mlp.tracking.tensorboard import TensorBoardTracker
+from mlp.tracking.tracker import Tracker
+from mlp.tracking.trackio import TrackioTracker
+from mlp.tracking.wandb import WandbTracker
 
-__all__ = ["NoTracker", "TrackedRun", "WandbTracker"]
+__all__ = [
+    "MLflowTracker",
+    "NoTracker",
+    "TensorBoardTracker",
+    "TrackedRun",
+    "Tracker",
+    "TrackioTracker",
+    "WandbTracker",
+]
 
 
 class NoTracker:

@@ -1,0 +1,90 @@
+"""What all trackers do alike: when they are told something, what they keep of it in the run directory."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from mlp.errors import UserError
+from mlp.paths import pip_install
+from mlp.tracking.record import TrackedRun
+
+log = logging.getLogger(__name__)
+
+
+class Tracker:
+    """A callback that copies a run: its configuration, a row of numbers per epoch, and its results at the end.
+
+    A subclass opens the copy in `start`, and keeps what is open in `session`. What it raises costs the copy and never
+    the run: `mlp.training.guards.TrackerCallback` then switches it off.
+
+    Raises UserError where `package`, which the extra of the same name installs, is missing.
+    """
+
+    package: ClassVar[str]
+
+    def __init__(self) -> None:
+        self.session: Any = None
+        if importlib.util.find_spec(self.package) is None:
+            raise UserError(
+                f"{type(self).__name__} needs the package {self.package}, which is not installed: "
+                f"{pip_install(self.package)}"
+            )
+
+    def start(self, run: TrackedRun) -> bool:
+        """Open `session`, unless nothing is to be tracked; whether it continues the copy that the run had before."""
+        raise NotImplementedError
+
+    def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Copy a row of metrics.csv."""
+        raise NotImplementedError
+
+    def log_parameters(self, run: TrackedRun) -> None:
+        """Copy what can be seen of the weights and gradients of this moment, if anything."""
+
+    def log_results(self, run: TrackedRun) -> None:
+        """Copy what is there at the end of the run."""
+        raise NotImplementedError
+
+    def finish(self, run: TrackedRun) -> None:
+        """Close `session`."""
+
+    def on_run_start(self, run: TrackedRun) -> None:
+        self.session = None
+        if not self.start(run) and self.session is not None and run.history:
+            log.info("%s: a new run, with the epochs of the resumed one.", type(self).__name__)
+            for row in run.history:
+                self.log_epoch(int(row["epoch"]), row)
+
+    def on_batch_end(self, run: TrackedRun) -> None:
+        """An epoch is the unit here: what changes faster belongs in a file of the run directory."""
+
+    def on_epoch_end(self, run: TrackedRun) -> None:
+        if self.session is not None:
+            self.log_epoch(run.epoch, run.metrics)
+            self.log_parameters(run)
+
+    def on_run_end(self, run: TrackedRun) -> None:
+        if self.session is None:
+            return
+        try:
+            self.log_results(run)
+        finally:
+            try:
+                self.finish(run)
+            finally:
+                self.session = None
+
+    def stored_id(self, directory: Path) -> str | None:
+        """What `store_id` has kept in the run directory, if the run was tracked before."""
+        try:
+            return (directory / f"{self.package}_id.txt").read_text().strip() or None
+        except OSError:
+            return None
+
+    def store_id(self, directory: Path, identity: str) -> None:
+        """Keep what a resumed run will need to continue its copy."""
+        (directory / f"{self.package}_id.txt").write_text(f"{identity}\n")
