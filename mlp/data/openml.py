@@ -1,6 +1,7 @@
 """Datasets from openml.org, by scikit-learn, which keeps what it has downloaded in ~/scikit_learn_data."""
 
 import socket
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,12 +19,14 @@ def load_from_openml(number: int, missing: str, otherwise: Sequence[str]) -> tup
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(before or 30)  # a network that swallows what it is sent must not stop the program
     try:
-        found = fetch_openml(data_id=number, as_frame=False, parser="liac-arff", n_retries=0)
+        with warnings.catch_warnings():  # that it tries again: what it says in the end is in the error
+            warnings.simplefilter("ignore")
+            found = fetch_openml(data_id=number, as_frame=False, parser="liac-arff", n_retries=1)
         return found.data.astype(np.uint8), found.target.astype(np.uint8)
     except Exception as error:  # of a network, of a file that is none: of any kind
         raise UserError(
-            f"{missing}; and https://www.openml.org/d/{number} cannot be loaded: {error}. Ways to get the data:"
-            + "".join(f"\n  - {way}" for way in otherwise)
+            f"{missing}; and https://www.openml.org/d/{number} cannot be loaded: {str(error).rstrip('.')}."
+            " Ways to get the data:" + "".join(f"\n  - {way}" for way in otherwise)
         ) from error
     finally:
         socket.setdefaulttimeout(before)
