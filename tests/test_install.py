@@ -112,6 +112,9 @@ def test_wheel_without_data_says_how_to_get_them(mlp) -> None:  # type: ignore[n
     assert "mnist          not on this machine" in listed
     refused = mlp("data", "import", ".", code=2).stderr
     assert "holds no dataset that is known" in refused
+    without_model = mlp("inference", code=2).stderr
+    assert "no best_model.npy in " in without_model
+    assert "python -m mlp train -msp best_model.npy" in without_model
 
 
 def test_bash_completes_commands_and_the_options_of_training(site: Path, tmp_path: Path) -> None:
