@@ -141,6 +141,7 @@ def train(
         raise UserError(
             f"callbacks must have a method of mlp.training.Callback ({', '.join(EVENTS)}). Got {idle[0]!r}"
         )
+    verbose = verbose and sys.stdout is not None  # as in a program without a console
     folders = [] if config_dir is None else [Path(config_dir)]
     switches = [f"--config-dir={folder}" for folder in folders]
     with allowing(allow):

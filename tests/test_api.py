@@ -151,6 +151,11 @@ def test_nothing_of_the_process_changes(capsys: pytest.CaptureFixture[str]) -> N
     assert state() == before
 
 
+def test_a_process_without_a_console_may_be_verbose(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    assert mlp.train(*WORDS, verbose=True).summary["epochs"] == 2
+
+
 def test_runs_in_threads_are_those_one_after_another() -> None:
     found: dict[int, str] = {}
 
