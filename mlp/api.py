@@ -40,11 +40,14 @@ from mlp.config.resolve import resolve, resolve_resumed
 from mlp.data import divisor_of
 from mlp.errors import CallbackFailed, Diverged, UserError
 from mlp.experiment.directory import discarded_if_refused
+from mlp.paths import command
 from mlp.report import draw_run
 from mlp.report.read import read_facts, read_metrics
+from mlp.training import Callback
 from mlp.training.guards import UserCallback
 
 LOG = "train.log"
+EVENTS = [name for name in vars(Callback) if name.startswith("on_")]
 
 
 class Model:
@@ -68,6 +71,9 @@ class Model:
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Probabilities (n, classes)."""
+        X = np.asarray(X)
+        if X.dtype.kind == "f" and not np.isfinite(X).all():
+            raise ValueError("X must be finite. It has NaN or infinite values")
         return self.network.predict_proba(self._scaled(X))
 
     def predict(self, X: np.ndarray) -> np.ndarray:
@@ -137,7 +143,14 @@ def train(
     Raises:
         UserError: a mistake, before anything runs.
         Diverged: the loss became NaN or infinite; what was finished is in the directory.
+        CallbackFailed: a callback of `callbacks` raised; "resume=DIR" goes on.
     """
+    _check(overrides, config_dir, allow)
+    if idle := [each for each in callbacks if not any(hasattr(each, event) for event in EVENTS)]:
+        raise UserError(
+            f"callbacks must have a method of mlp.training.Callback ({', '.join(EVENTS)}). Got {idle[0]!r}"
+        )
+    verbose = verbose and sys.stdout is not None  # as in a program without a console
     folders = [] if config_dir is None else [Path(config_dir)]
     switches = [f"--config-dir={folder}" for folder in folders]
     with allowing(allow):
@@ -218,16 +231,17 @@ def search(
 
     Raises UserError for a mistake, and where no trial ends well.
     """
+    _check(overrides, config_dir, allow)
     named = [word.partition("=")[2] for word in overrides if word.lstrip("+").startswith("search.name=")]
     own = "search-" + hashlib.sha256("\n".join([*overrides, str(config_dir)]).encode()).hexdigest()[:8]
     name = unquoted(named[-1]) if named else own
-    place = Path("multirun_outputs") / name if directory is None else Path(directory)
+    place = _named("hydra.sweep.dir", overrides, directory) or Path("multirun_outputs") / name
     words = [*allow_flags(allow), *([] if config_dir is None else [f"--config-dir={config_dir}"]), *overrides]
     words += [f"hydra.sweep.dir={place}", *([] if named else [f"search.name={name}"])]
-    command = [sys.executable, "-m", "mlp", "train", "-m", *words]
+    program = [sys.executable, "-m", "mlp", "train", "-m", *words]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)}
     process = subprocess.Popen(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=None if verbose else subprocess.DEVNULL,
+        program, env=environment, stdin=subprocess.DEVNULL, stdout=None if verbose else subprocess.DEVNULL,
         stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     try:
@@ -237,19 +251,37 @@ def search(
         process.wait()
         raise
     if process.returncode:
-        raise UserError(errors.strip().removeprefix("Error: ") or f"the search ended with {process.returncode}")
+        none = f"no trial ended well: {command('search', 'show', str(place))} says why"
+        silent = none if process.returncode == 1 else f"the search ended with {process.returncode}"
+        raise UserError(errors.strip().removeprefix("Error: ") or silent)
     return SearchResult(place, tuple(allow))
+
+
+def _check(overrides: Sequence[str], config_dir: str | os.PathLike[str] | None, allow: Sequence[str]) -> None:
+    """Refuse what a call gives in another form than a command line can."""
+    if wrong := [word for word in overrides if not isinstance(word, str)]:
+        raise UserError(f'overrides must be texts, such as "optimizer=adam". Got {wrong[0]!r}; a list needs a star')
+    if switch := next((word for word in overrides if word in ("-h", "--help")), None):
+        raise UserError(f"{switch} is for the command line")
+    if isinstance(allow, str):
+        raise UserError(f"allow must be a list of modules, such as [{allow!r}]. Got {allow!r}")
+    if config_dir is not None and not Path(config_dir).is_dir():
+        raise UserError(f"config_dir={config_dir} is no folder")
 
 
 def _directory(words: Sequence[str], given: str | os.PathLike[str] | None) -> Path:
     """Where a run is, or is to be."""
-    named = [unquoted(word.partition("=")[2]) for word in words if word.startswith("hydra.run.dir=")]
-    if given is not None:
-        if named and Path(named[-1]).resolve() != Path(given).resolve():
-            raise UserError(f"directory={given} contradicts {named[-1]}: give one of them")
-        return Path(given)
     now = datetime.now()
-    return Path(named[-1] if named else f"outputs/{now:%Y-%m-%d}/{now:%H-%M-%S}-{secrets.token_hex(3)}")
+    new = Path(f"outputs/{now:%Y-%m-%d}/{now:%H-%M-%S}-{secrets.token_hex(3)}")
+    return _named("hydra.run.dir", words, given) or new
+
+
+def _named(key: str, words: Sequence[str], given: str | os.PathLike[str] | None) -> Path | None:
+    """The directory that the argument or the override `key` names; None where none does."""
+    named = [Path(unquoted(word.partition("=")[2])) for word in words if word.startswith(f"{key}=")]
+    if given is not None and named and named[-1].resolve() != Path(given).resolve():
+        raise UserError(f"directory={given} contradicts {named[-1]}: give one of them")
+    return Path(given) if given is not None else named[-1] if named else None
 
 
 class _Process:

@@ -16,9 +16,9 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return graded_namespace(sys.argv[1:] if argv is None else argv)
 
 
-def main(argv: Sequence[str] | None = None) -> float | None:
-    """Train as the flags say; the best validation score."""
-    return _main(argv)
+def main(argv: Sequence[str] | None = None) -> None:
+    """Train as the flags say."""
+    _main(argv)
 
 
 if __name__ == "__main__":

@@ -64,6 +64,9 @@ def test_the_model_predicts_what_the_summary_says() -> None:
     probabilities = run.model.predict_proba(X)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1)
     assert run.model.class_names[3] == "3"
+    X[1, 2] = np.nan
+    with pytest.raises(ValueError, match="X must be finite"):
+        run.model.predict(X)
 
 
 def test_a_run_goes_on_from_python() -> None:
@@ -102,6 +105,27 @@ def test_mistakes_are_exceptions_with_the_texts_of_the_command_line(
         assert str(error.value) in train("dataset=digits", "tracker=none", *words).stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "further", "message"),
+    [
+        ([["optimizer=adam"]], {}, "overrides must be texts, such as"),
+        (["--help"], {}, "--help is for the command line"),
+        ([], {"allow": "mine"}, "allow must be a list of modules, such as ['mine']"),
+        ([], {"config_dir": "nowhere"}, "config_dir=nowhere is no folder"),
+        ([], {"callbacks": [3]}, "callbacks must have a method of mlp.training.Callback (on_run_start, "),
+        ([], {"directory": "file"}, "File exists: file"),
+    ],
+)
+def test_arguments_in_another_form_are_refused(
+    words: list[Any], further: dict[str, Any], message: str, folder: Path
+) -> None:
+    (folder / "file").touch()
+    with pytest.raises(mlp.UserError) as error:
+        mlp.train(*WORDS, *words, **further)
+    assert message in str(error.value)
+    assert [path.name for path in folder.iterdir()] == ["file"]
+
+
 def test_divergence_is_an_exception_and_leaves_its_directory() -> None:
     with pytest.raises(mlp.Diverged, match="learning rate"):
         mlp.train(*WORDS, "-o", "sgd", "-lr", "1e9", directory="d")
@@ -127,6 +151,11 @@ def test_nothing_of_the_process_changes(capsys: pytest.CaptureFixture[str]) -> N
     mlp.train(*WORDS, verbose=True)
     assert "epoch 2/2" in capsys.readouterr().out
     assert state() == before
+
+
+def test_a_process_without_a_console_may_be_verbose(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    assert mlp.train(*WORDS, verbose=True).summary["epochs"] == 2
 
 
 def test_runs_in_threads_are_those_one_after_another() -> None:
@@ -166,6 +195,13 @@ def test_a_search_returns_its_leaderboard_and_its_best_run() -> None:
     assert found.best.model.predict(np.zeros((2, 64))).shape == (2,)
     with pytest.raises(mlp.UserError, match="did you mean 'adam'"):
         mlp.search("dataset=digits", "optimizer=adm,sgd")
+
+
+def test_a_search_says_where_it_is_and_why_none_of_its_trials_ended_well() -> None:
+    with pytest.raises(mlp.UserError, match=r"no trial ended well: .*search show here says why"):
+        mlp.search(*WORDS, "-o", "sgd", "-lr", "1e9", "hydra.sweep.dir=here")
+    with pytest.raises(mlp.UserError, match="directory=there contradicts here"):
+        mlp.search(*WORDS, "hydra.sweep.dir=here", directory="there")
 
 
 def test_own_classes_are_allowed_for_a_call(folder: Path) -> None:

@@ -54,9 +54,12 @@ MISTAKES = {
     # unknown options: what was given, the nearest match, all that is allowed
     "optimizer=adm": ["optimizer", "'adm'", "did you mean 'adam'", *OPTIMIZERS],
     "-o adm": ["optimizer", "'adm'", "did you mean 'adam'", *OPTIMIZERS],
-    "optimizer=": ["optimizer", *OPTIMIZERS],
     "optimizer=null": ["optimizer", *OPTIMIZERS],
     "optimizer={learning_rate:1}": ["optimizer", *OPTIMIZERS],
+    "optimizer=": ["optimizer takes the name", *OPTIMIZERS],
+    "optimizer=[1]": ["optimizer=[1]", *OPTIMIZERS],
+    "training.callbacks=[1]": ["training.callbacks=[1]", "has keys of its own", "+training.callbacks.NAME="],
+    "hydra.mode=7": ["hydra.mode=7", "expected one of [RUN, MULTIRUN]"],
     "tracker=null": ["tracker", "none", "wandb"],
     "augment=[rotation,erasin]": ["augment", "'erasin'", "did you mean 'erasing'"],
     "augment=[rotation,erasing] augment.steps.erasing.erase=2": ["augment.steps.erasing", "erase must be", "Got 2"],

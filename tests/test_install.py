@@ -78,6 +78,15 @@ def test_wheel_has_every_source_and_option(site: Path) -> None:
         assert (site / "mlp" / path.relative_to(ROOT)).read_bytes() == path.read_bytes()
 
 
+def test_archive_of_the_sources_has_every_file(source: Path, tmp_path: Path) -> None:
+    with tarfile.open(build("sdist", tmp_path, source)) as tar:
+        names = {name.partition("/")[2] for name in tar.getnames()}
+    files = {str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()}
+    ignored = {name for name in files if name.startswith((".ci/", "build/", "numpy_mlp.egg-info/"))}
+    assert files - ignored <= names
+    assert "mlp/conf/config.yaml" in names  # behind the link
+
+
 def test_wheel_trains_and_measures_in_an_empty_folder(mlp, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     trained = mlp("train", "-d", "digits", "-e", "2", "--no_wandb", "-msp", "best_model.npy", "plots=false")
     assert "Test accuracy" in trained.stdout
@@ -103,6 +112,9 @@ def test_wheel_without_data_says_how_to_get_them(mlp) -> None:  # type: ignore[n
     assert "mnist          not on this machine" in listed
     refused = mlp("data", "import", ".", code=2).stderr
     assert "holds no dataset that is known" in refused
+    without_model = mlp("inference", code=2).stderr
+    assert "no best_model.npy in " in without_model
+    assert "python -m mlp train -msp best_model.npy" in without_model
 
 
 def test_bash_completes_commands_and_the_options_of_training(site: Path, tmp_path: Path) -> None:

@@ -190,6 +190,21 @@ def test_modules_are_allowed_within_the_block_only(tmp_path: Path, monkeypatch: 
         locate("harmless.Thing")
 
 
+def test_a_class_that_an_allowed_module_has_only_imported_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "importing").mkdir()
+    (tmp_path / "importing" / "inside.py").write_text("class Thing:\n    pass\n")
+    code = "from subprocess import Popen\nfrom mlp.nn import Adam\nfrom importing.inside import Thing\n"
+    (tmp_path / "importing" / "__init__.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with allowing(["importing"]):
+        assert locate("importing.Thing") is locate("importing.inside.Thing")
+        assert locate("importing.Adam") is locate("mlp.nn.Adam")
+        with pytest.raises(UserError, match=r"'importing.Popen' is a class of subprocess.*--allow subprocess"):
+            locate("importing.Popen")
+
+
 def test_foreign_modules_of_a_configuration_are_found_wherever_they_are() -> None:
     config = {"a": {"_target_": "x.y.Z"}, "b": [{"_target_": "mlp.nn.SGD"}, {"c": {"_target_": "v.W"}}], "d": 1}
     assert foreign(config) == ["x.y", "v"]

@@ -143,6 +143,8 @@ def test_data_are_pixels_between_zero_and_one_in_three_parts(course: dict[str, M
     assert len(X_val) == len(y_val) == pytest.approx(0.2 * (len(X) + len(X_val)), abs=10)
     assert (X.min(), X.max()) == (0.0, 1.0)
     assert set(y) == set(y_test) == set(range(10))
+    args = course["train"].parse_arguments([])  # of a command line that names nothing
+    assert len(course["data_loader"].load_data(args.dataset, args.val_split, args.seed)[0][1]) == 54_000
 
 
 @pytest.mark.parametrize(

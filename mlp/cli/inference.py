@@ -113,9 +113,15 @@ def _paths(flags: argparse.Namespace, places: Sequence[Path], notes: list[str]) 
 
 
 def _default_model(places: Sequence[Path]) -> Path:
-    """The model of the first folder that has one."""
+    """The model of the first folder that has one. Raises UserError where none has."""
     models = [place / model_file.MODEL for place in places]
-    return next((model for model in models if model.is_file()), models[-1])
+    found = next((model for model in models if model.is_file()), None)
+    if found is None:
+        raise UserError(
+            f"no {model_file.MODEL} in {', '.join(dict.fromkeys(str(place.resolve()) for place in places))}: "
+            f"name a model with -mp FILE, or train one with {paths.command('train', '-msp', model_file.MODEL)}"
+        )
+    return found
 
 
 def _given(flags: argparse.Namespace, folders: Sequence[Path]) -> dict[str, Any]:

@@ -23,8 +23,11 @@ from mlp.errors import CallbackFailed, Diverged, UserError, unknown
 from mlp.paths import CONF, pip_install
 
 ENGINES = {"joblib": "joblib", "ray": "ray", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # their extras
-#: The last two: a folder where a file should be, and the reverse.
-MISTAKES = (UserError, HydraException, OmegaConfBaseException, IsADirectoryError, NotADirectoryError)
+#: The last three: a folder where a file should be, and the reverse.
+MISTAKES = (
+    *(UserError, HydraException, OmegaConfBaseException),
+    *(IsADirectoryError, NotADirectoryError, FileExistsError),
+)
 EXPECTED = (UserError, Diverged, CallbackFailed, OSError, HydraException, OmegaConfBaseException)
 
 
@@ -55,6 +58,11 @@ def explain(error: BaseException, overrides: Sequence[str]) -> str:
         return f"hydra/launcher={engine[1]} is not installed: {pip_install(extra)}"
     if isinstance(error, OverrideParseException):
         return f"{error.override}: {text}"
+    if merged := re.match("Error merging override (.*)", text):
+        key = merged[1].lstrip("+").partition("=")[0]
+        if "Cannot merge DictConfig with" in str(error.__cause__):
+            return f"{merged[1]}: {key} has keys of its own: write +{key}.NAME=... to add one"
+        return f"{merged[1]}: {str(error.__cause__).partition(chr(10))[0]}"
     if isinstance(error, OSError) and not isinstance(error, UserError):
         return f"{error.strerror or error}: {error.filename}" if error.filename else text
     return text

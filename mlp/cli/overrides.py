@@ -199,7 +199,7 @@ def _checked(word: str, folders: Sequence[Path]) -> str:
     from mlp.errors import UserError
 
     key, _, value = word.partition("=")
-    if key in groups() and (value == "null" or value.startswith("{")):
+    if key in groups() and re.fullmatch(r"|null|\{.*|\[[^a-z]*\]", value):
         raise UserError(f"{word}: {key} takes the name of an option: {', '.join(options(key))}")
     match = re.fullmatch(r"(\+{0,2})([a-z_]+)=((?:choice\()?[\w, -]+\)?)", word)
     if not match or match[2] not in groups():

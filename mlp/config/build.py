@@ -28,6 +28,9 @@ def locate(target: str) -> Any:
         raise UserError(f"_target_ {target!r} does not exist") from None
     if not inspect.isclass(found) or (ours and not found.__module__.startswith("mlp.")):
         raise UserError(f"_target_ must be a class{' of the package mlp' if ours else ''}. Got {target!r}")
+    home = found.__module__
+    if not home.startswith("mlp.") and not is_allowed(f"{home}."):  # such as a Popen that the module has imported
+        raise UserError(f"_target_ {target!r} is a class of {home}, which is not allowed (--allow {home})")
     return found
 
 

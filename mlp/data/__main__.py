@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\n".join(args.run(args)))
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return UserError.exit_code
+        return UserError.exit_code if isinstance(error, UserError) else 1
     return 0
 
 

@@ -9,14 +9,18 @@ from mlp.data import Dataset, Samples
 Part = tuple[np.ndarray, np.ndarray]
 
 
-def load_data(dataset: str = "mnist", val_split: float = 0.1, seed: int = 0) -> tuple[Part, Part, Part]:
+def load_data(
+    dataset: str | None = None, val_split: float | None = None, seed: int | None = None
+) -> tuple[Part, Part, Part]:
     """(X_train, y_train), (X_val, y_val), (X_test, y_test): X (n, d) float64, y (n,) int64.
 
-    The validation part is drawn from the training set, the same share of each class.
+    The validation part is drawn from the training set, the same share of each class. What is None, as arguments are
+    that a command line does not name, is MNIST, 0.1 and 0.
     """
-    node = read_option("dataset", canonical("dataset", dataset))
-    source: Dataset = build({**node, "validation_fraction": val_split}, "dataset", Dataset)
-    train, validation = source.split(np.random.default_rng(seed))
+    node = read_option("dataset", canonical("dataset", "mnist" if dataset is None else dataset))
+    share = 0.1 if val_split is None else val_split
+    source: Dataset = build({**node, "validation_fraction": share}, "dataset", Dataset)
+    train, validation = source.split(np.random.default_rng(0 if seed is None else seed))
     return _arrays(train), _arrays(validation), _arrays(source.test())
 
 
