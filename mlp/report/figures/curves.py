@@ -85,7 +85,7 @@ def curves(metrics: Mapping[str, Array], facts: Mapping[str, Any]) -> Figure:
             ax.axvline(best, color=style.GREY, linestyle=(0, (1, 2)), linewidth=1.5, zorder=1)
     outside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "borderaxespad": 0}
     for ax in (score, norms):
-        if ax.lines:  # a legend right of the panel can hide no line
+        if ax.get_legend_handles_labels()[0]:  # a legend right of the panel can hide no line
             ax.legend(**outside, fontsize=style.SMALL, frameon=False)
 
     said = [str(facts["dataset"])] if facts.get("dataset") else []
