@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hydra_trials.definition import ENUMERATING, PRUNERS, SAMPLERS, Chosen, Definition, Hooks, instantiate
 from hydra_trials.errors import SearchError, unknown
+from hydra_trials.launcher import cores
 from hydra_trials.space import Parameter, Space, unquoted
 from hydra_trials.sweep_syntax import from_config, split_sweeps
 
@@ -123,7 +123,6 @@ def define(config: DictConfig, arguments: Sequence[str], loader: ConfigLoader) -
             raise SearchError(unknown(f"{node}.objectives", objective, hooks.objectives))
     if settings["seeds"] > 1 and any(parameter.key == "seed" for parameter in space.parameters):
         raise settings.error("seeds", "sets the seeds of the runs; leave out the sweep over seed")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     on_mismatch = settings["changed"] or settings["on_mismatch"]
     if on_mismatch not in ("refuse", "accept"):
         raise settings.error("on_mismatch", f"must be refuse or accept. Got {on_mismatch}")
@@ -139,7 +138,7 @@ def define(config: DictConfig, arguments: Sequence[str], loader: ConfigLoader) -
         directions=_directions(settings, objectives, hooks),
         pruner=_pruner(settings, objectives, arguments, hooks),
         first_seed=config.get("seed") if isinstance(config.get("seed"), int) else 0,
-        workers=settings["workers"] or cores,
+        workers=settings["workers"] or cores(),
         sampler_seed=settings["seed"],
         accept_mismatch=on_mismatch == "accept",
         max_resource=hooks.max_resource(space, config),

@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 from optuna.trial import TrialState
 
 from hydra_trials import signals
-from hydra_trials.compat import run_task
+from hydra_trials.compat import returned, run_task
 from hydra_trials.definition import Definition
 from hydra_trials.errors import SearchError
 from hydra_trials.journal import open_storage
@@ -140,8 +140,8 @@ class Worker:
 
         try:
             with reported_to(receive):
-                value = run_task(self.hydra_context, self.task_function, self.config, overrides, trial.number)
-            return self._named(value), pruned
+                job = run_task(self.hydra_context, self.task_function, self.config, overrides, trial.number)
+            return self._named(returned(job)), pruned
         except optuna.TrialPruned as error:
             return {}, pruned or str(error) or "pruned"
 
