@@ -120,7 +120,8 @@ class Hooks:
         """What the search has found, as it is printed at its end."""
         best = search.best()
         if best is None:
-            return f"{search.name}: no trial is completed{' and keeps the constraints' * bool(search.ranked())}."
+            rest = " and keeps the constraints" if search.description.get("constraints") else ""
+            return f"{search.name}: no trial is completed{rest}."
         scores = (f"{name} {value:.4g}" for name, value in zip(search.objectives, best.values, strict=True))
         return f"{search.name}: trial {best.number} is the best: {', '.join(scores)}  {search.point(best)}".rstrip()
 
@@ -199,6 +200,9 @@ class Definition:
 def instantiate(node: Mapping[str, Any]) -> Any:
     """The object of a `_target_` and its arguments."""
     with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
+        warnings.simplefilter(
+            "ignore", FutureWarning
+        )  # Optuna 5 has another road for constraints, and 4.9 this one only
         package, _, name = node["_target_"].rpartition(".")
         cls = getattr(importlib.import_module(package), name)
         return cls(**{key: value for key, value in node.items() if key != "_target_"})

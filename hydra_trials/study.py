@@ -79,10 +79,11 @@ class Search:
         return self.study.directions[objective] == StudyDirection.MINIMIZE
 
     def ranked(self, trials: Sequence[FrozenTrial] | None = None) -> list[FrozenTrial]:
-        """Completed trials, best first; with several objectives the Pareto front first, in order of the first one.
-        Those that break a constraint come last."""
+        """Completed trials that keep the constraints, best first; with several objectives the Pareto front first, in
+        order of the first one."""
         trials = self.trials() if trials is None else trials
-        done = [t for t in trials if t.state == TrialState.COMPLETE and all(map(math.isfinite, t.values))]
+        done = [t for t in trials if t.state == TrialState.COMPLETE and is_feasible(t)]
+        done = [t for t in done if all(map(math.isfinite, t.values))]
         front = self.pareto_front()
         sign = 1 if self.minimizes(0) else -1
         return sorted(done, key=lambda t: (not is_feasible(t), t.number not in front, sign * t.values[0], t.number))
@@ -92,8 +93,8 @@ class Search:
         return {trial.number for trial in self.study.best_trials} if len(self.objectives) > 1 else set()
 
     def best(self, trials: Sequence[FrozenTrial] | None = None) -> FrozenTrial | None:
-        """The best completed trial that keeps the constraints; None before the first one is done."""
-        return next(filter(is_feasible, self.ranked(trials)), None)
+        """The best of the `ranked` ones; None before the first one is done."""
+        return next(iter(self.ranked(trials)), None)
 
     def varied(self, trial: FrozenTrial) -> dict[str, str]:
         """The overrides in which trials differ, key to value."""

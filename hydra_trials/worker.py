@@ -96,7 +96,7 @@ class Worker:
                     break  # the study takes the last report for a value
             else:
                 values = [self._mean(results, name) for name in definition.objectives]
-                facts |= {name: self._mean(results, name, "constraints") for name in definition.constraints}
+                facts |= self._check_constraints(results)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -168,6 +168,15 @@ class Worker:
         if math.isnan(mean):
             raise SearchError(f"{name} is nan")
         return mean
+
+    def _check_constraints(self, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The constrained numbers, and the reason why the trial is no candidate where one is beyond its bound."""
+        bounds = self.definition.constraints
+        found = {name: self._mean(results, name, "constraints") for name in bounds}
+        broken = [
+            f"{name} {found[name]:g} is beyond {bounds[name]:g}" for name in bounds if found[name] > bounds[name]
+        ]
+        return {**found, **({REASON: ", ".join(broken)} if broken else {})}
 
     def _reason(self, error: BaseException) -> str:
         """Why a trial failed, in one line."""

@@ -132,6 +132,8 @@ def test_the_best_trial_keeps_the_constraints(tmp_path: Path) -> None:
     assert violations == [[trial.params["x"] - 1] for trial in found]
     assert {trial.params["x"] for trial in found} == {0, 1, 2}  # without constraints 2 were the best
     assert "distance 1  x=1\n" in done.stdout
+    reasons = {trial.params["x"]: trial.user_attrs.get("reason") for trial in found}
+    assert reasons == {0: None, 1: None, 2: "x 2 is beyond 1"}
     changed = app(tmp_path, *words)
     assert "another definition (constraints was {'x': 1.0}, now None)" in changed.stderr
 
