@@ -1,10 +1,10 @@
 """The same Hydra program, searched by hydra/sweeper=trials and by hydra-optuna-sweeper, two jobs at a time.
 
     python benchmarks/sweepers.py                          # ten minutes on an idle machine
-    python benchmarks/sweepers.py --repeats 1 --only ours  # a minute
+    python benchmarks/sweepers.py --repeats 1 --parts times start-up
     python benchmarks/sweepers.py --peer 1.2.0=.venv-peers-search/bin/python --peer 1.4.0rc3=elsewhere/bin/python
 
-Printed for each contender:
+Printed for each contender, the times in turns:
     uneven    wall seconds of a grid of 24 jobs that sleep 0.1 to 3 s, 27.2 s in all: 13.6 s at best
     trivial   wall seconds of 200 jobs that return at once, points by random search
     kill      all processes of the uneven search get SIGKILL after 8 s; jobs done then, and by the same command again
@@ -25,10 +25,11 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+PARTS = ("times", "behaviour", "start-up")
 SECONDS = (0.3, 2.4, 0.1, 1, 0.2, 3, 0.8, 0.4, 1.6, 0.6, 2, 1.2)  # in no order
 PROGRAM = """
 import math, time
@@ -106,29 +107,33 @@ def run(command: Sequence[str], folder: Path, kill_after: float | None = None) -
     return code, time.perf_counter() - started
 
 
-def measure(contender: Contender, repeats: int) -> dict[str, str]:
-    """All numbers of a contender, as text."""
+def times(contenders: Mapping[str, Contender], repeats: int) -> None:
+    """Print the wall seconds of both searches, the contenders in turns."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for turn in range(1, repeats + 1):
+        for name, contender in contenders.items():
+            uneven = contender.command("grid", 24, *UNEVEN)
+            trivial = contender.command("random", 200, "x=interval(0,1)")
+            for what, command, jobs in (("uneven", uneven, 24), ("trivial", trivial, 200)):
+                folder = place()
+                code, seconds = run(command, folder)
+                if code or done(folder) != jobs:
+                    raise SystemExit(f"{name}, {what}: exit code {code}, {done(folder)} jobs: see {folder / 'log'}")
+                found.setdefault((name, what), []).append(seconds)
+                print(f"turn {turn}: {name}, {what}: {seconds:.1f} s", file=sys.stderr, flush=True)
+    for (name, what), each in found.items():
+        print(f"{name:30} {what:8} {statistics.median(each):.1f} s ({', '.join(f'{t:.1f}' for t in each)})")
+
+
+def behaviour(contender: Contender) -> dict[str, str]:
+    """What a contender does when it is killed, called again, and told NaN or an error."""
     found = {}
-    for name, command in (
-        ("uneven", contender.command("grid", 24, *UNEVEN)),
-        ("trivial", contender.command("random", 200, "x=interval(0,1)")),
-    ):
-        times = []
-        for _ in range(repeats):
-            folder = place()
-            code, seconds = run(command, folder)
-            if code or done(folder) < 24:
-                return {name: f"failed with exit code {code}: see {folder / 'log'}"}
-            times.append(seconds)
-        found[name] = f"{statistics.median(times):.1f} s ({', '.join(f'{t:.1f}' for t in times)})"
     folder, command = place(), contender.command("grid", 24, *UNEVEN)
     run(command, folder, kill_after=8)
-    before = done(folder)
-    code, _ = run(command, folder)
-    found["kill"] = f"{before} done, then exit code {code}, {done(folder) - before} more"
-    before = done(folder)
-    code, _ = run(command, folder)
-    found["again"] = f"exit code {code}, {done(folder) - before} jobs"
+    for what in ("kill", "again"):
+        before = done(folder)
+        code, _ = run(command, folder)
+        found[what] = f"{before} jobs done, then exit code {code} and {done(folder) - before} more"
     for bad in ("nan", "error"):
         folder = place()
         code, _ = run(contender.command("grid", 6, *FAULTY, f"bad={bad}"), folder)
@@ -155,7 +160,7 @@ def start_up(repeats: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--only", choices=["ours", "peers"])
+    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
     peers = [f"hydra-optuna-sweeper={ROOT / '.venv-peers-search' / 'bin' / 'python'}"]
     parser.add_argument("--peer", action="append", metavar="NAME=PYTHON")
     options = parser.parse_args()
@@ -169,12 +174,13 @@ def main() -> None:
         else:
             print(f"{python} is not there: without {name}. benchmarks/search.py --help says how to install the peer.")
     print(f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores")
-    for name, contender in contenders.items():
-        if options.only in (None, "ours" if contender.ours else "peers"):
-            print(name)
-            for what, text in measure(contender, options.repeats).items():
-                print(f"    {what:8} {text}", flush=True)
-    if options.only != "peers":
+    if "times" in options.parts:
+        times(contenders, options.repeats)
+    if "behaviour" in options.parts:
+        for name, contender in contenders.items():
+            for what, text in behaviour(contender).items():
+                print(f"{name:30} {what:8} {text}", flush=True)
+    if "start-up" in options.parts:
         print(f"a program without a sweeper: {start_up(7 * options.repeats)}")
 
 

@@ -98,7 +98,7 @@ class ForkingLauncher(Launcher):
                         if code is None:
                             continue
                         del running[number]
-                        if code < 0 and self.restarts > 0:
+                        if code < 0 and job.result is None and self.restarts > 0:
                             self.restarts -= 1
                             waiting[number] = jobs[number]
                         elif code in (130, 143):  # so were we, if Python did not lose it in a finalizer

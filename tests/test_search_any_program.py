@@ -11,6 +11,8 @@ import pytest
 from conftest import ROOT
 from searches import assert_trials, finished, states, trials
 
+from hydra_trials.definition import PRUNERS, SAMPLERS, SYNONYMS
+
 APP = """
 import math
 
@@ -95,12 +97,12 @@ def test_a_sampler_is_any_class_of_optuna(tmp_path: Path, sampler: str, message:
     assert (done.returncode, "is the best" in done.stdout) == ((1, False) if message else (0, True)), done.stderr
 
 
-SAMPLERS = {"qmc": "scipy", "cmaes": "cmaes", "gp": "torch", "nsgaii": None, "nsgaiii": None}  # what they need
+NEEDED = {"qmc": "scipy", "cmaes": "cmaes", "gp": "torch", "nsgaii": None, "nsgaiii": None}  # what they need
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", NEEDED)
 def test_a_sampler_has_a_short_name_and_says_what_it_needs(tmp_path: Path, sampler: str) -> None:
-    needed = SAMPLERS[sampler]
+    needed = NEEDED[sampler]
     words = (f"hydra.sweeper.sampler={sampler}", "hydra.sweeper.trials=4", "hydra.sweeper.name=s")
     done = app(tmp_path, *words, "hydra/launcher=local", "+x=interval(0,5)", "+y=interval(0,1)")
     if needed is None or importlib.util.find_spec(needed):
@@ -109,6 +111,13 @@ def test_a_sampler_has_a_short_name_and_says_what_it_needs(tmp_path: Path, sampl
     else:
         assert f"needs the package {needed}, which is not installed. Install it, or choose" in done.stderr
         assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+
+
+@pytest.mark.parametrize("name", [*SAMPLERS, *PRUNERS, *SYNONYMS])
+def test_every_short_name_is_in_the_documentation(name: str) -> None:
+    assert f"`{name}`" in (ROOT / "docs" / "any-hydra-program.md").read_text()
+    assert name in (ROOT / "hydra_plugins" / "hydra_trials" / "sweeper.py").read_text()
+    assert name in (ROOT / "conf" / "search" / "_base_.yaml").read_text()
 
 
 def test_nan_and_errors_are_failed_trials_and_the_search_goes_on(tmp_path: Path) -> None:
@@ -195,3 +204,18 @@ def test_the_example_runs_alone(tmp_path: Path) -> None:
     shutil.copytree(EXAMPLE, tmp_path / "example", ignore=shutil.ignore_patterns("multirun"))
     subprocess.run([sys.executable, "app.py"], cwd=tmp_path / "example", env={"PYTHONPATH": str(ROOT)}, check=True)
     assert len(COMMANDS) == 5
+
+
+def test_a_program_that_asks_for_no_search_imports_little(tmp_path: Path) -> None:
+    """Hydra executes the modules of hydra_plugins at every start of every program."""
+    (tmp_path / "app.py").write_text(
+        "import sys, hydra\n@hydra.main(version_base=None)\ndef main(cfg):\n    print(*sys.modules)\nmain()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "app.py"], cwd=tmp_path, capture_output=True, text=True, check=True,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    imported = set(done.stdout.split())
+    assert "hydra_plugins.hydra_trials.launcher" in imported
+    slow = {"optuna", "multiprocessing.pool", "numpy", "sqlalchemy", "rich", "mlp", "hydra_trials.run"}
+    assert not imported & slow
