@@ -87,17 +87,16 @@ class CachingConfigLoader(ConfigLoaderImpl):
 
 def run_task(
     context: HydraContext, task: TaskFunction, config: DictConfig, overrides: Sequence[str], number: int
-) -> Any:
-    """Compose job `number` of a multirun and run it, as Hydra's launchers do; what the task returns, or raises."""
+) -> JobReturn:
+    """Compose job `number` of a multirun and run it, as Hydra's launchers do."""
     job = context.config_loader.load_sweep_config(config, list(overrides))
     with open_dict(job):
         job.hydra.job.id, job.hydra.job.num = str(number), number
         job.hydra.sweep.dir = config.hydra.sweep.dir
-    result = run_job(
+    return run_job(
         task_function=task, config=job, hydra_context=context, job_dir_key="hydra.sweep.dir",
         job_subdir_key="hydra.sweep.subdir",
     )  # fmt: skip
-    return returned(result)
 
 
 def returned(result: JobReturn) -> Any:

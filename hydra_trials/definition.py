@@ -18,6 +18,7 @@ from hydra_trials.space import Space
 if TYPE_CHECKING:
     from hydra.types import TaskFunction
     from omegaconf import DictConfig
+    from optuna.trial import FrozenTrial
 
     from hydra_trials.study import Search
 
@@ -31,15 +32,34 @@ SAMPLERS: Mapping[str, Mapping[str, Any]] = {
     "quasi_random": {
         "_target_": "optuna.samplers.QMCSampler", "scramble": True, "warn_independent_sampling": False
     },
+    "gp": {"_target_": "optuna.samplers.GPSampler", "warn_independent_sampling": False},
+    "cmaes": {"_target_": "optuna.samplers.CmaEsSampler", "warn_independent_sampling": False},
+    "nsgaii": {"_target_": "optuna.samplers.NSGAIISampler"},
+    "nsgaiii": {"_target_": "optuna.samplers.NSGAIIISampler"},
 }  # fmt: skip
 PRUNERS: Mapping[str, Mapping[str, Any]] = {
     "none": {"_target_": "optuna.pruners.NopPruner"},
     "median": {"_target_": "optuna.pruners.MedianPruner", "n_startup_trials": 5, "n_warmup_steps": 2},
+    "percentile": {
+        "_target_": "optuna.pruners.PercentilePruner", "percentile": 25.0, "n_startup_trials": 5, "n_warmup_steps": 2
+    },
     "hyperband": {"_target_": "optuna.pruners.HyperbandPruner", "min_resource": 1, "reduction_factor": 3},
     "successive_halving": {
         "_target_": "optuna.pruners.SuccessiveHalvingPruner", "min_resource": 1, "reduction_factor": 3
     },
+    "patient": {"_target_": "optuna.pruners.PatientPruner", "wrapped_pruner": None, "patience": 3},
+    "wilcoxon": {"_target_": "optuna.pruners.WilcoxonPruner"},
 }  # fmt: skip
+SYNONYMS = {"qmc": "quasi_random"}
+#: Packages beside Optuna that its classes need when they are at work, not when they are made.
+NEEDS: Mapping[str, Sequence[str]] = {
+    "optuna.samplers.GPSampler": ("scipy", "torch"),
+    "optuna.samplers.CmaEsSampler": ("cmaes",),
+    "optuna.samplers.QMCSampler": ("scipy",),
+    "optuna.pruners.WilcoxonPruner": ("scipy",),
+}
+#: Samplers that take constraints into account.
+CONSTRAINED = tuple(f"optuna.samplers.{name}Sampler" for name in ("TPE", "GP", "NSGAII", "NSGAIII"))
 ENUMERATING = ("optuna.samplers.GridSampler", "optuna.samplers.BruteForceSampler")  # they stop Optuna's own loop
 Chosen = str | Mapping[str, Any]  # a short name, or a `_target_` with arguments
 
@@ -100,7 +120,8 @@ class Hooks:
         """What the search has found, as it is printed at its end."""
         best = search.best()
         if best is None:
-            return f"{search.name}: no trial is completed."
+            rest = " and keeps the constraints" if search.description.get("constraints") else ""
+            return f"{search.name}: no trial is completed{rest}."
         scores = (f"{name} {value:.4g}" for name, value in zip(search.objectives, best.values, strict=True))
         return f"{search.name}: trial {best.number} is the best: {', '.join(scores)}  {search.point(best)}".rstrip()
 
@@ -128,6 +149,7 @@ class Definition:
     take_over: bool = False
     dry_run: bool = False
     max_resource: int | str = "auto"  # of Hyperband
+    constraints: Mapping[str, float] = field(default_factory=dict)  # numbers of the result and their upper bounds
     hooks: Hooks = field(default_factory=Hooks)
     node: str = "search"  # of the configuration, that has the settings
     ignored: tuple[str, ...] = ()  # the beginnings of fixed overrides that do not make it another search
@@ -146,6 +168,7 @@ class Definition:
             "objectives": list(self.objectives),
             "pruner": self.pruner,
             "sampler_seed": self.sampler_seed,
+            **({"constraints": dict(self.constraints)} if self.constraints else {}),
         }
 
     def planned(self) -> int:
@@ -159,7 +182,13 @@ class Definition:
         if node["_target_"].endswith(".QMCSampler"):  # its points are those of one sequence
             independent = optuna.samplers.RandomSampler(seed=seed)
             node, seed = {"independent_sampler": independent, **node}, self.sampler_seed
+        if self.constraints:
+            node = {**node, "constraints_func": self._violations}
         return instantiate({"seed": seed, **node})  # type: ignore[no-any-return]
+
+    def _violations(self, trial: FrozenTrial) -> list[float]:
+        """By how much a trial exceeds each constraint; one that was pruned is not known to."""
+        return [trial.user_attrs.get(name, bound) - bound for name, bound in self.constraints.items()]
 
     def make_pruner(self) -> optuna.pruners.BasePruner:
         node = PRUNERS[self.pruner] if isinstance(self.pruner, str) else self.pruner
@@ -171,6 +200,9 @@ class Definition:
 def instantiate(node: Mapping[str, Any]) -> Any:
     """The object of a `_target_` and its arguments."""
     with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
+        warnings.simplefilter(
+            "ignore", FutureWarning
+        )  # Optuna 5 has another road for constraints, and 4.9 this one only
         package, _, name = node["_target_"].rpartition(".")
         cls = getattr(importlib.import_module(package), name)
         return cls(**{key: value for key, value in node.items() if key != "_target_"})

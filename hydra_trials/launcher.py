@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import pickle
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from hydra.core.utils import JobReturn, JobStatus, setup_globals
+from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
@@ -20,6 +23,8 @@ from hydra_trials import signals
 from hydra_trials.compat import run_task
 from hydra_trials.errors import SearchError
 
+log = logging.getLogger(__name__)
+
 POLL_SECONDS = 0.1
 STOP_SECONDS = 10.0  # that jobs have to end after an interruption
 
@@ -27,57 +32,85 @@ if TYPE_CHECKING:  # slow to import, at every start of every Hydra program
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
-    Running = dict[int, tuple[BaseProcess, Connection]]  # by number of the job: its process, and what ended it
+
+@dataclass
+class Job:
+    """A process that runs a job, and what it has sent."""
+
+    process: BaseProcess
+    receiver: Connection
+    result: JobReturn | None = None
+
+    def receive(self) -> None:
+        """Take the result if it is there. It comes before the end of the process, which may leave others behind."""
+        with suppress(EOFError, OSError):  # it was killed
+            if not self.receiver.closed and self.receiver.poll():
+                with self.receiver:
+                    self.result = self.receiver.recv()
 
 
 class ForkingLauncher(Launcher):
-    """Runs each job in a forked process, all at a time.
+    """Runs each job in a forked process.
 
     Args:
-        restarts: of killed processes in all, before it gives up.
+        n_jobs: how many jobs run at a time; -1: one for each core.
+        restarts: of killed processes in all, before a job that is killed counts as failed; a search, which counts for
+            itself how often a trial may be tried, asks for 1000 where it is None.
     """
 
-    def __init__(self, restarts: int = 1000) -> None:
-        self.restarts = restarts
-        self.on_poll: Callable[[], None] = lambda: None  # called while the jobs run
+    def __init__(self, n_jobs: int = -1, restarts: int | None = None) -> None:
+        self.n_jobs, self.restarts = n_jobs, 0 if restarts is None else restarts
+        self.on_poll: Callable[[], None] | None = None  # of a search: called while jobs run, and it does the talking
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        if type(self.n_jobs) is not int or (self.n_jobs < 1 and self.n_jobs != -1):
+            raise SearchError(f"hydra.launcher.n_jobs must be an integer >= 1, or -1. Got {self.n_jobs}")
+        if type(self.restarts) is not int or self.restarts < 0:
+            raise SearchError(f"hydra.launcher.restarts must be an integer >= 0. Got {self.restarts}")
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run the jobs; how each ended, in their order."""
         from multiprocessing.connection import wait
 
         setup_globals()
         Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
-        jobs = dict(enumerate(job_overrides, initial_job_idx))
-        results: dict[int, JobReturn] = {}
-        running: Running = {}
+        at_a_time = cores() if self.n_jobs == -1 else self.n_jobs
+        if self.on_poll is None:
+            configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+            log.info("Launching %d jobs, %d at a time", len(job_overrides), at_a_time)
+        waiting = dict(enumerate(job_overrides, initial_job_idx))
+        jobs, results, running = dict(waiting), {}, dict[int, Job]()
         with signals.sigterm_interrupts():
             try:
-                for number, overrides in jobs.items():
-                    self._fork(running, number, overrides)
-                while running:
-                    self.on_poll()
-                    wait([process.sentinel for process, _ in running.values()], POLL_SECONDS)
-                    for number, (process, errors) in list(running.items()):
-                        if (code := process.exitcode) is None:
+                while waiting or running:
+                    for number in list(waiting)[: max(0, at_a_time - len(running))]:
+                        if self.on_poll is None:
+                            log.info("\t#%d : %s", number, " ".join(filter_overrides(jobs[number])))
+                        self._fork(running, number, waiting.pop(number))
+                    if self.on_poll is not None:
+                        self.on_poll()
+                    pipes = [job.receiver for job in running.values() if not job.receiver.closed]
+                    wait([*pipes, *(job.process.sentinel for job in running.values())], POLL_SECONDS)
+                    for number, job in list(running.items()):
+                        code = job.process.exitcode  # first: what it sent, it has sent before
+                        job.receive()
+                        if code is None:
                             continue
                         del running[number]
-                        if code < 0 and self.restarts > 0:
+                        if code < 0 and job.result is None and self.restarts > 0:
                             self.restarts -= 1
-                            self._fork(running, number, jobs[number])
+                            waiting[number] = jobs[number]
                         elif code in (130, 143):  # so were we, if Python did not lose it in a finalizer
                             signals.interrupt(code - 128)
                         else:
-                            error = _error(code, errors)
-                            status = JobStatus.FAILED if error else JobStatus.COMPLETED
-                            results[number] = JobReturn(jobs[number], status=status, _return_value=error)
+                            results[number] = job.result or _ended(number, jobs[number], code)
             except BaseException:
-                _stop([process for process, _ in running.values()])
+                _stop([job.process for job in running.values()])
                 raise
-        return [results[number] for number in sorted(results)]
+        return [results[number] for number in jobs]
 
-    def _fork(self, running: Running, number: int, overrides: Sequence[str]) -> None:
+    def _fork(self, running: dict[int, Job], number: int, overrides: Sequence[str]) -> None:
         """Start a process, and enter it in `running`."""
         from multiprocessing import get_context
 
@@ -86,43 +119,57 @@ class ForkingLauncher(Launcher):
         process = fork.Process(target=self._run, args=(number, overrides, sender))
         with signals.blocked():  # until each of the two knows which one it is
             process.start()
-            running[number] = process, receiver
+            running[number] = Job(process, receiver)
         sender.close()
 
-    def _run(self, number: int, overrides: Sequence[str], errors: Connection) -> None:
-        """What a forked process does. Its exit code says how it ended, `errors` gets what ended it."""
+    def _run(self, number: int, overrides: Sequence[str], sender: Connection) -> None:
+        """What a forked process does. Its exit code says how it ended; `sender` gets its JobReturn."""
         try:
             signals.interrupt_once()
             signals.unblock()
-            run_task(self.hydra_context, self.task_function, self.config, overrides, number)
+            try:
+                job = run_task(self.hydra_context, self.task_function, self.config, overrides, number)
+            except Exception as error:  # before its task began
+                job = JobReturn(overrides, status=JobStatus.FAILED, _return_value=error)
+            sender.send_bytes(_pickled(job, number))
         except KeyboardInterrupt:
             sys.exit(130)
-        except Exception as error:
-            errors.send(_picklable(error))
-            sys.exit(1)
         finally:
             signals.ignore()  # it ends already
 
 
-def _picklable(error: Exception) -> Exception:
-    """An error to be raised in the parent: as it is if it speaks for itself, else in one line below its traceback."""
-    if isinstance(error, SearchError):
-        return SearchError(str(error))
-    if isinstance(error, OSError) and error.errno is not None:
-        return OSError(error.errno, error.strerror, error.filename)
-    traceback.print_exception(error)
-    return ChildProcessError(f"a worker ended with {type(error).__name__}: {str(error)[:1000]}")
+def _pickled(job: JobReturn, number: int) -> bytes:
+    """A job for its parent. An error keeps its traceback, as the cause that is printed with it."""
+    from multiprocessing.pool import ExceptionWithTraceback  # type: ignore[attr-defined]
+
+    value: Any = job._return_value
+    try:
+        if job.status == JobStatus.FAILED:
+            job._return_value = ExceptionWithTraceback(value, value.__traceback__)
+        data = pickle.dumps(job)
+        pickle.loads(data)  # some errors cannot be made again
+        return data
+    except Exception as error:
+        if job.status == JobStatus.FAILED:
+            lost = ChildProcessError(f"job {number} ended with {type(value).__name__}: {str(value)[:1000]}")
+            job._return_value = ExceptionWithTraceback(lost, value.__traceback__)
+        else:
+            what = f"job {number} returned a {type(value).__name__}, which cannot leave its process: {error}"
+            job.status, job._return_value = JobStatus.FAILED, ChildProcessError(what)
+        return pickle.dumps(job)
 
 
-def _error(code: int, errors: Connection) -> BaseException | None:
-    """What ended a process with an exit code, negative after a signal; None if nothing did."""
-    with suppress(EOFError):
-        if errors.poll():  # else a process that it left behind holds the other end
-            error: BaseException = errors.recv()
-            return error
-    if code < 0:
-        return ChildProcessError(f"a worker was killed too often, the last time by {signal.Signals(-code).name}")
-    return ChildProcessError(f"a worker ended with exit code {code}") if code else None
+def _ended(number: int, overrides: Sequence[str], code: int) -> JobReturn:
+    """How a process ended that sent nothing, by its exit code, negative after a signal."""
+    if code == 0:
+        return JobReturn(overrides, status=JobStatus.COMPLETED)
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    return JobReturn(overrides, status=JobStatus.FAILED, _return_value=ChildProcessError(f"job {number} {how}"))
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _stop(processes: list[BaseProcess]) -> None:

@@ -52,8 +52,8 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     The order of parameters and of choices does not count, nor do values that a grid gains. `space`, which is text,
     counts in descriptions without `parameters` only, as the first version wrote them.
     """
-    for name in now:
-        old, new = before.get(name), now[name]
+    for name in (*now, *({"constraints"} & before.keys() - now.keys())):
+        old, new = before.get(name), now.get(name)
         if name == "parameters":
             grid = before["sampler"] == now["sampler"] == "grid"
             was, is_now = (_by_key(of, grid, as_text=not old) for of in (before, now))

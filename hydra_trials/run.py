@@ -239,8 +239,10 @@ def _work(
 
 def _adapt_launcher(engine: DictConfig, workers: int) -> None:
     """What launchers choose by themselves and a search wants otherwise; what the user has chosen stays."""
-    if engine.get("n_jobs") == -1:  # joblib: as many workers as there are cores
+    if engine.get("n_jobs") == -1:  # joblib and local: as many workers as there are cores
         engine.n_jobs = workers
+    if engine.get("restarts", 0) is None:  # local: `retries` says how often a trial may be tried
+        engine.restarts = 1000
     init = OmegaConf.select(engine, "ray.init")
     if init is not None and (init.get("address") or os.environ.get("RAY_ADDRESS")):
         with open_dict(init):  # the launcher gives it a value, which Ray refuses for a cluster that is there

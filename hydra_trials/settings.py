@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,8 +13,20 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
-from hydra_trials.definition import ENUMERATING, PRUNERS, SAMPLERS, Chosen, Definition, Hooks, instantiate
+from hydra_trials.definition import (
+    CONSTRAINED,
+    ENUMERATING,
+    NEEDS,
+    PRUNERS,
+    SAMPLERS,
+    SYNONYMS,
+    Chosen,
+    Definition,
+    Hooks,
+    instantiate,
+)
 from hydra_trials.errors import SearchError, unknown
+from hydra_trials.launcher import cores
 from hydra_trials.space import Parameter, Space, unquoted
 from hydra_trials.sweep_syntax import from_config, split_sweeps
 
@@ -71,7 +83,9 @@ class Settings(dict[str, Any]):
         """One of the `known` classes of Optuna by its short name, or another one by its `_target_`."""
         value, package = self[name], f"optuna.{name}s"
         if not isinstance(value, dict):
+            value = SYNONYMS.get(value, value)
             self.require(value in known, name, f"one of {', '.join(known)}")
+            self._require_packages(name, known[value]["_target_"])
             return str(value)
         target = str(value.get("_target_"))
         if target in ENUMERATING:
@@ -82,7 +96,27 @@ class Settings(dict[str, Any]):
             instantiate(value)
         except (ImportError, AttributeError, TypeError, ValueError) as error:
             raise self.error(name, f"cannot be made: {error}") from error
+        self._require_packages(name, target)
         return value
+
+    def _require_packages(self, name: str, target: str) -> None:
+        """Refuse a class whose packages are missing, before it fails in each trial. Nothing is imported."""
+        for package in NEEDS.get(target, ()):
+            if importlib.util.find_spec(package) is None:
+                needs = f"{target} needs the package {package}, which is not installed"
+                raise self.error(name, f"cannot be used: {needs}. Install it, or choose another {name}")
+
+    def constraints(self, sampler: Chosen) -> dict[str, float]:
+        """The upper bounds of numbers that the task returns."""
+        given = self["constraints"] or {}
+        allowed = "names of the result with their upper bounds, as {seconds:10}"
+        numbers = isinstance(given, dict) and all(type(bound) in (int, float) for bound in given.values())
+        self.require(numbers, "constraints", allowed)
+        node = SAMPLERS[sampler] if isinstance(sampler, str) else sampler
+        if given and (sampler == "grid" or node["_target_"] not in CONSTRAINED):
+            able = ", ".join(name for name, known in SAMPLERS.items() if known["_target_"] in CONSTRAINED)
+            raise self.error("constraints", f"need a sampler that keeps to them: one of {able}. Got {sampler}")
+        return {str(name): float(bound) for name, bound in given.items()}
 
 
 def define(config: DictConfig, arguments: Sequence[str], loader: ConfigLoader) -> Definition:
@@ -123,7 +157,6 @@ def define(config: DictConfig, arguments: Sequence[str], loader: ConfigLoader) -
             raise SearchError(unknown(f"{node}.objectives", objective, hooks.objectives))
     if settings["seeds"] > 1 and any(parameter.key == "seed" for parameter in space.parameters):
         raise settings.error("seeds", "sets the seeds of the runs; leave out the sweep over seed")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     on_mismatch = settings["changed"] or settings["on_mismatch"]
     if on_mismatch not in ("refuse", "accept"):
         raise settings.error("on_mismatch", f"must be refuse or accept. Got {on_mismatch}")
@@ -139,8 +172,9 @@ def define(config: DictConfig, arguments: Sequence[str], loader: ConfigLoader) -
         directions=_directions(settings, objectives, hooks),
         pruner=_pruner(settings, objectives, arguments, hooks),
         first_seed=config.get("seed") if isinstance(config.get("seed"), int) else 0,
-        workers=settings["workers"] or cores,
+        workers=settings["workers"] or cores(),
         sampler_seed=settings["seed"],
+        constraints=settings.constraints(sampler),
         accept_mismatch=on_mismatch == "accept",
         max_resource=hooks.max_resource(space, config),
         hooks=hooks,

@@ -79,19 +79,21 @@ class Search:
         return self.study.directions[objective] == StudyDirection.MINIMIZE
 
     def ranked(self, trials: Sequence[FrozenTrial] | None = None) -> list[FrozenTrial]:
-        """Completed trials, best first; with several objectives the Pareto front first, in order of the first one."""
+        """Completed trials that keep the constraints, best first; with several objectives the Pareto front first, in
+        order of the first one."""
         trials = self.trials() if trials is None else trials
-        done = [t for t in trials if t.state == TrialState.COMPLETE and all(map(math.isfinite, t.values))]
+        done = [t for t in trials if t.state == TrialState.COMPLETE and is_feasible(t)]
+        done = [t for t in done if all(map(math.isfinite, t.values))]
         front = self.pareto_front()
         sign = 1 if self.minimizes(0) else -1
-        return sorted(done, key=lambda t: (t.number not in front, sign * t.values[0], t.number))
+        return sorted(done, key=lambda t: (not is_feasible(t), t.number not in front, sign * t.values[0], t.number))
 
     def pareto_front(self) -> set[int]:
         """The numbers of the trials that no other one beats; empty where there is a single objective."""
         return {trial.number for trial in self.study.best_trials} if len(self.objectives) > 1 else set()
 
     def best(self, trials: Sequence[FrozenTrial] | None = None) -> FrozenTrial | None:
-        """The best completed trial; None before the first one is done."""
+        """The best of the `ranked` ones; None before the first one is done."""
         return next(iter(self.ranked(trials)), None)
 
     def varied(self, trial: FrozenTrial) -> dict[str, str]:
@@ -102,6 +104,11 @@ class Search:
     def point(self, trial: FrozenTrial) -> str:
         """What was varied, as text."""
         return " ".join(f"{key}={shortened(value)}" for key, value in self.varied(trial).items())
+
+
+def is_feasible(trial: FrozenTrial) -> bool:
+    """Whether a trial keeps the constraints of its search."""
+    return all(violation <= 0 for violation in trial.system_attrs.get("constraints") or ())
 
 
 def is_lost(trial: FrozenTrial) -> bool:

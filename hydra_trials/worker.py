@@ -8,7 +8,7 @@ import math
 import statistics
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 from optuna.trial import TrialState
 
 from hydra_trials import signals
-from hydra_trials.compat import run_task
+from hydra_trials.compat import returned, run_task
 from hydra_trials.definition import Definition
 from hydra_trials.errors import SearchError
 from hydra_trials.journal import open_storage
@@ -96,13 +96,14 @@ class Worker:
                     break  # the study takes the last report for a value
             else:
                 values = [self._mean(results, name) for name in definition.objectives]
+                facts |= self._check_constraints(results)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             _check_disk(error)
             if isinstance(error, SystemExit) and error.code in (130, 143):  # an interruption
                 raise
-            state, facts[REASON] = TrialState.FAIL, self._reason(error)
+            state, values, facts[REASON] = TrialState.FAIL, None, self._reason(error)
             if not isinstance(error, definition.hooks.expected):
                 log.error("Trial %d failed:\n%s", trial.number, traceback.format_exc())
         facts |= means(results, definition.hooks.recorded)
@@ -140,8 +141,8 @@ class Worker:
 
         try:
             with reported_to(receive):
-                value = run_task(self.hydra_context, self.task_function, self.config, overrides, trial.number)
-            return self._named(value), pruned
+                job = run_task(self.hydra_context, self.task_function, self.config, overrides, trial.number)
+            return self._named(returned(job)), pruned
         except optuna.TrialPruned as error:
             return {}, pruned or str(error) or "pruned"
 
@@ -149,21 +150,33 @@ class Worker:
         """What a task returned, by name."""
         if isinstance(value, Mapping):
             return value
-        values = [value] if isinstance(value, Real) else list(value or ())
+        values = [value] if isinstance(value, Real) else list(value) if isinstance(value, Iterable) else []
         if len(values) != len(self.definition.objectives):
             raise SearchError(
                 f"the task must return a number for each of {', '.join(self.definition.objectives)}. Got {value!r}"
             )
         return dict(zip(self.definition.objectives, values, strict=True))
 
-    def _mean(self, results: Sequence[Mapping[str, Any]], name: str) -> float:
+    def _mean(self, results: Sequence[Mapping[str, Any]], name: str, setting: str = "objectives") -> float:
         found = [result.get(name) for result in results]
         if not all(isinstance(value, Real) for value in found):
             numbers = sorted(key for key, value in results[0].items() if isinstance(value, Real))
             raise SearchError(
-                f"{self.definition.node}.objectives: {name} is no number of the result. It has {', '.join(numbers)}"
+                f"{self.definition.node}.{setting}: {name} is no number of the result. It has {', '.join(numbers)}"
             )
-        return statistics.fmean(map(float, found))  # type: ignore[arg-type]
+        mean = statistics.fmean(map(float, found))  # type: ignore[arg-type]
+        if math.isnan(mean):
+            raise SearchError(f"{name} is nan")
+        return mean
+
+    def _check_constraints(self, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The constrained numbers, and the reason why the trial is no candidate where one is beyond its bound."""
+        bounds = self.definition.constraints
+        found = {name: self._mean(results, name, "constraints") for name in bounds}
+        broken = [
+            f"{name} {found[name]:g} is beyond {bounds[name]:g}" for name in bounds if found[name] > bounds[name]
+        ]
+        return {**found, **({REASON: ", ".join(broken)} if broken else {})}
 
     def _reason(self, error: BaseException) -> str:
         """Why a trial failed, in one line."""

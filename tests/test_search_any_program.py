@@ -1,5 +1,8 @@
 """hydra/sweeper=trials searches over any Hydra program: its task's return value, its reports, its launchers."""
 
+import importlib.util
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +11,11 @@ import pytest
 from conftest import ROOT
 from searches import assert_trials, finished, states, trials
 
+from hydra_trials.definition import PRUNERS, SAMPLERS, SYNONYMS
+
 APP = """
+import math
+
 import hydra
 import hydra_trials
 
@@ -19,7 +26,9 @@ def main(cfg):
         hydra_trials.report(step, distance + 1 / step)
     if cfg.x > 100:
         raise ValueError("too far")
-    return {"distance": distance, "steps": 5} if cfg.get("named") else distance
+    if cfg.x > 10:
+        return math.nan
+    return {"distance": distance, "steps": 5, "x": cfg.x} if cfg.get("named") else distance
 
 main()
 """
@@ -86,3 +95,127 @@ def test_a_sampler_is_any_class_of_optuna(tmp_path: Path, sampler: str, message:
     )  # fmt: skip
     assert message in done.stderr
     assert (done.returncode, "is the best" in done.stdout) == ((1, False) if message else (0, True)), done.stderr
+
+
+NEEDED = {"qmc": "scipy", "cmaes": "cmaes", "gp": "torch", "nsgaii": None, "nsgaiii": None}  # what they need
+
+
+@pytest.mark.parametrize("sampler", NEEDED)
+def test_a_sampler_has_a_short_name_and_says_what_it_needs(tmp_path: Path, sampler: str) -> None:
+    needed = NEEDED[sampler]
+    words = (f"hydra.sweeper.sampler={sampler}", "hydra.sweeper.trials=4", "hydra.sweeper.name=s")
+    done = app(tmp_path, *words, "hydra/launcher=local", "+x=interval(0,5)", "+y=interval(0,1)")
+    if needed is None or importlib.util.find_spec(needed):
+        assert done.returncode == 0, done.stderr
+        assert states(finished(tmp_path / "multirun" / "s")) == ["COMPLETE"] * 4
+    else:
+        assert f"needs the package {needed}, which is not installed. Install it, or choose" in done.stderr
+        assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+
+
+@pytest.mark.parametrize("name", [*SAMPLERS, *PRUNERS, *SYNONYMS])
+def test_every_short_name_is_in_the_documentation(name: str) -> None:
+    assert f"`{name}`" in (ROOT / "docs" / "any-hydra-program.md").read_text()
+    assert name in (ROOT / "hydra_plugins" / "hydra_trials" / "sweeper.py").read_text()
+    assert name in (ROOT / "conf" / "search" / "_base_.yaml").read_text()
+
+
+def test_nan_and_errors_are_failed_trials_and_the_search_goes_on(tmp_path: Path) -> None:
+    done = app(
+        tmp_path, "hydra/launcher=local", "hydra.sweeper.sampler=grid", "hydra.sweeper.name=s", "+x=11,101,3",
+        "hydra.sweeper.workers=1",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = finished(tmp_path / "multirun" / "s")
+    assert [trial.values for trial in found] == [None, None, [1]]
+    assert [trial.user_attrs.get("reason") for trial in found] == ["value is nan", "ValueError: too far", None]
+    assert "s: trial 2 is the best: value 1" in done.stdout
+
+
+def test_the_best_trial_keeps_the_constraints(tmp_path: Path) -> None:
+    words = ("hydra.sweeper.objectives=[distance]", "+named=true", "+x=0,1,2", "hydra.sweeper.trials=12")
+    words += ("hydra/launcher=local", "hydra.sweeper.name=s", "hydra.sweeper.workers=1")
+    done = app(tmp_path, *words, "hydra.sweeper.constraints={x:1}")
+    found = finished(tmp_path / "multirun" / "s")
+    violations = [trial.system_attrs["constraints"] for trial in found]
+    assert violations == [[trial.params["x"] - 1] for trial in found]
+    assert {trial.params["x"] for trial in found} == {0, 1, 2}  # without constraints 2 were the best
+    assert "distance 1  x=1\n" in done.stdout
+    reasons = {trial.params["x"]: trial.user_attrs.get("reason") for trial in found}
+    assert reasons == {0: None, 1: None, 2: "x 2 is beyond 1"}
+    changed = app(tmp_path, *words)
+    assert "another definition (constraints was {'x': 1.0}, now None)" in changed.stderr
+
+
+@pytest.mark.parametrize(
+    ("constraints", "sampler", "message"),
+    [
+        ("{x:1}", "random", "hydra.sweeper.constraints need a sampler that keeps to them: one of tpe"),
+        ("x", "tpe", "hydra.sweeper.constraints must be names of the result with their upper bounds"),
+    ],
+)
+def test_constraints_that_would_be_ignored_are_refused(
+    tmp_path: Path, constraints: str, sampler: str, message: str
+) -> None:
+    words = (f"hydra.sweeper.sampler={sampler}", "hydra.sweeper.trials=3", "+x=interval(0,5)")
+    done = app(tmp_path, *words, f"hydra.sweeper.constraints={constraints}")
+    assert done.stderr.startswith(message)
+
+
+def test_a_constraint_on_nothing_fails_the_trials_with_the_reason(tmp_path: Path) -> None:
+    words = ("hydra.sweeper.objectives=[distance]", "+named=true", "hydra.sweeper.trials=2", "+x=interval(0,5)")
+    done = app(tmp_path, *words, "hydra/launcher=local", "hydra.sweeper.constraints={size:1}", "hydra.sweeper.name=s")
+    assert done.returncode == 1
+    reason = "hydra.sweeper.constraints: size is no number of the result. It has distance, steps, x"
+    assert {trial.user_attrs["reason"] for trial in finished(tmp_path / "multirun" / "s")} == {reason}
+
+
+EXAMPLE = ROOT / "examples" / "any_hydra_program"
+COMMANDS = [line for line in (EXAMPLE / "README.md").read_text().splitlines() if line.startswith("python ")]
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_the_commands_of_the_example_work_and_go_on(tmp_path: Path, number: int) -> None:
+    place = tmp_path / "example"
+    shutil.copytree(EXAMPLE, place, ignore=shutil.ignore_patterns("multirun"))
+    (command,) = COMMANDS[number : number + 1]
+    _, *words = shlex.split(command.replace("trials=40", "trials=8"))
+
+    def run() -> str:
+        done = subprocess.run(
+            [sys.executable, *words, "hydra.sweeper.name=s"], cwd=place, capture_output=True, text=True, timeout=60,
+            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "is the best: " in run()
+    found = finished(place / "multirun" / "s")
+    assert len(found) == 8
+    assert {*states(found)} <= {"COMPLETE", *(["PRUNED"] if "pruner" in command else [])}
+    if "conditional" in command:
+        assert all(("slope" in trial.params) == (trial.params["shape"] == "steep") for trial in found)
+    if "several" in command:
+        assert all(len(trial.values) == 2 for trial in found)
+    assert "is complete: nothing is left to run." in run()
+
+
+def test_the_example_runs_alone(tmp_path: Path) -> None:
+    shutil.copytree(EXAMPLE, tmp_path / "example", ignore=shutil.ignore_patterns("multirun"))
+    subprocess.run([sys.executable, "app.py"], cwd=tmp_path / "example", env={"PYTHONPATH": str(ROOT)}, check=True)
+    assert len(COMMANDS) == 5
+
+
+def test_a_program_that_asks_for_no_search_imports_little(tmp_path: Path) -> None:
+    """Hydra executes the modules of hydra_plugins at every start of every program."""
+    (tmp_path / "app.py").write_text(
+        "import sys, hydra\n@hydra.main(version_base=None)\ndef main(cfg):\n    print(*sys.modules)\nmain()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "app.py"], cwd=tmp_path, capture_output=True, text=True, check=True,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    imported = set(done.stdout.split())
+    assert "hydra_plugins.hydra_trials.launcher" in imported
+    slow = {"optuna", "multiprocessing.pool", "numpy", "sqlalchemy", "rich", "mlp", "hydra_trials.run"}
+    assert not imported & slow

@@ -12,6 +12,10 @@ class LocalLauncher(ForkingLauncher):
 ConfigStore.instance().store(
     group="hydra/launcher",
     name="local",
-    node={"_target_": f"{__name__}.LocalLauncher", "restarts": 1000},  # of killed workers, before it gives up
+    node={
+        "_target_": f"{__name__}.LocalLauncher",
+        "n_jobs": -1,  # jobs at a time; -1: one for each core
+        "restarts": None,  # of killed jobs in all; null: none, but 1000 of the workers of a search
+    },
     provider="hydra_trials",
 )

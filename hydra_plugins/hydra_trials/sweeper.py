@@ -28,11 +28,15 @@ class TrialsSweeper(Sweeper):
 
 SETTINGS = {
     "name": None,  # of the search, and of its directory; null: made from what is searched
-    "sampler": "tpe",  # tpe, random, quasi_random, grid, or a _target_ of optuna.samplers
+    # tpe, random, grid, quasi_random (or qmc), cmaes, gp, nsgaii, nsgaiii, or a _target_ of optuna.samplers. cmaes
+    # needs the package cmaes, gp needs torch; nsgaii and nsgaiii draw their first 50 trials at random.
+    "sampler": "tpe",
     "trials": None,  # points to try in all; null: all of a grid
     "objectives": ["value"],  # names for what the task returns, or of the numbers in the mapping that it returns
     "direction": "minimize",  # or maximize; a list for several objectives
-    "pruner": "none",  # none, median, hyperband, successive_halving, or a _target_ of optuna.pruners
+    # none, median, percentile, hyperband, successive_halving, patient, wilcoxon, or a _target_ of optuna.pruners
+    "pruner": "none",
+    "constraints": None,  # upper bounds of numbers in the mapping that the task returns, as {seconds: 10}
     "space": None,  # parameters with the values that they take
     "seeds": 1,  # runs per point, with the configuration's `seed`, seed + 1, ...; the objective is their mean
     "seed": 0,  # of the sampler
