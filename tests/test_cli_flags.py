@@ -303,7 +303,7 @@ def test_several_trackers_are_composed_by_name_in_their_order() -> None:
     assert tracker.wandb == OmegaConf.load(CONF / "tracker/wandb.yaml")
 
 
-@pytest.mark.parametrize("names", ["", "wandb,wandb", "wandb,WandB", "none,wandb", "several,wandb"])
+@pytest.mark.parametrize("names", ["wandb,wandb", "wandb,WandB", "none,wandb", "several,wandb"])
 def test_trackers_that_cannot_go_together_are_refused(names: str) -> None:
     with pytest.raises(UserError, match=r"name each option once, of mlflow, tensorboard, trackio, wandb; or give"):
         to_hydra([f"tracker=[{names}]"])

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT
+from hydra import version
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn
 from hydra.extra.pytest_plugin import hydra_restore_singletons, hydra_sweep_runner  # noqa: F401
@@ -21,6 +22,12 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Future Hydra versions will no longer change:UserWarning"),  # as of version 1.1
 ]
 Run = Callable[..., Sequence[JobReturn]]
+
+
+@pytest.fixture(autouse=True)
+def _version_base(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The suites are of programs that choose none; a test before these may have chosen one in this process."""
+    monkeypatch.setattr(version.VersionBase.instance(), "version_base", version.__compat_version__)
 
 
 @pytest.mark.parametrize(("launcher_name", "overrides"), [("local", [])])
