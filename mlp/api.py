@@ -4,8 +4,8 @@
     run.summary["test_accuracy"], run.model.predict(X)
 
 Mistakes are exceptions with the texts of the command line: `mlp.UserError`, and `mlp.Diverged` where the loss became
-NaN. Nothing of the process changes: arguments, environment, logging, signal handlers. Calls work in a loop, in
-threads, in a notebook and within other Hydra programs.
+NaN. Nothing of the process changes: arguments, environment (but for variables that W&B sets), logging, signal
+handlers. Calls work in a loop, in threads, in a notebook and within other Hydra programs.
 """
 
 from __future__ import annotations
@@ -26,14 +26,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import OmegaConf
 from threadpoolctl import threadpool_limits
 
 from mlp import blas, experiment, inference, model_file
 from mlp.cli.messages import MISTAKES, explain
 from mlp.cli.overrides import to_hydra
 from mlp.config.compose import compose
-from mlp.config.files import rename_keys
 from mlp.config.grammar import unquoted
 from mlp.config.own import allow_flags, allowing
 from mlp.config.resolve import resolve, resolve_resumed
@@ -42,7 +40,7 @@ from mlp.errors import CallbackFailed, Diverged, UserError
 from mlp.experiment.directory import discarded_if_refused
 from mlp.paths import command
 from mlp.report import draw_run
-from mlp.report.read import read_facts, read_metrics
+from mlp.report.read import RunFiles
 from mlp.training import Callback
 from mlp.training.guards import UserCallback
 
@@ -92,28 +90,10 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Run:
-    """A run and what it has left in its directory."""
+class Run(RunFiles):
+    """A run and what it has left in its directory: `config`, `summary`, `metrics`, `predictions`, and its `model`."""
 
-    directory: Path
     allow: tuple[str, ...] = ()  # modules of the user that the configuration may name
-
-    @cached_property
-    def config(self) -> dict[str, Any]:
-        """config.yaml."""
-        config: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(self.directory / "config.yaml"))  # type: ignore[assignment]
-        rename_keys(config)
-        return config
-
-    @cached_property
-    def summary(self) -> dict[str, Any]:
-        """summary.json, and what best_config.json says beside it: scores, status, times, versions."""
-        return read_facts(self.directory)
-
-    @cached_property
-    def metrics(self) -> dict[str, np.ndarray]:
-        """The columns of metrics.csv, (epochs,) each."""
-        return read_metrics(self.directory / "metrics.csv")
 
     @cached_property
     def model(self) -> Model:

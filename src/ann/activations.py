@@ -26,36 +26,18 @@ class _Function:
     __call__ = forward
 
 
-class ReLU(_Function):
-    layer = nn.ReLU
+def _function(layer: type[nn.Activation]) -> type[_Function]:
+    return type(layer.__name__, (_Function,), {"layer": layer, "__doc__": layer.__doc__})
 
 
-class Sigmoid(_Function):
-    layer = nn.Sigmoid
-
-
-class Tanh(_Function):
-    layer = nn.Tanh
-
-
-class Identity(_Function):
-    layer = nn.Identity
-
-
-class LeakyReLU(_Function):
-    layer = nn.LeakyReLU
-
-
-class ELU(_Function):
-    layer = nn.ELU
-
-
-class GELU(_Function):
-    layer = nn.GELU
-
-
-class Swish(_Function):
-    layer = nn.Swish
+ReLU = _function(nn.ReLU)
+Sigmoid = _function(nn.Sigmoid)
+Tanh = _function(nn.Tanh)
+Identity = _function(nn.Identity)
+LeakyReLU = _function(nn.LeakyReLU)
+ELU = _function(nn.ELU)
+GELU = _function(nn.GELU)
+Swish = _function(nn.Swish)
 
 
 class Softmax:
