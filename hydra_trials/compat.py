@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 
+# Hydra 1.4 and OmegaConf 2.4 warn of what 1.3 and 2.3 need.
+VERSION_BASE: dict[str, Any] = {} if hasattr(ConfigLoaderImpl, "parse_overrides") else {"version_base": "1.3"}
+register_resolver: Any = OmegaConf.register_new_resolver if VERSION_BASE else OmegaConf.register_resolver
+
+
 class CachingConfigLoader(ConfigLoaderImpl):
     """Hydra's loader with a memory, since trials differ in a few options and values, and share two dozen files.
 
@@ -47,9 +52,13 @@ class CachingConfigLoader(ConfigLoaderImpl):
         return loader if isinstance(loader, cls) else cls(loader.get_search_path())
 
     def _parse_overrides_and_create_caching_repo(
-        self, config_name: str | None, overrides: list[str]
+        self, config_name: str | None, overrides: list[str], parsed: list[Override] | None = None
     ) -> tuple[list[Override], CachingConfigRepository]:
-        parsed = OverridesParser.create().parse_overrides(overrides)
+        if parsed is None:
+            if hasattr(self, "parse_overrides"):  # Hydra 1.4, which has aliases for options
+                parsed = self.parse_overrides(config_name, overrides)
+            else:
+                parsed = OverridesParser.create().parse_overrides(overrides)
         paths = (str(override.input_line) for override in parsed if override.key_or_group == "hydra.searchpath")
         key = (config_name, *paths)
         if key not in self._repositories:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import statistics
@@ -46,6 +47,7 @@ def run(context: HydraContext, task_function: TaskFunction, config: DictConfig, 
     """
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # it announces every study and trial on stderr
+    OmegaConf.set_readonly(config.hydra, False)  # Hydra 1.4 locks what the search completes
     loader = CachingConfigLoader.of(context.config_loader)
     context = HydraContext(callbacks=context.callbacks, config_loader=loader)
     params = config.hydra.sweeper.params or {}
@@ -209,14 +211,18 @@ def _work(
         ["hydra/job_logging=trial", f"hydra.sweep.dir={place}", f"hydra.sweep.subdir=workers/{number}"]
         for number in range(min(definition.workers, found["waiting"] + found["running"]))
     ]
-    _adapt_launcher(config.hydra.launcher, len(jobs))
+    adapted = copy.deepcopy(config)
+    _adapt_launcher(adapted.hydra.launcher, len(jobs))
     # An engine that starts Python anew must find this program there, not another copy of it that may be installed.
     script_folder = os.path.abspath(sys.path[0])
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [script_folder, os.environ.get("PYTHONPATH")]))
     with announced(queue.directory) as presence:
         task = definition.hooks.task(task_function, definition)
         worker = Worker(definition, context, config, task, str(presence))
-        launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=worker, config=config)
+        launcher: Any = Plugins.instance().instantiate_launcher(
+            hydra_context=context, task_function=worker, config=adapted
+        )
+        launcher.config = config  # Hydra 1.4 refuses a job whose launcher is not that of the search
         progress = Progress(queue, definition.workers)
         try:
             with _refreshed(progress.refresh, launcher):

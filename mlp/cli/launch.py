@@ -16,7 +16,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from hydra_trials.compat import CachingConfigLoader
+from hydra_trials.compat import VERSION_BASE, CachingConfigLoader, register_resolver
 from mlp import experiment
 from mlp.cli.messages import EXPECTED, fail, overridden, swept_options
 from mlp.cli.overrides import completion_line, to_hydra
@@ -32,7 +32,7 @@ def launch(arguments: Sequence[str]) -> float | None:
     # Hydra would print its own, longer reports of errors and exit with 1; this hands them to us instead.
     full_report = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    OmegaConf.register_new_resolver("run_id", lambda: secrets.token_hex(3), use_cache=True, replace=True)
+    register_resolver("run_id", lambda: secrets.token_hex(3), use_cache=True, replace=True)
     if "-sc" in arguments or "--shell-completion" in arguments:
         hydra_arguments = list(arguments)
         if "COMP_LINE" in os.environ:
@@ -71,7 +71,7 @@ def _start(arguments: Sequence[str]) -> float | None:
     return _start(added)
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+@hydra.main(**VERSION_BASE, config_path=str(CONF), config_name="config")
 def _hydra_main(cfg: DictConfig) -> float | None:
     """Hydra's task. In a single run errors end the program here, before Hydra adds its own report."""
     hydra_config = HydraConfig.get()

@@ -14,6 +14,7 @@ from hydra._internal.utils import create_config_search_path
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
+from hydra_trials.compat import VERSION_BASE
 from mlp.paths import CONF
 
 _one_at_a_time = threading.Lock()
@@ -37,9 +38,12 @@ def compose(overrides: Sequence[str], folders: Sequence[Path] = ()) -> DictConfi
 @contextmanager
 def _version_base() -> Iterator[None]:
     """This program's version of Hydra's rules, within another Hydra program that has chosen its own too."""
+    if not VERSION_BASE:
+        yield
+        return
     chosen = version.VersionBase.instance()
     before = chosen.version_base
-    version.setbase("1.3")
+    version.setbase(VERSION_BASE["version_base"])
     try:
         yield
     finally:
