@@ -239,6 +239,19 @@ def test_what_a_search_cannot_give_is_refused_before_it_begins(tmp_path: Path, w
     assert not (tmp_path / "multirun_outputs").exists()
 
 
+def test_a_dataset_that_is_not_there_is_said_once_and_no_trial_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("HOME", "KERAS_HOME", "MLP_CACHE_DIR"):
+        monkeypatch.setenv(variable, str(tmp_path / "empty"))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    ended = run(tmp_path, *SMALL, "dataset=digits,cifar10", code=2)
+    assert f"\nError: cifar10 is not in {tmp_path / 'empty'}" in ended.err
+    assert "(at a point of the search: dataset=cifar10" in ended.err
+    assert not (tmp_path / "multirun_outputs").exists()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

@@ -14,7 +14,7 @@ from mlp.report.read import Array
 from mlp.report.statistics import is_significant
 from mlp.report.trials import Parameter
 
-TREES, REPEATS, FOLDS, SHUFFLES = 100, 4, 5, 10
+TREES, REPEATS, FOLDS, SHUFFLES = 40, 4, 5, 10
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,9 @@ class MlpSearch(Hooks):
     ignored = ("tracker", "+tracker@", "save.", "plots=")
     expected = (SearchError, UserError, Diverged, CallbackFailed)
 
+    def __init__(self) -> None:
+        self._loaded: set[str] = set()  # datasets that are known to be there
+
     def direction(self, objective: str) -> str:
         """Losses and times are better when smaller, everything else when larger."""
         smaller = objective.endswith(("loss", "seconds", "num_parameters", "epochs", "steps"))
@@ -143,6 +146,10 @@ class MlpSearch(Hooks):
         if config.resume is not None:
             raise UserError("resume continues a single run; leave out -m / --multirun")
         parts = Components.build(resolve(config))
+        if (dataset := str(config.dataset)) not in self._loaded:
+            for part in ("train", "test"):
+                parts.dataset.load(part)
+            self._loaded.add(dataset)
         validated = [name for name in definition.objectives if name.startswith("val_")]
         if validated and getattr(parts.dataset, "validation_fraction", None) == 0:
             raise UserError(
