@@ -119,6 +119,7 @@ def test_a_run_goes_on_in_its_own_directory_only(tmp_path: Path, monkeypatch: py
     assert to_hydra(["resume=a", "hydra.run.dir=./a"])[-1] == f"hydra.run.dir='{tmp_path / 'a'}'"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("added", ["--config-dir={}", "hydra.searchpath=[{}]"])
 def test_the_commands_of_a_search_name_the_folders_of_its_options(train: Command, tmp_path: Path, added: str) -> None:
     (tmp_path / "my own/optimizer").mkdir(parents=True)

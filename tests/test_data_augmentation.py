@@ -155,7 +155,7 @@ def test_mixup_mixes_images_and_targets_with_the_same_weights() -> None:
     assert ((targets > 0).sum(axis=1) == 2).any()
 
 
-@pytest.mark.parametrize("shape", [(), (5,), (2, 3, 4, 5), (4, 8, 8), (3, 8, 3), (20, 1)], ids=str)
+@pytest.mark.parametrize("shape", [(), (2, 3, 4, 5), (3, 8, 3)], ids=str)
 def test_samples_that_are_no_images_can_be_mixed_but_not_moved(tmp_path: Path, shape: tuple[int, ...]) -> None:
     rng, labels = np.random.default_rng(0), np.arange(60) % 3
     x = rng.normal(size=(60, *(shape or (4,))))

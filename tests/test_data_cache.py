@@ -149,6 +149,7 @@ def run(script: str, cache: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_processes_that_decode_at_once_do_no_harm(tmp_path: Path) -> None:
     script = (
         "import hashlib, numpy as np; from mlp.data import MNIST; "

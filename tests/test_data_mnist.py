@@ -319,7 +319,7 @@ def test_missing_everywhere_lists_the_places_and_the_ways_to_get_it(
     assert "cannot be loaded: <urlopen error [Errno 111] Connection refused>. Ways" in str(error.value)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [KINDS[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[1:])])
 def test_openml_has_the_training_set_first_and_is_checked(
     kind: type[IDXDataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -98,6 +98,7 @@ def test_wheel_trains_and_measures_in_an_empty_folder(mlp, tmp_path: Path) -> No
     ]
 
 
+@pytest.mark.slow
 def test_wheel_searches_and_prints_commands_of_its_own_program(mlp) -> None:  # type: ignore[no-untyped-def]
     mlp("train", "-m", "-d", "digits", "-e", "1", "--no_wandb", "seed=1,2", "search.name=s")
     found = mlp("search", "show", "multirun_outputs/s")

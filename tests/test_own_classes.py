@@ -156,6 +156,7 @@ def test_own_classes_are_searched_and_the_printed_command_allows_them(folder: Pa
     mlp(folder, *again, "plots=false")
 
 
+@pytest.mark.slow
 def test_own_classes_are_searched_by_joblib_workers(folder: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     train(folder, "-m", "activation=bent,relu", "-e", "1", "search.name=j", "hydra/launcher=joblib")

@@ -43,6 +43,7 @@ def test_a_search_draws_its_best_trial_only_and_again_when_that_changes(train: C
     assert {path: path.stat().st_mtime_ns for path in before} == before  # drawn once
 
 
+@pytest.mark.slow
 def test_what_is_missing_of_the_best_trials_plots_is_drawn_when_the_search_is_called_again(
     train: Command, search: Path
 ) -> None:
@@ -52,6 +53,7 @@ def test_what_is_missing_of_the_best_trials_plots_is_drawn_when_the_search_is_ca
     assert drawn(search) == {best(search): PLOTS}
 
 
+@pytest.mark.slow
 def test_on_the_command_line_it_decides_in_a_search_and_makes_no_other_search_of_it(
     train: Command, search: Path
 ) -> None:
@@ -80,6 +82,7 @@ def test_the_plots_of_a_trial_can_be_drawn_later_and_by_resuming_it(train: Comma
     assert drawn(search) == {"0": PLOTS, "1": PLOTS}
 
 
+@pytest.mark.slow
 def test_a_run_from_before_the_switch_can_be_resumed(train: Command, tmp_path: Path) -> None:
     train(*ONE, "hydra.run.dir=run", "plots=false", check=True)
     config = tmp_path / "run/config.yaml"

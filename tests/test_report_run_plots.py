@@ -331,7 +331,7 @@ def test_no_text_is_cut_off_at_the_edge(names):
     assert overhang(samples(arrays)) == 0
 
 
-@pytest.mark.parametrize("classes", [1, 2, 25, 250])
+@pytest.mark.parametrize("classes", [1, 2, 25, pytest.param(250, marks=pytest.mark.slow)])
 def test_any_number_of_classes_can_be_drawn(classes):
     arrays = predictions(classes=classes)
     assert overhang(confusion_matrix(counted(arrays), arrays["class_names"])) == 0

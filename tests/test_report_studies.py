@@ -137,6 +137,7 @@ def test_every_study_has_an_experiment_that_names_its_search() -> None:
         assert study.question
 
 
+@pytest.mark.slow
 def test_a_study_from_nothing_and_again(tmp_path: Path) -> None:
     first = report(tmp_path, "--only", "loss_comparison", "-d", "digits", "--quick", "--out", "made/report")
     assert first.returncode == 0, first.stderr

@@ -44,6 +44,7 @@ def run(place: Path, *arguments: str) -> tuple[set[str], set[str], float]:
     return trained, ended, int(re.search(r"PEAK (\d+)", done.stdout)[1]) / 1024  # type: ignore[index]
 
 
+@pytest.mark.slow
 def test_the_default_run_on_mnist_stays_small_with_tracking(tmp_path: Path) -> None:
     trained, _, peak = run(tmp_path, *MNIST)
     assert "wandb" in trained

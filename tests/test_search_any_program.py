@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from forks import python
 from searches import assert_trials, finished, states, trials
 
 from hydra_trials.definition import PRUNERS, SAMPLERS, SYNONYMS
 
+ENVIRONMENT = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}  # of somebody who has installed nothing else
 APP = """
 import math
 
@@ -36,11 +38,7 @@ main()
 
 def app(cwd: Path, *words: str) -> "subprocess.CompletedProcess[str]":
     (cwd / "app.py").write_text(APP)
-    line = [sys.executable, "app.py", "-m", "hydra/sweeper=trials", *words]
-    return subprocess.run(
-        line, cwd=cwd, env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}, capture_output=True, text=True,
-        timeout=60, check=False,
-    )  # fmt: skip
+    return python(str(cwd / "app.py"), "-m", "hydra/sweeper=trials", *words, cwd=cwd, env=ENVIRONMENT)
 
 
 def test_a_task_is_searched_pruned_and_continued(tmp_path: Path) -> None:
@@ -182,10 +180,7 @@ def test_the_commands_of_the_example_work_and_go_on(tmp_path: Path, number: int)
     _, *words = shlex.split(command.replace("trials=40", "trials=8"))
 
     def run() -> str:
-        done = subprocess.run(
-            [sys.executable, *words, "hydra.sweeper.name=s"], cwd=place, capture_output=True, text=True, timeout=60,
-            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}, check=False,
-        )  # fmt: skip
+        done = python(str(place / words[0]), *words[1:], "hydra.sweeper.name=s", cwd=place, env=ENVIRONMENT)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -202,7 +197,7 @@ def test_the_commands_of_the_example_work_and_go_on(tmp_path: Path, number: int)
 
 def test_the_example_runs_alone(tmp_path: Path) -> None:
     shutil.copytree(EXAMPLE, tmp_path / "example", ignore=shutil.ignore_patterns("multirun"))
-    subprocess.run([sys.executable, "app.py"], cwd=tmp_path / "example", env={"PYTHONPATH": str(ROOT)}, check=True)
+    subprocess.run([sys.executable, "app.py"], cwd=tmp_path / "example", env=ENVIRONMENT, check=True)
     assert len(COMMANDS) == 5
 
 
@@ -213,7 +208,7 @@ def test_a_program_that_asks_for_no_search_imports_little(tmp_path: Path) -> Non
     )
     done = subprocess.run(
         [sys.executable, "app.py"], cwd=tmp_path, capture_output=True, text=True, check=True,
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        env=ENVIRONMENT,
     )  # fmt: skip
     imported = set(done.stdout.split())
     assert "hydra_plugins.hydra_trials.launcher" in imported

@@ -32,6 +32,7 @@ def command(cwd: Path, *words: str) -> runs.Ended:
     return runs.Ended(code, out.getvalue(), err.getvalue())
 
 
+@pytest.mark.slow
 def test_the_program_says_the_same_as_the_function(digits_search: Path, tmp_path: Path) -> None:
     for words in (["show", str(digits_search)], ["show", "nowhere"]):
         ended = subprocess.run(

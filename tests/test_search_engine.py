@@ -166,6 +166,7 @@ def test_the_space_of_the_assignment_gives_each_optimizer_its_own_coefficients(t
     assert len({json.dumps(point) for point in chosen}) == number
 
 
+@pytest.mark.slow
 def test_quasi_random_points_vary_in_all_that_they_may(tmp_path: Path) -> None:
     line = ("search=quasi_random", "search/space=none", "search.trials=6", "-e", "1")
     run(tmp_path, *SMALL, *line, "activation=relu,tanh,sigmoid", "optimizer.learning_rate=interval(0.001,0.1)")
@@ -203,6 +204,7 @@ def test_workers_that_draw_at_the_same_moment_get_different_points(
     assert len(set(drawn)) == len(drawn) == 6
 
 
+@pytest.mark.slow
 def test_workers_have_one_blas_thread_and_share_the_cache(tmp_path: Path) -> None:
     run(tmp_path, *SMALL, "-lr", "0.01,0.02", env=environment(tmp_path))
     for number in "01":

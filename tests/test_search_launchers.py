@@ -74,6 +74,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str, str]
     return leaderboard(place)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_every_engine_finds_what_the_local_one_finds(
     engine: str, tmp_path: Path, local: list[tuple[str, str, str]]

@@ -22,6 +22,7 @@ def told(place: Path, name: str) -> set[str]:
     return {path.parent.name for path in (place / name / "multirun_outputs" / "shared").glob("*/summary.json")}
 
 
+@pytest.mark.slow
 def test_two_that_begin_at_once_run_every_point_once(tmp_path: Path) -> None:
     storage = f"search.storage=sqlite:///{tmp_path}/study.db"
     machines = []

@@ -80,9 +80,9 @@ def test_a_trial_that_kills_every_worker_is_given_up_and_the_others_are_not(tmp_
 @pytest.mark.parametrize(
     "at",
     [
-        Strike("hydra_trials.queue.write_text"),  # the study is there, its definition is not
+        pytest.param(Strike("hydra_trials.queue.write_text"), marks=pytest.mark.slow),  # a study without a definition
         Strike("optuna.study.Study.enqueue_trial", 3),  # half of the plan
-        Strike("os.fork", 2),  # one worker
+        pytest.param(Strike("os.fork", 2), marks=pytest.mark.slow),  # one worker
     ],
     ids=str,
 )
@@ -203,7 +203,9 @@ def limited(cwd: Path, size: int) -> Ended:
     return finish(start(cwd, *SMALL, *GRID, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit)))
 
 
-@pytest.mark.parametrize(("size", "file"), [(500, "journal.log"), (12_000, "checkpoint.npz")])
+@pytest.mark.parametrize(
+    ("size", "file"), [(500, "journal.log"), pytest.param(12_000, "checkpoint.npz", marks=pytest.mark.slow)]
+)
 def test_no_room_for_a_file_stops_the_search_and_nothing_counts_as_failed(
     tmp_path: Path, size: int, file: str
 ) -> None:
@@ -214,6 +216,7 @@ def test_no_room_for_a_file_stops_the_search_and_nothing_counts_as_failed(
     assert states(assert_whole(directory, 4)) == ["COMPLETE"] * 4
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_while_a_search_is_going_on(small_disk: Path) -> None:
     directory, command = small_disk / DIRECTORY, (*LONG, "search.retries=0")
     process = begin(small_disk, *command)

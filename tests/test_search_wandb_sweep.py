@@ -100,6 +100,7 @@ def test_each_command_of_an_agent_is_a_valid_run(monkeypatch: pytest.MonkeyPatch
             assert config["optimizer"].get(name, None) in (None, chosen[f"coefficients.{name}"])
 
 
+@pytest.mark.slow
 def test_a_run_of_an_agent_is_the_one_that_the_sweep_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     chosen = {**next(choices()), "training.epochs": 3, "training.batch_size": 64}

@@ -20,6 +20,7 @@ def shell(place: Path, program: str, closed: str) -> int:
     return subprocess.run(["sh", "-c", command], cwd=place, capture_output=True, timeout=120, check=False).returncode
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", CLOSED)
 def test_a_search_finds_the_same_without_them(tmp_path: Path, closed: str) -> None:
     words = " ".join([*SMALL, "-o", "sgd,adam"])

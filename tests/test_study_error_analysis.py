@@ -235,6 +235,7 @@ def test_the_images_of_a_dataset_bear_its_own_changes() -> None:
     assert STUDY.overrides("digits")[1:] == ["dataset=digits", "augment=none"]
 
 
+@pytest.mark.slow
 def test_a_real_run_is_the_best_model_where_none_is_shipped(tmp_path: Path) -> None:
     run(tmp_path, *STUDY.overrides("digits", quick=True), "seed=1,2", "tracker=none", "search.workers=1")
     found = STUDY.analyse(STUDY.find_runs(tmp_path / "multirun_outputs", "digits", quick=True))

@@ -30,7 +30,8 @@ def text_of(found: Analysis) -> str:
 
 
 @pytest.mark.parametrize(
-    ("first", "experiment"), [("README", "hyperparameter_search"), ("file", "global_performance")]
+    ("first", "experiment"),
+    [pytest.param("README", "hyperparameter_search", marks=pytest.mark.slow), ("file", "global_performance")],
 )
 def test_the_file_and_the_command_of_the_readme_are_one_search(tmp_path: Path, first: str, experiment: str) -> None:
     words = (f"+experiment={experiment}", "dataset=digits", "search.trials=1", "tracker=none")

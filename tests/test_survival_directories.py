@@ -5,11 +5,13 @@ import re
 import signal
 from pathlib import Path
 
+import pytest
 from runs import Ended, Strike, assert_same_run, finish, run, start, summary, wait_until
 
 COMMAND = ("-d", "digits", "-sz", "16", "-e", "2", "--no_wandb")
 
 
+@pytest.mark.slow
 def test_two_at_once_share_the_cache_and_get_their_own_directories(tmp_path: Path) -> None:
     env = {**os.environ, "MLP_CACHE_DIR": str(tmp_path / "cache")}
     ended = [finish(process) for process in [start(tmp_path, *COMMAND, env=env) for _ in range(2)]]

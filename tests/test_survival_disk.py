@@ -66,6 +66,7 @@ def fill(path: Path) -> None:
             pass
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_while_a_run_is_going_on(tmp_path: Path, small_disk: Path) -> None:
     command = (*COMMAND, "-e", "200", "-sz", "32")
     log = small_disk / "run" / "train.log"

@@ -47,7 +47,7 @@ def test_a_signal_in_an_epoch_keeps_the_run_and_says_how_to_continue_it(tmp_path
 @pytest.mark.parametrize(
     "function",
     [
-        "mlp.experiment.run.save_model",  # between the files of an epoch
+        pytest.param("mlp.experiment.run.save_model", marks=pytest.mark.slow),  # between the files of an epoch
         "mlp.training.checkpoint.save_checkpoint",  # before the first
         "mlp.training.predictions.predictions",  # during the evaluation at the end
     ],
@@ -74,10 +74,10 @@ def test_ctrl_c_while_the_plots_are_drawn_leaves_a_completed_run_and_no_tracebac
     [
         ("mlp.cli.flags.parser", 1),  # while the command line is read
         ("builtins.__import__", 300),  # while modules are imported
-        ("builtins.__import__", 2000),
+        pytest.param("builtins.__import__", 2000, marks=pytest.mark.slow),
         ("mlp.config.resolve.resolve", 1),
-        ("mlp.experiment.components.Components.build", 1),
-        ("mlp.data.digits.Digits.load", 1),
+        pytest.param("mlp.experiment.components.Components.build", 1, marks=pytest.mark.slow),
+        pytest.param("mlp.data.digits.Digits.load", 1, marks=pytest.mark.slow),
     ],
 )
 def test_ctrl_c_during_start_up_is_no_traceback(tmp_path: Path, function: str, count: int) -> None:
@@ -200,6 +200,7 @@ def test_ctrl_c_on_a_terminal_leaves_it_as_it_was_and_readable(tmp_path: Path) -
     assert not any("━" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_the_live_bar_is_shown_on_a_terminal_and_gone_at_the_end(tmp_path: Path) -> None:
     with terminal(tmp_path, *COMMAND, *SLOW, "-e", "2", "hydra.run.dir=run") as tty:
         assert tty.wait() == 0

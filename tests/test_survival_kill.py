@@ -71,7 +71,9 @@ START_UP = [
 ]
 
 
-@pytest.mark.parametrize("strike", START_UP, ids=str)
+@pytest.mark.parametrize(
+    "strike", [START_UP[0], *(pytest.param(strike, marks=pytest.mark.slow) for strike in START_UP[1:])], ids=str
+)
 def test_killed_during_start_up_it_runs_to_the_same_bits(
     tmp_path: Path, undisturbed: Callable[..., Path], strike: Strike
 ) -> None:

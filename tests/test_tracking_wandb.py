@@ -194,6 +194,7 @@ def test_runs_of_one_process_are_separate(tmp_path: Path) -> None:
     assert contents[0].run.run_id != contents[1].run.run_id
 
 
+@pytest.mark.slow
 def test_runs_of_two_processes_at_once_are_separate(tmp_path: Path) -> None:
     code = """
     directory = Path(sys.argv[1])

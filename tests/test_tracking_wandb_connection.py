@@ -14,8 +14,10 @@ from wandb_server import answering_server, environment, silent_server
 
 from mlp.tracking.session import reachable
 
+SLOW = [pytest.param(source, marks=pytest.mark.slow) for source in ("netrc", "settings")]
 
-@pytest.mark.parametrize("source", ["environment", "netrc", "settings"])
+
+@pytest.mark.parametrize("source", ["environment", *SLOW])
 def test_logged_in_without_a_network_is_offline_and_says_why(tmp_path: Path, source: str) -> None:
     variables = dict(NOWHERE)
     key = variables["WANDB_API_KEY"]

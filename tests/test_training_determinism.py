@@ -34,7 +34,10 @@ def test_another_seed_gives_other_weights_split_and_metrics(tmp_path: Path) -> N
         assert all(row[name] != other[name] for name in ("train_loss", "val_loss", "grad_norm_1"))
 
 
-@pytest.mark.parametrize("change", [("-b", "500"), ("-e", "3"), ("-o", "nag"), ("-l", "mse"), ("-a", "tanh")])
+SLOW = [pytest.param(change, marks=pytest.mark.slow) for change in (("-e", "3"), ("-l", "mse"), ("-a", "tanh"))]
+
+
+@pytest.mark.parametrize("change", [("-b", "500"), ("-o", "nag"), *SLOW])
 def test_initial_weights_and_split_depend_on_the_seed_alone(tmp_path: Path, change: tuple[str, str]) -> None:
     # At a rate that rounds to zero the weights after an epoch are the initial ones. A second epoch is not needed.
     command, second_epoch = (*COMMAND, "-lr", "1e-60"), Strike("mlp.training.callbacks.MetricsFile.on_epoch_end", 2)
