@@ -3,12 +3,13 @@
 # make test-all the same with the slow tests
 # make test-matrix  the fast tests with the other versions of Python, and with the oldest NumPy
 # make bench    microseconds per training step, ours beside the peers that are installed
+# make docs     the documentation as a site in site/; a broken link fails
 # make release  build dist/, install the wheel into a fresh environment, and try it
 # make lock     write requirements.lock anew from pyproject.toml
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: train test test-all test-matrix bench lint lock release clean
+.PHONY: train test test-all test-matrix bench lint lock docs release clean
 
 train: .venv/runtime
 	$(BIN)/python train.py $(ARGS)
@@ -56,6 +57,10 @@ lock: .venv/dev
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-header --no-emit-index-url \
 	  --output-file requirements.lock pyproject.toml
+
+docs: .venv/dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build $(ARGS)
 
 # The archive of the sources builds the wheel, so both are tried.
 release: .venv/dev

@@ -47,8 +47,9 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         dropout: share of each hidden layer's outputs that a step sets to zero.
         batch_size: samples of a step; "auto": 200, or all of fewer.
         max_iter: most epochs of `fit`.
-        tol, n_iter_no_change: `fit` ends when the training loss, or with `early_stopping` the validation accuracy,
-            has not improved by `tol` for more than `n_iter_no_change` epochs in a row.
+        tol: the least change of the training loss, or with `early_stopping` of the validation accuracy, that counts
+            as an improvement.
+        n_iter_no_change: `fit` ends after more than this many epochs in a row without an improvement.
         early_stopping: hold out `validation_fraction` of each class, and keep the weights that classify it best.
         class_weight: {label: weight > 0}, where missing labels weigh 1; "balanced": n / (c n_k) for a class with n_k
             of the n samples of c classes, counted with their `sample_weight`. Not seen by the validation.

@@ -13,7 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import Container, OmegaConf
 
-from hydra_trials.compat import CachingConfigLoader
+from hydra_trials.compat import VERSION_BASE, CachingConfigLoader, register_resolver
 from mlp.config.files import CONF, groups, options
 
 OPTIONS = [
@@ -36,8 +36,8 @@ FURTHER = [
 
 @pytest.fixture(scope="module")
 def loader() -> Iterator[ConfigLoaderImpl]:
-    OmegaConf.register_new_resolver("run_id", lambda: "000000", replace=True)
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+    register_resolver("run_id", lambda: "000000", replace=True)
+    with hydra.initialize_config_dir(**VERSION_BASE, config_dir=str(CONF)):
         yield GlobalHydra.instance().config_loader()  # type: ignore[misc]
 
 

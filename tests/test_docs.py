@@ -1,0 +1,72 @@
+"""The documentation: every link leads somewhere, every page is found, and its commands are valid."""
+
+import importlib.util
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from mlp.cli.overrides import to_hydra
+from mlp.config.compose import compose
+
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("examples/*/*.md"), *ROOT.glob("benchmarks/*.md")]
+)
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+#: What stands for something of the reader's, or is more than one command.
+PLACEHOLDER = re.compile(r"\.\.\.|FILE|NEW|NAME|FOLDER|pictures|\.csv|--config-dir|--allow|--cfg|resume=|[|<>]")
+
+
+def text_of(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
+    prose = re.sub(r"```.*?```|`[^`\n]*`", "", text_of(page), flags=re.DOTALL)
+    links = [link.partition("#")[0] for link in LINK.findall(prose) if not re.match(r"\w+:", link)]
+    assert [link for link in links if link and not (page.parent / link).exists()] == []
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    config = yaml.safe_load(re.sub(r"!!python\S*", "", (ROOT / "mkdocs.yml").read_text()))
+
+    def leaves(node: object) -> list[str]:
+        if isinstance(node, str):
+            return [node]
+        return [leaf for child in (node.values() if isinstance(node, dict) else node) for leaf in leaves(child)]  # type: ignore[attr-defined]
+
+    pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
+    assert set(leaves(config["nav"])) == pages
+
+
+def commands() -> list[str]:
+    lines = []
+    for page in PAGES:
+        for block in re.findall(r"```\w*\n(.*?)```", text_of(page).replace("\\\n", " "), re.DOTALL):
+            lines += re.findall(r"^(?:python|mlp) train(?:\.py)?\b.*", block, re.MULTILINE)
+    return sorted({line for line in lines if not PLACEHOLDER.search(line)})
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_is_valid(command: str) -> None:
+    words = shlex.split(command, comments=True)[2:]
+    overrides = [word for word in to_hydra(words) if not word.startswith("-")]
+    if "-m" not in words and "--multirun" not in words:
+        compose(overrides)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("mkdocs") is None, reason="needs mkdocs: make docs")
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    line = [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    flags = (tmp_path / "site" / "reference" / "flags" / "index.html").read_text()
+    assert "--learning_rate" in flags
+    assert "conf/" not in (tmp_path / "site" / "index.html").read_text()
