@@ -39,6 +39,11 @@ MAY_IMPORT = {
         "mlp.nn.metrics", "mlp.nn.naming", "mlp.nn.types", "mlp.data", "mlp.config", "mlp.inference",
         "mlp.tracking.session",  # to publish the studies
     ),
+    # Runs as things: a table of them, one in detail, several beside each other; it runs one again to verify it.
+    "mlp.runs": (
+        "mlp.nn.types", "mlp.nn.naming", "mlp.config", "mlp.data", "mlp.experiment", "mlp.report", "mlp.tracking",
+        "mlp.training", "hydra_trials.locks", "hydra_trials.study", "hydra_trials.files", "hydra_trials.errors",
+    ),
     # It measures what an experiment builds, and leaves nothing behind.
     "mlp.tools": ("mlp.cli", "mlp.nn", "mlp.data", "mlp.config", "mlp.experiment", "mlp.training"),
     "mlp.profile": ("mlp.tools",),

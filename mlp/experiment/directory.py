@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shlex
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +16,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mlp.errors import UserError
 from mlp.files import atomic_write, remove_leftovers
+
+LOCK_ATTEMPTS = 5
 
 
 @contextmanager
@@ -46,10 +49,16 @@ def _locked(directory: Path) -> Iterator[None]:
     """Hold the lock of a run directory. The system lets go of it when the process ends, however it ends."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{directory} is being written by another process; wait until that run ends") from None
+        for attempt in range(LOCK_ATTEMPTS):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if attempt + 1 == LOCK_ATTEMPTS:
+                    raise UserError(
+                        f"{directory} is being written by another process; wait until that run ends"
+                    ) from None
+                time.sleep(0.02)  # perhaps somebody only looks whether it is locked
         yield
     finally:
         os.close(descriptor)
