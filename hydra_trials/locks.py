@@ -30,7 +30,7 @@ def locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def is_locked(path: Path) -> bool:
+def is_locked(path: str | os.PathLike[str]) -> bool:
     """Whether somebody holds the lock of `path`, a file or a directory; what is not there is held by nobody."""
     try:
         descriptor = os.open(path, os.O_RDONLY)

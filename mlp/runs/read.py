@@ -28,6 +28,8 @@ SEEN = ("config.yaml", *FILES, "best_config.json", "checkpoint.npz")
 INNER = ("plots", "wandb", "tensorboard", "mlruns", "running", "workers", "__pycache__")
 #: Parts of a configuration that change nothing of what a run computes.
 BESIDE = ("tracker", "save", "plots", "resume", "choices")
+#: Parts that a user need not see: resolved into others, or the run's own.
+INTERNAL = ("resume", "choices", "coefficients")
 #: What best_config.json says of the best epoch before the run has ended.
 OF_THE_BEST = ("val_loss", "val_accuracy", "val_f1", "best_epoch")
 
@@ -40,37 +42,37 @@ def find(directories: Sequence[str | os.PathLike[str]] = ()) -> list[Path]:
 
     Symbolic links are followed where they are given, not below. Raises UserError for what is no folder.
     """
-    return [path for path, _ in scan(directories)]
+    return [Path(path) for path, _ in scan(directories).values()]
 
 
-def scan(directories: Sequence[str | os.PathLike[str]] = ()) -> Iterator[tuple[Path, str]]:
-    """`find`, with a text for each run that changes whenever its files do."""
-    seen: set[str] = set()
+def scan(directories: Sequence[str | os.PathLike[str]] = ()) -> dict[str, tuple[str, str]]:
+    """`find`, by the real path of each run, with a text that changes whenever its files do."""
+    found: dict[str, tuple[str, str]] = {}
     for directory in directories or [place for place in PLACES if os.path.isdir(place)]:
         if not os.path.isdir(directory):
             raise UserError(f"{directory} is no folder: give folders that have runs in them, such as outputs")
-        yield from _below(os.fspath(directory), seen)
+        given, real = os.fspath(directory).rstrip("/") or "/", os.path.realpath(directory)
+        for path, stamp in _below(given):
+            found.setdefault(real + path[len(given) :], (path, stamp))
+    return found
 
 
-def _below(directory: str, seen: set[str]) -> Iterator[tuple[Path, str]]:
+def _below(directory: str) -> Iterator[tuple[str, str]]:
     waiting = [directory]
     while waiting:
         folder = waiting.pop()
         try:
             with os.scandir(folder) as entries:
-                files, folders = {}, []
+                files: dict[str, os.DirEntry[str]] = {}
                 for entry in entries:
                     if entry.name in SEEN:
                         files[entry.name] = entry
                     elif entry.name not in INNER and entry.is_dir(follow_symlinks=False):
-                        folders.append(entry.path)
+                        waiting.append(entry.path)
         except OSError:  # gone by now, or not ours to read
             continue
-        waiting += folders
-        is_run = "config.yaml" in files and any(name in files for name in FILES)
-        if is_run and (place := os.path.realpath(folder)) not in seen:
-            seen.add(place)
-            yield Path(folder), " ".join(f"{name}:{_stamp(files[name])}" for name in SEEN if name in files)
+        if "config.yaml" in files and any(name in files for name in FILES):
+            yield folder, " ".join([f"{name}:{_stamp(entry)}" for name, entry in sorted(files.items())])
 
 
 def _stamp(entry: os.DirEntry[str]) -> str:
@@ -78,7 +80,7 @@ def _stamp(entry: os.DirEntry[str]) -> str:
         found = entry.stat()
     except OSError:
         return "gone"
-    return f"{found.st_mtime_ns:x}.{found.st_size:x}"
+    return f"{found.st_mtime_ns:x}.{found.st_size:x}.{found.st_ino:x}"
 
 
 def row(path: str | os.PathLike[str]) -> dict[str, object]:
@@ -90,10 +92,10 @@ def row(path: str | os.PathLike[str]) -> dict[str, object]:
     by that of their group) and config (all of it, by dotted names; "optimizer" names the option).
     A run that cannot be read is "damaged".
     """
-    return finished_row(path) | ({"state": "running"} if is_running(path) else {})
+    return ended_row(path) | ({"state": "running"} if is_running(path) else {})
 
 
-def finished_row(path: str | os.PathLike[str]) -> dict[str, object]:
+def ended_row(path: str | os.PathLike[str]) -> dict[str, object]:
     """`row` as if nobody were at work in the directory."""
     directory = Path(path)
     search = search_of(directory)
@@ -128,7 +130,7 @@ def finished_row(path: str | os.PathLike[str]) -> dict[str, object]:
 def is_running(path: str | os.PathLike[str]) -> bool:
     """Whether a process trains in this run directory."""
     try:
-        return is_locked(Path(path))
+        return is_locked(path)
     except OSError:
         return False
 
@@ -187,7 +189,7 @@ def configuration(run: RunFiles) -> dict[str, Any]:
     chosen = {group: str(run.value(group)) for group in groups() if isinstance(run.config.get(group), Mapping)}
     if isinstance(kept := run.config.get("choices"), Mapping) and kept.get("experiment"):
         chosen["experiment"] = str(kept["experiment"])
-    values = dict(flat({key: value for key, value in run.config.items() if key not in ("resume", "choices")}))
+    values = dict(flat({key: value for key, value in run.config.items() if key not in INTERNAL}))
     for group, option in chosen.items():
         target = f"{group}._target_"
         if values.get(target) == _option(group, option).get(target):

@@ -1,0 +1,139 @@
+"""`python -m mlp.runs COMMAND`, or `mlp runs COMMAND`: all runs below outputs/ and multirun_outputs/."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra_trials.errors import SearchError
+from mlp import paths, streams
+from mlp.errors import UserError
+
+
+def list_runs(args: argparse.Namespace) -> str:
+    """list the runs, newest first: how they ended, what differs from the default, scores"""
+    from mlp.runs import listing, select
+    from mlp.runs.table import rows
+
+    found = rows(args.directories)
+    chosen = select.chosen(found, args.where)
+    known = select.Columns(found)
+    columns = [known[name] for name in args.columns.split(",")] if args.columns else None
+    if args.sort:
+        chosen = select.ordered(chosen, known[args.sort], args.reverse)
+    elif args.reverse:
+        chosen = chosen[::-1]
+    chosen = chosen[: args.number]
+    if args.json:
+        return listing.as_json(chosen, columns)
+    if args.csv:
+        return listing.as_csv(chosen, columns or known.names)
+    if not found:
+        return f"No run below {' and '.join(map(str, args.directories)) or 'outputs and multirun_outputs'}."
+    board = listing.table(chosen, columns or listing.COLUMNS) + "\n\n" if chosen else ""
+    return board + listing.ending(chosen, len(found))
+
+
+def show_run(args: argparse.Namespace) -> str:
+    """show a run: scores, curves, files, what differs from the default, the command that makes it again"""
+    from mlp.runs import detail, select
+
+    return detail.show(select.lookup(args.run, args.among, args.where))
+
+
+def compare_runs(args: argparse.Namespace) -> str:
+    """show what differs between runs: configuration, results, data, weights, environment"""
+    from mlp.runs import detail, select
+
+    if len(args.runs) < 2:
+        raise UserError(f"compare takes two runs or more. Got {args.runs[0]}")
+    found = [select.lookup(name, args.among, args.where) for name in args.runs]
+    lines = [detail.compare(found)]
+    if args.plot is not None:
+        lines.append(f"\nCurves: {detail.plot(found, args.plot)}")
+    return "\n".join(lines)
+
+
+def verify_run(args: argparse.Namespace) -> str:
+    """train a run again and compare the bits of its metrics and weights; exit code 1 if they differ"""
+    from mlp.config.own import allow
+    from mlp.runs import select, verify
+
+    allow(args.allow)
+    logging.getLogger("mlp").setLevel(logging.ERROR)  # its messages are about a folder that will not stay
+    text, same = verify.verify(select.lookup(args.run, args.among, args.where), args.epochs)
+    args.code = 0 if same else 1
+    return text
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be an integer >= 1. Got {text}")
+    return int(text)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    streams.prepare()
+    parser = argparse.ArgumentParser(paths.command("runs"), description="All runs of this folder, or of others.")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name: str, say: Callable[[argparse.Namespace], str], **more: Any) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=say.__doc__, description=say.__doc__, **more)
+        made.set_defaults(say=say, code=0)
+        return made
+
+    where = argparse.ArgumentParser(add_help=False)
+    where.add_argument("--where", metavar="EXPR", help='only these: "optimizer=adam and val_accuracy>0.97"')
+
+    listed = command("list", list_runs, parents=[where])
+    listed.add_argument("directories", nargs="*", metavar="DIR", type=Path,
+                        help="where runs are (default: outputs and multirun_outputs)")  # fmt: skip
+    listed.add_argument("--sort", metavar="COLUMN", help="smallest first (default: newest first)")
+    listed.add_argument("-r", "--reverse", action="store_true", help="in the other order")
+    listed.add_argument("--columns", metavar="A,B,...", help="such as name,optimizer,learning_rate,val_f1")
+    listed.add_argument("-n", "--number", metavar="N", type=_number, help="at most so many")
+    form = listed.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="as a JSON list with everything, or with --columns")
+    form.add_argument("--csv", action="store_true", help="as CSV with everything, or with --columns")
+
+    among = argparse.ArgumentParser(add_help=False, parents=[where])
+    among.add_argument("--in", dest="among", action="append", default=[], metavar="DIR", type=Path,
+                       help="where runs are (default: outputs and multirun_outputs)")  # fmt: skip
+    run = "a path, a name or its unique beginning, last, or best (by validation accuracy)"
+
+    shown = command("show", show_run, parents=[among])
+    shown.add_argument("run", metavar="RUN", help=run)
+
+    compared = command("compare", compare_runs, parents=[among])
+    compared.add_argument("runs", metavar="RUN", nargs="+", help=run)
+    compared.add_argument(
+        "--plot", metavar="FILE.png", type=Path, help="draw loss and accuracy of all in one picture"
+    )
+
+    verified = command("verify", verify_run, parents=[among])
+    verified.add_argument("run", metavar="RUN", help=run)
+    verified.add_argument("--epochs", metavar="N", type=_number, help="only the first N (default: all)")
+    verified.add_argument("--allow", action="append", metavar="MODULE", default=[],
+                          help="let its configuration name classes of your MODULE")  # fmt: skip
+
+    args = parser.parse_args(argv)
+    try:
+        print(args.say(args), flush=True)
+    except (SearchError, UserError, IsADirectoryError, NotADirectoryError, FileExistsError) as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return UserError.exit_code
+    except OSError as error:  # no permission, no space
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
+    return int(args.code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
