@@ -56,12 +56,12 @@ def read_metrics(path: Path) -> dict[str, Array]:
     return columns
 
 
-def read_predictions(path: Path) -> dict[str, Array]:
-    """The arrays of a predictions.npz. Nothing in the file is executed."""
+def read_predictions(path: Path, names: Iterable[str] | None = None) -> dict[str, Array]:
+    """The arrays of a predictions.npz, or those with these names. Nothing in the file is executed."""
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (ValueError, EOFError, BadZipFile, AttributeError) as error:
+            return {name: file[name] for name in names or file.files}
+    except (ValueError, EOFError, BadZipFile, AttributeError, KeyError) as error:
         raise UserError(f"{path} cannot be read as .npz arrays: {error}") from error
 
 

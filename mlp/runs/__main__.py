@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import webbrowser
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,23 @@ def verify_run(args: argparse.Namespace) -> str:
     return text
 
 
+def page_runs(args: argparse.Namespace) -> str:
+    """write one HTML page of all runs: sort, filter, tick, compare; it works offline, without a server"""
+    from mlp.runs import page, select
+    from mlp.runs.table import rows
+
+    chosen = select.chosen(rows(args.directories), args.where)
+    if not chosen:
+        raise UserError(
+            f"no run below {' and '.join(map(str, args.directories)) or 'outputs and multirun_outputs'}"
+            + (f" with {args.where}" if args.where else "")
+        )
+    written = page.page(chosen, args.out)
+    opened = not args.open or webbrowser.open(written.absolute().as_uri())
+    size = f"{len(chosen):,} run{'' if len(chosen) == 1 else 's'}, {written.stat().st_size / 1e6:.1f} MB"
+    return f"{written}: {size}" + ("" if opened else ". No browser was found to open it with.")
+
+
 def _number(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be an integer >= 1. Got {text}")
@@ -119,6 +137,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     verified.add_argument("--epochs", metavar="N", type=_number, help="only the first N (default: all)")
     verified.add_argument("--allow", action="append", metavar="MODULE", default=[],
                           help="let its configuration name classes of your MODULE")  # fmt: skip
+
+    paged = command("page", page_runs, parents=[where])
+    paged.add_argument("directories", nargs="*", metavar="DIR", type=Path,
+                       help="where runs are (default: outputs and multirun_outputs)")  # fmt: skip
+    paged.add_argument("--out", metavar="FILE.html", type=Path, default=Path("runs.html"), help="default: runs.html")
+    paged.add_argument("--open", action="store_true", help="open it in the browser")
 
     args = parser.parse_args(argv)
     try:
