@@ -3,7 +3,7 @@
 
 const data = pageData();
 const $ = (id) => document.getElementById(id);
-const MOST = { lines: 200, curves: 60, matrices: 24, differences: 30 };
+const MOST = { ticks: 200, curves: 100, matrices: 24, differences: 30 };
 const OWN = /^(seed|plots|resume|save\.|tracker|hydra|search)/; // configuration that makes no other model
 
 const columns = [...data.columns, { name: "files", title: "files", kind: "run", texts: [""], at: data.keys.map(() => 0) }];
@@ -22,7 +22,7 @@ rows.forEach((row, i) => {
 });
 const sweeps = columns.filter((one) => one.kind === "configuration" && !OWN.test(one.name));
 // What sets a run apart, but for its seed: the same for runs that are to be repeated.
-const recipe = (row) => sweeps.filter((one) => !empty(row[one.name])).map((one) => `${one.name}=${written(row[one.name])}`).join(" ");
+const recipe = (row) => row.$recipe ??= sweeps.filter((one) => !empty(row[one.name])).map((one) => `${one.name}=${written(row[one.name])}`).join(" ");
 const difference = (row) => sweeps.filter((one) => row.$changed.has(one.name)).map((one) => `${one.name}=${written(row[one.name])}`).join(" ") || "the default";
 const GROUPS = { recipe: "configuration without the seed" };
 
@@ -50,9 +50,9 @@ function setTicks(keys) {
 function tick(keys, on) {
   const now = new Set(slots.keys());
   for (const key of keys) on ? now.add(key) : now.delete(key);
-  setTicks([...now]);
+  setTicks([...now].slice(0, MOST.ticks));
   choices.write({ ticked: [...slots.keys()].join(",") || "none" });
-  for (const key of keys) for (const box of document.querySelectorAll(`input[data-key="${key}"]`)) box.checked = on;
+  for (const box of document.querySelectorAll("input[data-key]")) box.checked = slots.has(box.dataset.key);
   for (const box of document.querySelectorAll(".tabulator-group input")) box.checked = box.keys.every((key) => slots.has(key));
   drawTicked();
 }
@@ -73,7 +73,7 @@ const groupOf = (row) => (grouping() === "recipe" ? recipe(row) : written(row[gr
 const groupName = (row) => (grouping() === "recipe" ? difference(row) : groupOf(row));
 
 function groupHeader(_, count, members) {
-  const value = groupName(members[0]);
+  const value = groupName(own(members[0]));
   const keys = members.map((member) => member.$key);
   const box = element("input", { type: "checkbox", keys, checked: keys.every((key) => slots.has(key)), ariaLabel: `tick all of ${value}` });
   box.addEventListener("click", (event) => event.stopPropagation());
@@ -81,22 +81,25 @@ function groupHeader(_, count, members) {
   return element("span", {}, box, ` ${value} (${count})`);
 }
 
+// Tabulator copies rows at every turn, so that its own have the cells and no curves.
+const cells = rows.map((row) => Object.fromEntries([["$key", row.$key], ...columns.map((one) => [one.name, row[one.name]])]));
+const own = (cells) => byKey.get(cells.$key);
 const list = makeTable($("runs-table"), {
-  columns, rows, shown: shownColumns(),
+  columns, rows: cells, shown: shownColumns(),
   cells: {
-    name: (value, row) => link(row, "", value),
-    files: (_, row) => element("span", { className: "links" }, ...row.$files.map((name) => link(row, name, label(name)))),
+    name: (value, row) => link(own(row), "", value),
+    files: (_, row) => element("span", { className: "links" }, ...own(row).$files.map((name) => link(own(row), name, label(name)))),
   },
   leading: [{ field: "$key", title: "", headerSort: false, width: 36, formatter: (cell) => tickBox(cell.getValue(), cell.getData().name) }],
   rowClass: (row) => row.state,
   options: { groupHeader },
 });
-const shownRows = () => list.table.getData("active");
+const shownRows = () => list.table.getData("active").map(own);
 
 // One line for each ticked run, or for each group of them.
 function linesOfTicked() {
-  const own = (row) => ({ name: row.name, slot: slots.get(row.$key), runs: [row.$curves], key: row.$key, members: [row] });
-  if (!grouping() || !get("mean")) return ticked().map(own);
+  const alone = (row) => ({ name: row.name, slot: slots.get(row.$key), runs: [row.$curves], key: row.$key, members: [row] });
+  if (!grouping() || !get("mean")) return ticked().map(alone);
   const groups = Map.groupBy ? Map.groupBy(ticked(), groupOf) : ticked().reduce((all, row) => all.set(groupOf(row), [...(all.get(groupOf(row)) ?? []), row]), new Map());
   return [...groups.values()].map((members, slot) => ({ name: groupName(members[0]), slot, key: members[0].$key, runs: members.map((row) => row.$curves), members }));
 }
@@ -119,6 +122,7 @@ function note(place, text) {
   place.replaceChildren(element("p", { className: "note", textContent: text }));
 }
 
+const firstOf = (some, all) => element("p", { className: "note", textContent: `The first ${some.length} of ${all.length} that are ticked.` });
 const NOTHING = "Tick runs in the table to see them here.";
 
 // A cell of a grid for each name; those that stay are used again, so that pictures do not flicker.
@@ -130,7 +134,7 @@ function cellsOf(grid, names) {
     cell.dataset.name = name;
     return cell;
   });
-  for (const [name, child] of old) if (!names.includes(name)) { Plotly.purge(child.querySelector?.(".plot") ?? child); child.remove(); }
+  for (const [name, child] of old) if (!names.includes(name) && child.querySelector(".plot")) Plotly.purge(child.querySelector(".plot"));
   grid.replaceChildren(...made);
   return made.map((cell) => cell.querySelector(".plot"));
 }
@@ -144,6 +148,7 @@ function drawCurvesOfTicked(lines) {
   if (!metrics.length) return note(grid, slots.size ? "The ticked runs have no curves of the chosen metrics." : NOTHING);
   const settings = { x: get("x", "epoch"), smooth: Number(get("smooth", "0")), logX: get("log").includes("x"), logY: get("log").includes("y") };
   cellsOf(grid, metrics).forEach((plot, i) => drawCurves(plot, drawn, metrics[i], settings));
+  if (lines.length > drawn.length) grid.append(firstOf(drawn, lines));
 }
 
 function drawDifferences(runs) {
@@ -168,7 +173,7 @@ function drawDifferences(runs) {
     ...scores.map((one) => line(one, (row) => (shown.length > 1 && row[one.name] === best(one) ? "best" : ""))));
   place.replaceChildren(element("table", { className: "differences" }, element("thead", {}, head), body));
   if (!configuration.length) place.append(element("p", { className: "note", textContent: shown.length > 1 ? "The configurations are the same." : "All of its configuration is the default, or what all runs have alike." }));
-  if (runs.length > shown.length) place.append(element("p", { className: "note", textContent: `The first ${shown.length} of ${runs.length} ticked runs.` }));
+  if (runs.length > shown.length) place.append(firstOf(shown, runs));
 }
 
 function drawMatrices(runs) {
@@ -205,7 +210,7 @@ function drawMatrices(runs) {
     again();
     painted.set(plot, () => drawMatrices(ticked()));
   });
-  if (found.length > shown.length) grid.append(element("p", { className: "note", textContent: `The first ${shown.length} of ${found.length} ticked runs.` }));
+  if (found.length > shown.length) grid.append(firstOf(shown, found));
 }
 
 function drawScatter() {
@@ -237,7 +242,7 @@ function drawParallelOfTicked() {
   const varied = names.some((name) => column.get(name)?.kind === "configuration") ? [] : sweeps.filter((one) => new Set(chosen.map((row) => written(row[one.name]))).size > 1).slice(0, 8).map((one) => one.name);
   const axes = [...varied, ...names];
   const ranked = [...chosen].sort((a, b) => (numeric(b[goal]) ? b[goal] : -Infinity) - (numeric(a[goal]) ? a[goal] : -Infinity) || 0);
-  const drawn = ranked.slice(0, MOST.lines);
+  const drawn = ranked.slice(0, MOST.ticks);
   $("parallel-note").textContent = axes.length < 2 || chosen.length < 2 ? "There is nothing to compare yet: tick two runs that differ, or choose more columns."
     : `${slots.size > 1 ? `The ${drawn.length} ticked runs, in their colours.` : `${drawn.length === chosen.length ? `All ${drawn.length} runs shown` : `The best ${drawn.length} of the ${chosen.length} runs shown`}, since fewer than two are ticked; stronger lines are better in ${goal}.`}`;
   place.hidden = axes.length < 2 || chosen.length < 2;
@@ -276,20 +281,21 @@ function ofTicked() {
 
 function say() {
   const shown = list.table.getDataCount("active");
-  $("said").textContent = `${shown === rows.length ? `${shown} runs` : `${shown} of ${rows.length} runs`}, ${slots.size} ticked`;
+  const most = slots.size >= MOST.ticks ? ", the most that can be" : "";
+  $("said").textContent = `${shown === rows.length ? `${shown} runs` : `${shown} of ${rows.length} runs`}, ${slots.size} ticked${most}`;
 }
 
 function applySearch() {
   const wanted = get("search").toLowerCase().split(/\s+/).filter(Boolean);
   const text = (row) => (row.$text ??= columns.map((one) => written(row[one.name])).join(" ").toLowerCase());
-  wanted.length ? list.table.setFilter((row) => wanted.every((word) => text(row).includes(word))) : list.table.clearFilter(false);
+  wanted.length ? list.table.setFilter((row) => wanted.every((word) => text(own(row)).includes(word))) : list.table.clearFilter(false);
 }
 
 function applyGrouping() {
   const before = list.table.options.groupBy;
   $("mean-label").hidden = !grouping();
   if (!grouping() && !before) return;
-  list.table.setGroupBy(grouping() ? groupOf : false);
+  list.table.setGroupBy(grouping() ? (row) => groupOf(own(row)) : false);
   if (Boolean(before) !== Boolean(grouping())) list.show(shownColumns()); // columns are wider where they show spreads
 }
 

@@ -31,9 +31,11 @@ CELLS = 1_000_000  # of all confusion matrices together
 
 def page(rows: Sequence[Mapping[str, Any]], out: Path) -> Path:
     """Write the page of the runs `rows`, as `mlp.runs.read.row` gives them, to `out`; return it. Links are relative
-    to it. Raises UserError where `out` is a directory."""
+    to it. Raises UserError where `out` is a directory, or in none."""
     if out.is_dir():
         raise UserError(f"--out must be a file. Got the directory {out}; did you mean {out / PAGE}?")
+    if not out.parent.is_dir():
+        raise UserError(f"--out must be a file in a directory that is there. Got {out}, and there is no {out.parent}")
     environment_ = environment(HERE)
     environment_.filters |= {"count": count, "listed": listed}
     text = environment_.get_template("page.html.j2").render(
