@@ -183,7 +183,7 @@ class Reader:
 def reader(tmp_path: Path) -> Iterator[Reader]:
     rows = [
         made(tmp_path, f"{optimizer} {seed}", val_accuracy=0.9 + rate + seed / 100, optimizer=optimizer,
-             seed=seed, **{"optimizer.learning_rate": rate})
+             seed=seed, state=("completed", "pruned")[seed], **{"optimizer.learning_rate": rate})
         for optimizer, rate in (("adam", 0.01), ("sgd", 0.05)) for seed in (0, 1)
     ]  # fmt: skip
     rows.append(made(tmp_path, HOSTILE, 1, val_accuracy=0.5, optimizer=HOSTILE, state="diverged"))

@@ -68,7 +68,7 @@ function draw(plot, data, layout = {}, options = {}) {
     annotations: (rest.annotations ?? []).map((note) => ({ font: { size: 11 }, showarrow: false, yanchor: "middle", borderpad: 1, bgcolor: background, ...note })),
     xaxis: { ...axis, ...xaxis },
     yaxis: { ...axis, ...yaxis },
-  }, { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"], ...options });
+  }, { responsive: true, displaylogo: false, displayModeBar: TOUCH ? false : "hover", modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"], ...options });
 }
 
 DARK.addEventListener("change", () => painted.forEach((again, plot) => (plot.isConnected ? again() : painted.delete(plot))));

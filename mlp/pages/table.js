@@ -68,8 +68,8 @@ function meanText(values) {
 }
 
 // A Tabulator whose sorting and filters are in the URL. `cells`: {column: (value, row) => node} for columns that are
-// more than a text; `leading`: columns of Tabulator that come first; `spread`: {column: column of its spread}.
-function makeTable(place, { columns, rows, shown, cells = {}, leading = [], spread = {}, rowClass, options = {} }) {
+// more than a text; `stateOf`: (row) => what page.css marks it as; `leading`: columns of Tabulator that come first; `spread`: {column: column of its spread}.
+function makeTable(place, { columns, rows, shown, cells = {}, leading = [], spread = {}, stateOf, options = {} }) {
   const byName = new Map(columns.map((column) => [column.name, column]));
   const narrow = matchMedia("(max-width: 45rem)").matches;
 
@@ -77,7 +77,7 @@ function makeTable(place, { columns, rows, shown, cells = {}, leading = [], spre
   const definition = (name) => {
     const column = byName.get(name);
     return {
-      title: column.title, field: name, maxWidth: narrow ? 190 : 340, minWidth: table?.options.groupBy && isNumbers(column) ? 125 : 70,
+      title: column.title, field: name, maxWidth: cells[name] ? false : narrow ? 190 : 340, minWidth: table?.options.groupBy && isNumbers(column) ? 125 : 70,
       hozAlign: isNumbers(column) ? "right" : "left", headerTooltip: false,
       titleFormatter: () => element("button", { type: "button", textContent: column.title, title: `${name}: sort` }),
       formatter: (cell) => {
@@ -113,7 +113,7 @@ function makeTable(place, { columns, rows, shown, cells = {}, leading = [], spre
   table = new Tabulator(place, {
     data: rows, index: "$key", columns: definitions(shown), nestedFieldSeparator: false, layout: "fitDataStretch", maxHeight: "70vh", headerFilterLiveFilterDelay: 150,
     placeholder: "No row passes the filters", columnCalcs: "group", groupStartOpen: false, groupClosedShowCalcs: true, headerSortTristate: true, columnDefaults: { resizable: "header" },
-    rowFormatter: (row) => row.getElement().classList.add(...[rowClass?.(row.getData()) ?? ""].flat().filter(Boolean)),
+    rowFormatter: (row) => { row.getElement().dataset.state = stateOf(row.getData()); },
     ...options,
   });
   table.on("tableBuilt", () => {

@@ -58,7 +58,7 @@ function tick(keys, on) {
 }
 
 const link = (row, name, text) => element("a", { href: name ? `${row.$path}/${name}` : `${row.$path}/`, textContent: text });
-const label = (name) => name.replace(/^plots\//, "").replace(/_normalised/, "").replace(/\.\w+$/, "");
+const label = (name) => name.replace(/^train\.|^plots\/|_normalised/g, "").replace(/\.(?!log)\w+$/, "");
 
 function tickBox(key, name) {
   const box = element("input", { type: "checkbox", checked: slots.has(key), ariaLabel: `tick ${name}` });
@@ -91,7 +91,7 @@ const list = makeTable($("runs-table"), {
     files: (_, row) => element("span", { className: "links" }, ...own(row).$files.map((name) => link(own(row), name, label(name)))),
   },
   leading: [{ field: "$key", title: "", headerSort: false, width: 36, formatter: (cell) => tickBox(cell.getValue(), cell.getData().name) }],
-  rowClass: (row) => row.state,
+  stateOf: (row) => row.state,
   options: { groupHeader },
 });
 const shownRows = () => list.table.getData("active").map(own);

@@ -4,7 +4,7 @@
 const data = pageData();
 const rows = decoded(data.columns, data.keys.length).map((row, i) => ({ ...row, $key: data.keys[i], $mark: data.kinds[i], $links: data.links[i] }));
 const list = rows.length ? makeTable(document.getElementById("trials-table"), {
-  columns: data.columns, rows, shown: data.shown, spread: data.spread, rowClass: (row) => row.$mark,
+  columns: data.columns, rows, shown: data.shown, spread: data.spread, stateOf: (row) => row.$mark,
   cells: { run: (_, row) => element("span", { className: "links" }, ...row.$links.map(([href, textContent]) => element("a", { href, textContent }))) },
 }) : null;
 const find = (trial) => trial !== undefined && list?.find(trial);
