@@ -40,7 +40,8 @@ STATES = ("running", "completed", "pruned", "diverged", "resumable", "interrupte
 def find(directories: Sequence[str | os.PathLike[str]] = ()) -> list[Path]:
     """The run directories in and below `directories`; those below outputs/ and multirun_outputs/ if none are given.
 
-    Symbolic links are followed where they are given, not below. Raises UserError for what is no folder.
+    Symbolic links are followed where they are given, not below; hidden folders are not looked into. Raises UserError
+    for what is no folder.
     """
     return [Path(path) for path, _ in scan(directories).values()]
 
@@ -67,7 +68,7 @@ def _below(directory: str) -> Iterator[tuple[str, str]]:
                 for entry in entries:
                     if entry.name in SEEN:
                         files[entry.name] = entry
-                    elif entry.name not in INNER and entry.is_dir(follow_symlinks=False):
+                    elif entry.name not in INNER and entry.name[0] != "." and entry.is_dir(follow_symlinks=False):
                         waiting.append(entry.path)
         except OSError:  # gone by now, or not ours to read
             continue
