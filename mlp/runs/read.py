@@ -166,8 +166,8 @@ def _started(directory: Path, summary: Mapping[str, Any]) -> str:
 def _epoch(directory: Path, counted: float) -> int:
     """The last epoch of metrics.csv, which also a run has that was killed."""
     try:
-        last = (directory / "metrics.csv").read_bytes().splitlines(keepends=True)[-1]
-        return int(float(last.partition(b",")[0])) if last.endswith(b"\n") else int(counted)
+        *_, last, _ = (directory / "metrics.csv").read_bytes().split(b"\n")  # after the last \n: what was cut off
+        return int(float(last.partition(b",")[0]))
     except (OSError, ValueError, IndexError, OverflowError):
         return int(counted)
 
