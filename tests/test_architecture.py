@@ -48,8 +48,12 @@ MAY_IMPORT = {
         "hydra_trials.errors",
     ),
     # It measures what an experiment builds, and leaves nothing behind.
-    "mlp.tools": ("mlp.cli", "mlp.nn", "mlp.data", "mlp.config", "mlp.experiment", "mlp.training"),
+    "mlp.tools": (
+        "mlp.cli", "mlp.nn", "mlp.data", "mlp.config", "mlp.experiment", "mlp.training", "mlp.inference",
+        "mlp.model_file",
+    ),
     "mlp.profile": ("mlp.tools",),
+    "mlp.summary": ("mlp.tools",),
     "mlp.search": ("mlp.searches",),
     # The programs: nothing below knows them.
     "mlp.cli": (

@@ -125,7 +125,7 @@ def test_mistakes_are_one_message(
     words: list[str], said: str, digits_search: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("MLP_CACHE_DIR", str(tmp_path / "cache"))
     assert main(["page", *(word.format(runs=digits_search) for word in words)]) == 2
     error = capsys.readouterr().err
     assert error.startswith("Error: ")
@@ -138,7 +138,7 @@ def test_the_command_writes_the_page_and_opens_it(
 ) -> None:
     opened: list[str] = []
     monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("MLP_CACHE_DIR", str(tmp_path / "cache"))
     out = tmp_path / "all runs.html"
     assert main(["page", str(digits_search), "--where", "state=completed", "--out", str(out), "--open"]) == 0
     assert re.search(r"all runs.html: 4 runs, \d+\.\d MB. No browser was found", capsys.readouterr().out)

@@ -17,6 +17,7 @@ COMMANDS = {
     "runs": ("mlp.runs.__main__", "list, show, compare, verify, remove the runs that are there"),
     "search": ("mlp.searches.__main__", "show what a search has found, and install its best model"),
     "report": ("mlp.report.__main__", "draw runs again, make the ten studies, publish them"),
+    "summary": ("mlp.tools.summary", "show the layers of a network, their shapes and parameters"),
     "profile": ("mlp.tools.profile", "show where the time of a training step goes"),
     "data": ("mlp.data.__main__", "list the datasets and where they come from, import the files of one"),
 }

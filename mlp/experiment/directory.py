@@ -23,7 +23,7 @@ LOCK_ATTEMPTS = 5
 @contextmanager
 def lock(directory: Path, config: Mapping[str, Any], overrides: Sequence[str]) -> Iterator[None]:
     """Make `directory` this run's own: no other run writes there, now or later, unless it resumes this one."""
-    with _locked(directory):
+    with locked(directory):
         if config["resume"] is not None:
             remove_leftovers(directory)
         else:
@@ -45,7 +45,7 @@ def save_config(directory: Path, config: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def _locked(directory: Path) -> Iterator[None]:
+def locked(directory: Path) -> Iterator[None]:
     """Hold the lock of a run directory. The system lets go of it when the process ends, however it ends."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
@@ -74,7 +74,7 @@ def discarded_if_refused(directory: Path, log_name: str, *, named: bool) -> Iter
     try:
         yield
     except (UserError, OmegaConfBaseException):
-        with suppress(UserError, FileNotFoundError), _locked(directory):
+        with suppress(UserError, FileNotFoundError), locked(directory):
             files = list(directory.iterdir())
             if all(path.name == log_name and not (named and path.stat().st_size) for path in files):
                 for path in files:

@@ -174,7 +174,7 @@ def option_values(group: str) -> dict[str, dict[str, Any]]:
     return {option: read_yaml(CONF / group / f"{option}.yaml") for option in options(group)}
 
 
-def build_option(group: str, name: str, kind: type, **changed: Any) -> Any:
+def build_option(group: str, name: str, kind: type, /, **changed: Any) -> Any:
     """The object that an option of conf/ describes, such as a dataset; with `changed` values."""
     return build(option_values(group)[name] | changed, group, kind)
 

@@ -43,7 +43,7 @@ def show_run(args: argparse.Namespace) -> str:
     """show a run: scores, curves, files, what differs from the default, the command that makes it again"""
     from mlp.runs import detail, select
 
-    return detail.show(select.lookup(args.run, args.among, args.where))
+    return detail.show(select.lookup([args.run], args.among, args.where)[0])
 
 
 def compare_runs(args: argparse.Namespace) -> str:
@@ -52,7 +52,7 @@ def compare_runs(args: argparse.Namespace) -> str:
 
     if len(args.runs) < 2:
         raise UserError(f"compare takes two runs or more. Got {args.runs[0]}")
-    found = [select.lookup(name, args.among, args.where) for name in args.runs]
+    found = select.lookup(args.runs, args.among, args.where)
     lines = [detail.compare(found)]
     if args.plot is not None:
         lines.append(f"\nCurves: {detail.plot(found, args.plot)}")
@@ -66,13 +66,14 @@ def verify_run(args: argparse.Namespace) -> str:
 
     allow(args.allow)
     logging.getLogger("mlp").setLevel(logging.ERROR)  # its messages are about a folder that will not stay
-    text, same = verify.verify(select.lookup(args.run, args.among, args.where), args.epochs)
+    text, same = verify.verify(select.lookup([args.run], args.among, args.where)[0], args.epochs)
     args.code = 0 if same else 1
     return text
 
 
 def page_runs(args: argparse.Namespace) -> str:
     """write one HTML page of all runs: sort, filter, tick, compare; it works offline, without a server"""
+    from mlp.report.text import count
     from mlp.runs import page, select
     from mlp.runs.table import rows
 
@@ -84,8 +85,49 @@ def page_runs(args: argparse.Namespace) -> str:
         )
     written = page.page(chosen, args.out)
     opened = not args.open or webbrowser.open(written.absolute().as_uri())
-    size = f"{len(chosen):,} run{'' if len(chosen) == 1 else 's'}, {written.stat().st_size / 1e6:.1f} MB"
-    return f"{written}: {size}" + ("" if opened else ". No browser was found to open it with.")
+    size = written.stat().st_size / 1e6
+    return f"{written}: {count(len(chosen), 'run')}, {size:.1f} MB" + (
+        "" if opened else ". No browser was found to open it with."
+    )
+
+
+def rm(args: argparse.Namespace) -> str:
+    """remove runs, or only their checkpoints: never a running one, nor the best of a search; --yes does it"""
+    from mlp.runs import remove
+
+    return remove.rm(_chosen(args), args.checkpoints, args.yes and not args.dry_run)
+
+
+def archive(args: argparse.Namespace) -> str:
+    """pack runs into FOLDER/NAME.tar.gz and remove their directories, as carefully as rm"""
+    from mlp.runs import remove
+
+    return remove.archive(_chosen(args), args.to, args.yes and not args.dry_run)
+
+
+def _chosen(args: argparse.Namespace) -> list[dict[str, Any]]:
+    from mlp.runs import select
+    from mlp.runs.table import rows
+
+    if args.runs:
+        found = select.lookup(args.runs, args.among, args.where)
+        return list({row["path"]: row for row in found}.values())
+    if args.where is None:
+        raise UserError('which runs? Give their names, or --where, such as --where "state=pruned"')
+    return select.chosen(rows(args.among), args.where)
+
+
+def send(args: argparse.Namespace) -> str:
+    """copy runs to a tracker that they were made without, as if it had watched them"""
+    from mlp.runs import select
+    from mlp.runs.send import to_trackio
+    from mlp.runs.table import rows
+
+    return to_trackio(select.chosen(rows(args.directories), args.where), args.project)
+
+
+def _said(error: Exception) -> str:
+    return f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.filename else str(error)
 
 
 def _number(text: str) -> int:
@@ -144,14 +186,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     paged.add_argument("--out", metavar="FILE.html", type=Path, default=Path("runs.html"), help="default: runs.html")
     paged.add_argument("--open", action="store_true", help="open it in the browser")
 
+    for say in (rm, archive):
+        gone = command(say.__name__, say, parents=[among])
+        gone.add_argument("runs", metavar="RUN", nargs="*", help=f"{run}; none: all of --where")
+        gone.add_argument("--yes", action="store_true", help="do it; without it, only say what would be done")
+        gone.add_argument("--dry-run", action="store_true", help="only say what would be done, also with --yes")
+        if say is rm:
+            gone.add_argument("--checkpoints", action="store_true",
+                              help="only checkpoint.npz, of those that have ended")  # fmt: skip
+        else:
+            gone.add_argument("--to", metavar="FOLDER", type=Path, default=Path("archive"),
+                              help="where the archives go (default: archive)")  # fmt: skip
+
+    sent = command("send", send, parents=[where])
+    sent.add_argument("tracker", metavar="TRACKER", choices=["trackio"], help="trackio")
+    sent.add_argument("directories", nargs="*", metavar="DIR", type=Path,
+                      help="where runs are (default: outputs and multirun_outputs)")  # fmt: skip
+    sent.add_argument("--project", default="numpy-mlp", help="of Trackio (default numpy-mlp)")
+
     args = parser.parse_args(argv)
     try:
         print(args.say(args), flush=True)
     except (SearchError, UserError, IsADirectoryError, NotADirectoryError, FileExistsError) as error:
-        print(f"Error: {error}", file=sys.stderr)
+        print(f"Error: {_said(error)}", file=sys.stderr)
         return UserError.exit_code
     except OSError as error:  # no permission, no space
-        print(f"Error: {error}", file=sys.stderr)
+        print(f"Error: {_said(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)

@@ -111,14 +111,17 @@ def _files(directory: Path) -> Iterator[tuple[str, str]]:
             inside = [file for file in path.rglob("*") if file.is_file()]
             yield (
                 f"{listing.clean(path.name)}/",
-                f"{len(inside):,} files, {_size(sum(f.stat().st_size for f in inside))}",
+                f"{len(inside):,} files, {size(sum(f.stat().st_size for f in inside))}",
             )
         elif not path.name.startswith("."):
-            yield listing.clean(path.name), _size(path.stat().st_size)
+            yield listing.clean(path.name), size(path.stat().st_size)
 
 
-def _size(size: int) -> str:
-    return f"{size:,} B" if size < 1000 else f"{size / 1e3:,.1f} kB" if size < 1e6 else f"{size / 1e6:,.1f} MB"
+def size(number: int) -> str:
+    """`12.3 kB`"""
+    return (
+        f"{number:,} B" if number < 1000 else f"{number / 1e3:.1f} kB" if number < 1e6 else f"{number / 1e6:,.1f} MB"
+    )
 
 
 def again(run: RunFiles) -> str:

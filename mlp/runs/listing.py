@@ -32,7 +32,7 @@ def cell(row: Row, column: str) -> str:
     if column == "state" and found == "running":
         text = f"running {row['epoch']}/{row['config'].get('training.epochs', '?')}"
     elif isinstance(found, Mapping):
-        text = "  ".join(f"{key.rpartition('.')[2]}={shown(value)}" for key, value in found.items())
+        text = "  ".join(f"{key.rpartition('.')[2]}={_short(value)}" for key, value in found.items())
     elif column == "started":
         text = str(found or "").replace("T", " ").removesuffix("+00:00")
     elif isinstance(found, float) and column.startswith(SCORES):
@@ -40,6 +40,10 @@ def cell(row: Row, column: str) -> str:
     else:
         text = "" if found is None else shown(found)
     return clean(text)
+
+
+def _short(found: Any) -> str:
+    return f"{found:.4g}" if isinstance(found, float) else shown(found)
 
 
 def clean(text: str) -> str:

@@ -40,7 +40,8 @@ STATES = ("running", "completed", "pruned", "diverged", "resumable", "interrupte
 def find(directories: Sequence[str | os.PathLike[str]] = ()) -> list[Path]:
     """The run directories in and below `directories`; those below outputs/ and multirun_outputs/ if none are given.
 
-    Symbolic links are followed where they are given, not below. Raises UserError for what is no folder.
+    Symbolic links are followed where they are given, not below; hidden folders are not looked into. Raises UserError
+    for what is no folder.
     """
     return [Path(path) for path, _ in scan(directories).values()]
 
@@ -67,7 +68,7 @@ def _below(directory: str) -> Iterator[tuple[str, str]]:
                 for entry in entries:
                     if entry.name in SEEN:
                         files[entry.name] = entry
-                    elif entry.name not in INNER and entry.is_dir(follow_symlinks=False):
+                    elif entry.name not in INNER and entry.name[0] != "." and entry.is_dir(follow_symlinks=False):
                         waiting.append(entry.path)
         except OSError:  # gone by now, or not ours to read
             continue
@@ -165,8 +166,8 @@ def _started(directory: Path, summary: Mapping[str, Any]) -> str:
 def _epoch(directory: Path, counted: float) -> int:
     """The last epoch of metrics.csv, which also a run has that was killed."""
     try:
-        last = (directory / "metrics.csv").read_bytes().splitlines(keepends=True)[-1]
-        return int(float(last.partition(b",")[0])) if last.endswith(b"\n") else int(counted)
+        *_, last, _ = (directory / "metrics.csv").read_bytes().split(b"\n")  # after the last \n: what was cut off
+        return int(float(last.partition(b",")[0]))
     except (OSError, ValueError, IndexError, OverflowError):
         return int(counted)
 

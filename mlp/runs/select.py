@@ -193,18 +193,26 @@ def ordered(rows: Iterable[Row], column: str, reverse: bool) -> list[Row]:
     return [row for row, _ in there] + [row for row, found in keys if found is None]
 
 
-def lookup(name: str, directories: Sequence[Any] = (), where: str | None = None) -> Row:
-    """The run that a user means: a path, a name, the unique beginning of its name, of its last part or of its id;
-    `last`, the newest; `best`, that of the highest validation accuracy, of those that fulfil `where`.
+def lookup(names: Sequence[str], directories: Sequence[Any] = (), where: str | None = None) -> list[Row]:
+    """The runs that a user means, each by its path, its name, the unique beginning of its name, of its last part or
+    of its id; or `last`, the newest, or `best`, that of the highest validation accuracy. Raises UserError.
 
-    Raises UserError.
+    They are looked for in and below `directories`, among those that fulfil `where`.
     """
-    if (Path(name) / "config.yaml").is_file():
-        return read.row(name)
-    among = chosen(rows(directories), where)
-    places = " and ".join(map(str, directories)) or " and ".join(read.PLACES)
+    among: list[Row] | None = None
+    found = []
+    for name in names:
+        if (Path(name) / "config.yaml").is_file():
+            found.append(read.row(name))
+            continue
+        among = chosen(rows(directories), where) if among is None else among
+        found.append(_named(name, among, " and ".join(map(str, directories or read.PLACES))))
+    return found
+
+
+def _named(name: str, among: Sequence[Row], places: str) -> Row:
     if not among:
-        raise UserError(f"there is no {'such ' if where else ''}run below {places}: give the path of one")
+        raise UserError(f"there is no such run below {places}: give the path of one")
     if name == "last":
         return among[0]
     if name == "best":
@@ -214,8 +222,7 @@ def lookup(name: str, directories: Sequence[Any] = (), where: str | None = None)
         return max(scored, key=lambda row: row[SCORE])
     wanted = name.rstrip("/")
     exact = [row for row in among if wanted in (row["name"], row["path"])]
-    begun = [row for row in among if any(part.startswith(wanted) for part in _handles(row["name"]))]
-    found = exact or begun
+    found = exact or [row for row in among if any(part.startswith(wanted) for part in _handles(row["name"]))]
     if not found:
         near = _near(name, [handle for row in among[:1000] for handle in _handles(row["name"])])
         raise UserError(f"no run below {places} is called '{name}' or begins so{near}. Give path, name, last or best")
