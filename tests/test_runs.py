@@ -177,12 +177,16 @@ def test_a_damaged_run_is_a_row_and_crashes_nothing(content: str, capsys: pytest
     assert states["outputs/good"] == "completed"
     assert states["outputs/bad"] in ("damaged", "completed")
     assert "good" in said(capsys, "list")
+    if states["outputs/bad"] == "damaged":
+        assert said(capsys, "show", "outputs/bad", code=2).startswith("Error: outputs/bad is damaged: ")
 
 
 def test_a_damaged_summary_is_named_by_show(capsys: pytest.CaptureFixture[str]) -> None:
     (made("bad") / "summary.json").write_text('{"status": ')
     assert table.rows()[0]["state"] == "damaged"
-    assert re.match(r"Error: \S*bad/summary.json is not a JSON object", said(capsys, "show", "last", code=2))
+    assert re.match(
+        r"Error: \S*bad is damaged: \S*bad/summary.json is not a JSON object", said(capsys, "show", "last", code=2)
+    )
 
 
 @pytest.fixture

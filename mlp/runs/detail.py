@@ -12,9 +12,9 @@ from typing import Any
 from mlp import paths
 from mlp.config.own import allow_flags, foreign
 from mlp.errors import UserError
-from mlp.report.read import RunFiles, read_yaml
+from mlp.report.read import RunFiles
 from mlp.report.text import metric, shorten
-from mlp.runs import listing
+from mlp.runs import listing, read
 from mlp.runs.select import Row, shown
 
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -27,8 +27,7 @@ SCORES = ("accuracy", "f1", "precision", "recall", "loss")
 def show(row: Row) -> str:
     """All about a run: state, scores, differences from the default, curves, files, and how to make it again."""
     directory = Path(row["path"])
-    if row["state"] == "damaged":
-        read_yaml(directory / "config.yaml")  # says what is wrong
+    read.ended_row(directory, strict=True)
     run = RunFiles(directory)
     return "\n".join(
         [
@@ -218,7 +217,7 @@ def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
 
 
 def plot(rows: Sequence[Row], path: Path) -> Path:
-    """Loss and accuracy of several runs over the epochs, in one picture."""
+    """Loss and accuracy of several runs over the epochs, in one picture. Raises UserError for a run without any."""
     from mlp.report import style  # matplotlib: not for the other commands
     from mlp.report.figures.panels import integer_axis, percent_axis
 
@@ -230,6 +229,8 @@ def plot(rows: Sequence[Row], path: Path) -> Path:
     style.tidy(accuracy, "Accuracy", "epoch", "share of samples (%)")
     percent_axis(accuracy)
     for number, row in enumerate(rows):
+        if not row["epoch"]:
+            raise UserError(f"{row['name']} has no finished epoch to draw")
         metrics = RunFiles(Path(row["path"])).metrics
         for axes, name in ((loss, "loss"), (accuracy, "accuracy")):
             for part, look in (("train", ":"), ("val", "-")):

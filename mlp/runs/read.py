@@ -96,8 +96,8 @@ def row(path: str | os.PathLike[str]) -> dict[str, object]:
     return ended_row(path) | ({"state": "running"} if is_running(path) else {})
 
 
-def ended_row(path: str | os.PathLike[str]) -> dict[str, object]:
-    """`row` as if nobody were at work in the directory."""
+def ended_row(path: str | os.PathLike[str], strict: bool = False) -> dict[str, object]:
+    """`row` as if nobody were at work in the directory. If `strict`, raises UserError for a damaged run."""
     directory = Path(path)
     search = search_of(directory)
     found: dict[str, Any] = {"name": _name(directory, search), "path": str(path), "state": "damaged", "started": None,
@@ -117,14 +117,10 @@ def ended_row(path: str | os.PathLike[str]) -> dict[str, object]:
             "epoch": _epoch(directory, found.get("epochs", 0)),
         }
         return {**found, "changed": differences(config), "config": config}
-    except (
-        UserError,
-        OSError,
-        KeyError,
-        TypeError,
-        ValueError,
-        AttributeError,
-    ):  # `mlp runs show` says what is wrong
+    except (UserError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        if strict:
+            what = str(error) if isinstance(error, UserError | OSError) else f"{type(error).__name__}: {error}"
+            raise UserError(f"{directory} is damaged: {what}") from error
         return {**found, "state": "damaged", "changed": {}, "config": config}
 
 

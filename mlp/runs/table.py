@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
@@ -18,6 +19,8 @@ from mlp.runs import read
 
 FIXED = set(read.FIXED)
 INDEX = "runs.sqlite"  # in the user's cache
+LARGEST = 1e9  # bytes of it; then it begins anew, without the runs that are gone
+MANY = 1000  # runs to be read, which takes a second: that is said
 
 
 def rows(directories: Sequence[str | os.PathLike[str]] = ()) -> list[dict[str, Any]]:
@@ -32,6 +35,8 @@ def rows(directories: Sequence[str | os.PathLike[str]] = ()) -> list[dict[str, A
     fresh = [place for place, (_, stamp) in found.items() if known.get(place, ("",))[0] == f"{version} {stamp}"]
     result = dict(zip(fresh, _parsed([known[place][1] for place in fresh]), strict=False))
     new: dict[str, tuple[str, str]] = {}
+    if (number := len(found) - len(result)) > MANY:
+        print(f"Reading {number:,} runs that are new or have changed; the next time it is quicker.", file=sys.stderr)
     for place, (path, stamp) in found.items():
         if (row := result.get(place)) is None:
             result[place] = row = read.ended_row(path)
@@ -64,6 +69,8 @@ def _parsed(texts: Sequence[str]) -> list[dict[str, Any]]:
 def _open() -> sqlite3.Connection:
     path = cache_directory() / INDEX
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_file() and path.stat().st_size > LARGEST:
+        path.unlink()
     database = sqlite3.connect(path, timeout=2)
     try:
         database.execute(
