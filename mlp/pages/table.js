@@ -10,7 +10,8 @@ const choices = {
   // Empty values leave the URL.
   write(changes) {
     const now = choices.read();
-    for (const [key, value] of Object.entries(changes)) value === "" || value === null ? now.delete(key) : now.set(key, value);
+    for (const [key, value] of Object.entries(changes))
+      value === "" || value === null ? now.delete(key) : now.set(key, value);
     history.replaceState(null, "", `#${now.size ? now : "="}`);
   },
 };
@@ -29,7 +30,9 @@ function pageData(id = "data") {
 
 // Rows {column: value} of columns that come as numbers, or as texts of which each is stored once.
 function decoded(columns, count) {
-  return Array.from({ length: count }, (_, i) => Object.fromEntries(columns.map((c) => [c.name, c.values ? c.values[i] : c.texts[c.at[i]]])));
+  return Array.from({ length: count }, (_, i) =>
+    Object.fromEntries(columns.map((c) => [c.name, c.values ? c.values[i] : c.texts[c.at[i]]])),
+  );
 }
 
 const isNumbers = (column) => Boolean(column.values);
@@ -41,7 +44,12 @@ function fits(wanted, value) {
     const [, sign, rest] = word.trim().match(/^(<=|>=|!=|=|!|<|>)?\s*(.*)$/);
     if (!rest) return true;
     const range = rest.match(/^(-?[\d.e+-]*?)\.\.(-?[\d.e+-]*)$/i);
-    if (range && !sign) return numeric(value) && (range[1] === "" || value >= Number(range[1])) && (range[2] === "" || value <= Number(range[2]));
+    if (range && !sign)
+      return (
+        numeric(value) &&
+        (range[1] === "" || value >= Number(range[1])) &&
+        (range[2] === "" || value <= Number(range[2]))
+      );
     if ("<>".includes(sign?.[0] ?? " ")) {
       const limit = Number(rest);
       if (!numeric(value) || Number.isNaN(limit)) return false;
@@ -77,8 +85,12 @@ function makeTable(place, { columns, rows, shown, cells = {}, leading = [], spre
   const definition = (name) => {
     const column = byName.get(name);
     return {
-      title: column.title, field: name, maxWidth: cells[name] ? false : narrow ? 190 : 340, minWidth: table?.options.groupBy && isNumbers(column) ? 125 : 70,
-      hozAlign: isNumbers(column) ? "right" : "left", headerTooltip: false,
+      title: column.title,
+      field: name,
+      maxWidth: cells[name] ? false : narrow ? 190 : 340,
+      minWidth: table?.options.groupBy && isNumbers(column) ? 125 : 70,
+      hozAlign: isNumbers(column) ? "right" : "left",
+      headerTooltip: false,
       titleFormatter: () => element("button", { type: "button", textContent: column.title, title: `${name}: sort` }),
       formatter: (cell) => {
         const row = cell.getData();
@@ -88,7 +100,9 @@ function makeTable(place, { columns, rows, shown, cells = {}, leading = [], spre
         return document.createTextNode(text);
       },
       sorter: (a, b, _a, _b, _column, direction) => compared(a, b, direction),
-      headerFilter: "input", headerFilterFunc: fits, headerFilterPlaceholder: isNumbers(column) ? ">" : "",
+      headerFilter: "input",
+      headerFilterFunc: fits,
+      headerFilterPlaceholder: isNumbers(column) ? ">" : "",
       headerFilterParams: { elementAttributes: { "aria-label": `filter ${column.title}` } },
       topCalc: (values) => {
         if (isNumbers(column) && column.kind !== "configuration") return meanText(values);
@@ -98,9 +112,14 @@ function makeTable(place, { columns, rows, shown, cells = {}, leading = [], spre
     };
   };
   const definitions = (names) => [...leading, ...names.filter((name) => byName.has(name)).map(definition)];
-  const sorting = () => (choices.read().get("sort") ?? "").split(",").filter((word) => byName.has(word.replace(/^-/, "")))
-    .map((word) => ({ column: word.replace(/^-/, ""), dir: word.startsWith("-") ? "desc" : "asc" })).reverse();
-  const filters = () => [...choices.read()].filter(([key]) => key.startsWith("filter.")).map(([key, value]) => [key.slice(7), value]);
+  const sorting = () =>
+    (choices.read().get("sort") ?? "")
+      .split(",")
+      .filter((word) => byName.has(word.replace(/^-/, "")))
+      .map((word) => ({ column: word.replace(/^-/, ""), dir: word.startsWith("-") ? "desc" : "asc" }))
+      .reverse();
+  const filters = () =>
+    [...choices.read()].filter(([key]) => key.startsWith("filter.")).map(([key, value]) => [key.slice(7), value]);
   const restore = (names) => {
     for (const name of names) {
       const wanted = filters().find(([field]) => field === name)?.[1] ?? "";
@@ -111,16 +130,39 @@ function makeTable(place, { columns, rows, shown, cells = {}, leading = [], spre
   let current = shown;
   let ready = false;
   table = new Tabulator(place, {
-    data: rows, index: "$key", columns: definitions(shown), nestedFieldSeparator: false, layout: "fitDataStretch", maxHeight: "70vh", headerFilterLiveFilterDelay: 150,
-    placeholder: "No row passes the filters", columnCalcs: "group", groupStartOpen: false, groupClosedShowCalcs: true, headerSortTristate: true, columnDefaults: { resizable: "header" },
-    rowFormatter: (row) => { row.getElement().dataset.state = stateOf(row.getData()); },
+    data: rows,
+    index: "$key",
+    columns: definitions(shown),
+    nestedFieldSeparator: false,
+    layout: "fitDataStretch",
+    maxHeight: "70vh",
+    headerFilterLiveFilterDelay: 150,
+    placeholder: "No row passes the filters",
+    columnCalcs: "group",
+    groupStartOpen: false,
+    groupClosedShowCalcs: true,
+    headerSortTristate: true,
+    columnDefaults: { resizable: "header" },
+    rowFormatter: (row) => {
+      row.getElement().dataset.state = stateOf(row.getData());
+    },
     ...options,
   });
   table.on("tableBuilt", () => {
     restore(current);
     ready = true;
   });
-  table.on("dataSorted", (sorters) => ready && choices.write({ sort: sorters.map((one) => (one.dir === "desc" ? "-" : "") + one.field).reverse().join(",") }));
+  table.on(
+    "dataSorted",
+    (sorters) =>
+      ready &&
+      choices.write({
+        sort: sorters
+          .map((one) => (one.dir === "desc" ? "-" : "") + one.field)
+          .reverse()
+          .join(","),
+      }),
+  );
   table.on("dataFiltered", () => {
     if (!ready) return;
     const now = new Map(table.getHeaderFilters().map((one) => [`filter.${one.field}`, String(one.value)]));
@@ -134,7 +176,11 @@ function makeTable(place, { columns, rows, shown, cells = {}, leading = [], spre
     show(names) {
       ready = false;
       current = names;
-      const kept = Object.fromEntries(filters().filter(([name]) => !names.includes(name)).map(([name]) => [`filter.${name}`, ""]));
+      const kept = Object.fromEntries(
+        filters()
+          .filter(([name]) => !names.includes(name))
+          .map(([name]) => [`filter.${name}`, ""]),
+      );
       choices.write(kept);
       table.clearHeaderFilter();
       table.setColumns(definitions(names));
@@ -147,7 +193,10 @@ function makeTable(place, { columns, rows, shown, cells = {}, leading = [], spre
       const row = table.getRow(key);
       if (!row) return;
       place.scrollIntoView({ block: "center" });
-      table.scrollToRow(row, "center", false).then(() => row.getElement().classList.add("found"), () => {});
+      table.scrollToRow(row, "center", false).then(
+        () => row.getElement().classList.add("found"),
+        () => {},
+      );
     },
   };
 }

@@ -21,6 +21,7 @@ from mlp.report.text import count, listed
 
 HERE = Path(__file__).parent
 PAGE = "runs.html"
+SCRIPTS = ("runs.js", "pictures.js", "controls.js")
 FILES = ("train.log", "summary.json", "metrics.csv", "plots/curves.png", "plots/confusion_normalised.png")
 ABOUT = ("name", "state", "started", "dataset", "search", "seconds", "epoch")  # columns that every run has
 SHOWN = ("name", "state", "dataset", "changed", "val_accuracy", "test_accuracy", "epoch", "seconds", "files")
@@ -39,7 +40,7 @@ def page(rows: Sequence[Mapping[str, Any]], out: Path) -> Path:
     environment_ = environment(HERE)
     environment_.filters |= {"count": count, "listed": listed}
     text = environment_.get_template("page.html.j2").render(
-        **shell(HERE / "page.js"), **content(rows, out.absolute().parent)
+        **shell(*(HERE / name for name in SCRIPTS)), **content(rows, out.absolute().parent)
     )
     with atomic_write(out, "w") as file:
         file.write(text)

@@ -2,11 +2,29 @@
 // The page of a search. A click on a trial in a picture leads to its row.
 
 const data = pageData();
-const rows = decoded(data.columns, data.keys.length).map((row, i) => ({ ...row, $key: data.keys[i], $mark: data.kinds[i], $links: data.links[i] }));
-const list = rows.length ? makeTable(document.getElementById("trials-table"), {
-  columns: data.columns, rows, shown: data.shown, spread: data.spread, stateOf: (row) => row.$mark,
-  cells: { run: (_, row) => element("span", { className: "links" }, ...row.$links.map(([href, textContent]) => element("a", { href, textContent }))) },
-}) : null;
+const rows = decoded(data.columns, data.keys.length).map((row, i) => ({
+  ...row,
+  $key: data.keys[i],
+  $mark: data.kinds[i],
+  $links: data.links[i],
+}));
+const list = rows.length
+  ? makeTable(document.getElementById("trials-table"), {
+      columns: data.columns,
+      rows,
+      shown: data.shown,
+      spread: data.spread,
+      stateOf: (row) => row.$mark,
+      cells: {
+        run: (_, row) =>
+          element(
+            "span",
+            { className: "links" },
+            ...row.$links.map(([href, textContent]) => element("a", { href, textContent })),
+          ),
+      },
+    })
+  : null;
 const find = (trial) => trial !== undefined && list?.find(trial);
 
 drawEmbedded(find);
@@ -22,9 +40,16 @@ const LOOKS = {
 };
 const curves = document.getElementById("curves-plot");
 if (curves) {
-  const lines = Object.keys(LOOKS).flatMap((kind) => data.curves.filter((one) => one.kind === kind).map(({ key, epoch, value }) => ({
-    name: `trial ${key}${kind === "best" ? ", the best" : ""}`, key, look: LOOKS[kind], runs: [{ epoch, [data.objective]: value }],
-  })));
+  const lines = Object.keys(LOOKS).flatMap((kind) =>
+    data.curves
+      .filter((one) => one.kind === kind)
+      .map(({ key, epoch, value }) => ({
+        name: `trial ${key}${kind === "best" ? ", the best" : ""}`,
+        key,
+        look: LOOKS[kind],
+        runs: [{ epoch, [data.objective]: value }],
+      })),
+  );
   drawCurves(curves, lines, data.objective, { height: 380, points: true });
   curves.on("plotly_click", (event) => find(event.points[0].customdata));
 }
