@@ -254,7 +254,7 @@ def test_a_trial_that_lacks_a_parameter_keeps_its_line(tmp_path: Path) -> None:
     search = made_searches.search(tmp_path, CASES["conditional"][0])
     figure = parallel_coordinates(search, search.study.trials)
     assert figure is not None
-    assert figure["names"] == ["optimizer", "lr", "beta", "val_accuracy"]
+    assert [axis["name"] for axis in figure["axes"]] == ["optimizer", "lr", "beta", "val_accuracy"]
     lines = {line["key"]: line["values"] for line in figure["lines"]}
     assert lines == {0: ["adam", 0.01, 0.9, 0.5], 1: ["sgd", 0.1, None, 0.4]}
 

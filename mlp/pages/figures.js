@@ -55,6 +55,13 @@ function element(tag, properties = {}, ...children) {
   return made;
 }
 
+// Map of the members of each group, in the order in which groups first come.
+function grouped(items, keyOf) {
+  const groups = new Map();
+  for (const item of items) groups.get(keyOf(item))?.push(item) ?? groups.set(keyOf(item), [item]);
+  return groups;
+}
+
 // "ink" as a colour is that of the page's text.
 function inked(part) {
   if (Array.isArray(part) || !part || typeof part !== "object") return part === "ink" ? css("--ink") : part;
@@ -138,14 +145,22 @@ function smoothed(values, weight) {
   });
 }
 
-// The mean of the lines of several runs at each place that any of them has, and the sample standard deviation.
+// The mean of the lines of several runs at each epoch that any of them has, where on the x axis that is on average, the
+// sample standard deviation, and of how many runs.
 function meanOfLines(lines) {
-  const at = new Map();
-  for (const { x, y } of lines)
-    x.forEach((place, i) => numeric(y[i]) && at.set(place, [...(at.get(place) ?? []), y[i]]));
-  const places = [...at.keys()].sort((a, b) => a - b);
-  const stats = places.map((place) => meanAndSpread(at.get(place)));
-  return { x: places, y: stats.map((one) => one.mean), spread: stats.map((one) => one.std) };
+  const points = lines.flatMap(({ epoch, x, y }) => epoch.map((at, i) => ({ at, x: x[i], y: y[i] })));
+  const epochs = grouped(
+    points.filter((point) => numeric(point.y)),
+    (point) => point.at,
+  );
+  const members = [...epochs.keys()].sort((a, b) => a - b).map((at) => epochs.get(at));
+  const stats = members.map((some) => meanAndSpread(some.map((point) => point.y)));
+  return {
+    x: members.map((some) => meanAndSpread(some.map((point) => point.x)).mean),
+    y: stats.map((one) => one.mean),
+    spread: stats.map((one) => one.std),
+    text: members.map((some) => `, mean of ${some.length}`),
+  };
 }
 
 function meanAndSpread(values) {
@@ -171,7 +186,9 @@ function drawCurves(
   const data = [];
   for (const { name, slot, runs, key, look: own } of lines) {
     for (const [part, dash, says] of PARTS) {
-      const found = runs.filter((run) => run[part + metric]).map((run) => ({ x: run[x], y: run[part + metric] }));
+      const found = runs
+        .filter((run) => run[part + metric] && run[x])
+        .map((run) => ({ epoch: run.epoch, x: run[x], y: run[part + metric], text: run[x].map(() => "") }));
       if (!found.length) continue;
       const line = found.length > 1 ? meanOfLines(found) : found[0];
       const shade = own?.color ?? colour(slot);
@@ -193,8 +210,9 @@ function drawCurves(
         ...base,
         y: smooth ? smoothed(line.y, smooth) : line.y,
         line: { color: shade, width: 2, dash, ...own },
+        text: line.text,
         customdata: line.x.map(() => key),
-        hovertemplate: `${escaped(name)}${says && `, ${says}`}${found.length > 1 ? `, mean of ${found.length}` : ""}<br>${x} %{x}: %{y:.4~g}<extra></extra>`,
+        hovertemplate: `${escaped(name)}${says && `, ${says}`}%{text}<br>${x} %{x:.5~g}: %{y:.4~g}<extra></extra>`,
       });
     }
   }
@@ -207,8 +225,9 @@ function drawCurves(
 
 // Parallel coordinates
 
-// Values as an axis: numbers, else choices. `log` where it is not said: positive numbers over two decades.
-function axisOf(name, values, { choices, log } = {}) {
+// Values as an axis, of numbers or of choices. What is not said is found: numbers are numbers, and on a logarithmic
+// scale where they are positive and span two decades.
+function axisOf({ name, choices, log }, values) {
   const full = values.filter((value) => value !== null && value !== undefined);
   const isNumber = !choices && full.every(numeric);
   const kinds = isNumber
@@ -256,14 +275,13 @@ function shortened(text, longest) {
   return text.length > longest ? `${text.slice(0, longest - 1)}…` : text;
 }
 
-// A line for each of `lines`, best first: [{key, text, slot?, values: [one for each axis]}]. Without a slot of its own
+// A line over `axes`, [{name, choices?, log?}], for each of `lines`, best first: [{key, text, slot?, values}]. Without a slot of its own
 // its colour is its rank. What a line lacks is at the bottom. Drag along an axis: only the lines that cross there stay.
-function drawParallel(plot, names, lines, { settings = {}, onClick, best = true } = {}) {
-  const columns = names.map((name, i) =>
+function drawParallel(plot, axes, lines, { onClick, best = true } = {}) {
+  const columns = axes.map((axis, i) =>
     axisOf(
-      name,
+      axis,
       lines.map((line) => line.values[i]),
-      settings[name],
     ),
   );
   const rank = (place) => 1 - place / Math.max(1, lines.length - 1);

@@ -12,7 +12,7 @@ const choices = {
     const now = choices.read();
     for (const [key, value] of Object.entries(changes))
       value === "" || value === null ? now.delete(key) : now.set(key, value);
-    history.replaceState(null, "", `#${now.size ? now : "="}`);
+    history.replaceState(null, "", `#${now.toString() || "="}`);
   },
 };
 

@@ -29,20 +29,11 @@ function applyGrouping() {
 }
 
 function options(select, names, chosen) {
-  const kinds = Object.entries(Object.groupBy ? Object.groupBy(names, (one) => one.kind) : { columns: names });
-  const chosenIn = (parts) =>
-    parts.map((one) => element("option", { value: one.name, textContent: one.title, selected: one.name === chosen }));
-  select.replaceChildren(
-    ...kinds
-      .map(([kind, members]) =>
-        kind === "undefined" || !kind
-          ? chosenIn(members)
-          : [Object.assign(element("optgroup", { label: kind }), {})].map(
-              (group) => (group.append(...chosenIn(members)), group),
-            ),
-      )
-      .flat(),
+  const option = (one) => element("option", { value: one.name, textContent: one.title });
+  const groups = [...grouped(names, (one) => one.kind)].flatMap(([label, members]) =>
+    label ? [element("optgroup", { label }, ...members.map(option))] : members.map(option),
   );
+  select.replaceChildren(...groups);
   select.value = chosen;
 }
 

@@ -12,10 +12,7 @@ function linesOfTicked() {
     members: [row],
   });
   if (!grouping() || !get("mean")) return ticked().map(alone);
-  const groups = Map.groupBy
-    ? Map.groupBy(ticked(), groupOf)
-    : ticked().reduce((all, row) => all.set(groupOf(row), [...(all.get(groupOf(row)) ?? []), row]), new Map());
-  return [...groups.values()].map((members, slot) => ({
+  return [...grouped(ticked(), groupOf).values()].map((members, slot) => ({
     name: groupName(members[0]),
     slot,
     key: members[0].$key,
@@ -338,7 +335,7 @@ function drawParallelOfTicked() {
   }));
   drawParallel(
     place,
-    axes.map((name) => column.get(name).title),
+    axes.map((name) => ({ name: column.get(name).title })),
     lines,
     { best: false, onClick: (key) => list.find(key) },
   );

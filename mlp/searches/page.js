@@ -29,8 +29,8 @@ const find = (trial) => trial !== undefined && list?.find(trial);
 
 drawEmbedded(find);
 if (data.parallel) {
-  const { names, settings, lines } = data.parallel;
-  drawParallel(document.getElementById("parallel-plot"), names, lines, { settings, onClick: find });
+  const { axes, lines } = data.parallel;
+  drawParallel(document.getElementById("parallel-plot"), axes, lines, { onClick: find });
 }
 const LOOKS = {
   complete: { color: "#56B4E9", width: 1.2 },

@@ -58,8 +58,10 @@ def parallel_coordinates(search: Search, trials: Sequence[FrozenTrial]) -> dict[
         return axis.choices[round(place)] if axis.choices and place is not None else place
 
     return {
-        "names": [*(axis.name for axis in columns), *search.objectives],
-        "settings": {axis.name: {"choices": axis.choices or None, "log": axis.log} for axis in columns},
+        "axes": [
+            *({"name": axis.name, "choices": axis.choices or None, "log": axis.log} for axis in columns),
+            *({"name": name, "log": False} for name in search.objectives),
+        ],
         "lines": [
             {
                 "key": trial.number,
