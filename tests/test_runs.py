@@ -277,7 +277,9 @@ WHERE = {
     "hidden_sizes != '[64, 32]'": [True, True, False],
     "name~BBB2": [False, True, False],
     "started>2026-01-03T12": [True, False, False],
-    "search=null and experiment=none": [True, True, True],
+    "search=null and experiment=none and patience=null": [True, True, True],
+    "augment=none and normalization!=batch_norm": [True, True, True],  # an option of this name, not nothing
+    "search~n or augment=null": [False, False, False],
     "val_f1>0 or val_f1=null": [True, True, True],
     "val_f1!=0.5": [True, True, True],
     "decoupled_weight_decay=false": [True, True, True],
