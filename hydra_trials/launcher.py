@@ -144,7 +144,7 @@ class ForkingLauncher(Launcher):
         for number, name in ((1, "stdout"), (2, "stderr")):
             stream = getattr(sys, name)
             setattr(sys, name, stream := getattr(stream, "rich_proxied_file", stream))
-            if self.output is not None and stream.isatty():
+            if self.output is not None and stream is not None and stream.isatty():
                 stream.flush()
                 os.dup2(self.output, number)
 

@@ -181,6 +181,20 @@ def test_a_damaged_run_is_a_row_and_crashes_nothing(content: str, capsys: pytest
         assert said(capsys, "show", "outputs/bad", code=2).startswith("Error: outputs/bad is damaged: ")
 
 
+def test_names_may_be_any_bytes(capsys: pytest.CaptureFixture[str]) -> None:
+    good = made("good")
+    for name in (b"no text \xff", b"two\nlines", b"\x1b[2J"):
+        shutil.copytree(good, os.fsdecode(b"outputs/" + name))
+    assert len(table.rows()) == len(table.rows()) == 4
+    for words in (("list",), ("list", "--csv"), ("compare", "outputs/good", "outputs/no"), ("show", "outputs/two")):
+        text = said(capsys, *words)
+        assert "\x1b" not in text or "--csv" in words
+    assert {row["name"] for row in json.loads(said(capsys, "list", "--json"))} == {
+        row["name"] for row in table.rows()
+    }
+    assert "\x1b" not in said(capsys, "show", "outputs/", code=2)
+
+
 def test_a_damaged_summary_is_named_by_show(capsys: pytest.CaptureFixture[str]) -> None:
     (made("bad") / "summary.json").write_text('{"status": ')
     assert table.rows()[0]["state"] == "damaged"
@@ -263,7 +277,9 @@ WHERE = {
     "hidden_sizes != '[64, 32]'": [True, True, False],
     "name~BBB2": [False, True, False],
     "started>2026-01-03T12": [True, False, False],
-    "search=null and experiment=none": [True, True, True],
+    "search=null and experiment=none and patience=null": [True, True, True],
+    "augment=none and normalization!=batch_norm": [True, True, True],  # an option of this name, not nothing
+    "search~n or augment=null": [False, False, False],
     "val_f1>0 or val_f1=null": [True, True, True],
     "val_f1!=0.5": [True, True, True],
     "decoupled_weight_decay=false": [True, True, True],

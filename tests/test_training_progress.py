@@ -89,7 +89,7 @@ def test_all_lines_have_one_width_and_are_wiped_away(monkeypatch: pytest.MonkeyP
     assert "\x1b[32m━" in shown
     lines = re.sub(r"\x1b\[\d+m", "", shown).split("\r")[1:]
     assert [len(line) for line in lines[:-2]] == [79] * len(losses)
-    assert lines[-2:] == ["\x1b[2K", ""]
+    assert lines[-2:] == [" " * 79, "\x1b[2K"]
 
 
 @pytest.mark.parametrize("variable", [("NO_COLOR", "1"), ("TERM", "dumb")])

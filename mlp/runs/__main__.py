@@ -127,7 +127,12 @@ def send(args: argparse.Namespace) -> str:
 
 
 def _said(error: Exception) -> str:
-    return f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.filename else str(error)
+    from mlp.runs.listing import clean
+
+    text = str(error)
+    if isinstance(error, OSError) and error.filename:
+        text = f"{error.strerror}: {error.filename}"
+    return "\n".join(map(clean, text.split("\n")))  # names of runs may be anything
 
 
 def _number(text: str) -> int:
@@ -206,7 +211,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     args = parser.parse_args(argv)
     try:
-        print(args.say(args), flush=True)
+        text, encoding = args.say(args), sys.stdout.encoding or "utf-8"
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
     except (SearchError, UserError, IsADirectoryError, NotADirectoryError, FileExistsError) as error:
         print(f"Error: {_said(error)}", file=sys.stderr)
         return UserError.exit_code

@@ -196,9 +196,12 @@ def _differing(values: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     for key in keys:
         texts = [shown(each[key]) if key in each else "-" for each in values]
         if len(set(texts)) > 1:
-            numbers = all(isinstance(each.get(key), float) for each in values)
-            cells = [metric(key, each[key]) for each in values] if numbers else []
-            table.append([key, *(cells if len(set(cells)) > 1 else map(listing.clean, texts))])
+            rounded = [
+                metric(key, each[key]) if isinstance(each.get(key), float) else text
+                for each, text in zip(values, texts, strict=True)
+            ]
+            alike = len(set(rounded)) < len(set(texts))  # then it takes all digits to tell them apart
+            table.append([key, *map(listing.clean, texts if alike else rounded)])
     return table
 
 

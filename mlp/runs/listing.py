@@ -7,7 +7,7 @@ import io
 import json
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
@@ -52,53 +52,41 @@ def clean(text: str) -> str:
 
 
 def table(rows: Sequence[Row], columns: Sequence[str] = COLUMNS) -> str:
-    """Lines that fit the terminal, if there is one."""
-    terminal = sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if terminal else 0
-    console = Console() if terminal else None
-    colored = (
-        console is not None and console.is_terminal and not console.no_color and console.color_system is not None
-    )
+    """Lines that fit the terminal, if there is one. Where it is narrow, `changed` has a line of its own."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    console = Console()
+    colored = console.is_terminal and not console.no_color and console.color_system is not None
     if "dataset" in columns:  # has a column of its own
         rows = [{**row, "changed": {k: v for k, v in row["changed"].items() if k != "dataset"}} for row in rows]
-    body = [[cell(row, column) for column in columns] for row in rows]
-    below = columns.index("changed") if "changed" in columns else None  # where it moves if the terminal is narrow
-    cells = [[HEADERS.get(column, column) for column in columns], *body]
-    widths = [max(cell_len(line[i]) for line in cells) for i in range(len(columns))]
-    numbers = [all(isinstance(value(row, column), int | float | None) for row in rows) for column in columns]
-    if below is not None and (not width or _room(widths, width, below) >= min(LEAST_CHANGED, widths[below])):
-        below = None
-    kept = [i for i in range(len(columns)) if i != below]
-    if width:
-        _fit(widths, kept, numbers, width)
+    texts = {column: [HEADERS.get(column, column), *(cell(row, column) for row in rows)] for column in columns}
+    widths = {column: max(map(cell_len, texts[column])) for column in columns}
+    room = width - sum(widths[column] + 2 for column in columns if column != "changed")
+    below = "changed" in columns and room < min(LEAST_CHANGED, widths["changed"])
+    beside = [column for column in columns if not (below and column == "changed")]
+    numbers = {c for c in columns if all(isinstance(value(row, c), int | float | None) for row in rows)}
+    _fit(widths, beside, numbers, width)
     lines = []
-    for number, line in enumerate(cells):
+    for number in range(len(rows) + 1):
         parts = []
-        for i in kept:
-            text = line[i] if cell_len(line[i]) <= widths[i] else _cut(line[i], widths[i], columns[i])
-            space = " " * (widths[i] - cell_len(text))
-            text = space + text if numbers[i] and number else text + space if not numbers[i] else space + text
-            if colored and number and columns[i] == "state":
+        for column in beside:
+            text = _cut(texts[column][number], widths[column], column)
+            space = " " * (widths[column] - cell_len(text))
+            if colored and number and column == "state":
                 text = f"\x1b[{COLORS.get(rows[number - 1]['state'], 0)}m{text}\x1b[0m"
-            parts.append(text)
-        lines.append("  ".join(parts).rstrip())
-        if below is not None and number and line[below]:
-            lines.append(_cut(f"    {line[below]}", width, "changed") if width else f"    {line[below]}")
-    if colored:
-        lines[0] = f"\x1b[1m{lines[0]}\x1b[0m"
+            parts.append(space + text if column in numbers else text + space)
+        line = "  ".join(parts).rstrip()
+        lines.append(f"\x1b[1m{line}\x1b[0m" if colored and not number else line)
+        if below and number and texts["changed"][number]:
+            lines.append(_cut(f"    {texts['changed'][number]}", width, "changed"))
     return "\n".join(lines)
 
 
-def _room(widths: Sequence[int], width: int, column: int) -> int:
-    """What `column` may take if the others are not cut."""
-    return width - sum(w + 2 for i, w in enumerate(widths) if i != column)
-
-
-def _fit(widths: list[int], kept: Sequence[int], numbers: Sequence[bool], width: int) -> None:
-    """Take the widest columns of texts back until the lines fit, or nothing is left to take."""
-    while sum(widths[i] for i in kept) + 2 * (len(kept) - 1) > width:
-        widest = max((i for i in kept if not numbers[i]), key=lambda i: widths[i], default=None)
-        if widest is None or widths[widest] <= LEAST:
+def _fit(widths: dict[str, int], columns: Sequence[str], numbers: Container[str], width: int) -> None:
+    """Take the widest columns of texts back until a line fits, or nothing is left to take."""
+    cut = [column for column in columns if column not in numbers]
+    while cut and sum(widths[column] + 2 for column in columns) - 2 > width:
+        widest = max(cut, key=lambda column: widths[column])
+        if widths[widest] <= LEAST:
             return
         widths[widest] -= 1
 

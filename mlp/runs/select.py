@@ -138,7 +138,7 @@ class Where:
 
     def _compared(self, found: Any, sign: str, literal: str, meant: Any, name: str) -> bool:
         if sign == "~":
-            return literal.casefold() in shown(found).casefold()
+            return found is not None and literal.casefold() in shown(found).casefold()
         if sign in ("=", "==", "!="):
             same = found == meant if _is_number(found) and _is_number(meant) else _alike(found, literal, meant)
             return same != (sign == "!=")
@@ -152,7 +152,7 @@ class Where:
 
 
 def _alike(found: Any, literal: str, meant: Any) -> bool:
-    if found is None or meant is None or isinstance(found, bool):
+    if found is None or isinstance(found, bool):
         return found is meant
     return re.sub(r"\s", "", shown(found)).casefold() == re.sub(r"\s", "", literal).casefold()
 

@@ -97,9 +97,18 @@ def _load(roots: Sequence[str]) -> dict[str, tuple[str, str]]:
         with suppress(OSError):
             (cache_directory() / INDEX).unlink()  # damaged
         return {}
-    except (OSError, RuntimeError):  # RuntimeError: the user has no home directory
+    except (OSError, RuntimeError, UnicodeEncodeError):  # no home directory; a folder whose name is no text
         return {}
     return known
+
+
+def _is_text(place: str) -> bool:
+    """Whether a path can be written down: file names may be any bytes."""
+    try:
+        place.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _store(new: Mapping[str, tuple[str, str]], gone: set[str]) -> None:
@@ -107,5 +116,5 @@ def _store(new: Mapping[str, tuple[str, str]], gone: set[str]) -> None:
         return
     with suppress(OSError, RuntimeError, sqlite3.Error), closing(_open()) as database, database:
         database.executemany("DELETE FROM runs WHERE place = ?", [(place,) for place in gone])
-        entries = [(place, *entry) for place, entry in new.items()]
+        entries = [(place, *entry) for place, entry in new.items() if _is_text(place)]
         database.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?, ?)", entries)

@@ -79,9 +79,9 @@ class ProgressBar(Callback):
     def _clear(self, width: int = 0) -> None:
         """Take a line away that was wider than `width`: the terminal has become narrower, or the epoch has ended."""
         if self._width > width:
+            # Blanks, as a notebook knows no more; on a terminal the whole line, with the ^C that it may have shown.
             simple = not sys.stdout.isatty() or os.environ.get("TERM") == "dumb"
-            empty = " " * self._width if simple else "\x1b[2K"  # also of a ^C that the terminal has shown
-            print(f"\r{empty}\r", end="", flush=True)
+            print(f"\r{' ' * self._width}\r", end="" if simple else "\x1b[2K", flush=True)
             self._width = 0
 
     def on_epoch_end(self, run: Run) -> None:
