@@ -30,14 +30,14 @@ def locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def is_locked(path: Path) -> bool:
-    """Whether somebody holds the lock of `path`; a file that is not there is held by nobody."""
+def is_locked(path: str | os.PathLike[str]) -> bool:
+    """Whether somebody holds the lock of `path`, a file or a directory; what is not there is held by nobody."""
     try:
-        descriptor = os.open(path, os.O_RDWR)
+        descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two that only look do not see each other
     except BlockingIOError:
         return True
     finally:

@@ -1,10 +1,12 @@
-"""How far a search is: a live line on a terminal, a line for each finished trial elsewhere."""
+"""How far a search is: a live status area on a terminal, a line for each finished trial elsewhere."""
 
 from __future__ import annotations
 
 import heapq
+import os
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,19 +14,26 @@ from typing import TYPE_CHECKING
 
 from optuna.trial import FrozenTrial, TrialState
 
-from hydra_trials.study import REASON, Search, counts, seconds, state
+from hydra_trials.study import REASON, Search, counts, seconds, shortened, state
 
 if TYPE_CHECKING:
     from rich.live import Live
 
 REFRESH_SECONDS = 0.5
+MOST_RUNNING = 8  # trials with a line of their own
 
 
 class Progress:
-    """Shows the state of a search whenever `refresh` is called, until `close`, which a terminal needs."""
+    """Shows the state of a search whenever `refresh` is called, until `close`, which a terminal needs.
 
-    def __init__(self, search: Search, workers: int) -> None:
-        self._search, self._workers = search, workers
+    `output` is a file on a terminal, else None: what workers write there is shown above the status area, which their
+    own lines would tear apart. `step` is what trials count, such as epochs.
+    """
+
+    def __init__(self, search: Search, workers: int, step: str = "step") -> None:
+        self._search, self._workers, self._step = search, workers, step
+        self.output: int | None = None
+        self._relayed = 0  # bytes of it
         self._printed = {trial.number for trial in search.trials() if trial.state.is_finished()}
         self._due = 0.0
         self._live: Live | None = None
@@ -33,6 +42,8 @@ class Progress:
 
             self._live = Live(auto_refresh=False, transient=True)
             self._live.start()
+            self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - until `close`
+            self.output = self._file.fileno()
 
     def refresh(self) -> None:
         """Show what is new."""
@@ -40,25 +51,57 @@ class Progress:
         if now < self._due:
             return
         self._due = now + REFRESH_SECONDS
+        self._relay()
         trials = self._search.trials()
         for trial in trials:
             if trial.state.is_finished() and trial.number not in self._printed:
                 self._printed.add(trial.number)
                 self._print(self._line(trial))
         if self._live is not None:
-            self._live.update(self.status(trials), refresh=True)
+            from rich.text import Text
 
-    def status(self, trials: list[FrozenTrial]) -> str:
-        """done, running, pruned, failed, best so far, time left."""
+            text = Text("\n".join(self.status(trials)), no_wrap=True, overflow="ellipsis")
+            text.highlight_regex(r"(?m)^\d.*$", "bold")
+            text.highlight_regex(r"(?m)^best ", "green")
+            self._live.update(text, refresh=True)
+
+    def status(self, trials: list[FrozenTrial]) -> list[str]:
+        """How many are done and left, and how long these take; what runs, how far, with which score; the best."""
         found = counts(trials)
         text = "  ".join(f"{found[name]} {name}" for name in ("done", "running", "pruned", "failed"))
+        left = found["waiting"] + found["running"]
+        expected = time_left(trials, found["waiting"], self._workers, datetime.now())
+        known = any(seconds(trial) is not None for trial in trials)
+        lines = [f"{text}  {left} left, {f'about {clock(expected)}' if known else 'time not known yet'}"]
+        running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+        lines += [self._running(trial) for trial in running[:MOST_RUNNING]]
+        if len(running) > MOST_RUNNING:
+            lines.append(f"and {len(running) - MOST_RUNNING} more")
         best = self._search.best(trials)
         if best is not None and best.values:
             name = self._search.objectives[0]
-            text += f"  best {name} {best.values[0]:.4g} (trial {best.number})"
-        text += f"  {found['waiting'] + found['running']} left"
-        expected = time_left(trials, found["waiting"], self._workers, datetime.now())
-        return text + (f", about {clock(expected)}" if expected >= 1 else "")
+            lines.append(f"best trial {best.number}: {name} {best.values[0]:.4g}  [{self._point(best)}]")
+        return lines
+
+    def _running(self, trial: FrozenTrial) -> str:
+        step = trial.last_step
+        far = "begun" if step is None else f"{self._step} {step}, {trial.intermediate_values[step]:.4g}"
+        return f"trial {trial.number}: {far}  [{self._point(trial)}]"
+
+    def _point(self, trial: FrozenTrial) -> str:
+        """What was varied, by the last parts of the names."""
+        varied = self._search.varied(trial)
+        return " ".join(f"{key.rpartition('.')[2]}={shortened(value)}" for key, value in varied.items())
+
+    def _relay(self, ended: bool = False) -> None:
+        """Show the lines that workers have written meanwhile; the last one when it is whole, or all has `ended`."""
+        if self._live is None or self.output is None:
+            return
+        new = os.pread(self.output, 1 << 20, self._relayed)
+        whole = new if ended or len(new) == 1 << 20 else new[: new.rfind(b"\n") + 1]
+        self._relayed += len(whole)
+        for line in whole.decode(errors="replace").splitlines():
+            self._print("".join(character for character in line if character.isprintable()))
 
     def _line(self, trial: FrozenTrial) -> str:
         word = state(trial)
@@ -80,8 +123,10 @@ class Progress:
         self._due = 0.0
         self.refresh()
         if self._live is not None:
+            self._relay(ended=True)
             self._live.stop()
-            self._live = None
+            self._live, self.output = None, None
+            self._file.close()
 
 
 def time_left(trials: Sequence[FrozenTrial], waiting: int, workers: int, now: datetime) -> float:

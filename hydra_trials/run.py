@@ -9,7 +9,7 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -223,9 +223,9 @@ def _work(
             hydra_context=context, task_function=worker, config=adapted
         )
         launcher.config = config  # Hydra 1.4 refuses a job whose launcher is not that of the search
-        progress = Progress(queue, definition.workers)
+        progress = Progress(queue, definition.workers, definition.hooks.step_name)
         try:
-            with _refreshed(progress.refresh, launcher):
+            with _refreshed(progress, launcher):
                 results = launcher.launch(jobs, initial_job_idx=0)
         except KeyboardInterrupt:
             progress.close()
@@ -256,18 +256,18 @@ def _adapt_launcher(engine: DictConfig, workers: int) -> None:
 
 
 @contextmanager
-def _refreshed(refresh: Callable[[], None], launcher: Any) -> Iterator[None]:
-    """Let `refresh` be called while `launcher` works: by itself if it is ours, which forks, and that does not go
+def _refreshed(progress: Progress, launcher: Any) -> Iterator[None]:
+    """Let `progress` be refreshed while `launcher` works: by itself if it is ours, which forks, and that does not go
     together with threads; else in a thread."""
     if isinstance(launcher, ForkingLauncher):
-        launcher.on_poll = refresh
+        launcher.on_poll, launcher.output = progress.refresh, progress.output
         yield
         return
     end = threading.Event()
 
     def repeat() -> None:
         while not end.wait(0.5):
-            refresh()
+            progress.refresh()
 
     thread = threading.Thread(target=repeat, daemon=True)
     thread.start()
@@ -276,5 +276,5 @@ def _refreshed(refresh: Callable[[], None], launcher: Any) -> Iterator[None]:
     finally:
         end.set()
         thread.join()
-        refresh()
+        progress.refresh()
         sys.stdout.flush()

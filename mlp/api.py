@@ -16,6 +16,7 @@ import os
 import secrets
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -220,20 +221,27 @@ def search(
     words += [f"hydra.sweep.dir={place}", *([] if named else [f"search.name={name}"])]
     program = [sys.executable, "-m", "mlp", "train", "-m", *words]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)}
-    process = subprocess.Popen(
-        program, env=environment, stdin=subprocess.DEVNULL, stdout=None if verbose else subprocess.DEVNULL,
-        stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
-    try:
-        _, errors = process.communicate()
-    except BaseException:
-        process.send_signal(2)  # as Ctrl-C: what is done stays
-        process.wait()
-        raise
+    # A notebook is no terminal: what the search says is passed on to it, line by line.
+    passed_on = verbose and sys.stdout is not None and not sys.stdout.isatty()
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(
+            program, env=environment, stdin=subprocess.DEVNULL, stderr=errors, text=True, start_new_session=True,
+            stdout=subprocess.PIPE if passed_on else None if verbose else subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            for line in process.stdout or ():
+                print(line, end="", flush=True)
+            process.wait()
+        except BaseException:
+            process.send_signal(2)  # as Ctrl-C: what is done stays
+            process.wait()
+            raise
+        errors.seek(0)
+        said = errors.read()
     if process.returncode:
         none = f"no trial ended well: {command('search', 'show', str(place))} says why"
         silent = none if process.returncode == 1 else f"the search ended with {process.returncode}"
-        raise UserError(errors.strip().removeprefix("Error: ") or silent)
+        raise UserError(said.strip().removeprefix("Error: ") or silent)
     return SearchResult(place, tuple(allow))
 
 

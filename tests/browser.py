@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -72,6 +73,13 @@ class Tab:
         result = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
+
+    def wait_for(self, condition: str) -> None:
+        """Wait until an expression in the page is true."""
+        deadline = time.monotonic() + 60
+        while not self.evaluate(f"Boolean({condition})"):
+            assert time.monotonic() < deadline, condition
+            time.sleep(0.02)
 
     def picture(self, path: Path) -> None:
         """Save the whole page as a PNG."""

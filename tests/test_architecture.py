@@ -32,16 +32,28 @@ MAY_IMPORT = {
     "mlp.graded": ("mlp.nn",),
     "mlp.estimators": ("mlp.nn", "mlp.data", "mlp.training"),
     "mlp.inference": ("mlp.graded", "mlp.nn", "mlp.data", "mlp.model_file", "mlp.training", "mlp.config"),
+    # How pages look; what they say comes from those who write them.
+    "mlp.pages": (),
     # It runs experiments, many of them.
-    "mlp.searches": ("mlp.training", "mlp.config", "mlp.experiment", "mlp.report", "hydra_trials"),
+    "mlp.searches": ("mlp.training", "mlp.config", "mlp.experiment", "mlp.pages", "mlp.report", "hydra_trials"),
     # Reports read run directories: files, never the objects of a run. A saved model is a file too.
     "mlp.report": (
-        "mlp.nn.metrics", "mlp.nn.naming", "mlp.nn.types", "mlp.data", "mlp.config", "mlp.inference",
+        "mlp.nn.metrics", "mlp.nn.naming", "mlp.nn.types", "mlp.data", "mlp.config", "mlp.inference", "mlp.pages",
         "mlp.tracking.session",  # to publish the studies
     ),
+    # Runs as things: a table of them, one in detail, several beside each other; it runs one again to verify it.
+    "mlp.runs": (
+        "mlp.nn.types", "mlp.nn.naming", "mlp.config", "mlp.data", "mlp.experiment", "mlp.pages", "mlp.report",
+        "mlp.tracking", "mlp.training", "hydra_trials.locks", "hydra_trials.study", "hydra_trials.files",
+        "hydra_trials.errors",
+    ),
     # It measures what an experiment builds, and leaves nothing behind.
-    "mlp.tools": ("mlp.cli", "mlp.nn", "mlp.data", "mlp.config", "mlp.experiment", "mlp.training"),
+    "mlp.tools": (
+        "mlp.cli", "mlp.nn", "mlp.data", "mlp.config", "mlp.experiment", "mlp.training", "mlp.inference",
+        "mlp.model_file",
+    ),
     "mlp.profile": ("mlp.tools",),
+    "mlp.summary": ("mlp.tools",),
     "mlp.search": ("mlp.searches",),
     # The programs: nothing below knows them.
     "mlp.cli": (

@@ -90,6 +90,7 @@ def test_archive_of_the_sources_has_every_file(source: Path, tmp_path: Path) -> 
 def test_wheel_trains_and_measures_in_an_empty_folder(mlp, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     trained = mlp("train", "-d", "digits", "-e", "2", "--no_wandb", "-msp", "best_model.npy", "plots=false")
     assert "Test accuracy" in trained.stdout
+    assert mlp("runs", "list").stdout.endswith("\n1 run: 1 completed\n")
     measured = mlp("inference")  # the model of this folder, and the dataset that its configuration names
     assert "best_model.npy on the test set of digits" in measured.stdout
     assert sorted(path.name for path in tmp_path.iterdir() if path.suffix in (".npy", ".json")) == [

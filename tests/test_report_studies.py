@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -55,7 +56,7 @@ class Page(HTMLParser):
         values = dict(attrs)
         self.loaded += [str(values[name]) for name in ("src", "srcset", "data") if name in values]
         self.links += [str(values["href"])] if tag == "a" else []
-        self.loaded += [str(values["href"])] if tag == "link" else []
+        self.loaded += [str(values["href"])] if tag == "link" and values["href"] != "data:," else []
         self.ids += [str(values["id"])] if "id" in values else []
         if tag not in ("meta", "img", "br", "link", "hr"):
             self.open.append(tag)
@@ -104,6 +105,7 @@ def test_the_page_is_whole_and_loads_nothing(tmp_path: Path) -> None:
     assert image == (tmp_path / "out" / "figures" / "square.png").read_bytes()
     assert "url(" not in text
     assert "<script" not in text
+    assert "default-src 'none'; script-src 'none'" in unescape(text)
     assert {link[1:] for link in page.links} <= set(page.ids)
     assert page.cells == ["<i>x</i>", "1 | 2"]
     assert "Some <strong>text</strong>, 1 &lt; 2." in text

@@ -1,20 +1,24 @@
 """What a search shows of itself: how long it still takes, and its lines on a terminal."""
 
 import fcntl
+import io
 import os
 import pty
+import re
 import struct
+import sys
 import termios
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from runs import start
 from searches import DIRECTORY, SMALL, trials
 
-from hydra_trials.progress import time_left
+from hydra_trials.progress import Progress, time_left
 
 NOW = datetime(2026, 1, 31, 12)
 
@@ -51,6 +55,44 @@ def test_it_never_climbs_while_nothing_ends() -> None:
     assert times[0] - times[5] == pytest.approx(5)
 
 
+def test_a_terminal_gets_a_status_area_and_above_it_what_workers_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = [
+        create_trial(value=0.75, user_attrs={"seconds": 10, "overrides": ["optimizer.learning_rate=0.123456"]}),
+        create_trial(state=TrialState.RUNNING, intermediate_values={0: 0.5, 1: 0.625}),
+        create_trial(state=TrialState.RUNNING),
+        create_trial(state=TrialState.WAITING),
+    ]
+    for number, trial in enumerate(known):
+        trial.number = number
+    search = SimpleNamespace(
+        trials=lambda: known, best=lambda _: known[0], objectives=["val_accuracy"],
+        point=lambda _: "optimizer.learning_rate=0.1235", varied=lambda t: dict(
+            word.split("=") for word in t.user_attrs.get("overrides", ())
+        ),
+    )  # fmt: skip
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    progress = Progress(search, 2, "epoch")  # type: ignore[arg-type]
+    assert progress.output is not None
+    first, *rest = progress.status(known)
+    assert first.startswith("1 done  2 running  0 pruned  0 failed  3 left, about ")
+    assert rest == [
+        "trial 1: epoch 1, 0.625  []",
+        "trial 2: begun  []",
+        "best trial 0: val_accuracy 0.75  [learning_rate=0.1235]",
+    ]
+    os.write(progress.output, b"one\x1b[2J\nhalf")
+    progress.refresh()
+    progress.close()
+    plain = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", stream.getvalue()).replace("\r", "")
+    assert "\x1b[2J" not in stream.getvalue()
+    assert plain.index("one[2J\n") < plain.index("1 done") < plain.index("half\n")
+    assert progress.output is None
+
+
 def on_a_terminal(cwd: Path, columns: int, *words: str) -> str:
     """What train.py shows on a terminal so wide."""
     terminal, end = pty.openpty()
@@ -71,8 +113,7 @@ def test_on_a_terminal_the_bars_of_trials_stay_away_and_lines_break_between_word
     shown = on_a_terminal(tmp_path, 120, *SMALL, "search=random", "search.trials=2", "search/space=assignment")
     status, board = shown.replace("\r", "").split("what was varied")
     assert " running" in status
-    assert "samples/s" not in shown
-    assert "epoch" not in shown
+    assert "━" not in shown
     varied = [word for trial in trials(tmp_path / DIRECTORY) for word in trial.user_attrs["overrides"]]
     names = {word for word in varied if word.startswith(("activation=", "init=", "loss=", "model.", "optimizer="))}
     assert names - {"model.hidden_sizes=8"} <= set(board.split())
@@ -81,7 +122,5 @@ def test_on_a_terminal_the_bars_of_trials_stay_away_and_lines_break_between_word
 
 
 def test_a_single_run_shows_its_bar_there(tmp_path: Path) -> None:
-    assert (
-        "samples/s"
-        in on_a_terminal(tmp_path, 120, "-d", "digits", "-e", "1", "--no_wandb").partition("train loss")[0]
-    )
+    shown = on_a_terminal(tmp_path, 120, "-d", "digits", "-e", "1", "--no_wandb").partition("train loss")[0]
+    assert "left: epoch" in shown

@@ -14,8 +14,10 @@ from mlp import blas, streams
 COMMANDS = {
     "train": ("mlp.cli.app", "train a network, or search over many (-m)"),
     "inference": ("mlp.cli.inference", "measure a saved model on a test set"),
+    "runs": ("mlp.runs.__main__", "list, show, compare, verify, remove the runs that are there"),
     "search": ("mlp.searches.__main__", "show what a search has found, and install its best model"),
     "report": ("mlp.report.__main__", "draw runs again, make the ten studies, publish them"),
+    "summary": ("mlp.tools.summary", "show the layers of a network, their shapes and parameters"),
     "profile": ("mlp.tools.profile", "show where the time of a training step goes"),
     "data": ("mlp.data.__main__", "list the datasets and where they come from, import the files of one"),
 }
@@ -37,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             code = importlib.import_module(COMMANDS[command][0]).main(arguments)
         except KeyboardInterrupt:
             raise SystemExit(130) from None
-        if command in ("search", "report", "data"):  # the others return what they have found
+        if command in ("runs", "search", "report", "data"):  # the others return what they have found
             raise SystemExit(code)
     else:
         from mlp.errors import unknown

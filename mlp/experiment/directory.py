@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shlex
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,11 +17,13 @@ from omegaconf.errors import OmegaConfBaseException
 from mlp.errors import UserError
 from mlp.files import atomic_write, remove_leftovers
 
+LOCK_ATTEMPTS = 5
+
 
 @contextmanager
 def lock(directory: Path, config: Mapping[str, Any], overrides: Sequence[str]) -> Iterator[None]:
     """Make `directory` this run's own: no other run writes there, now or later, unless it resumes this one."""
-    with _locked(directory):
+    with locked(directory):
         if config["resume"] is not None:
             remove_leftovers(directory)
         else:
@@ -42,14 +45,20 @@ def save_config(directory: Path, config: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def _locked(directory: Path) -> Iterator[None]:
+def locked(directory: Path) -> Iterator[None]:
     """Hold the lock of a run directory. The system lets go of it when the process ends, however it ends."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{directory} is being written by another process; wait until that run ends") from None
+        for attempt in range(LOCK_ATTEMPTS):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if attempt + 1 == LOCK_ATTEMPTS:
+                    raise UserError(
+                        f"{directory} is being written by another process; wait until that run ends"
+                    ) from None
+                time.sleep(0.02)  # perhaps somebody only looks whether it is locked
         yield
     finally:
         os.close(descriptor)
@@ -65,7 +74,7 @@ def discarded_if_refused(directory: Path, log_name: str, *, named: bool) -> Iter
     try:
         yield
     except (UserError, OmegaConfBaseException):
-        with suppress(UserError, FileNotFoundError), _locked(directory):
+        with suppress(UserError, FileNotFoundError), locked(directory):
             files = list(directory.iterdir())
             if all(path.name == log_name and not (named and path.stat().st_size) for path in files):
                 for path in files:

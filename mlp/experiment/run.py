@@ -22,10 +22,11 @@ from mlp.experiment.components import Components
 from mlp.experiment.directory import lock, save_config
 from mlp.files import write_json
 from mlp.training import Callback, Run, evaluate, random_streams
-from mlp.training.callbacks import EarlyStopping, GradientNorms, MetricsFile, ModelCheckpoint, ProgressBar
+from mlp.training.callbacks import EarlyStopping, GradientNorms, MetricsFile, ModelCheckpoint
 from mlp.training.checkpoint import Checkpoint, resume
 from mlp.training.guards import TrackerCallback, UserCallback
 from mlp.training.predictions import predictions, save_predictions
+from mlp.training.progress import ProgressBar
 
 log = logging.getLogger(__name__)
 
@@ -169,6 +170,18 @@ def _introduce(parts: Components, num_train: int, num_validation: int) -> None:
         "%s: %s training and %s validation samples. Network %s, %s parameters, %s.",
         parts.dataset.name, f"{num_train:,}", f"{num_validation:,}", "-".join(map(str, network.sizes)),
         f"{network.theta.size:,}", network.dtype,
+    )  # fmt: skip
+    activations = list(dict.fromkeys(activation.name for activation in network.activations)) or ["no activation"]
+    beside = [
+        parts.normalization.name if parts.normalization.name != "none" else "",
+        f"dropout {network.dropout:g}" if network.dropout else "",
+        "augmented" if parts.augment.active else "",
+    ]
+    log.info(
+        "%s, learning rate %g, schedule %s, %s, loss %s, batch size %d, %d epoch%s.",
+        parts.optimizer.name, parts.optimizer.learning_rate, parts.schedule.name,
+        ", ".join([*activations, *filter(None, beside)]), network.loss.name, parts.trainer.batch_size,
+        parts.trainer.epochs, "s" if parts.trainer.epochs > 1 else "",
     )  # fmt: skip
     if not num_validation and parts.trainer.monitor.startswith("val_"):
         log.info("Note: without validation data no epoch can be called the best; the last one is kept.")

@@ -14,6 +14,7 @@ from pathlib import Path
 from mlp import paths
 from mlp.errors import UserError, unknown
 from mlp.files import atomic_write
+from mlp.pages.page import shell
 from mlp.report import style, templates
 from mlp.report.blocks import Analysis, Picture
 from mlp.report.studies import STUDIES
@@ -130,7 +131,7 @@ def write(made: Sequence[Chapter], dataset: str, out: Path) -> list[Path]:
     values = {"title": TITLE, "introduction": introduction(made, dataset), "chapters": made, "images": images}
     for name, template in (("report.md", "report.md.j2"), ("index.html", "page.html.j2")):
         with atomic_write(out / name, "w") as file:
-            file.write(templates.render(HERE / template, **values))
+            file.write(templates.render(HERE / template, **values, **shell()))
         paths.append(out / name)
     return paths
 

@@ -12,8 +12,11 @@ from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
+from omegaconf._utils import get_yaml_loader
+from omegaconf.errors import OmegaConfBaseException
 
 from mlp.config.build import build
 from mlp.config.files import options, rename_keys
@@ -26,6 +29,7 @@ from mlp.report.text import shorten
 
 Array = NDArray[Any]  # numbers, counts, labels or pixels
 FINISHED = ("completed", "pruned", "diverged")
+LONGEST_LINE, BRACKETS = 2000, 500  # of YAML that libyaml reads, whose recursion has no limit
 GRADIENT_TRACE = "gradient_trace.npz"  # of the callback of this name
 
 
@@ -52,12 +56,12 @@ def read_metrics(path: Path) -> dict[str, Array]:
     return columns
 
 
-def read_predictions(path: Path) -> dict[str, Array]:
-    """The arrays of a predictions.npz. Nothing in the file is executed."""
+def read_predictions(path: Path, names: Iterable[str] | None = None) -> dict[str, Array]:
+    """The arrays of a predictions.npz, or those with these names. Nothing in the file is executed."""
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (ValueError, EOFError, BadZipFile, AttributeError) as error:
+            return {name: file[name] for name in names or file.files}
+    except (ValueError, EOFError, BadZipFile, AttributeError, KeyError) as error:
         raise UserError(f"{path} cannot be read as .npz arrays: {error}") from error
 
 
@@ -67,28 +71,51 @@ def confusion(predictions: Mapping[str, Array]) -> Labels:
     return confusion_matrix(y_true, y_pred, len(predictions["class_names"]))
 
 
-def read_facts(run_dir: Path) -> dict[str, Any]:
-    """What best_config.json and summary.json say about the run; a file that is not there says nothing."""
+def read_facts(run_dir: Path, *names: str) -> dict[str, Any]:
+    """What the JSON files `names`, else best_config.json and summary.json, say about the run; a file that is not
+    there says nothing."""
     facts: dict[str, Any] = {}
-    for path in (run_dir / "best_config.json", run_dir / "summary.json"):
+    for path in (run_dir / name for name in names or ("best_config.json", "summary.json")):
         if path.exists():
             try:
                 facts |= json.loads(path.read_text(encoding="utf-8"))
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, RecursionError) as error:
                 raise UserError(f"{path} is not a JSON object: {error}") from error
     return facts
 
 
+class _Loader(yaml.CSafeLoader):  # type: ignore[misc]  # without types
+    """libyaml's reader, which is 16 times as fast as OmegaConf's, with the same idea of what is a number."""
+
+    yaml_implicit_resolvers = get_yaml_loader().yaml_implicit_resolvers
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file as a plain dictionary. Raises UserError for a file that holds none, also one that would crash
+    libyaml by its depth, or fill the memory by naming parts of itself again and again."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    deep = max(map(len, text.splitlines()), default=0) > LONGEST_LINE or text.count("[") + text.count("{") > BRACKETS
+    try:
+        if "*" in text and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.CSafeLoader)):
+            raise UserError(f"{path} names a part of itself (YAML's *), which no configuration of a run does")
+        found: Any = OmegaConf.to_container(OmegaConf.create(text)) if deep else yaml.load(text, _Loader) or {}
+    except (yaml.YAMLError, OmegaConfBaseException, RecursionError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path} holds no configuration: it must have keys and values. Got {shorten(text, 80)!r}")
+    return found
+
+
 @dataclass(frozen=True)
 class RunFiles:
-    """The files of one run that has ended."""
+    """The files of one run."""
 
     directory: Path
 
     @cached_property
     def config(self) -> dict[str, Any]:
         """config.yaml, resolved."""
-        config: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(self.directory / "config.yaml"))  # type: ignore[assignment]
+        config = read_yaml(self.directory / "config.yaml")
         rename_keys(config)
         return config
 
@@ -136,21 +163,20 @@ def _option(group: str, node: Mapping[str, Any]) -> str:
     """The option of `group` that a run was composed with, where it does not say so: of those with its class the one
     with the most of its values."""
     target = node.get("_target_", "")
-    same = {option: values for option, values in _options(group).items() if values.get("_target_") == target}
+    same = {option: values for option, values in option_values(group).items() if values.get("_target_") == target}
     own = target.rpartition(".")[2]
     return max(same, key=lambda option: sum(node.get(k) == v for k, v in same[option].items()), default=own)
 
 
 @cache
-def _options(group: str) -> dict[str, dict[str, Any]]:
-    """The content of the files of a group, by option."""
-    files = {option: CONF / group / f"{option}.yaml" for option in options(group)}
-    return {option: OmegaConf.to_container(OmegaConf.load(path)) for option, path in files.items()}  # type: ignore[misc]
+def option_values(group: str) -> dict[str, dict[str, Any]]:
+    """The content of the files of a group in conf/, by option."""
+    return {option: read_yaml(CONF / group / f"{option}.yaml") for option in options(group)}
 
 
-def build_option(group: str, name: str, kind: type) -> Any:
-    """The object that an option of conf/ describes, such as a dataset."""
-    return build(OmegaConf.to_container(OmegaConf.load(CONF / group / f"{name}.yaml")), group, kind)  # type: ignore[arg-type]
+def build_option(group: str, name: str, kind: type, /, **changed: Any) -> Any:
+    """The object that an option of conf/ describes, such as a dataset; with `changed` values."""
+    return build(option_values(group)[name] | changed, group, kind)
 
 
 def runs_of(search: Path) -> list[RunFiles]:

@@ -8,10 +8,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from mlp.pages.page import environment
 from mlp.report import text
 from mlp.report.blocks import Picture, Table, cell, markdown
 from mlp.report.statistics import differ, difference
@@ -26,13 +27,7 @@ def render(template: Path, **values: Any) -> str:
 
 @cache
 def _environment(folder: Path) -> Environment:
-    made = Environment(
-        loader=FileSystemLoader(folder),
-        autoescape=lambda name: name is not None and name.endswith(".html.j2"),
-        undefined=StrictUndefined,
-        trim_blocks=True,  # a line that holds a statement and nothing else leaves no trace
-        lstrip_blocks=True,
-    )
+    made = environment(folder)
     words = (
         text.comma, text.count, text.listed, text.number, text.percent, text.points, text.rounded, text.share,
         text.thousands,

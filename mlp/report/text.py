@@ -66,6 +66,13 @@ def number(value: float, digits: int = 6) -> str:
     return f"{value:.{digits}g}"
 
 
+def metric(name: str, value: float) -> str:
+    """The number called `name` in a table: a score with four digits after the point, others with four that count."""
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.4f}" if name.endswith(("accuracy", "f1", "loss", "precision", "recall")) else f"{value:.4g}"
+
+
 def rounded(value: float, digits: int = 2) -> str:
     """`0.00038`, `460`, `3.1 × 10⁻⁹`: with so many significant digits."""
     if not math.isfinite(value):

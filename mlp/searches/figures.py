@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hydra_trials.study import Search, state
 from mlp.report.statistics import OVERFITTED, is_overfitted
 from mlp.searches import parameter_figures, plotly
-from mlp.searches.plotly import Figure, escape, number
+from mlp.searches.plotly import Figure, escape
 from mlp.searches.results import read_summary
 
 if TYPE_CHECKING:
@@ -42,46 +42,26 @@ def history(search: Search, trials: Sequence[FrozenTrial], index: int) -> Figure
     ]  # fmt: skip
     done = members["completed"]
     best = itertools.accumulate((values[t.number] for t in done), min if search.minimizes(index) else max)
-    so_far = plotly.line([t.number for t in done], list(best), plotly.BLACK, 2, shape="hv")
+    so_far = plotly.line([t.number for t in done], list(best), plotly.INK, 2, shape="hv")
     traces.append({"name": "best so far", **so_far})
     layout = plotly.layout("trial", search.objectives[index])
     layout["yaxis"]["range"] = [floor - 0.04 * (high - low) if len(values) < len(finished) else low, high]
     return {"data": [trace for trace in traces if trace["x"]], "layout": layout}
 
 
-def learning_curves(search: Search, trials: Sequence[FrozenTrial]) -> Figure | None:
-    """The objective after each epoch, a line for each trial."""
-    reported = [t for t in trials if t.intermediate_values and t.state.is_finished()]
-    if not reported:
-        return None
+def learning_curves(search: Search, trials: Sequence[FrozenTrial]) -> list[dict[str, Any]]:
+    """The objective after each epoch, of every trial that has reported it."""
     winner = search.best(trials)
-    styles: dict[str, tuple[TrialState | None, str, float, str]] = {
-        "completed": (TrialState.COMPLETE, plotly.SKY, 1.2, "solid"),
-        "pruned": (TrialState.PRUNED, plotly.ORANGE, 1.2, "dash"),
-        "failed": (TrialState.FAIL, plotly.VERMILION, 1.2, "dot"),
-        "the best trial": (None, plotly.BLACK, 2.5, "solid"),
-    }
-    traces = []
-    for name, (kind, color, width, dash) in styles.items():
-        rows: list[tuple[int | None, float | None, str, int]] = []
-        for trial in reported:
-            if (None if trial is winner else trial.state) != kind:
-                continue
-            for epoch, value in sorted(trial.intermediate_values.items()):
-                text = f"trial {trial.number}, epoch {epoch}: {number(value)}"
-                rows.append((epoch, value if math.isfinite(value) else None, text, trial.number))
-            rows.append((None, None, "", trial.number))  # ends its line
-        if rows:
-            x, y, texts, numbers = map(list, zip(*rows, strict=True))
-            traces.append({
-                "type": "scatter", "mode": "lines+markers", "name": name, "x": x, "y": y, "text": texts,
-                "hoverinfo": "text", "customdata": numbers, "marker": {"size": 4, "color": color},
-                "line": {"color": color, "width": width, "dash": dash},
-            })  # fmt: skip
-    layout = plotly.layout("epoch", search.objectives[0])
-    last = max(trial.last_step or 0 for trial in reported)
-    layout["xaxis"] |= {"dtick": 1} if last <= 12 else {"tickformat": "d"}
-    return {"data": traces, "layout": layout}
+    return [
+        {
+            "key": trial.number,
+            "kind": "best" if trial is winner else trial.state.name.lower(),
+            "epoch": sorted(trial.intermediate_values),
+            "value": [trial.intermediate_values[epoch] for epoch in sorted(trial.intermediate_values)],
+        }
+        for trial in trials
+        if trial.intermediate_values and trial.state.is_finished()
+    ]
 
 
 def importance(search: Search, trials: Sequence[FrozenTrial]) -> Importances | None:
@@ -106,13 +86,13 @@ def importance_bars(found: Mapping[str, Importance]) -> Figure:
         "y": [escape(name) for name in names], "hoverinfo": "skip",
         "error_x": {
             "array": [round(2 * one.error, 6) if math.isfinite(one.error) else 0 for one in values],
-            "color": plotly.BLACK, "thickness": 1,
+            "color": plotly.INK, "thickness": 1,
         },
         "marker": {"color": [plotly.BLUE if one.trials >= MIN_TRIALS else plotly.PALE for one in values]},
     }  # fmt: skip
     layout = plotly.layout("added error of the forecast", "", height=80 + 24 * len(names), showlegend=False)
     layout["margin"] |= {"t": 10, "r": 40}
-    layout["yaxis"] |= {"type": "category", "dtick": 1, "gridcolor": "white"}
+    layout["yaxis"] |= {"type": "category", "dtick": 1, "showgrid": False}
     return {"data": [bars], "layout": layout}
 
 
@@ -209,7 +189,7 @@ def train_against_test(runs: Sequence[Scored]) -> Figure:
     everything = [max(0.0, min(scores) - 0.02), min(1.0, max(scores)) + 0.01]
     layout = plotly.layout("train accuracy", "test accuracy", height=560)
     layout["margin"]["t"] = 12
-    layout["legend"] = {"x": 0.01, "y": 0.99, "bgcolor": "rgba(255,255,255,0.8)"}  # nobody is above the diagonal
+    layout["legend"] = {"x": 0.01, "y": 0.99, "bgcolor": "rgba(0,0,0,0)"}  # nobody is above the diagonal
     layout["xaxis"] |= {"range": everything, "constrain": "domain"}
     layout["yaxis"] |= {"range": everything}
     return {"data": traces, "layout": layout, "most_width": 760}

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import itertools
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -13,14 +10,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 from optuna.trial import FrozenTrial, TrialState
 
 from hydra_trials.files import write_text
 from hydra_trials.progress import clock
 from hydra_trials.study import Search, counts, finite, is_lost, seconds
-from mlp.files import plain
+from mlp.pages.page import column, environment, shell
 from mlp.report.statistics import OVERFITTED
 from mlp.report.text import count
 from mlp.report.trials import short_name
@@ -40,32 +35,12 @@ def write_page(search: Search) -> Path:
 
 
 def render(search: Search) -> str:
-    """The whole page. Only its three own scripts may run, and nothing is fetched: the browser enforces it."""
-    from plotly.offline import get_plotlyjs
-
-    # `MathJaxConfig` keeps plotly.js from looking for a library that is not there.
-    scripts = [
-        'window.PlotlyConfig = {MathJaxConfig: "local"};',
-        get_plotlyjs(),
-        (HERE / "page.js").read_text(encoding="utf-8"),
-    ]
-    digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
-    hashes = " ".join(f"'sha256-{digest}'" for digest in digests)
-    policy = (
-        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'"
+    """The whole page."""
+    templates = environment(HERE)
+    templates.filters["count"] = count
+    return templates.get_template("page.html.j2").render(
+        **shell(HERE / "page.js"), **content(search, search.trials())
     )
-    environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters |= {"as_json": as_json, "count": count}
-    template = environment.get_template("page.html.j2")
-    return template.render(scripts=scripts, policy=policy, **content(search, search.trials()))
-
-
-def as_json(data: object) -> Markup:
-    """`data` within a script element, which no text in it can end."""
-    return Markup(json.dumps(plain(data), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"))
 
 
 def content(search: Search, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
@@ -73,8 +48,9 @@ def content(search: Search, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
     done, objectives = search.ranked(trials), search.objectives
     found = counts(trials)
     curves = figures.learning_curves(search, trials)
+    parallel = parameter_figures.parallel_coordinates(search, trials)
     several = len(objectives) > 1
-    left_out = {"importance" if several else "pareto", *(["curves"] if curves is None else [])}
+    left_out = {"importance" if several else "pareto", *(["curves"] if not curves else [])}
     names = ("parallel", "importance", "pareto", "history", "overlay", "slices", "curves", "leaderboard")
     return {
         "name": search.name,
@@ -85,7 +61,7 @@ def content(search: Search, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
         "left": found["running"] + found["waiting"],
         "done": len(done),
         "min_trials": figures.MIN_TRIALS,
-        "parallel": parameter_figures.parallel_coordinates(search, trials),
+        "lines": len(parallel["lines"]) if parallel else 0,
         "importance": None if several else _importance(search, trials),
         "front": len(search.pareto_front()),
         "pareto": [
@@ -96,10 +72,9 @@ def content(search: Search, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
         "history": _history(search, trials),
         "overlay": _overlay(search, trials),
         "slices": [(name, parameter_figures.slices(search, trials, i)) for i, name in enumerate(objectives)],
-        "curves": curves,
         "pruned": sum(trial.state == TrialState.PRUNED for trial in trials),
         "leaderboard": (search.directory / results.LEADERBOARD).exists(),
-        **_table(search, trials),
+        "data": {**_table(search, trials), "parallel": parallel, "curves": curves, "objective": objectives[0]},
     }
 
 
@@ -176,33 +151,29 @@ def _overlay(search: Search, trials: Sequence[FrozenTrial]) -> dict[str, Any] | 
 
 
 def _table(search: Search, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
-    """The columns of the table with their names, and its rows."""
+    """The columns of the table; of each row its trial, how it is marked, and its links."""
     rows = results.table(search, trials)
     given = {key for row in rows for key in row}
     measured = [name for name in (*search.objectives, *results.MEASURED) if name in given]
     varied = [name for name in search.description["space"] if name in given]
-    columns = dict.fromkeys(["rank", "trial", "run", "state", *measured, "seconds", *varied, "reason"])
+    spread = {name: f"{name}_std" for name in measured if f"{name}_std" in given}
+    shown = dict.fromkeys(["rank", "trial", "run", "state", *measured, "seconds", *varied, "reason"])
+    titles = {name: short_name(name) for name in varied}
+
+    def values(name: str) -> list[Any]:
+        found = [row.get("directory" if name == "run" else name, "") for row in rows]
+        if name in varied and all(finite(value) is not None for value in found if value != ""):
+            return [finite(value) for value in found]
+        return [None if value == "" else value for value in found]
+
     return {
-        "columns": {column: short_name(column) if column in varied else column for column in columns},
-        "rows": [
-            {
-                "trial": row["trial"],
-                "kind": "best" if place == 0 and row["rank"] else row["state"],
-                "cells": [_cell(search, column, row) for column in columns],
-            }
-            for place, row in enumerate(rows)
-        ],
+        "columns": [column(name, values(name), titles.get(name, "")) for name in (*shown, *spread.values())],
+        "shown": list(shown),
+        "spread": spread,
+        "keys": [row["trial"] for row in rows],
+        "kinds": ["best" if place == 0 and row["rank"] else row["state"] for place, row in enumerate(rows)],
+        "links": [_links(search, row) for row in rows],
     }
-
-
-def _cell(search: Search, column: str, row: Mapping[str, Any]) -> dict[str, Any]:
-    value = row.get(column, "")
-    if column == "run":
-        return {"kind": "", "value": row["directory"], "links": _links(search, row), "text": ""}
-    if column == "reason" and value:
-        return {"kind": "long", "value": value, "links": (), "text": value}
-    text = results.with_spread(column, value, row)
-    return {"kind": "number" if finite(value) is not None else "", "value": value, "links": (), "text": text}
 
 
 def _links(search: Search, row: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from optuna.trial import FrozenTrial, TrialState
@@ -17,7 +16,6 @@ from mlp.report.trials import Parameter, read_parameters
 from mlp.searches import plotly
 from mlp.searches.plotly import Figure, escape, number
 
-SCALE = ("rgb(214,220,226)", "rgb(86,160,205)", "rgb(8,48,107)")  # worst, middle, best
 MAX_LINES = 200  # in the parallel coordinates, which a browser still draws quickly
 
 
@@ -44,9 +42,9 @@ def trial_axes(search: Search, trials: Sequence[FrozenTrial]) -> list[Axis]:
     return axes(parameters(search), points(search, trials))
 
 
-def parallel_coordinates(search: Search, trials: Sequence[FrozenTrial]) -> Figure | None:
-    """A line for each completed trial over all parameters to the objectives. A parameter that a trial lacks is at
-    the bottom. With more than `MAX_LINES` trials, half are the best and half are spread over the rest."""
+def parallel_coordinates(search: Search, trials: Sequence[FrozenTrial]) -> dict[str, Any] | None:
+    """The completed trials as lines over all parameters to the objectives, best first; None marks what a trial
+    lacks. With more than `MAX_LINES` trials, half are the best and half are spread over the rest."""
     done = search.ranked(trials)
     if not done:
         return None
@@ -54,64 +52,25 @@ def parallel_coordinates(search: Search, trials: Sequence[FrozenTrial]) -> Figur
         rest = done[MAX_LINES // 2 :]
         done = [*done[: MAX_LINES // 2], *rest[:: math.ceil(len(rest) / (MAX_LINES // 2))]]
     columns = trial_axes(search, done)
-    for i, name in enumerate(search.objectives):
-        columns.append(Axis(name, name, {trial.number: trial.values[i] for trial in done}))
-    rank = {trial.number: 1 - place / max(1, len(done) - 1) for place, trial in enumerate(done)}
-    from plotly.colors import sample_colorscale
 
-    absent, spread = -0.14, 0.05
+    def value(axis: Axis, trial: FrozenTrial) -> Any:
+        place = axis.values.get(trial.number)
+        return axis.choices[round(place)] if axis.choices and place is not None else place
 
-    def height(trial: FrozenTrial, column: Axis) -> float:
-        value = column.values.get(trial.number)
-        place = absent if value is None else column.place(value)
-        if column.choices or value is None:  # lines of one choice fan out, the better ones higher
-            place += spread * (rank[trial.number] - 0.5)
-        return round(place, 4)
-
-    across = list(range(len(columns)))
-    shades = sample_colorscale(list(SCALE), [rank[trial.number] for trial in reversed(done)])
-    shades[-1] = plotly.VERMILION
-    lines: list[Figure] = []
-    for trial, color in zip(reversed(done), shades, strict=True):  # the best ones on top
-        heights = [height(trial, column) for column in columns]
-        drawn = plotly.line(across, heights, color, 3 if trial is done[0] else 1.3)
-        lines.append({**drawn, "showlegend": False, "name": f"trial {trial.number}", "customdata": [trial.number]})
-
-    def at_each_axis(items: Iterable[Any]) -> list[Any]:
-        return [item for item in items for _ in columns]
-
-    handles = {
-        "type": "scatter", "mode": "markers", "x": across * len(lines),
-        "y": list(itertools.chain(*(line["y"] for line in lines))), "hoverinfo": "text", "showlegend": False,
-        "text": at_each_axis(plotly.hover(search, trial) for trial in reversed(done)),
-        "customdata": at_each_axis(trial.number for trial in reversed(done)),
-        "marker": {"size": 5, "color": at_each_axis(shades)},
-        "selected": {"marker": {"opacity": 1}}, "unselected": {"marker": {"opacity": 0.08}},
-    }  # fmt: skip
-    notes = []
-    for place, column in enumerate(columns):
-        title = "<br>".join(escape(part) for part in plotly.broken(column.name))
-        notes.append(plotly.note(place, 1.06, f"<b>{title}</b>", yanchor="bottom", xanchor="center"))
-        notes += [
-            plotly.note(place, column.place(value), escape(shorten(column.text(value), 12)), xanchor="left", xshift=4)
-            for value in column.ticks()
-        ]
-    lacking = [column for column in columns if len(column.values) < len(done)]
-    if lacking:
-        notes.append(plotly.note(-0.05, absent, "not<br>there", xanchor="right"))
-    bare = {"visible": False, "fixedrange": True}
-    layout = plotly.layout(
-        "", "", height=520, annotations=notes, dragmode="select", selectdirection="v", showlegend=False
-    )
-    layout["shapes"] = [
-        {"type": "line", "x0": i, "x1": i, "y0": 0, "y1": 1, "line": {"color": "#999999", "width": 1},
-         "layer": "below"}
-        for i in range(len(columns))
-    ]  # fmt: skip
-    layout["margin"] = {"l": 40, "r": 70, "t": 10, "b": 10}
-    layout["xaxis"] = {**bare, "range": [-0.3, len(columns) - 0.6]}
-    layout["yaxis"] = {**bare, "range": [-0.22 if lacking else -0.05, 1.22]}
-    return {"data": [*lines, handles], "layout": layout, "least_width": 88 * len(columns), "brush": len(lines)}
+    return {
+        "axes": [
+            *({"name": axis.name, "choices": axis.choices or None, "log": axis.log} for axis in columns),
+            *({"name": name, "log": False} for name in search.objectives),
+        ],
+        "lines": [
+            {
+                "key": trial.number,
+                "text": "\n".join(plotly.described(search, trial)),
+                "values": [*(value(axis, trial) for axis in columns), *trial.values],
+            }
+            for trial in done
+        ],
+    }
 
 
 def slices(search: Search, trials: Sequence[FrozenTrial], index: int) -> list[tuple[str, Figure]]:
@@ -160,7 +119,7 @@ def _slice(
         if reached:
             x += [place - 0.35, place + 0.35, None]
             y += [statistics.median(reached)] * 2 + [None]
-    return [trace for trace in (*traces, plotly.line(x, y, plotly.BLACK, 2)) if trace["x"]]
+    return [trace for trace in (*traces, plotly.line(x, y, plotly.INK, 2)) if trace["x"]]
 
 
 def _ticks(axis: Axis) -> dict[str, Any]:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import html
 import math
-import re
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -21,7 +19,8 @@ from mlp.report.text import shorten
 Figure = dict[str, Any]
 
 # Okabe and Ito's palette, told apart by colour-blind readers; shapes differ as well.
-BLUE, ORANGE, VERMILION, SKY, GREY, BLACK = "#0072B2", "#E69F00", "#D55E00", "#56B4E9", "#767676", "#1A1A1A"
+BLUE, ORANGE, VERMILION, SKY, GREY = "#0072B2", "#E69F00", "#D55E00", "#56B4E9", "#767676"
+INK = "ink"  # the colour of the page's text, dark or light
 PALE = "#B5D2E6"
 
 
@@ -50,19 +49,14 @@ def objective_values(trials: Sequence[FrozenTrial], index: int) -> dict[int, flo
 
 
 def layout(x: str, y: str, height: int = 380, **further: Any) -> dict[str, Any]:
-    axis = {"gridcolor": "#E5E5E5", "linecolor": "#999999", "zeroline": False, "automargin": True}
+    """What the picture has of its own; its colours and fonts are those of the page."""
     return {
         "height": height,
         "margin": {"l": 64, "r": 20, "t": 40, "b": 56},
-        "font": {"family": "system-ui, sans-serif", "size": 12, "color": BLACK},
-        "paper_bgcolor": "white",
-        "plot_bgcolor": "white",
-        "hovermode": "closest",
-        "hoverlabel": {"bgcolor": "white", "align": "left"},
         "showlegend": True,
         "legend": {"orientation": "h", "x": 0, "y": 1.01, "xanchor": "left", "yanchor": "bottom"},
-        "xaxis": {"title": {"text": escape(x), "standoff": 8}, **axis},
-        "yaxis": {"title": {"text": escape(y), "standoff": 8}, **axis},
+        "xaxis": {"title": {"text": escape(x), "standoff": 8}},
+        "yaxis": {"title": {"text": escape(y), "standoff": 8}},
         **further,
     }
 
@@ -110,6 +104,11 @@ def points(
 
 
 def hover(search: Search, trial: FrozenTrial) -> str:
+    return "<br>".join(map(escape, described(search, trial)))
+
+
+def described(search: Search, trial: FrozenTrial) -> list[str]:
+    """A trial in a few lines: state, objectives, parameters, and why it ended."""
     lines = [f"trial {trial.number}, {state(trial)}"]
     lines += [
         f"{name} {number(value)}"
@@ -119,23 +118,10 @@ def hover(search: Search, trial: FrozenTrial) -> str:
     lines += [f"{key} = {shortened(value)}" for key, value in search.varied(trial).items()]
     if reason := trial.user_attrs.get(REASON):
         lines.append(shorten(str(reason), 90))
-    return "<br>".join(map(escape, lines))
+    return lines
 
 
 def padded(values: Sequence[float]) -> list[float]:
     low, high = min(values), max(values)
     margin = (high - low) * 0.05 or abs(high) * 0.05 or 0.05
     return [low - margin, high + margin]
-
-
-def note(x: float, y: float, text: str, **further: Any) -> dict[str, Any]:
-    return {
-        "x": x, "y": y, "text": text, "showarrow": False, "font": {"size": 11}, "yanchor": "middle",
-        "bgcolor": "rgba(255,255,255,0.75)", "borderpad": 1, **further,
-    }  # fmt: skip
-
-
-def broken(name: str) -> list[str]:
-    """`name` in lines of about a dozen characters, broken after blanks, dots and underscores."""
-    lines = textwrap.wrap(re.sub(r"([._])", r"\1 ", name), 13, break_long_words=False)
-    return [re.sub(r"([._]) ", r"\1", line) for line in lines]

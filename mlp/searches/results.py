@@ -25,6 +25,7 @@ from mlp.config.own import allow_flags, foreign
 from mlp.errors import UserError
 from mlp.experiment.best_model import CONFIG, MODEL
 from mlp.files import atomic_write
+from mlp.report.text import metric
 
 log = logging.getLogger(__name__)
 
@@ -199,9 +200,7 @@ def with_spread(name: str, value: Any, facts: Mapping[str, Any]) -> str:
 def shown(name: str, value: Any) -> str:
     """A cell as people read it: four digits after the point, or four that count."""
     number = finite(value)
-    if number is None or isinstance(value, int):
-        return str(value)
-    return f"{number:.4f}" if name.endswith(("accuracy", "f1", "loss", "precision", "recall")) else f"{number:.4g}"
+    return str(value) if number is None else metric(name, value if isinstance(value, int) else number)
 
 
 def command(search: Search) -> str | None:

@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")  # to stderr
     overrides = arguments
     try:
-        overrides, folders = _overrides(arguments)
+        overrides, folders = overrides_of(arguments, PROGRAM)
         parts = Components.build(resolve(compose(overrides, folders)))
         print(report(parts, *measure(parts)))
     except messages.EXPECTED as error:
@@ -62,22 +62,22 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise SystemExit(130) from None
 
 
-def _overrides(arguments: Sequence[str]) -> tuple[list[str], list[Path]]:
+def overrides_of(arguments: Sequence[str], program: str) -> tuple[list[str], list[Path]]:
     """The Hydra overrides of one training run, and further configuration folders. Raises UserError for more."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     from mlp.errors import UserError
 
-    _, given, switches = parse(arguments, PROGRAM)
+    _, given, switches = parse(arguments, program)
     places = re.compile(r"--config-dir|-cd|[^-]")  # --config-dir, and the folder after it
     beyond = [word for word in switches if not places.match(word)]
     beyond += [word for word in given if word.startswith("resume=") and word != "resume=null"]
     if beyond:
-        raise UserError(f"{beyond[0]} is for training: this measures one configuration from its start")
+        raise UserError(f"{beyond[0]} is for training: {program} is about one configuration, from its start")
     overrides = to_hydra(arguments)[len(switches) :]
     for override in OverridesParser.create().parse_overrides(overrides):
         if override.is_sweep_override():
-            raise UserError(f"{override.input_line} is a sweep: this measures one configuration, give one value")
+            raise UserError(f"{override.input_line} is a sweep: {program} is about one configuration, give one value")
     return overrides, config_folders(switches)
 
 

@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Mapping
 from contextlib import redirect_stdout
+from pathlib import Path
 from typing import Any
 
 from mlp.tracking import record
@@ -61,8 +62,7 @@ class TrackioTracker(Tracker):
             def _warn_once(self, key: str, message: str) -> None:
                 self.problem = self.problem or message
 
-        stored = self.stored_id(run.directory)
-        stored = stored if stored and self._known(stored) else None
+        stored, known = self.stored_id(run.directory), self.knows(run.directory)
         with _silence():
             self.session = LocalRun(
                 url=None,
@@ -75,14 +75,15 @@ class TrackioTracker(Tracker):
             )
         self.store_id(run.directory, self.session.id)
         log.info("Trackio: trackio show --project %s", shlex.quote(self.project))
-        return stored is not None
+        return known
 
-    def _known(self, run_id: str) -> bool:
+    def knows(self, directory: Path) -> bool:
         """Whether the run is in Trackio's folder, which may be another one than before."""
         import trackio
 
+        stored = self.stored_id(directory)
         try:
-            return any(run.id == run_id for run in trackio.Api().runs(self.project))
+            return stored is not None and any(run.id == stored for run in trackio.Api().runs(self.project))
         except ValueError:  # there is no such project
             return False
 

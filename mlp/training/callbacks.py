@@ -5,19 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import logging
-import sys
-import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from mlp.files import atomic_write
 from mlp.nn import checks
 from mlp.training.run import Callback, Run
-
-if TYPE_CHECKING:
-    from rich.progress import Progress as Bar
 
 log = logging.getLogger(__name__)
 
@@ -112,77 +107,3 @@ class ModelCheckpoint(Callback):
     def on_epoch_end(self, run: Run) -> None:
         if run.best_epoch == run.epoch:
             self.save(run)
-
-
-class ProgressBar(Callback):
-    """A line per epoch, and on a terminal a live bar within the epoch, unless others write there too."""
-
-    REFRESH = 0.1  # seconds
-
-    def __init__(self, bar: bool = True) -> None:
-        self._wanted = bar
-        self._bar: Bar | None = None
-        self._live = False
-        self._due = self._started = 0.0
-        self._first_step = 0
-        self._loss = 0.0
-        self._batches = 0
-
-    def on_run_start(self, run: Run) -> None:
-        self._live = self._wanted and sys.stdout.isatty()
-        self._started = time.perf_counter()
-        self._first_step = run.step
-
-    def on_batch_end(self, run: Run) -> None:
-        if not self._live:
-            return
-        self._loss += run.batch_loss
-        self._batches += 1
-        now = time.perf_counter()
-        if now >= self._due:
-            self._due = now + self.REFRESH
-            self._show(run, now)
-
-    def _show(self, run: Run, now: float) -> None:
-        from rich.progress import BarColumn, TextColumn
-        from rich.progress import Progress as Bar
-
-        if self._bar is None:
-            columns = TextColumn("epoch {task.fields[epoch]}"), BarColumn(), TextColumn("{task.fields[text]}")
-            self._bar = Bar(*columns, transient=True)
-            self._bar.add_task("", total=run.steps_per_epoch, epoch=f"{run.epoch + 1}/{run.epochs}", text="")
-            self._bar.start()
-        per_second = (run.step - self._first_step) / (now - self._started)
-        left = (run.epochs * run.steps_per_epoch - run.step) / per_second
-        accuracy = f"  val acc {run.metrics['val_accuracy']:.2%}" if "val_accuracy" in run.metrics else ""
-        batch_size = run.config.get("training", {}).get("batch_size", 1)
-        self._bar.update(
-            self._bar.task_ids[0],
-            completed=run.step - run.epoch * run.steps_per_epoch,
-            text=f"loss {self._loss / self._batches:.4f}{accuracy}  {per_second * batch_size:,.0f} samples/s"
-            f"  {int(left) // 60}:{int(left) % 60:02d} left",
-        )
-
-    def on_epoch_end(self, run: Run) -> None:
-        self._close()
-        m = run.metrics
-        validation = (
-            f"val loss {m['val_loss']:.4f} acc {m['val_accuracy']:.2%} F1 {m['val_f1']:.2%} | "
-            if "val_f1" in m
-            else ""
-        )
-        log.info(
-            "epoch %*d/%d | train loss %.4f acc %.2f%% | %s%.1f s, %s samples/s%s",
-            len(str(run.epochs)), run.epoch, run.epochs, m["train_loss"], 100 * m["train_accuracy"], validation,
-            m["seconds"], f"{m['samples_per_second']:,.0f}",
-            " | best" if run.best_epoch == run.epoch and run.best_value is not None else "",
-        )  # fmt: skip
-
-    def on_run_end(self, run: Run) -> None:
-        self._close()
-
-    def _close(self) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
-        self._loss, self._batches = 0.0, 0

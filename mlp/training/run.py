@@ -16,7 +16,7 @@ from mlp.errors import CallbackFailed
 from mlp.nn.network import MLP
 from mlp.nn.optimizers import Optimizer
 from mlp.nn.schedules import Schedule
-from mlp.nn.types import Array
+from mlp.nn.types import Array, Labels
 from mlp.training.average import WeightAverage
 
 #: Independent sources of randomness, in the order in which a run's seed is spawned into them.
@@ -68,6 +68,7 @@ class Run:
     epoch: int = 0
     step: int = 0
     batch_loss: float = float("nan")  # of the latest batch
+    confusion: Labels | None = None  # (classes, classes) of this epoch's training samples so far
     metrics: dict[str, float] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
 

@@ -133,7 +133,7 @@ class Trainer:
         network, optimizer = run.network, run.optimizer
         base_rate, total_steps = optimizer.learning_rate, self.epochs * len(batches)
         each_batch = [c.on_batch_end for c in run.callbacks if type(c).on_batch_end is not Callback.on_batch_end]
-        counts = np.zeros((network.sizes[-1],) * 2, np.int64)
+        run.confusion = counts = np.zeros((network.sizes[-1],) * 2, np.int64)
         total_loss, seen = 0.0, 0.0
         for X, targets, labels, weights in batches.epoch():
             loss, logits = network.loss_and_gradients(X, targets, weights)

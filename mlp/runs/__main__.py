@@ -1,0 +1,229 @@
+"""`python -m mlp.runs COMMAND`, or `mlp runs COMMAND`: all runs below outputs/ and multirun_outputs/."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import webbrowser
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra_trials.errors import SearchError
+from mlp import paths, streams
+from mlp.errors import UserError
+
+
+def list_runs(args: argparse.Namespace) -> str:
+    """list the runs, newest first: how they ended, what differs from the default, scores"""
+    from mlp.runs import listing, select
+    from mlp.runs.table import rows
+
+    found = rows(args.directories)
+    chosen = select.chosen(found, args.where)
+    known = select.Columns(found)
+    columns = [known[name] for name in args.columns.split(",")] if args.columns else None
+    if args.sort:
+        chosen = select.ordered(chosen, known[args.sort], args.reverse)
+    elif args.reverse:
+        chosen = chosen[::-1]
+    chosen = chosen[: args.number]
+    if args.json:
+        return listing.as_json(chosen, columns)
+    if args.csv:
+        return listing.as_csv(chosen, columns or known.names)
+    if not found:
+        return f"No run below {' and '.join(map(str, args.directories)) or 'outputs and multirun_outputs'}."
+    board = listing.table(chosen, columns or listing.COLUMNS) + "\n\n" if chosen else ""
+    return board + listing.ending(chosen, len(found))
+
+
+def show_run(args: argparse.Namespace) -> str:
+    """show a run: scores, curves, files, what differs from the default, the command that makes it again"""
+    from mlp.runs import detail, select
+
+    return detail.show(select.lookup([args.run], args.among, args.where)[0])
+
+
+def compare_runs(args: argparse.Namespace) -> str:
+    """show what differs between runs: configuration, results, data, weights, environment"""
+    from mlp.runs import detail, select
+
+    if len(args.runs) < 2:
+        raise UserError(f"compare takes two runs or more. Got {args.runs[0]}")
+    found = select.lookup(args.runs, args.among, args.where)
+    lines = [detail.compare(found)]
+    if args.plot is not None:
+        lines.append(f"\nCurves: {detail.plot(found, args.plot)}")
+    return "\n".join(lines)
+
+
+def verify_run(args: argparse.Namespace) -> str:
+    """train a run again and compare the bits of its metrics and weights; exit code 1 if they differ"""
+    from mlp.config.own import allow
+    from mlp.runs import select, verify
+
+    allow(args.allow)
+    logging.getLogger("mlp").setLevel(logging.ERROR)  # its messages are about a folder that will not stay
+    text, same = verify.verify(select.lookup([args.run], args.among, args.where)[0], args.epochs)
+    args.code = 0 if same else 1
+    return text
+
+
+def page_runs(args: argparse.Namespace) -> str:
+    """write one HTML page of all runs: sort, filter, tick, compare; it works offline, without a server"""
+    from mlp.report.text import count
+    from mlp.runs import page, select
+    from mlp.runs.table import rows
+
+    chosen = select.chosen(rows(args.directories), args.where)
+    if not chosen:
+        raise UserError(
+            f"no run below {' and '.join(map(str, args.directories)) or 'outputs and multirun_outputs'}"
+            + (f" with {args.where}" if args.where else "")
+        )
+    written = page.page(chosen, args.out)
+    opened = not args.open or webbrowser.open(written.absolute().as_uri())
+    size = written.stat().st_size / 1e6
+    return f"{written}: {count(len(chosen), 'run')}, {size:.1f} MB" + (
+        "" if opened else ". No browser was found to open it with."
+    )
+
+
+def rm(args: argparse.Namespace) -> str:
+    """remove runs, or only their checkpoints: never a running one, nor the best of a search; --yes does it"""
+    from mlp.runs import remove
+
+    return remove.rm(_chosen(args), args.checkpoints, args.yes and not args.dry_run)
+
+
+def archive(args: argparse.Namespace) -> str:
+    """pack runs into FOLDER/NAME.tar.gz and remove their directories, as carefully as rm"""
+    from mlp.runs import remove
+
+    return remove.archive(_chosen(args), args.to, args.yes and not args.dry_run)
+
+
+def _chosen(args: argparse.Namespace) -> list[dict[str, Any]]:
+    from mlp.runs import select
+    from mlp.runs.table import rows
+
+    if args.runs:
+        found = select.lookup(args.runs, args.among, args.where)
+        return list({row["path"]: row for row in found}.values())
+    if args.where is None:
+        raise UserError('which runs? Give their names, or --where, such as --where "state=pruned"')
+    return select.chosen(rows(args.among), args.where)
+
+
+def send(args: argparse.Namespace) -> str:
+    """copy runs to a tracker that they were made without, as if it had watched them"""
+    from mlp.runs import select
+    from mlp.runs.send import to_trackio
+    from mlp.runs.table import rows
+
+    return to_trackio(select.chosen(rows(args.directories), args.where), args.project)
+
+
+def _said(error: Exception) -> str:
+    from mlp.runs.listing import clean
+
+    text = str(error)
+    if isinstance(error, OSError) and error.filename:
+        text = f"{error.strerror}: {error.filename}"
+    return "\n".join(map(clean, text.split("\n")))  # names of runs may be anything
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be an integer >= 1. Got {text}")
+    return int(text)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    streams.prepare()
+    parser = argparse.ArgumentParser(paths.command("runs"), description="All runs of this folder, or of others.")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name: str, say: Callable[[argparse.Namespace], str], **more: Any) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=say.__doc__, description=say.__doc__, **more)
+        made.set_defaults(say=say, code=0)
+        return made
+
+    where = argparse.ArgumentParser(add_help=False)
+    where.add_argument("--where", metavar="EXPR", help='only these: "optimizer=adam and val_accuracy>0.97"')
+
+    listed = command("list", list_runs, parents=[where])
+    listed.add_argument("directories", nargs="*", metavar="DIR", type=Path,
+                        help="where runs are (default: outputs and multirun_outputs)")  # fmt: skip
+    listed.add_argument("--sort", metavar="COLUMN", help="smallest first (default: newest first)")
+    listed.add_argument("-r", "--reverse", action="store_true", help="in the other order")
+    listed.add_argument("--columns", metavar="A,B,...", help="such as name,optimizer,learning_rate,val_f1")
+    listed.add_argument("-n", "--number", metavar="N", type=_number, help="at most so many")
+    form = listed.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="as a JSON list with everything, or with --columns")
+    form.add_argument("--csv", action="store_true", help="as CSV with everything, or with --columns")
+
+    among = argparse.ArgumentParser(add_help=False, parents=[where])
+    among.add_argument("--in", dest="among", action="append", default=[], metavar="DIR", type=Path,
+                       help="where runs are (default: outputs and multirun_outputs)")  # fmt: skip
+    run = "a path, a name or its unique beginning, last, or best (by validation accuracy)"
+
+    shown = command("show", show_run, parents=[among])
+    shown.add_argument("run", metavar="RUN", help=run)
+
+    compared = command("compare", compare_runs, parents=[among])
+    compared.add_argument("runs", metavar="RUN", nargs="+", help=run)
+    compared.add_argument(
+        "--plot", metavar="FILE.png", type=Path, help="draw loss and accuracy of all in one picture"
+    )
+
+    verified = command("verify", verify_run, parents=[among])
+    verified.add_argument("run", metavar="RUN", help=run)
+    verified.add_argument("--epochs", metavar="N", type=_number, help="only the first N (default: all)")
+    verified.add_argument("--allow", action="append", metavar="MODULE", default=[],
+                          help="let its configuration name classes of your MODULE")  # fmt: skip
+
+    paged = command("page", page_runs, parents=[where])
+    paged.add_argument("directories", nargs="*", metavar="DIR", type=Path,
+                       help="where runs are (default: outputs and multirun_outputs)")  # fmt: skip
+    paged.add_argument("--out", metavar="FILE.html", type=Path, default=Path("runs.html"), help="default: runs.html")
+    paged.add_argument("--open", action="store_true", help="open it in the browser")
+
+    for say in (rm, archive):
+        gone = command(say.__name__, say, parents=[among])
+        gone.add_argument("runs", metavar="RUN", nargs="*", help=f"{run}; none: all of --where")
+        gone.add_argument("--yes", action="store_true", help="do it; without it, only say what would be done")
+        gone.add_argument("--dry-run", action="store_true", help="only say what would be done, also with --yes")
+        if say is rm:
+            gone.add_argument("--checkpoints", action="store_true",
+                              help="only checkpoint.npz, of those that have ended")  # fmt: skip
+        else:
+            gone.add_argument("--to", metavar="FOLDER", type=Path, default=Path("archive"),
+                              help="where the archives go (default: archive)")  # fmt: skip
+
+    sent = command("send", send, parents=[where])
+    sent.add_argument("tracker", metavar="TRACKER", choices=["trackio"], help="trackio")
+    sent.add_argument("directories", nargs="*", metavar="DIR", type=Path,
+                      help="where runs are (default: outputs and multirun_outputs)")  # fmt: skip
+    sent.add_argument("--project", default="numpy-mlp", help="of Trackio (default numpy-mlp)")
+
+    args = parser.parse_args(argv)
+    try:
+        text, encoding = args.say(args), sys.stdout.encoding or "utf-8"
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+    except (SearchError, UserError, IsADirectoryError, NotADirectoryError, FileExistsError) as error:
+        print(f"Error: {_said(error)}", file=sys.stderr)
+        return UserError.exit_code
+    except OSError as error:  # no permission, no space
+        print(f"Error: {_said(error)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
+    return int(args.code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,251 @@
+"""One run in detail, and several beside each other."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mlp import paths
+from mlp.config.own import allow_flags, foreign
+from mlp.errors import UserError
+from mlp.report.read import RunFiles
+from mlp.report.text import metric, shorten
+from mlp.runs import listing, read
+from mlp.runs.select import Row, shown
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+#: The columns of metrics.csv that `show` draws, and on which scale.
+CURVES = ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "learning_rate", "grad_norm")
+PARTS = ("val", "test", "train")
+SCORES = ("accuracy", "f1", "precision", "recall", "loss")
+
+
+def show(row: Row) -> str:
+    """All about a run: state, scores, differences from the default, curves, files, and how to make it again."""
+    directory = Path(row["path"])
+    read.ended_row(directory, strict=True)
+    run = RunFiles(directory)
+    return "\n".join(
+        [
+            f"{listing.clean(row['name'])}: {_state(row, run)}",
+            f"Directory: {listing.clean(str(directory))}",
+            *_began(row),
+            "",
+            *_scores(row),
+            "Differs from the default:" if row["changed"] else "Everything as the default has it.",
+            *(f"  {key}={listing.clean(shown(value))}" for key, value in row["changed"].items()),
+            "",
+            *_curves(run),
+            "Files:",
+            *(f"  {name:28} {size}" for name, size in _files(directory)),
+            "",
+            *_again(row, run),
+        ]
+    )
+
+
+def _state(row: Row, run: RunFiles) -> str:
+    planned = row["config"].get("training.epochs", "?")
+    after = f" after epoch {row['epoch']} of {planned}" if row["state"] != "completed" else f", {row['epoch']} epochs"
+    reason = run.summary.get("reason")
+    return f"{row['state']}{after}{f': {listing.clean(str(reason))}' if reason else ''}"
+
+
+def _began(row: Row) -> Iterator[str]:
+    took = f", {row['seconds']:.1f} s" if isinstance(row["seconds"], int | float) else ""
+    yield f"Started: {listing.cell(row, 'started')} UTC{took}"
+    if row["search"]:
+        yield f"Search: {listing.clean(row['search'])}"
+
+
+def _scores(row: Row) -> list[str]:
+    """A table of the scores of the best epoch's weights."""
+    there = [part for part in PARTS if any(f"{part}_{name}" in row for name in SCORES)]
+    best = f"Epoch {row.get('best_epoch', '?')}"
+    lines = [f"{best:12}{''.join(f'{part:>10}' for part in there)}"]
+    for name in SCORES:
+        values = [row.get(f"{part}_{name}") for part in there]
+        if any(value is not None for value in values):
+            cells = ("-" if value is None else metric(name, float(value)) for value in values)
+            lines.append(f"{name:12}{''.join(f'{text:>10}' for text in cells)}")
+    return [*lines, ""] if lines else []
+
+
+def _curves(run: RunFiles) -> list[str]:
+    """A line for each curve, as wide as the terminal leaves."""
+    try:
+        metrics = run.metrics
+    except (OSError, UserError):
+        return []
+    width = min(60, max(10, (shutil.get_terminal_size().columns if sys.stdout.isatty() else 100) - 42))
+    drawn = [(name, metrics[name]) for name in CURVES if name in metrics and len(metrics[name]) > 1]
+    lines = [
+        f"{name:15} {sparkline(list(values), width)}  {values[0]:.4g} to {values[-1]:.4g}" for name, values in drawn
+    ]
+    return [*lines, ""] if lines else []
+
+
+def sparkline(values: Sequence[float], width: int) -> str:
+    """A curve of at most `width` block characters, from its least to its largest value; a gap where none is finite.
+
+    >>> sparkline([0, 1, 2, 3, math.nan, 7], 10)
+    '▁▂▃▄ █'
+    """
+    per = max(1, math.ceil(len(values) / width))
+    groups = [[v for v in values[i : i + per] if math.isfinite(v)] for i in range(0, len(values), per)]
+    means = [sum(group) / len(group) if group else math.nan for group in groups]
+    finite = [mean for mean in means if math.isfinite(mean)]
+    low, high = min(finite, default=0), max(finite, default=0)
+    scale = (len(BLOCKS) - 1) / (high - low) if high > low else 0
+    return "".join(BLOCKS[round((mean - low) * scale)] if math.isfinite(mean) else " " for mean in means)
+
+
+def _files(directory: Path) -> Iterator[tuple[str, str]]:
+    for path in sorted(directory.iterdir()):
+        if path.is_dir():
+            inside = [file for file in path.rglob("*") if file.is_file()]
+            yield (
+                f"{listing.clean(path.name)}/",
+                f"{len(inside):,} files, {size(sum(f.stat().st_size for f in inside))}",
+            )
+        elif not path.name.startswith("."):
+            yield listing.clean(path.name), size(path.stat().st_size)
+
+
+def size(number: int) -> str:
+    """`12.3 kB`"""
+    return (
+        f"{number:,} B" if number < 1000 else f"{number / 1e3:.1f} kB" if number < 1e6 else f"{number / 1e6:,.1f} MB"
+    )
+
+
+def again(run: RunFiles) -> str:
+    """The command that makes a run again."""
+    words = [str(word) for word in read_list(run.directory / "overrides.yaml")]
+    return paths.command("train", *allow_flags(foreign(run.config)), *words)
+
+
+def read_list(path: Path) -> list[Any]:
+    """A YAML file that holds a list, such as overrides.yaml."""
+    from omegaconf import OmegaConf
+
+    try:
+        return list(OmegaConf.to_container(OmegaConf.load(path)))  # type: ignore[arg-type]
+    except OSError:
+        return []
+
+
+def _again(row: Row, run: RunFiles) -> Iterator[str]:
+    yield f"Again: {again(run)}"
+    if row["state"] in ("resumable", "interrupted", "failed"):
+        words = [*allow_flags(foreign(run.config)), f"resume={row['path']}"]
+        yield f"Continue: {paths.command('train', *words)}"
+    if git := environment(run).get("git"):
+        commit, changes, _ = str(git).partition("+")
+        dirty = ", with changes that were not committed: the commit alone does not make it again" if changes else ""
+        yield f"Source: commit {listing.clean(commit)}{dirty}"
+
+
+def compare(rows: Sequence[Row]) -> str:
+    """What differs between runs: configuration, scores, environment, data, weights."""
+    runs = [RunFiles(Path(row["path"])) for row in rows]
+    sections = {
+        "Configuration": [row["config"] for row in rows],
+        "Results": [_results(row) for row in rows],
+        "Data and weights": [_hashes(run) for run in runs],
+        "Environment": [environment(run) for run in runs],
+    }
+    names = [_letter(i) for i in range(len(rows))]
+    lines = [f"{name} = {listing.clean(row['name'])}" for name, row in zip(names, rows, strict=True)]
+    for title, values in sections.items():
+        differing = _differing(values)
+        same = len(set().union(*values)) - len(differing)
+        lines += ["", f"{title}{f' ({same} alike)' if same else ''}{'' if differing else ': no difference'}"]
+        lines += _aligned([["", *names], *differing]) if differing else []
+    return "\n".join(lines)
+
+
+def _letter(number: int) -> str:
+    return chr(ord("A") + number) if number < 26 else str(number)
+
+
+def _results(row: Row) -> dict[str, Any]:
+    numbers = {key: value for key, value in row.items() if isinstance(value, int | float)}
+    return {"state": row["state"], **numbers}
+
+
+def environment(run: RunFiles) -> dict[str, Any]:
+    """With what a run was made; its command says nothing that its configuration does not."""
+    found = run.summary.get("environment")
+    return {key: value for key, value in found.items() if key != "command"} if isinstance(found, dict) else {}
+
+
+def _hashes(run: RunFiles) -> dict[str, Any]:
+    data = run.summary.get("data_sha256") or {}
+    weights = run.summary.get("weights_sha256")
+    return {**{f"data, {part}": str(of)[:12] for part, of in data.items()}, "weights": str(weights)[:12]}
+
+
+def _differing(values: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    keys = dict.fromkeys(key for each in values for key in each)
+    table = []
+    for key in keys:
+        texts = [shown(each[key]) if key in each else "-" for each in values]
+        if len(set(texts)) > 1:
+            rounded = [
+                metric(key, each[key]) if isinstance(each.get(key), float) else text
+                for each, text in zip(values, texts, strict=True)
+            ]
+            alike = len(set(rounded)) < len(set(texts))  # then it takes all digits to tell them apart
+            table.append([key, *map(listing.clean, texts if alike else rounded)])
+    return table
+
+
+def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
+    """Columns of cells; on a terminal cut so that a line fits."""
+    columns = len(table[0]) - 1
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    first = max(len(line[0]) for line in table)
+    most = max(10, (width - first - 2) // columns - 2) if width else 60
+    cells = [[shorten(cell, most) for cell in line[1:]] for line in table]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        f"  {line[0]:{first}}  {'  '.join(f'{cell:{w}}' for cell, w in zip(row, widths, strict=True))}".rstrip()
+        for line, row in zip(table, cells, strict=True)
+    ]
+
+
+def plot(rows: Sequence[Row], path: Path) -> Path:
+    """Loss and accuracy of several runs over the epochs, in one picture. Raises UserError for a run without any."""
+    from mlp.report import style  # matplotlib: not for the other commands
+    from mlp.report.figures.panels import integer_axis, percent_axis
+
+    colors = (style.BLUE, style.VERMILION, style.GREEN, style.PURPLE, style.ORANGE, style.SKY, style.BLACK)
+
+    figure = style.new_figure(13, 5.2)
+    loss, accuracy = figure.subplots(1, 2)
+    style.tidy(loss, "Loss", "epoch", "mean loss per sample")
+    style.tidy(accuracy, "Accuracy", "epoch", "share of samples (%)")
+    percent_axis(accuracy)
+    for number, row in enumerate(rows):
+        if not row["epoch"]:
+            raise UserError(f"{row['name']} has no finished epoch to draw")
+        metrics = RunFiles(Path(row["path"])).metrics
+        for axes, name in ((loss, "loss"), (accuracy, "accuracy")):
+            for part, look in (("train", ":"), ("val", "-")):
+                if (values := metrics.get(f"{part}_{name}")) is not None:
+                    label = f"{_letter(number)}: {row['name']}" if name == "loss" else None
+                    label = label if part == "val" or "val_loss" not in metrics else None
+                    axes.plot(metrics["epoch"], values, look, color=colors[number % len(colors)], label=label,
+                              marker="o" if len(values) == 1 else "")  # fmt: skip
+    for axes in (loss, accuracy):
+        integer_axis(axes)
+    for text in loss.legend(fontsize=style.SMALL).get_texts():
+        text.set_parse_math(False)
+    figure.suptitle("Validation: lines; training: dots", x=0.065, ha="left", fontsize=style.TITLE)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return style.save(figure, path)

@@ -1,0 +1,82 @@
+"""Runs that were made without a tracker, sent to one afterwards."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlp.report.read import RunFiles, build_option
+from mlp.runs.listing import clean
+from mlp.runs.select import Row
+from mlp.tracking import TrackioTracker
+
+COUNTS = ("epoch", "step")  # columns of whole numbers
+
+
+@dataclass
+class Recorded:
+    """What a tracker reads of a run, from its files. There is no network: the weights of each epoch are gone."""
+
+    directory: Path
+    config: dict[str, Any]
+    history: list[dict[str, float]]
+    status: str
+    summary: dict[str, Any]
+    network: Any = None
+    exit_code: int = 0
+
+    @property
+    def epoch(self) -> int:
+        return len(self.history)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        return self.history[-1]
+
+
+def recorded(row: Row) -> Recorded:
+    """The run of a row, for a tracker. Raises UserError for files that cannot be read."""
+    run = RunFiles(Path(row["path"]))
+    columns = run.metrics
+    history = [
+        {name: int(value) if name in COUNTS else float(value) for name, value in zip(columns, values, strict=True)
+         if math.isfinite(value)}
+        for values in zip(*columns.values(), strict=True)
+    ]  # fmt: skip
+    return Recorded(run.directory, run.config, history, row["state"], run.summary)
+
+
+def to_trackio(rows: Sequence[Row], project: str) -> str:
+    """Copy every epoch, the results, the confusion matrix, plots and models of runs to Trackio, each run once.
+
+    Raises UserError for a wrong name of a project, or where Trackio is not installed.
+    """
+    lines, sent = [], 0
+    for row in reversed(rows):  # the oldest first
+        tracker = build_option(
+            "tracker", "trackio", TrackioTracker, project=project, group=row["search"], name=row["name"]
+        )
+        name = clean(row["name"])
+        if row["state"] in ("running", "damaged") or not row["epoch"]:
+            why = f"it is {row['state']}" if row["epoch"] else "it has no finished epoch"
+            lines.append(f"{name}: not sent, {why}")
+        elif tracker.knows(Path(row["path"])):
+            lines.append(f"{name}: is there already")
+        else:
+            run = recorded(row)
+            tracker.start(run)
+            try:
+                for metrics in run.history:
+                    tracker.log_epoch(int(metrics["epoch"]), metrics)
+                tracker.log_results(run)
+            finally:
+                tracker.finish(run)
+            sent += 1
+            lines.append(f"{name}: sent, {row['epoch']} epochs")
+    return "\n".join(
+        [*lines, f"{sent} of {len(rows)} runs sent. Look: trackio show --project {shlex.quote(project)}"]
+    )

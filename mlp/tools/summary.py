@@ -1,0 +1,141 @@
+"""What a network consists of: mlp summary [the flags and overrides of training | a model file | a run directory].
+
+Layers, shapes and parameters, as Keras' model.summary() has them. Trains nothing and leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlp import blas, streams
+from mlp.cli.flags import parser
+from mlp.tools.profile import overrides_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from mlp.nn.network import MLP
+
+PROGRAM = "summary"
+DESCRIPTION = "Show the layers of a network, their shapes and parameters. Leaves no run directory."
+EXAMPLES = """\
+examples:
+  COMMAND -sz 256 128 -a tanh normalization=batch_norm
+  COMMAND +experiment=best_mnist
+  COMMAND best_model.npy                              a model, anybody's
+  COMMAND outputs/2026-01-31/12-00-00-1a2b3c          the network of a run
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Exits as train.py does: with 2 after a user's mistake, else with 1."""
+    streams.prepare()
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if {"-h", "--help"} & set(arguments):
+        program = parser(PROGRAM, EXAMPLES)
+        program.usage = f"{program.prog} [flags] [group=option ...] [key=value ...] | FILE | RUN_DIR"
+        program.description = DESCRIPTION
+        program.print_help()
+        return
+    blas.prepare()
+    from mlp.cli import messages
+
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")  # to stderr
+    try:
+        named = [word for word in arguments if "=" not in word and Path(word).exists()]
+        print(of_file(Path(named[0])) if len(arguments) == len(named) == 1 else of_configuration(arguments))
+    except messages.EXPECTED as error:
+        messages.fail(error, arguments)
+
+
+def of_configuration(arguments: Sequence[str]) -> str:
+    """The network that training with these flags and overrides would have."""
+    from mlp.config.compose import compose
+    from mlp.config.resolve import resolve
+    from mlp.experiment import Components
+
+    overrides, folders = overrides_of(arguments, PROGRAM)
+    parts = Components.build(resolve(compose(overrides, folders)))
+    slots = len(parts.optimizer.slots)
+    keeps = (
+        f"\n{parts.optimizer.name} keeps {slots} more number{'s' * (slots != 1)} for each parameter." if slots else ""
+    )
+    return f"{parts.dataset.name}, {table(parts.network)}{keeps}"
+
+
+def of_file(path: Path) -> str:
+    """The network of a run directory or a model file. Raises UserError for what is neither."""
+    from omegaconf import OmegaConf
+
+    from mlp import inference, model_file
+    from mlp.config.resolve import resolve
+    from mlp.errors import UserError
+    from mlp.experiment import Components
+
+    if (path / "config.yaml").is_file():
+        saved = OmegaConf.load(path / "config.yaml")
+        saved.resume = None
+        parts = Components.build(resolve(saved))  # type: ignore[arg-type]
+        return f"{path}: {parts.dataset.name}, {table(parts.network)}"
+    if path.is_dir():
+        raise UserError(f"{path} holds no run: it has no config.yaml. Give a run directory or a model file")
+    weights = model_file.load_weights(path)
+    notes: list[str] = []
+    config = inference.saved_config(path, weights, None, {"dataset": "", "loss": "cross_entropy"}, notes)
+    inference.say([note.replace(", unless -a is given", "") for note in notes if "activation" in note])
+    network = inference.network_of(
+        weights, config["activation"], config["loss"], config.get("activation_options")
+    ).network
+    return f"{path}: {table(network, weights['W0'].dtype)}"
+
+
+def table(network: MLP, dtype: np.dtype | None = None) -> str:
+    """A line for each layer; at the end the sums, in the type of a file's numbers if it is another one."""
+    from mlp.nn.layers import Dropout, Linear
+    from mlp.nn.normalization import Normalization
+
+    width = network.sizes[0]
+    rows = [("layer", "output", "parameters of shape", "number"), _row("input", width)]
+    for module in network.modules:
+        if isinstance(module, Linear):
+            width = module.W.shape[1]
+            number = next(i for i, layer in enumerate(network.layers, 1) if layer is module)
+            name = "output" if number == len(network.layers) else f"linear {number}"
+            # Where a normalisation follows, it adds the bias.
+            rows.append(_row(name, width, module.W.shape, *[module.b.shape] * module.adds_bias))
+        elif isinstance(module, Normalization):
+            rows.append(_row(module.name, width, module.gamma.shape, module.gamma.shape))
+        else:
+            rows.append(_row(f"dropout {module.rate:g}" if isinstance(module, Dropout) else module.name, width))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        f"{name:{widths[0]}}  {output:{widths[1]}}  {shapes:{widths[2]}}  {number:>{widths[3]}}"
+        for name, output, shapes, number in rows
+    ]
+    rule = "-" * len(lines[0])
+    dtype = dtype or network.dtype
+    size, statistics = network.state.size * dtype.itemsize, network.state.size - network.theta.size
+    kept = f"; {statistics:,} running statistics, which are not trained" if statistics else ""
+    return "\n".join(
+        [
+            f"network {'-'.join(map(str, network.sizes))}, {dtype}",
+            "",
+            *(lines[0], rule, *lines[1:], rule),
+            f"{network.theta.size:,} parameters{kept}; {size / 1e6:.2f} MB",
+        ]
+    )
+
+
+def _row(name: str, width: int, *shapes: tuple[int, ...]) -> tuple[str, str, str, str]:
+    """Name, shape of the output, shapes of the parameters, and their number."""
+    texts = " + ".join(" x ".join(map(str, shape)) for shape in shapes)
+    return name, f"(batch, {width})", texts, f"{sum(map(math.prod, shapes)):,}"
+
+
+if __name__ == "__main__":
+    main()
