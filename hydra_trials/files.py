@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -47,9 +47,20 @@ def write_text(path: Path, text: str) -> None:
         file.write(text)
 
 
-def without_password(text: str) -> str:
-    """`text` as it may be written down and shown: URLs in it keep the user's name and lose the password."""
-    return re.sub(r"(://[^\s:/@]*):[^\s@]*@", r"\1@", text)
+def fault_of_file(path: Path, root: Path, most: int = 2**28) -> str:
+    """Why `path` is not read as a file of the directory `root`, whoever made that; empty where it is one, or is not
+    there. A link may not lead out of `root`, a pipe or a device could make its reader wait for ever."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return "is a link to nothing" if path.is_symlink() else ""
+    if not path.resolve().is_relative_to(root.resolve()):
+        return f"is a link that leads out of {root}"
+    if stat.S_ISDIR(status.st_mode):
+        return "is a folder"
+    if not stat.S_ISREG(status.st_mode):
+        return "is a device or a pipe"
+    return f"has {status.st_size:,} bytes; at most {most:,} are read" if status.st_size > most else ""
 
 
 def shown(path: Path) -> Path:

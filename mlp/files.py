@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from hydra_trials.files import LEFTOVER, atomic_write
+from hydra_trials.files import LEFTOVER, atomic_write, fault_of_file
 
-__all__ = ["LEFTOVER", "atomic_write", "plain", "remove_leftovers", "write_json"]
+__all__ = ["LEFTOVER", "atomic_write", "fault_of_file", "plain", "remove_leftovers", "write_json"]
 
 
 def remove_leftovers(directory: Path) -> None:

@@ -20,7 +20,7 @@ SOURCES = sorted(
 BASE = ("mlp.errors", "mlp.files", "mlp.paths", "mlp.streams", "mlp.environment", "mlp.blas")
 #: Every room, and what of this project it may import beside itself and BASE. What is not named here is forbidden.
 MAY_IMPORT = {
-    **dict.fromkeys(BASE, ("mlp.nn.naming", "hydra_trials.files")),
+    **dict.fromkeys(BASE, ("mlp.nn.naming", "hydra_trials.files", "hydra_trials.passwords")),
     "mlp.nn": (),
     "mlp.data": ("mlp.nn",),
     "mlp.model_file": ("mlp.nn",),
@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "mlp.training": ("mlp.nn", "mlp.data"),
     "mlp.config": ("mlp.nn.naming",),  # it knows classes by their names only
     "mlp.experiment": ("mlp.nn", "mlp.data", "mlp.model_file", "mlp.training", "mlp.config", "hydra_trials.files",
-                       "hydra_trials.signals"),
+                       "hydra_trials.passwords", "hydra_trials.signals"),
     "mlp.graded": ("mlp.nn",),
     "mlp.estimators": ("mlp.nn", "mlp.data", "mlp.training"),
     "mlp.inference": ("mlp.graded", "mlp.nn", "mlp.data", "mlp.model_file", "mlp.training", "mlp.config"),
@@ -47,6 +47,7 @@ MAY_IMPORT = {
     "mlp.cli": (
         "mlp.nn", "mlp.data", "mlp.model_file", "mlp.training", "mlp.config", "mlp.experiment", "mlp.tools",
         "mlp.inference", "mlp.report", "hydra_trials.compat", "hydra_trials.errors",
+        "hydra_trials.passwords",
     ),
     # Searches for any Hydra program: nothing of this one.
     "hydra_trials": (),
@@ -54,7 +55,7 @@ MAY_IMPORT = {
     # The programs, from Python.
     "mlp.api": (
         "mlp.cli", "mlp.config", "mlp.data", "mlp.experiment", "mlp.inference", "mlp.model_file", "mlp.report",
-        "mlp.searches", "mlp.training", "hydra_trials.study",
+        "mlp.searches", "mlp.training", "hydra_trials.journal", "hydra_trials.study",
     ),
     "mlp.__init__": ("mlp.api", "mlp.estimators", "mlp.graded", "mlp.inference"),
     "mlp.__main__": ("mlp.cli",),

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hydra_trials.errors import not_in_all_options
+from hydra_trials.passwords import without_password
 from mlp.cli.flags import VALUE_FLAGS
 from mlp.cli.overrides import config_folders
 from mlp.config.compose import compose
@@ -22,6 +23,7 @@ from mlp.config.grammar import quoted
 from mlp.errors import CallbackFailed, Diverged, UserError, unknown
 from mlp.paths import CONF, pip_install
 
+KEY_AND_URL = 'search.storage="postgresql://..."'
 ENGINES = {"joblib": "joblib", "ray": "ray", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # their extras
 #: The last three: a folder where a file should be, and the reverse.
 MISTAKES = (
@@ -33,7 +35,10 @@ EXPECTED = (UserError, Diverged, CallbackFailed, OSError, HydraException, OmegaC
 
 def fail(error: BaseException, overrides: Sequence[str]) -> NoReturn:
     """Print what went wrong and exit: 2 for the user's mistakes, 3 for divergence, 1 for the rest."""
-    print(f"Error: {explain(error, overrides)}", file=sys.stderr)
+    text = explain(error, overrides)
+    for word in overrides:
+        text = text.replace(word, without_password(word))
+    print(f"Error: {text}", file=sys.stderr)
     mistake = isinstance(error, MISTAKES)
     raise SystemExit(getattr(error, "exit_code", 2 if mistake else 1)) from None
 
@@ -57,6 +62,8 @@ def explain(error: BaseException, overrides: Sequence[str]) -> str:
         extra = ENGINES[engine[1]]
         return f"hydra/launcher={engine[1]} is not installed: {pip_install(extra)}"
     if isinstance(error, OverrideParseException):
+        if (shown := without_password(error.override)) != error.override:  # what is wrong may be in the password
+            return f"{shown} cannot be read. Quote the URL twice, for the shell and for Hydra: '{KEY_AND_URL}'"
         return f"{error.override}: {text}"
     if merged := re.match("Error merging override (.*)", text):
         key = merged[1].lstrip("+").partition("=")[0]

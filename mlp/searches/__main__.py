@@ -20,14 +20,14 @@ def show(args: argparse.Namespace) -> str:
     """Print the leaderboard, what is running, and what was pruned or failed and why."""
     from mlp.searches import results
 
-    return results.show(_open(args.directory), args.top)
+    return results.show(_open(args), args.top)
 
 
 def best(args: argparse.Namespace) -> str:
     """Print the best trial, its scores, and the command that trains it again."""
     from mlp.searches import results
 
-    search = _open(args.directory)
+    search = _open(args)
     winner = search.best()
     if winner is None:
         raise UserError(f"{args.directory} has no completed trial yet")
@@ -49,14 +49,17 @@ def report(args: argparse.Namespace) -> str:
     """Write leaderboard.csv and search.html again, from what is there now."""
     from mlp.searches import page, results
 
-    search = _open(args.directory)
+    search = _open(args)
     return "\n".join(map(str, (results.write_leaderboard(search), page.write_page(search))))
 
 
-def _open(directory: Path) -> Search:
+def _open(args: argparse.Namespace) -> Search:
+    """The search of a directory, whoever made that: only the command line names a database."""
+    from hydra_trials.journal import open_storage
     from hydra_trials.study import Search
 
-    return Search(directory)
+    directory, url = args.directory, args.storage
+    return Search(directory, None if url is None else open_storage(directory, url, reading=True))
 
 
 def _positive(text: str) -> int:
@@ -74,6 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = commands.add_parser(say.__name__, help=say.__doc__, description=say.__doc__)
         command.set_defaults(say=say)
         command.add_argument("directory", metavar="DIR", type=Path, help="a search's: multirun_outputs/NAME")
+        database = "the database that the search is recorded in, instead of the journal in DIR; it is only read"
+        command.add_argument("--storage", metavar="URL", help=database)
         if say is show:
             rows = "rows of the leaderboard (default 10)"
             command.add_argument("--top", metavar="N", type=_positive, default=10, help=rows)

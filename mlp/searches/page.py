@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import itertools
 import json
 import statistics
@@ -22,6 +20,7 @@ from hydra_trials.progress import clock
 from hydra_trials.study import Search, counts, finite, is_lost, seconds
 from mlp.files import plain
 from mlp.report.statistics import OVERFITTED
+from mlp.report.templates import content_security_policy
 from mlp.report.text import count
 from mlp.report.trials import short_name
 from mlp.searches import figures, parameter_figures, results
@@ -49,18 +48,15 @@ def render(search: Search) -> str:
         get_plotlyjs(),
         (HERE / "page.js").read_text(encoding="utf-8"),
     ]
-    digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
-    hashes = " ".join(f"'sha256-{digest}'" for digest in digests)
-    policy = (
-        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'"
-    )
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {"as_json": as_json, "count": count}
     template = environment.get_template("page.html.j2")
-    return template.render(scripts=scripts, policy=policy, **content(search, search.trials()))
+    return template.render(
+        scripts=scripts, policy=content_security_policy(*scripts), **content(search, search.trials())
+    )
 
 
 def as_json(data: object) -> Markup:

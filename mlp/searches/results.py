@@ -14,11 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+import yaml
 from optuna.trial import FrozenTrial, TrialState
-from yaml import YAMLError
 
+from hydra_trials.files import fault_of_file
 from hydra_trials.study import REASON, Search, counts, finite, state
 from mlp import paths
 from mlp.config.own import allow_flags, foreign
@@ -33,18 +32,29 @@ MEASURED = ("val_accuracy", "test_accuracy", "train_accuracy", "training_seconds
 
 
 def directory(search: Search, trial: FrozenTrial) -> Path | None:
-    """The trial's directory, or that of its first seed; None before it was begun."""
+    """The trial's directory, or that of its first seed; None before it was begun, and for a link to elsewhere."""
     path = search.directory / str(trial.number)
-    if not path.is_dir():
+    if not _is_own(search, path):
         return None
-    return path if (path / "config.yaml").exists() else next(iter(sorted(path.glob("seed_*"))), path)
+    return path if (path / "config.yaml").exists() else next(iter(seed_directories(search, trial)), path)
+
+
+def seed_directories(search: Search, trial: FrozenTrial) -> list[Path]:
+    """Of a trial on several seeds, in their order."""
+    found = (search.directory / str(trial.number)).glob("seed_*")
+    return sorted(path for path in found if _is_own(search, path))
+
+
+def _is_own(search: Search, path: Path) -> bool:
+    return path.is_dir() and path.resolve().is_relative_to(search.directory.resolve())
 
 
 def read_summary(run: Path) -> dict[str, Any]:
     """summary.json of a run; empty where it is missing or damaged."""
+    path = run / "summary.json"
     try:
-        summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        summary = {} if fault_of_file(path, run) else json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return {}
     return summary if isinstance(summary, dict) else {}
 
@@ -230,22 +240,33 @@ def repeat(search: Search, trial: FrozenTrial) -> str:
 def _started(search: Search) -> tuple[list[str], list[str], list[str]] | None:
     """How the search was last started: --config-dir, overrides that are Hydra's, those of the trials."""
     try:
-        config = OmegaConf.load(search.directory / "multirun.yaml")
-        about_hydra, task = (
-            [*map(str, OmegaConf.select(config, f"hydra.overrides.{kind}"))] for kind in ("hydra", "task")
-        )
-        sources = OmegaConf.select(config, "hydra.runtime.config_sources") or []
-        folders = [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
-    except (OSError, ValueError, YAMLError, OmegaConfBaseException, TypeError, AttributeError):
+        hydra = _plain_yaml(search.directory / "multirun.yaml")["hydra"]
+        about_hydra, task = ([*map(str, hydra["overrides"][kind])] for kind in ("hydra", "task"))
+        sources = hydra.get("runtime", {}).get("config_sources") or []
+        folders = [f"--config-dir={source['path']}" for source in sources if source["provider"] == "command-line"]
+    except (OSError, ValueError, yaml.YAMLError, TypeError, KeyError, AttributeError, RecursionError):
         return None
     return [*allow_flags(_foreign(search)), *folders], about_hydra, task
+
+
+def _plain_yaml(path: Path) -> Any:
+    """The data of a YAML file as OmegaConf writes it: nothing is resolved, and aliases, which make much of little, are
+    refused. Raises OSError, ValueError, YAMLError."""
+    if fault := fault_of_file(path, path.parent, most=2**22):
+        raise ValueError(fault)
+    text = path.read_text(encoding="utf-8")
+    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+        raise ValueError("aliases")
+    return yaml.safe_load(text)
 
 
 def _foreign(search: Search) -> list[str]:
     """The modules of the user whose classes the trials name."""
     targets = re.compile(r"^\s*_target_: (\S+)", re.MULTILINE)
     files = [path for place in ("*", "*/seed_*") for path in search.directory.glob(f"{place}/config.yaml")]
-    found = {target for path in files for target in targets.findall(path.read_text(encoding="utf-8"))}
+    own = [path for path in files if not fault_of_file(path, search.directory)]
+    texts = (path.read_text(encoding="utf-8", errors="replace") for path in own)
+    found = {target for text in texts for target in targets.findall(text)}
     return foreign([{"_target_": target} for target in sorted(found)])
 
 
@@ -257,6 +278,8 @@ def install(search: Search, winner: FrozenTrial, root: Path) -> list[Path]:
             raise UserError(
                 f"trial {winner.number} is the best, but {search.directory / str(winner.number)} has no {name}"
             )
+        if fault := fault_of_file(source / name, search.directory):
+            raise UserError(f"{source / name} {fault}: it is not installed")
         with atomic_write(root / name) as file:
             file.write((source / name).read_bytes())
         copies.append(root / name)
