@@ -78,7 +78,7 @@ def attack(name: str, numbers: Sequence[int], case: Callable[[int], Callable[[],
         logging.disable()
         warnings.simplefilter("ignore")
         for number in some:
-            print(f"<{number}>{judged(case(number))}</>", file=sys.__stdout__, flush=True)
+            print(f"<{number}>{judged(case(number))}</>", flush=True)
 
     waiting = [numbers[i : i + batch] for i in range(0, len(numbers), batch)]
     while waiting:

@@ -6,6 +6,7 @@ import os
 import resource
 import select
 import signal
+import sys
 import tempfile
 import time
 import traceback
@@ -45,7 +46,8 @@ def in_child(function: Callable[..., Any], *args: Any, seconds: float = 10, mega
             except BaseException:
                 traceback.print_exc()
             finally:
-                _flush()
+                sys.stdout.flush()
+                sys.stderr.flush()
                 os._exit(code)
         how = _wait(child, seconds * WAITING)
         output.seek(0)
@@ -58,17 +60,11 @@ def _limit(output: int, seconds: float, megabytes: int) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))  # pytest has its own
     now = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     resource.setrlimit(resource.RLIMIT_AS, (now + megabytes * 2**20,) * 2)
     resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1,) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def _flush() -> None:
-    import sys
-
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
 
 
 def _wait(child: int, seconds: float) -> int:

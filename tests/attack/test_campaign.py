@@ -6,10 +6,11 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from conftest import once
+
 from attack import campaign, readers
 from attack.limits import in_child
 from attack.readers import KINDS
-from conftest import once
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -93,7 +94,7 @@ def test_a_child_is_judged_as_it_ends(function: Callable[[], object], signals: t
     assert ("MemoryError" in outcome.output) == (code == 1)
 
 
-def test_a_reader_that_is_hurt_is_seen(tmp_path: Path) -> None:
+def test_a_reader_that_is_hurt_is_seen() -> None:
     """The campaign itself: of these cases the bad ones are its faults, by their numbers."""
 
     def case(number: int) -> Callable[[], object]:
