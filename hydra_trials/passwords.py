@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -64,6 +65,13 @@ def hidden_in(reason: str, url: str) -> str:
         for secret in (part for value in values for part in ([value] if isinstance(value, str) else value or ())):
             reason = reason.replace(secret, "***") if secret else reason
     return reason
+
+
+def hidden_in_message(text: str, words: Sequence[str]) -> str:
+    """A message, which may quote the words of the command line, without their passwords."""
+    for word in words:
+        text = text.replace(word, without_password(word))
+    return without_password(text)
 
 
 def hide_in_setting(config: DictConfig, node: str) -> None:

@@ -17,10 +17,12 @@ SOURCES = sorted(
 )
 
 #: What all rooms may import: it imports nothing but itself, and how names are spelled.
-BASE = ("mlp.errors", "mlp.files", "mlp.paths", "mlp.streams", "mlp.environment", "mlp.blas")
+BASE = ("mlp.errors", "mlp.files", "mlp.paths", "mlp.streams", "mlp.environment", "mlp.blas", "mlp.arrays")
 #: Every room, and what of this project it may import beside itself and BASE. What is not named here is forbidden.
 MAY_IMPORT = {
-    **dict.fromkeys(BASE, ("mlp.nn.naming", "hydra_trials.files", "hydra_trials.passwords")),
+    **dict.fromkeys(
+        BASE, ("mlp.nn.naming", "hydra_trials.files", "hydra_trials.passwords", "hydra_trials.signals")
+    ),
     "mlp.nn": (),
     "mlp.data": ("mlp.nn",),
     "mlp.model_file": ("mlp.nn",),

@@ -66,14 +66,12 @@ def assert_hidden(place: Path, *texts: str) -> None:
     assert [path for path in files if CANARY.encode() in path.read_bytes()] == []
 
 
-@pytest.mark.parametrize("spelling", ["quoted", "encoded", "environment", "dictionary"])
+@pytest.mark.parametrize("spelling", ["quoted", "encoded", "environment"])
 def test_no_file_of_a_search_has_it(spelling: str, tmp_path: Path) -> None:
     # SQLite has no passwords, and takes no notice of what it does not know.
     name = "p%61ssword" if spelling == "encoded" else "password"
     url = f"sqlite:///file:{tmp_path}/study.db?uri=true&{name}={CANARY}"
-    word = {"environment": "search.storage=${oc.env:DB}", "dictionary": f"++search={{storage:'{url}'}}"}.get(
-        spelling, f"search.storage='{url}'"
-    )
+    word = "search.storage=${oc.env:DB}" if spelling == "environment" else f"search.storage='{url}'"
     more = [word, "plots=false", "tracker=wandb" if spelling == "quoted" else "tracker=none"]
     done = python(str(runs.ROOT / "train.py"), *WORDS, *more, cwd=tmp_path, env={**os.environ, "DB": url})
     assert done.returncode == 0, done.stderr
@@ -108,6 +106,7 @@ def test_no_file_of_another_program_has_it(launcher: str, tmp_path: Path) -> Non
         f"search.storage=postgresql://me:a {CANARY}@host/db",
         f"search.storage=postgresql://me:{CANARY}@host/a,postgresql://me:{CANARY}@host/b",
         f"search.storage=[postgresql://me:{CANARY}@host/db]",
+        f"++search={{storage:'postgresql://me:{CANARY}@host/db'}}",
         f"search.storge=postgresql://me:{CANARY}@host/db",
         f"search.storage.url=postgresql://me:{CANARY}@host/db",
         f"search.storage=nonsense://me:{CANARY}@host/db",

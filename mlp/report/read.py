@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
+from mlp.arrays import read_npz
 from mlp.config.build import build
-from mlp.config.files import options, rename_keys
+from mlp.config.files import options, read_config, read_yaml
 from mlp.errors import UserError
+from mlp.files import read_bytes, read_json
 from mlp.nn.metrics import confusion_matrix
 from mlp.nn.types import Labels
 from mlp.paths import CONF
@@ -36,7 +36,10 @@ def read_metrics(path: Path) -> dict[str, Array]:
     """
     needed = ["epoch", "learning_rate"]  # gradient norms are a choice
     needed += [f"train_{what}" for what in ("loss", "accuracy", "f1")]
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+    try:
+        lines = read_bytes(path, empty=True).decode("utf-8", "replace").split("\n")[:-1]
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     header, *rows = lines or [",".join(needed)]  # the header itself cut off: no epoch yet
     names = header.strip().split(",")
     table = np.empty((len(rows), len(names)))
@@ -54,11 +57,7 @@ def read_metrics(path: Path) -> dict[str, Array]:
 
 def read_predictions(path: Path) -> dict[str, Array]:
     """The arrays of a predictions.npz. Nothing in the file is executed."""
-    try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (ValueError, EOFError, BadZipFile, AttributeError) as error:
-        raise UserError(f"{path} cannot be read as .npz arrays: {error}") from error
+    return read_npz(path)
 
 
 def confusion(predictions: Mapping[str, Array]) -> Labels:
@@ -72,10 +71,7 @@ def read_facts(run_dir: Path) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     for path in (run_dir / "best_config.json", run_dir / "summary.json"):
         if path.exists():
-            try:
-                facts |= json.loads(path.read_text(encoding="utf-8"))
-            except (ValueError, TypeError) as error:
-                raise UserError(f"{path} is not a JSON object: {error}") from error
+            facts |= read_json(path)
     return facts
 
 
@@ -87,16 +83,14 @@ class RunFiles:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """config.yaml, resolved."""
-        config: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(self.directory / "config.yaml"))  # type: ignore[assignment]
-        rename_keys(config)
-        return config
+        """config.yaml."""
+        return read_config(self.directory)
 
     @cached_property
     def overrides(self) -> dict[str, str]:
         """overrides.yaml, key to value: what the run was given, also what config.yaml does not name."""
-        words = OmegaConf.load(self.directory / "overrides.yaml")
-        split = (str(word).lstrip("+~").partition("=") for word in words)
+        words = read_yaml(self.directory / "overrides.yaml")
+        split = (str(word).lstrip("+~").partition("=") for word in (words if isinstance(words, list) else ()))
         return {key: value for key, _, value in split}
 
     @cached_property
@@ -129,7 +123,8 @@ class RunFiles:
             found = found[part]
         if not isinstance(found, dict):
             return found
-        return self.config.get("choices", {}).get(key) or _option(key, found)
+        choices = self.config.get("choices")
+        return (choices.get(key) if isinstance(choices, dict) else None) or _option(key, found)
 
 
 def _option(group: str, node: Mapping[str, Any]) -> str:
@@ -155,15 +150,8 @@ def build_option(group: str, name: str, kind: type) -> Any:
 
 def runs_of(search: Path) -> list[RunFiles]:
     """The runs of a search that have ended, by their number; empty where there are none yet."""
-    found = []
-    for path in search.glob("*/summary.json"):
-        if path.parent.name.isdecimal():
-            try:
-                status = json.loads(path.read_text(encoding="utf-8"))["status"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise UserError(f"{path} is damaged: {error}") from error
-            if status in FINISHED:
-                found.append(RunFiles(path.parent))
+    paths = [path for path in search.glob("*/summary.json") if path.parent.name.isdecimal()]
+    found = [RunFiles(path.parent) for path in paths if read_json(path).get("status") in FINISHED]
     return sorted(found, key=lambda run: int(run.directory.name))
 
 

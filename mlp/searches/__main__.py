@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hydra_trials.errors import SearchError
 from mlp import paths, streams
-from mlp.errors import UserError
+from mlp.errors import ArgumentParser, UserError
 
 if TYPE_CHECKING:
     from hydra_trials.study import Search
@@ -68,9 +66,15 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    streams.prepare()
-    parser = argparse.ArgumentParser(paths.command("search"), description="Read what a search has found.")
+def main(argv: Sequence[str] | None = None) -> None:
+    """Exits with 2 after a user's mistake, with 1 where something cannot be read or written."""
+    with streams.program():
+        args = _parser().parse_args(argv)
+        print(streams.escaped(args.say(args)))
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(paths.command("search"), description="Read what a search has found.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     for say in (show, best, report):
@@ -89,15 +93,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             place = "where to (default: this directory)"
             command.add_argument("--to", metavar="ROOT", type=Path, default=Path(), help=place)
 
-    args = parser.parse_args(argv)
-    try:
-        text: str = args.say(args)
-    except (SearchError, UserError, OSError) as error:  # OSError: no permission, no space, a file for a folder
-        print(f"error: {error}", file=sys.stderr)
-        return UserError.exit_code
-    print(text)
-    return 0
+    return parser
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import logging
 import re
 import shutil
@@ -14,16 +13,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from optuna.trial import FrozenTrial, TrialState
 
 from hydra_trials.files import fault_of_file
 from hydra_trials.study import REASON, Search, counts, finite, state
 from mlp import paths
+from mlp.config.files import read_yaml
 from mlp.config.own import allow_flags, foreign
 from mlp.errors import UserError
 from mlp.experiment.best_model import CONFIG, MODEL
-from mlp.files import atomic_write
+from mlp.files import atomic_write, read_json
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +52,9 @@ def read_summary(run: Path) -> dict[str, Any]:
     """summary.json of a run; empty where it is missing or damaged."""
     path = run / "summary.json"
     try:
-        summary = {} if fault_of_file(path, run) else json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return {} if fault_of_file(path, run) else read_json(path)
+    except UserError:
         return {}
-    return summary if isinstance(summary, dict) else {}
 
 
 def table(search: Search, trials: Sequence[FrozenTrial] | None = None) -> list[dict[str, Any]]:
@@ -240,24 +238,16 @@ def repeat(search: Search, trial: FrozenTrial) -> str:
 def _started(search: Search) -> tuple[list[str], list[str], list[str]] | None:
     """How the search was last started: --config-dir, overrides that are Hydra's, those of the trials."""
     try:
-        hydra = _plain_yaml(search.directory / "multirun.yaml")["hydra"]
+        path = search.directory / "multirun.yaml"
+        if fault_of_file(path, search.directory):
+            return None
+        hydra = read_yaml(path)["hydra"]
         about_hydra, task = ([*map(str, hydra["overrides"][kind])] for kind in ("hydra", "task"))
         sources = hydra.get("runtime", {}).get("config_sources") or []
         folders = [f"--config-dir={source['path']}" for source in sources if source["provider"] == "command-line"]
-    except (OSError, ValueError, yaml.YAMLError, TypeError, KeyError, AttributeError, RecursionError):
+    except (UserError, LookupError, TypeError, AttributeError):
         return None
     return [*allow_flags(_foreign(search)), *folders], about_hydra, task
-
-
-def _plain_yaml(path: Path) -> Any:
-    """The data of a YAML file as OmegaConf writes it: nothing is resolved, and aliases, which make much of little, are
-    refused. Raises OSError, ValueError, YAMLError."""
-    if fault := fault_of_file(path, path.parent, most=2**22):
-        raise ValueError(fault)
-    text = path.read_text(encoding="utf-8")
-    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
-        raise ValueError("aliases")
-    return yaml.safe_load(text)
 
 
 def _foreign(search: Search) -> list[str]:
