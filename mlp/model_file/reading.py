@@ -25,9 +25,9 @@ def read(path: str | Path, skipped: list[str] | None = None) -> Any:
     .npz that are left out. Raises UserError, without the path.
     """
     data = read_bytes(path)
-    if foreign := _foreign_format(data):
-        raise ModelFileError(f"a file of {foreign}; save the arrays with np.save or np.savez instead")
     try:
+        if foreign := _foreign_format(data):
+            raise ModelFileError(f"a file of {foreign}; save the arrays with np.save or np.savez instead")
         if data.startswith(npy.MAGIC_PREFIX):
             return _npy(data)
         if zipfile.is_zipfile(io.BytesIO(data)):
