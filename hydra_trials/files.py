@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -39,6 +41,22 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO]:  # type: i
         if isinstance(error, OSError) and error.errno and not error.filename:
             raise type(error)(error.errno, error.strerror, str(path)) from error
         raise
+
+
+class LogFile(logging.FileHandler):
+    """A log that goes on where the disk fails: what cannot be written is told once, and tried again with the next."""
+
+    def __init__(self, filename: str, encoding: str = "utf-8") -> None:
+        super().__init__(filename, encoding=encoding)
+        self._told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self._told:
+            self._told = True
+            print(f"Warning: {self.baseFilename} could not be written: {error.strerror}", file=sys.stderr)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -29,6 +29,7 @@ import numpy as np
 from omegaconf import OmegaConf
 from threadpoolctl import threadpool_limits
 
+from hydra_trials.files import LogFile
 from mlp import blas, experiment, inference, model_file
 from mlp.cli.messages import MISTAKES, explain
 from mlp.cli.overrides import to_hydra
@@ -309,7 +310,7 @@ _process = _Process()
 def _logging(path: Path, verbose: bool) -> Iterator[None]:
     """Write what this thread logs to the run's log, and to stdout if it is `verbose`."""
     thread = threading.get_ident()
-    file = logging.FileHandler(path, encoding="utf-8")
+    file = LogFile(str(path))
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     handlers: list[logging.Handler] = [file, *([logging.StreamHandler(sys.stdout)] if verbose else [])]
     logger = logging.getLogger("mlp")

@@ -49,6 +49,8 @@ def composing() -> Iterator[None]:
     except (HydraException, OmegaConfBaseException, UserError, OSError, MemoryError):
         raise
     except Exception as error:
+        if isinstance(error.__cause__, OSError):  # the log cannot be opened
+            raise error.__cause__ from None
         frames = [str(frame.f_globals["__name__"]) for frame, _ in traceback.walk_tb(error.__traceback__)]
         rooms = [name.partition(".")[0] for name in frames if re.match(r"(mlp|hydra_trials|hydra|omegaconf)\.", name)]
         if rooms[-1] not in ("hydra", "omegaconf"):  # a fault of this program

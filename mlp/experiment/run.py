@@ -65,6 +65,8 @@ class PlotCallback(Callback):
             return
         try:
             self.draw(run.directory)
+        except OSError as error:
+            log.error("The plots could not be drawn: %s", error)
         except Exception:  # a picture is no reason to lose a run; `python -m mlp.report run DIR` draws it again
             log.exception("The plots could not be drawn.")
 
@@ -112,9 +114,11 @@ def _run(
         failure = error
         state.status, state.exit_code = _outcome(error)
         state.stop_reason = str(error) or type(error).__name__
-    _conclude(state, parts, started_at, time.perf_counter() - started)
+    unwritten = _conclude(state, parts, started_at, time.perf_counter() - started)
     if failure is not None:
         _explain(failure, state, overrides)
+    if unwritten is not None:
+        raise unwritten
     scores = (100 * state.summary[f"test_{name}"] for name in ("accuracy", "precision", "recall", "f1"))
     log.info(
         "Test accuracy %.2f%%, precision %.2f%%, recall %.2f%%, F1 %.2f%% (macro), loss %.4f, with the weights of "
@@ -208,8 +212,10 @@ def _evaluate_best(state: Run, parts: Components, train: Samples, validation: Sa
     save_model(state, parts)
 
 
-def _conclude(state: Run, parts: Components, started_at: datetime, seconds: float) -> None:
-    """Write summary.json, and tell the callbacks. Nothing here may hide how the run ended."""
+def _conclude(state: Run, parts: Components, started_at: datetime, seconds: float) -> OSError | None:
+    """Write summary.json, and tell the callbacks. Nothing here may hide how the run ended: that the file could not be
+    written is returned."""
+    unwritten = None
     training_seconds = sum(row["seconds"] for row in state.history)
     state.summary |= {
         "status": state.status,
@@ -232,16 +238,17 @@ def _conclude(state: Run, parts: Components, started_at: datetime, seconds: floa
         with deferred():
             write_json(state.directory / "summary.json", state.summary)
     except OSError as error:
-        log.error("summary.json could not be written: %s", error)
+        unwritten = error
     with ExitStack() as stack:  # all of them are told, also after Ctrl-C in the middle of a picture
         for callback in reversed(state.callbacks):
             stack.callback(_tell_end, callback, state)
+    return unwritten
 
 
 def _tell_end(callback: Callback, state: Run) -> None:
     try:
         callback.on_run_end(state)
-    except CallbackFailed as error:
+    except (CallbackFailed, OSError) as error:
         log.error("%s", error)
     except Exception:
         log.exception("%s failed at the end of the run.", type(callback).__name__)
