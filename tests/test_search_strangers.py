@@ -49,10 +49,7 @@ def refused(directory: Path) -> str:
 def test_a_description_of_wrong_types_is_refused(directory: Path, name: str, value: Any) -> None:
     path = directory / "search.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
-    assert (
-        f"its {'parameter' if isinstance(value, list) and name == 'parameters' and len(value[0]) == 4 else name}"
-        in (refused(directory))
-    )
+    assert f"its {name.removesuffix('s')}" in refused(directory)
 
 
 @pytest.mark.parametrize("content", [b"", b"[" * 100_000, b'"x"', b"\xff\xfe{}", b"9" * 5000, b"{}"])
@@ -101,7 +98,7 @@ def test_links_out_of_it_and_pipes_are_not_followed(directory: Path, name: str, 
     assert "is a device or a pipe" in refused(directory)
     (directory / name).unlink()
     (directory / name).symlink_to(tmp_path / "nowhere")
-    assert "is a link to nothing" in refused(directory)
+    assert re.search("is a link to nothing|has lost its journal.log", refused(directory))
     assert not (tmp_path / "nowhere").exists()
 
 
