@@ -2,6 +2,7 @@
 # make test     create the environment; lint, types and tests, as CI runs them
 # make test-all the same with the slow tests
 # make test-matrix  the fast tests with the other versions of Python, and with the oldest NumPy
+# make attack   hostile files, a failing disk, killed writers and hosts: docs/security.md; test-all has a short part
 # make bench    microseconds per training step, ours beside the peers that are installed
 # make docs     the documentation as a site in site/; a broken link fails
 # make release  build dist/, install the wheel into a fresh environment, and try it
@@ -9,7 +10,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: train test test-all test-matrix bench lint lock docs release clean
+.PHONY: train test test-all test-matrix attack bench lint lock docs release clean
 
 train: .venv/runtime
 	$(BIN)/python train.py $(ARGS)
@@ -31,6 +32,10 @@ test-matrix:
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip install --quiet -e '.[dev]' 'numpy==2.0.*'
 	.venv-oldest/bin/python -m pytest -n 2 --dist worksteal -m "not slow" $(ARGS)
+
+attack: .venv/dev
+	cd tests && nice -n 15 ../$(BIN)/python -m attack.campaign --pickles 200000 --mutations 50000 $(ARGS)
+	ATTACK=1 nice -n 15 $(BIN)/python -m pytest tests/attack --timeout 0
 
 bench: .venv/runtime
 	$(BIN)/python benchmarks/compare.py $(ARGS)

@@ -19,6 +19,8 @@ from hydra.plugins.config_source import ConfigResult
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, flag_override, open_dict
 
+from hydra_trials.passwords import hide_in_setting, hide_in_words
+
 if TYPE_CHECKING:
     import optuna
     from optuna.storages import BaseStorage
@@ -50,6 +52,14 @@ class CachingConfigLoader(ConfigLoaderImpl):
     def of(cls, loader: ConfigLoader) -> CachingConfigLoader:
         """A loader that gives the same as `loader`, which it may be."""
         return loader if isinstance(loader, cls) else cls(loader.get_search_path())
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """The configuration of a job, which Hydra and programs write into its directory: without passwords."""
+        job = super().load_sweep_config(master_config, sweep_overrides)
+        if (node := OmegaConf.select(master_config, "hydra.sweeper.node")) is not None:
+            hide_in_setting(job, node)
+        hide_in_words(job)
+        return job
 
     def _parse_overrides_and_create_caching_repo(
         self, config_name: str | None, overrides: list[str], parsed: list[Override] | None = None
@@ -118,6 +128,12 @@ def returned(result: JobReturn) -> Any:
 def storage_of(study: optuna.Study) -> BaseStorage:
     """The record that a study is in."""
     return study._storage
+
+
+def url_of(storage: BaseStorage) -> str | None:
+    """The database of a record, which Optuna wraps; None: it is a journal."""
+    url: str | None = getattr(getattr(storage, "_backend", storage), "url", None)
+    return url
 
 
 def fail_trial(study: optuna.Study, trial: FrozenTrial, **attributes: Any) -> None:

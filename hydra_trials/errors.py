@@ -11,6 +11,8 @@ from hydra.errors import CompactHydraException
 class SearchError(CompactHydraException):
     """Hydra prints the message of such an error without a traceback."""
 
+    exit_code = 2
+
 
 def unknown(kind: str, given: str, allowed: Collection[str]) -> str:
     """Say that `given` is no known `kind`, name the nearest match and everything that is allowed."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import re
+import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -41,15 +43,42 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO]:  # type: i
         raise
 
 
+class LogFile(logging.FileHandler):
+    """A log that goes on where the disk fails: what cannot be written is told once, and tried again with the next."""
+
+    def __init__(self, filename: str, encoding: str = "utf-8") -> None:
+        super().__init__(filename, encoding=encoding)
+        self._told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self._told:
+            self._told = True
+            print(f"Warning: {self.baseFilename} could not be written: {error.strerror}", file=sys.stderr)
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace the content of `path` in one step."""
     with atomic_write(path, "w") as file:
         file.write(text)
 
 
-def without_password(text: str) -> str:
-    """`text` as it may be written down and shown: URLs in it keep the user's name and lose the password."""
-    return re.sub(r"(://[^\s:/@]*):[^\s@]*@", r"\1@", text)
+def fault_of_file(path: Path, root: Path, most: int = 2**28) -> str:
+    """Why `path` is not read as a file of the directory `root`, whoever made that; empty where it is one, or is not
+    there. A link may not lead out of `root`, a pipe or a device could make its reader wait for ever."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return "is a link to nothing" if path.is_symlink() else ""
+    if not path.resolve().is_relative_to(root.resolve()):
+        return f"is a link that leads out of {root}"
+    if stat.S_ISDIR(status.st_mode):
+        return "is a folder"
+    if not stat.S_ISREG(status.st_mode):
+        return "is a device or a pipe"
+    return f"has {status.st_size:,} bytes; at most {most:,} are read" if status.st_size > most else ""
 
 
 def shown(path: Path) -> Path:

@@ -15,8 +15,9 @@ from optuna.storages.journal import JournalFileBackend
 
 from hydra_trials.compat import changes_state
 from hydra_trials.errors import SearchError
-from hydra_trials.files import without_password
+from hydra_trials.files import fault_of_file
 from hydra_trials.locks import locked
+from hydra_trials.passwords import hidden_in, without_password
 
 JOURNAL = "journal.log"
 
@@ -75,34 +76,57 @@ def _check_last_line(path: Path) -> None:
         json.loads(line)
 
 
-def open_storage(directory: Path, url: str | None) -> BaseStorage:
-    """The record of the search in `directory`: its journal, or the database at `url`.
+def open_storage(directory: Path, url: str | None, *, reading: bool = False) -> BaseStorage:
+    """The record of the search in `directory`: its journal, or the database at `url`. One that is opened for
+    `reading` must be there; nothing is created.
 
-    Raises SearchError for a database that cannot be reached and for a folder in the journal's place, ValueError for a
-    journal whose last line is damaged.
+    Raises SearchError for a database that cannot be reached and for what is no file in the journal's place,
+    ValueError for a journal whose last line is damaged.
     """
     if url is not None:
-        return _database(url)
+        return _database(url, reading)
     path = directory / JOURNAL
-    if path.is_dir():
-        raise SearchError(f"{path} is a folder. Remove it, or choose another name for the search")
+    if fault := fault_of_file(path, directory, most=2**32):
+        raise SearchError(f"{path} {fault}. Remove it, or choose another name for the search")
     if path.is_file():
         _check_last_line(path)
+    elif reading:
+        raise SearchError(f"{directory} has lost its {JOURNAL}")
     return JournalStorage(Journal(path))
 
 
-def _database(url: str, tries: int = 4) -> BaseStorage:
+def _database(url: str, reading: bool, tries: int = 4) -> BaseStorage:
     """Machines that open a new database at the same moment all create its tables; the slower one looks again."""
     from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
     while True:
         tries -= 1
         try:
-            return RDBStorage(url)
-        except (SQLAlchemyError, ImportError, ValueError) as error:
+            return _read_only(url) if reading else RDBStorage(url)
+        except (SQLAlchemyError, ImportError, ValueError, RuntimeError) as error:
             if tries and isinstance(error, DBAPIError):
                 time.sleep(0.5)
                 continue
             cause = error.__cause__ if isinstance(error.__cause__, ImportError) else error
-            reason = " ".join(without_password(str(getattr(cause, "orig", None) or cause)).split())
-            raise SearchError(f"the storage {without_password(url)} cannot be opened: {reason}") from error
+            reason = " ".join(hidden_in(str(getattr(cause, "orig", None) or cause), url).split())
+            raise SearchError(f"the storage {without_password(url)} cannot be opened: {reason}") from None
+
+
+def _read_only(url: str) -> BaseStorage:
+    """A database that has studies already, in transactions that cannot write where it knows such."""
+    from sqlalchemy import create_engine, inspect, make_url
+
+    parsed, options = make_url(url), {}
+    if parsed.get_backend_name() == "sqlite":
+        name = (parsed.database or "").removeprefix("file:")
+        parsed = parsed.set(database=f"file:{name}").update_query_dict({"mode": "ro", "uri": "true"})
+    elif parsed.get_backend_name() == "postgresql":
+        options = {"execution_options": {"postgresql_readonly": True}}
+    engine = create_engine(parsed, **options)
+    try:
+        there = inspect(engine).get_table_names()
+    finally:
+        engine.dispose()
+    if not {"studies", "version_info", "alembic_version"} <= {*there}:
+        raise ValueError("it holds no studies of Optuna")
+    return RDBStorage(parsed.render_as_string(hide_password=False), options, skip_table_creation=True)

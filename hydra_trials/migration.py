@@ -33,6 +33,7 @@ from hydra_trials.space import Space, values
 from hydra_trials.study import LOST, POINT, REASON, is_lost
 
 OBJECTIVES, FIXED, SEEDS = "objectives", "fixed", "seeds"  # user attributes of a trial: what it was run with
+MAX_GRID = 1_000_000  # values of a range that anybody enumerates
 COMPLETE = "definition"  # of a study: what it is a search for; it is there once all trials are
 
 
@@ -80,7 +81,9 @@ def _by_key(described: Mapping[str, Any], grid: bool, as_text: bool) -> dict[str
 def _drawn_from(distribution: Any, grid: bool) -> Any:
     """The set of all values, where their order does not count; else the distribution as it is."""
     read = json_to_distribution(json.dumps(distribution)) if distribution else None
-    if isinstance(read, CategoricalDistribution) or (grid and isinstance(read, IntDistribution)):
+    if isinstance(read, CategoricalDistribution) or (
+        grid and isinstance(read, IntDistribution) and (read.high - read.low) // read.step < MAX_GRID
+    ):
         return {(type(read), type(value), value) for value in values(read)}
     return distribution
 

@@ -29,10 +29,11 @@ from optuna.trial import FrozenTrial, TrialState
 from hydra_trials.compat import fail_trial, storage_of
 from hydra_trials.definition import Definition
 from hydra_trials.errors import SearchError
-from hydra_trials.files import without_password, write_text
+from hydra_trials.files import write_text
 from hydra_trials.journal import open_storage
 from hydra_trials.locks import RUNNING, acquire, commands, is_locked, locked
 from hydra_trials.migration import COMPLETE, FIXED, OBJECTIVES, SEEDS, Migration, check_same, newest
+from hydra_trials.passwords import without_password
 from hydra_trials.signals import deferred
 from hydra_trials.study import (
     LOST,
@@ -57,6 +58,8 @@ class Queue(Search):
 
     def __init__(self, directory: Path, storage: BaseStorage | None = None) -> None:
         super().__init__(directory, storage)
+        if any(POINT not in trial.user_attrs for trial in self.trials()):
+            raise SearchError(f"the record of the search in {directory} is damaged: a trial has no point. {REMEDY}")
         self._held: dict[int, int] = {}  # the locks of the trials of this process
         self._here = f"{socket.gethostname()}:{directory.resolve()}"  # who can see each other's locks
         self._local = self.url is None  # then all who take part see each other's locks
@@ -68,6 +71,11 @@ class Queue(Search):
         with locked(directory / RUNNING / "search"), _sqlite_locked(definition.storage):
             if (directory / SEARCH_FILE).exists():
                 before: Mapping[str, Any] = read_description(directory)
+                if before["storage"] is not None and definition.storage is None:
+                    raise SearchError(
+                        f"{directory} holds a search that is recorded in {without_password(before['storage'])}. "
+                        f"Name it, to go on there: {definition.node}.storage=URL"
+                    )
                 check_same(directory, before, definition)
                 storage = None if definition.storage is None else open_storage(directory, definition.storage)
             else:

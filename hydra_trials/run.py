@@ -26,16 +26,18 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from hydra_trials.compat import CachingConfigLoader, returned
 from hydra_trials.definition import Definition
 from hydra_trials.errors import SearchError, not_in_all_options
-from hydra_trials.files import shown, without_password, write_text
+from hydra_trials.files import shown, write_text
+from hydra_trials.journal import open_storage
 from hydra_trials.launcher import ForkingLauncher
 from hydra_trials.locks import announced
 from hydra_trials.migration import Migration, check_same
+from hydra_trials.passwords import hidden_everywhere, hide_in_setting, hide_in_words, without_password
 from hydra_trials.progress import Progress, clock
 from hydra_trials.queue import GRACE_PERIOD, Queue
 from hydra_trials.settings import define
 from hydra_trials.space import to_override
 from hydra_trials.study import SEARCH_FILE, Search, counts, seconds
-from hydra_trials.worker import Worker
+from hydra_trials.worker import STORAGE, Worker
 
 MAX_CHECKED_POINTS = 24  # before the start; composing one takes 0.05 s
 
@@ -52,6 +54,8 @@ def run(context: HydraContext, task_function: TaskFunction, config: DictConfig, 
     context = HydraContext(callbacks=context.callbacks, config_loader=loader)
     params = config.hydra.sweeper.params or {}
     definition = define(config, [*(f"{k}={to_override(v)}" for k, v in params.items()), *arguments], loader)
+    hide_in_setting(config, definition.node)
+    hide_in_words(config)
     directory = _set_directory(config, definition)
     definition.hooks.prepare(config, definition, directory)
     check_points(loader, config, definition)
@@ -60,7 +64,7 @@ def run(context: HydraContext, task_function: TaskFunction, config: DictConfig, 
         print(_plan(definition, directory, definition.hooks.estimate(compose, definition)))
         return
     queue = Queue.open(directory, definition)
-    write_text(directory / "multirun.yaml", without_password(OmegaConf.to_yaml(config)))
+    write_text(directory / "multirun.yaml", OmegaConf.to_yaml(hidden_everywhere(OmegaConf.to_container(config))))
     left = counts(queue.trials())
     where = f"Search {queue.name} in {shown(directory)}"
     complete = False
@@ -128,7 +132,8 @@ def _plan(definition: Definition, directory: Path, estimated: float | None) -> s
     found: Mapping[str, int] = {"done": 0, "pruned": 0, "failed": 0}
     took: list[float] = []
     if (directory / SEARCH_FILE).exists():
-        search = Search(directory)
+        url = definition.storage
+        search = Search(directory, None if url is None else open_storage(directory, url, reading=True))
         check_same(directory, search.description, definition)
         migration = Migration(directory, search.description, definition)
         trials = [migration.migrate(trial) for trial in search.trials()]
@@ -216,7 +221,7 @@ def _work(
     # An engine that starts Python anew must find this program there, not another copy of it that may be installed.
     script_folder = os.path.abspath(sys.path[0])
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [script_folder, os.environ.get("PYTHONPATH")]))
-    with announced(queue.directory) as presence:
+    with announced(queue.directory) as presence, _without_password_in_sight(definition.storage):
         task = definition.hooks.task(task_function, definition)
         worker = Worker(definition, context, config, task, str(presence))
         launcher: Any = Plugins.instance().instantiate_launcher(
@@ -241,6 +246,21 @@ def _work(
             progress.close()
     for result in results:
         returned(result)  # raises what ended a worker
+
+
+@contextmanager
+def _without_password_in_sight(url: str | None) -> Iterator[None]:
+    """Workers, also those that an engine starts anew, know the database from the environment; trackers and engines
+    write down the command line, and what an engine pickles."""
+    words = list(sys.argv)
+    sys.argv[:] = map(without_password, words)
+    if url is not None:
+        os.environ[STORAGE] = url
+    try:
+        yield
+    finally:
+        sys.argv[:] = words
+        os.environ.pop(STORAGE, None)
 
 
 def _adapt_launcher(engine: DictConfig, workers: int) -> None:

@@ -27,6 +27,7 @@ from hydra_trials.definition import (
 )
 from hydra_trials.errors import SearchError, unknown
 from hydra_trials.launcher import cores
+from hydra_trials.passwords import hidden_everywhere
 from hydra_trials.space import Parameter, Space, unquoted
 from hydra_trials.sweep_syntax import from_config, split_sweeps
 
@@ -50,7 +51,9 @@ class Settings(dict[str, Any]):
     def __init__(self, config: DictConfig, node: str) -> None:
         super().__init__(OmegaConf.to_container(OmegaConf.select(config, node), resolve=True))  # type: ignore[arg-type]
         self.node = node
-        self.require(isinstance(self["storage"], str | None), "storage", "a URL of Optuna, or null")
+        if not isinstance(self["storage"], str | None):
+            given = hidden_everywhere(self["storage"])
+            raise self.error("storage", f"must be a URL of Optuna, or null. Got {given!r}")
         for name in BOOLEANS:
             self.require(isinstance(self[name], bool), name, "true or false")
         for name in INTEGERS:
@@ -129,7 +132,7 @@ def define(config: DictConfig, arguments: Sequence[str], loader: ConfigLoader) -
     for override in OverridesParser.create().parse_overrides([w for w in arguments if _is_setting(w, node)]):
         if override.is_sweep_override():
             raise SearchError(
-                f"{override.input_line}: what a search is cannot be varied within a search. Give one value, "
+                f"{override.key_or_group}: what a search is cannot be varied within a search. Give one value, "
                 f"or start one search after another"
             )
     varied, fixed = split_sweeps([word for word in arguments if not _is_setting(word, node)], loader)

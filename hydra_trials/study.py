@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.exceptions import OptunaError
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from hydra_trials.compat import url_of
 from hydra_trials.errors import SearchError
-from hydra_trials.files import without_password
+from hydra_trials.files import fault_of_file
 from hydra_trials.journal import JOURNAL, open_storage
+from hydra_trials.passwords import without_password
+from hydra_trials.schema import fault_of_description, fault_of_trials
 
 SEARCH_FILE = "search.json"
 REMEDY = "Restore it from a copy, or choose another name for the search"
-#: Of search.json, what reading a search needs.
-FIELDS = {"name": str, "objectives": list, "storage": str | None, "space": dict}
 
 #: Names of a trial's user attributes: its place in the plan, whether it stands for it no more, why, the overrides.
 POINT, LOST, REASON, OVERRIDES = "point", "lost", "reason", "overrides"
@@ -39,19 +39,30 @@ STATES = {
 class Search:
     """A search and its directory, for reading; `queue.Queue` takes part in it.
 
-    Raises SearchError where `directory` holds no search.
+    Args:
+        directory: the search's.
+        storage: its record; None: the journal in the directory. What else search.json names is connected to by
+            nobody: its reader has to name it too.
+
+    Raises SearchError where `directory` holds no search, or one that is damaged.
     """
 
     def __init__(self, directory: Path, storage: BaseStorage | None = None) -> None:
         self.description = read_description(directory)
         self.directory, self.name = directory, str(self.description["name"])
         self.objectives: list[str] = self.description["objectives"]
-        self.url: str | None = self.description["storage"]
-        if self.url is None and storage is None and not (directory / JOURNAL).exists():
+        named = self.description["storage"]
+        if storage is None and named is not None:
+            raise SearchError(
+                f"the search in {directory} is recorded in {without_password(named)}, as its {SEARCH_FILE} says. "
+                f"Nothing connects to it unless you name it: --storage URL"
+            )
+        if storage is None and not (directory / JOURNAL).exists():
             raise SearchError(f"{directory} has lost its {JOURNAL}. {REMEDY}")
         runs = numbered(directory)  # before the record is read, which then has the trials of all of them
         try:
-            storage = storage or open_storage(directory, self.url)
+            storage = storage or open_storage(directory, None)
+            self.url: str | None = url_of(storage)  # None: the journal
             study_name = self.description.get("study", self.name)
             if study_name not in optuna.get_all_study_names(storage):
                 record = without_password(self.url) if self.url else directory / JOURNAL
@@ -60,9 +71,13 @@ class Search:
                 )
             self.study = optuna.load_study(study_name=study_name, storage=storage)
             trials = self.trials()
-        except (ValueError, KeyError, TypeError, AssertionError, OptunaError) as error:
-            what = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            raise SearchError(f"the record of the search in {directory} is damaged: {what}. {REMEDY}") from error
+            fault = fault_of_trials(trials, len(self.objectives), len(self.study.directions))
+        except (SearchError, OSError):
+            raise
+        except Exception as error:  # a damaged record raises anything
+            fault = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        if fault:
+            raise SearchError(f"the record of the search in {directory} is damaged: {fault}. {REMEDY}")
         # A trial is in the record as running before its directory is made.
         if lost := [n for n in runs if n >= len(trials) or trials[n].state == TrialState.WAITING]:
             raise SearchError(
@@ -137,7 +152,7 @@ def finite(value: Any) -> float | None:
     """The finite number that a text or a value means, None if it means another thing."""
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
 
@@ -156,14 +171,14 @@ def numbered(directory: Path) -> list[int]:
 def read_description(directory: Path) -> dict[str, Any]:
     """The content of search.json. Raises SearchError where it is missing or damaged."""
     path = directory / SEARCH_FILE
+    if fault := fault_of_file(path, directory, most=2**24):
+        raise SearchError(f"{path} {fault}. {REMEDY}")
     try:
         described: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SearchError(f"{directory} holds no search: it has no {SEARCH_FILE}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SearchError(f"{path} is damaged: {error}. {REMEDY}") from error
-    known = described if isinstance(described, dict) else {}
-    for key, kinds in FIELDS.items():
-        if not isinstance(known.get(key, Ellipsis), kinds):
-            raise SearchError(f"{path} is damaged: its {key} is missing or of a wrong type. {REMEDY}")
+    if fault := fault_of_description(described):
+        raise SearchError(f"{path} is damaged: {fault}. {REMEDY}")
     return described

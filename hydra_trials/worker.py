@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import logging
 import math
+import os
 import statistics
 import time
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from hydra_trials.definition import Definition
 from hydra_trials.errors import SearchError
 from hydra_trials.journal import open_storage
 from hydra_trials.locks import is_wanted
+from hydra_trials.passwords import without_password
 from hydra_trials.queue import Queue
 from hydra_trials.reporting import reported_to
 from hydra_trials.study import REASON
@@ -33,6 +35,7 @@ log = logging.getLogger(__name__)
 
 #: Where the disk fails, so would every further trial: the search stops and nothing is counted as a failed trial.
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+STORAGE = "HYDRA_TRIALS_STORAGE"  # of the environment: the database of the search, with its password
 POLL_SECONDS = 0.5  # between two looks for a trial that comes back, when none waits but others run
 
 
@@ -49,10 +52,15 @@ class Worker:
     task_function: TaskFunction
     presence: str
 
+    def __getstate__(self) -> dict[str, Any]:  # engines may pickle it into files
+        url = self.definition.storage
+        shown = replace(self.definition, storage=url and without_password(url))
+        return {**vars(self), "definition": shown}
+
     def __call__(self, _: DictConfig) -> int:
         optuna.logging.set_verbosity(optuna.logging.ERROR)  # it announces every study and trial on stderr
         directory, finished = Path(self.config.hydra.sweep.dir), 0
-        queue = Queue(directory, open_storage(directory, self.definition.storage))
+        queue = Queue(directory, open_storage(directory, os.environ.get(STORAGE, self.definition.storage)))
         try:
             while (trial := self._next(queue)) is not None:
                 self._run(queue, trial)

@@ -27,8 +27,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from omegaconf import OmegaConf
 from threadpoolctl import threadpool_limits
 
+from hydra_trials.files import LogFile
 from mlp import blas, experiment, inference, model_file
 from mlp.cli.messages import MISTAKES, explain
 from mlp.cli.overrides import to_hydra
@@ -173,27 +175,33 @@ class SearchResult:
 
     directory: Path
     allow: tuple[str, ...] = ()
+    storage: str | None = None  # the URL of its database; None: a journal in its directory
 
     @property
     def leaderboard(self) -> list[dict[str, Any]]:
         """A row for each trial, as in leaderboard.csv: the best first."""
-        from hydra_trials.study import Search
         from mlp.searches.results import table
 
-        return table(Search(self.directory))
+        return table(self._search())
 
     @property
     def best(self) -> Run:
         """The run of the best trial; of several seeds the first one. Raises UserError where none is done."""
-        from hydra_trials.study import Search
         from mlp.searches.results import directory
 
-        found = Search(self.directory)
+        found = self._search()
         winner = found.best()
         place = None if winner is None else directory(found, winner)
         if place is None:
             raise UserError(f"{self.directory} has no completed trial")
         return load(place, self.allow)
+
+    def _search(self) -> Any:
+        from hydra_trials.journal import open_storage
+        from hydra_trials.study import Search
+
+        storage = None if self.storage is None else open_storage(self.directory, self.storage, reading=True)
+        return Search(self.directory, storage)
 
 
 def search(
@@ -242,7 +250,9 @@ def search(
         none = f"no trial ended well: {command('search', 'show', str(place))} says why"
         silent = none if process.returncode == 1 else f"the search ended with {process.returncode}"
         raise UserError(said.strip().removeprefix("Error: ") or silent)
-    return SearchResult(place, tuple(allow))
+    storage = [word.partition("=")[2] for word in overrides if word.lstrip("+").startswith("search.storage=")]
+    url = OmegaConf.create([unquoted(storage[-1])])[0] if storage else None  # an interpolation is resolved
+    return SearchResult(place, tuple(allow), url)
 
 
 def _check(overrides: Sequence[str], config_dir: str | os.PathLike[str] | None, allow: Sequence[str]) -> None:
@@ -308,7 +318,7 @@ _process = _Process()
 def _logging(path: Path, verbose: bool) -> Iterator[None]:
     """Write what this thread logs to the run's log, and to stdout if it is `verbose`."""
     thread = threading.get_ident()
-    file = logging.FileHandler(path, encoding="utf-8")
+    file = LogFile(str(path))
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     handlers: list[logging.Handler] = [file, *([logging.StreamHandler(sys.stdout)] if verbose else [])]
     logger = logging.getLogger("mlp")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hydra_trials.files import without_password
+from hydra_trials.passwords import without_password
 from mlp import paths
 
 
@@ -18,7 +18,7 @@ def describe() -> dict[str, Any]:
     """Versions, machine, command line and git commit, as plain JSON values."""
     blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
     return {
-        "command": without_password(" ".join(sys.argv)),
+        "command": " ".join(map(without_password, sys.argv)),
         "python": platform.python_version(),
         "numpy": np.__version__,
         "blas": f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip(),

@@ -1,14 +1,34 @@
 """Errors that end a run with a message instead of a traceback, and their exit codes."""
 
+import argparse
+from typing import NoReturn
+
 from mlp.nn.naming import unknown
 
-__all__ = ["CallbackFailed", "Diverged", "UserError", "unknown"]
+__all__ = ["ArgumentParser", "CallbackFailed", "Diverged", "UserError", "refuse", "shortened", "unknown"]
 
 
 class UserError(Exception):
     """A mistake in the input, shown as one message: what was given, what is allowed, how to fix it."""
 
     exit_code = 2
+
+
+def shortened(text: str, most: int = 300) -> str:
+    """`text`, without its middle where it is too long for a message."""
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
+
+
+def refuse(message: str) -> NoReturn:
+    """Raise UserError: what an argument parser calls instead of printing its usage."""
+    raise UserError(message)
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """A parser whose errors are those of the program."""
+
+    def error(self, message: str) -> NoReturn:
+        refuse(f"{message} ({self.prog} --help explains it)")
 
 
 class Diverged(Exception):

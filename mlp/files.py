@@ -1,15 +1,27 @@
-"""Writing files so that a reader, or the next start after a crash, never sees half of one."""
+"""Files of this program and of strangers: written so that a reader, or the next start after a crash, never sees half
+of one; read without trusting them."""
 
 import json
 import math
+import os
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hydra_trials.files import LEFTOVER, atomic_write
+from hydra_trials.files import LEFTOVER, atomic_write, fault_of_file
+from mlp.errors import UserError
 
-__all__ = ["LEFTOVER", "atomic_write", "plain", "remove_leftovers", "write_json"]
+__all__ = [
+    "LEFTOVER", "MAX_BYTES", "atomic_write", "check_directory", "fault_of_file", "plain", "read_bytes", "read_json",
+    "remove_leftovers", "write_json",
+]  # fmt: skip
+
+MAX_BYTES = 2**28  # 256 MiB; a network of this software is a few MB
+MAX_JSON = 2**24
+MAX_ENTRIES = 100_000  # of a run directory
 
 
 def remove_leftovers(directory: Path) -> None:
@@ -36,3 +48,66 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return str(value) if isinstance(value, Path) else value
+
+
+def read_bytes(path: str | Path, most: int = MAX_BYTES, *, empty: bool = False) -> bytes:
+    """The bytes of a regular file that is no larger than `most`, and not empty unless that is allowed. A pipe or a
+    device is never waited for. Raises UserError, without the path."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if stat.S_ISDIR(status.st_mode):
+                raise UserError("a directory; expected a file")
+            if not stat.S_ISREG(status.st_mode):
+                raise UserError("a device or a pipe; expected a file")
+            if status.st_size > most:
+                raise UserError(f"{status.st_size:,} bytes are too many; at most {most:,} are read")
+            data = file.read(most)
+    except (OSError, ValueError) as error:  # ValueError: a path with a null byte
+        raise UserError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if not data and not empty:
+        raise UserError("an empty file")
+    return data
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """The JSON object in a file. Raises UserError."""
+    try:
+        found = json.loads(read_bytes(path, MAX_JSON))
+        if not isinstance(found, dict):
+            raise UserError(f"expected {{...}}. Got {type(found).__name__}")
+        return found
+    except (UserError, ValueError, RecursionError) as error:  # no text, nested without end, a number of 5,000 digits
+        raise UserError(f"{path} is not a JSON object: {error}") from error
+
+
+def check_directory(directory: Path) -> None:
+    """Raise UserError where a run directory, which may be a stranger's, has a link that leads out of it, a pipe or a
+    device: nothing else is read or written by its means.
+
+    W&B links its log in the user's cache; what lies below wandb/RUN is its own, and not read here.
+    """
+    root = directory.resolve()
+    for path in _entries(root):
+        if path.is_symlink():
+            place = Path(os.path.realpath(path))
+            if not place.is_relative_to(root) and path.relative_to(root).parts[0] != "wandb":
+                raise UserError(
+                    f"{path} is a link that leads out of the run directory, to {place}: it is not followed"
+                )
+            if place.is_dir() and not place.is_relative_to(root):
+                raise UserError(f"{path} is a link to a folder outside the run directory: it is not followed")
+        elif not stat.S_ISREG(path.lstat().st_mode) and not path.is_dir():
+            raise UserError(f"{path} is a pipe or a device: a run directory has files and folders")
+
+
+def _entries(root: Path) -> Iterator[Path]:
+    """All that is below a folder, without following links."""
+    number = 0
+    for folder, folders, files in os.walk(root):
+        for name in [*folders, *files]:
+            number += 1
+            if number > MAX_ENTRIES:
+                raise UserError(f"{root} has more than {MAX_ENTRIES:,} files: this is no run directory")
+            yield Path(folder, name)

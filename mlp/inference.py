@@ -170,7 +170,7 @@ def saved_config(
                     continue
                 option = canonical(key, name)
                 if key == "activation":
-                    options = config.get("activation_options") or {}
+                    options = {} if config.get("activation_options") is None else config["activation_options"]
                     check_type("activation_options", options, Mapping)
                     check_arguments(by_name(Activation, option), options, "activation_options")
         except UserError as error:

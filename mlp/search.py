@@ -1,8 +1,6 @@
 """`python -m mlp.search`: see `mlp.searches`. (`mlp.search` itself is the function of `mlp.api`.)"""
 
-import sys
-
 from mlp.searches.__main__ import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -17,18 +17,20 @@ SOURCES = sorted(
 )
 
 #: What all rooms may import: it imports nothing but itself, and how names are spelled.
-BASE = ("mlp.errors", "mlp.files", "mlp.paths", "mlp.streams", "mlp.environment", "mlp.blas")
+BASE = ("mlp.errors", "mlp.files", "mlp.paths", "mlp.streams", "mlp.environment", "mlp.blas", "mlp.arrays")
 #: Every room, and what of this project it may import beside itself and BASE. What is not named here is forbidden.
 MAY_IMPORT = {
-    **dict.fromkeys(BASE, ("mlp.nn.naming", "hydra_trials.files")),
+    **dict.fromkeys(
+        BASE, ("mlp.nn.naming", "hydra_trials.files", "hydra_trials.passwords", "hydra_trials.signals")
+    ),
     "mlp.nn": (),
     "mlp.data": ("mlp.nn",),
     "mlp.model_file": ("mlp.nn",),
     "mlp.tracking": ("mlp.nn",),
     "mlp.training": ("mlp.nn", "mlp.data"),
-    "mlp.config": ("mlp.nn.naming",),  # it knows classes by their names only
+    "mlp.config": ("mlp.nn.naming", "hydra_trials.compat"),  # it knows classes by their names only
     "mlp.experiment": ("mlp.nn", "mlp.data", "mlp.model_file", "mlp.training", "mlp.config", "hydra_trials.files",
-                       "hydra_trials.signals"),
+                       "hydra_trials.passwords", "hydra_trials.signals"),
     "mlp.graded": ("mlp.nn",),
     "mlp.estimators": ("mlp.nn", "mlp.data", "mlp.training"),
     "mlp.inference": ("mlp.graded", "mlp.nn", "mlp.data", "mlp.model_file", "mlp.training", "mlp.config"),
@@ -59,6 +61,7 @@ MAY_IMPORT = {
     "mlp.cli": (
         "mlp.nn", "mlp.data", "mlp.model_file", "mlp.training", "mlp.config", "mlp.experiment", "mlp.tools",
         "mlp.inference", "mlp.report", "hydra_trials.compat", "hydra_trials.errors",
+        "hydra_trials.passwords",
     ),
     # Searches for any Hydra program: nothing of this one.
     "hydra_trials": (),
@@ -66,7 +69,7 @@ MAY_IMPORT = {
     # The programs, from Python.
     "mlp.api": (
         "mlp.cli", "mlp.config", "mlp.data", "mlp.experiment", "mlp.inference", "mlp.model_file", "mlp.report",
-        "mlp.searches", "mlp.training", "hydra_trials.study",
+        "mlp.searches", "mlp.training", "hydra_trials.files", "hydra_trials.journal", "hydra_trials.study",
     ),
     "mlp.__init__": ("mlp.api", "mlp.estimators", "mlp.graded", "mlp.inference"),
     "mlp.__main__": ("mlp.cli",),

@@ -347,8 +347,7 @@ def test_explicit_override_wins_over_a_flag_and_the_last_flag_over_earlier_ones(
 SWITCHES = """
 --cfg job; --cfg=job; -c job; -c all; --info; -i; --info defaults-tree; --config-dir DIR; --config-dir=DIR; -cd DIR
 --config-path DIR; -cp DIR; --config-name NAME; -cn NAME; -sc install=bash; --shell-completion query=bash
---hydra-help; --version; --resolve; -p optimizer; --package optimizer; --run; -r; --multirun
---experimental-rerun FILE
+--hydra-help; --version; --run; -r; --multirun; -c job --resolve; --cfg job -p optimizer; -c job --package optimizer
 """
 
 

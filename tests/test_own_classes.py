@@ -100,7 +100,7 @@ def test_own_dataset_activation_loss_and_tracker_train_resume_and_are_measured(f
     words = ("-a", "bent_identity", "-l", "my_loss", "-e", "2", "-msp", "m.npy", "hydra.run.dir=run")
     mlp(folder, "train", *OWN, "-d", "blobs", *words, "tracker=printer", "plots=true")
     assert json.loads((folder / "m_config.json").read_text())["activation"] == "bent"
-    resumed = mlp(folder, "train", "--allow", "mine", "resume=run", "-e", "3")
+    resumed = mlp(folder, "train", "--allow", "mine", "resume=run", "-e", "3", "-msp", "m.npy")
     assert "the epoch is 3" in resumed.stdout
     summary = json.loads((folder / "run" / "summary.json").read_text())
     measured = mlp(folder, "inference", "-mp", "m.npy", "--allow", "mine").stdout

@@ -1,6 +1,7 @@
 """The report of the studies: what is missing is run or named, and one page holds everything."""
 
 import base64
+import html
 import json
 import os
 import re
@@ -11,6 +12,7 @@ from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
+import browser
 import pytest
 from conftest import ROOT
 from forks import python
@@ -114,6 +116,59 @@ def test_the_page_is_whole_and_loads_nothing(tmp_path: Path) -> None:
     assert "1 run on digits, seed 7" in text
 
 
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+LINKS = ("[a](https://example.org)", "![b](https://example.org/b.png)", "[c](//example.org)", "<https://example.org>")
+
+
+def hostile(tmp_path: Path) -> Path:
+    """The page of a study whose names come from a stranger's files."""
+    made, _ = chapters(tmp_path / "runs")
+    study, found = made.study, replace(made.found, dataset=HOSTILE)
+    table = Table([HOSTILE], [[HOSTILE], *([link] for link in LINKS)], HOSTILE)
+    analysis = Analysis([HOSTILE, *LINKS, "[d](javascript:alert(3))", table], {})
+    build.write(
+        [Chapter(study, HOSTILE, found, analysis), Chapter(study, "c", found, None, HOSTILE)], HOSTILE, tmp_path
+    )
+    return tmp_path / "index.html"
+
+
+def test_texts_of_strangers_are_shown_and_lead_nowhere(tmp_path: Path) -> None:
+    text = hostile(tmp_path).read_text()
+    page = Page(text)
+    assert page.loaded == []
+    assert [link for link in page.links if not link.startswith("#")] == []
+    assert page.cells == [HOSTILE, *(link for link in LINKS)]
+    assert "<script" not in text
+    assert "<img" not in text
+    policy = "default-src 'none'; script-src 'none'; style-src 'unsafe-inline'; img-src data: blob:;"
+    assert f'http-equiv="Content-Security-Policy" content="{html.escape(policy)}'.replace("&#x27;", "&#39;") in text
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(browser.CHROMIUM is None, reason="needs Chromium, which is not installed")
+def test_a_browser_shows_both_kinds_of_pages_and_asks_for_nothing(tmp_path: Path) -> None:
+    (tmp_path / "made").mkdir()
+    build.write(chapters(tmp_path), "digits", tmp_path / "made")
+    for page in (tmp_path / "made" / "index.html", hostile(tmp_path)):
+        with browser.tab(tmp_path / page.parent.name / "profile") as tab:
+            tab.open(page)
+            assert tab.complaints == []
+            assert set(tab.requests) - {page.resolve().as_uri()} <= {
+                address for address in tab.requests if address.startswith("data:image/png;base64,")
+            }
+            assert tab.evaluate("getComputedStyle(document.querySelector('main')).maxWidth") != "none"
+            images = "[...document.images].map(image => image.complete && image.naturalWidth > 0)"
+            assert tab.evaluate(images) == [True] * (page.parent.name == "made")
+    with browser.tab(tmp_path / "profile") as tab:
+        tab.open(tmp_path / "index.html")
+        assert HOSTILE in tab.evaluate("document.body.innerText")
+        tab.evaluate(
+            "document.body.append(Object.assign(document.createElement('script'), {textContent: 'bad = 1'}))"
+        )
+        assert tab.evaluate("typeof bad") == "undefined"
+        assert "Content Security Policy" in str(tab.complaints)
+
+
 def test_markdown_says_the_same(tmp_path: Path) -> None:
     build.write(chapters(tmp_path), "digits", tmp_path / "out")
     text = (tmp_path / "out" / "report.md").read_text()
@@ -178,7 +233,7 @@ def test_without_training_the_commands_are_named(tmp_path: Path) -> None:
     ended = report(tmp_path, "--only", "loss_comparison", "-d", "fashion-mnist", "--no-run")
     assert ended.returncode == 2
     assert "python train.py +experiment=loss_comparison dataset=fashion_mnist" in ended.stdout
-    assert ended.stderr.endswith(f"error: no study could be answered from the runs in {tmp_path}/multirun_outputs\n")
+    assert ended.stderr.endswith(f"Error: no study could be answered from the runs in {tmp_path}/multirun_outputs\n")
     assert not (tmp_path / "report").exists()
 
 
@@ -192,7 +247,7 @@ def test_without_training_the_commands_are_named(tmp_path: Path) -> None:
 def test_a_wrong_name_is_one_message(tmp_path: Path, arguments: list[str], message: str) -> None:
     ended = report(tmp_path, *arguments)
     assert ended.returncode == 2
-    assert ended.stderr.startswith(f"error: {message}")
+    assert ended.stderr.startswith(f"Error: {message}")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -220,14 +275,14 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_training(tmp_path:
     (tmp_path / "file").write_text("mine")
     ended = report(tmp_path, "--only", "loss_comparison", "-d", "digits", "--quick", "--out", "file/report")
     assert ended.returncode == 2
-    assert ended.stderr == f"error: --out must be a directory. Got file/report, and {tmp_path}/file is a file\n"
+    assert ended.stderr == f"Error: --out must be a directory. Got file/report, and {tmp_path}/file is a file\n"
     assert ended.stdout == ""
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_reader_that_stops_reading_is_no_error() -> None:
     made = "import sys; from pathlib import Path; from mlp.report import __main__ as m; "
-    made += "m.draw_run = lambda args: [Path(str(i)) for i in range(100_000)]; sys.exit(m.main(['run', 'x']))"
+    made += "m.draw_run = lambda args: [Path(str(i)) for i in range(100_000)]; m.main(['run', 'x'])"
     command = [sys.executable, "-c", made]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()) as process:
         assert process.stdout is not None
@@ -264,7 +319,7 @@ def test_a_damaged_run_leaves_its_study_out(tmp_path: Path, monkeypatch: pytest.
         _ = study.find_runs(tmp_path, "digits").runs
     damaged, _ = build.chapters([study, Answering()], "digits", quick=False)
     assert damaged.analysis is None
-    assert "summary.json is damaged" in damaged.problem
+    assert "summary.json is not a JSON object" in damaged.problem
     with pytest.raises(UserError, match="no study could be answered"):
         build.chapters([study], "digits", quick=False)
 

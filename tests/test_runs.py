@@ -12,7 +12,7 @@ import sys
 import tarfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,10 @@ def three() -> list[Path]:
 
 def said(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:
     """What `mlp runs` prints: on stdout, or after a mistake on stderr."""
-    assert main(list(words)) == code
+    ended = pytest.raises(SystemExit) if code else nullcontext()
+    with ended as end:  # type: ignore[attr-defined]
+        main(list(words))
+    assert (end.value.code if code else 0) == code
     out, err = capsys.readouterr()
     return err if code == 2 else out
 

@@ -126,7 +126,9 @@ def test_mistakes_are_one_message(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLP_CACHE_DIR", str(tmp_path / "cache"))
-    assert main(["page", *(word.format(runs=digits_search) for word in words)]) == 2
+    with pytest.raises(SystemExit) as end:
+        main(["page", *(word.format(runs=digits_search) for word in words)])
+    assert end.value.code == 2
     error = capsys.readouterr().err
     assert error.startswith("Error: ")
     assert said in error
@@ -140,7 +142,7 @@ def test_the_command_writes_the_page_and_opens_it(
     monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or False)
     monkeypatch.setenv("MLP_CACHE_DIR", str(tmp_path / "cache"))
     out = tmp_path / "all runs.html"
-    assert main(["page", str(digits_search), "--where", "state=completed", "--out", str(out), "--open"]) == 0
+    main(["page", str(digits_search), "--where", "state=completed", "--out", str(out), "--open"])
     assert re.search(r"all runs.html: 4 runs, \d+\.\d MB. No browser was found", capsys.readouterr().out)
     assert opened == [out.as_uri()]
     assert set(values(data(out), "state")) == {"completed"}

@@ -25,10 +25,12 @@ def command(cwd: Path, *words: str) -> runs.Ended:
     """`python -m mlp.search` in `cwd`, in this process, which has imported Optuna already."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code: object = 0
         try:
-            code = main(words)
-        except SystemExit as end:  # argparse
-            code = int(end.code or 0)
+            main(words)
+        except SystemExit as end:
+            code = end.code
+    assert isinstance(code, int)
     return runs.Ended(code, out.getvalue(), err.getvalue())
 
 
@@ -162,7 +164,7 @@ def mistake(cwd: Path, *words: str) -> str:
 
 @pytest.mark.parametrize("name", ["show", "best", "report"])
 def test_a_directory_without_a_search_is_refused(name: str, tmp_path: Path) -> None:
-    assert mistake(tmp_path, name, ".") == "error: . holds no search: it has no search.json\n"
+    assert mistake(tmp_path, name, ".") == "Error: . holds no search: it has no search.json\n"
     assert "holds no search" in mistake(tmp_path, name, "not/there")
 
 
@@ -182,7 +184,7 @@ def test_a_damaged_record_is_one_message(name: str, damage: bytes, tmp_path: Pat
 @pytest.mark.parametrize("words", [[], ["--install"]])
 def test_without_a_completed_trial_there_is_no_best_one(words: list[str], tmp_path: Path) -> None:
     made_searches.search(tmp_path, [trial({"lr": 0.1}, reason="no")])
-    assert mistake(tmp_path, "best", ".", *words) == "error: . has no completed trial yet\n"
+    assert mistake(tmp_path, "best", ".", *words) == "Error: . has no completed trial yet\n"
     assert "1 failed" in command(tmp_path, "show", ".").out
 
 

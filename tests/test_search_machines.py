@@ -1,15 +1,13 @@
 """Machines that share nothing but a database work on one search together."""
 
-import json
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 import runs
 from conftest import Command
 
-from hydra_trials.files import without_password
+from hydra_trials.passwords import without_password
 
 SEARCH = (
     "-m", "-d", "digits", "-e", "3", "-sz", "16", "-o", "sgd,momentum,nag,adam,nadam,rmsprop", "tracker=none",
@@ -40,18 +38,6 @@ def test_two_that_begin_at_once_run_every_point_once(tmp_path: Path) -> None:
     assert "shared: 6 done" in again.out
 
 
-def test_the_password_of_a_database_is_neither_written_nor_printed(tmp_path: Path, train: Command) -> None:
-    # SQLite has no passwords, but takes anything for a file name.
-    storage = f"search.storage='sqlite:///file:{tmp_path}/study.db?uri=true&x=db://me:hush@host/'"
-    done: subprocess.CompletedProcess[str] = train(*SEARCH[:7], "-o", "sgd,adam", *SEARCH[9:], storage)
-    assert done.returncode == 0, done.stderr
-    assert "hush" not in done.stdout + done.stderr
-    directory = tmp_path / "multirun_outputs" / "shared"
-    assert json.loads((directory / "search.json").read_text())["storage"].endswith("db://me@host/")
-    written = [path for path in tmp_path.rglob("*") if path.is_file() and "study.db" not in path.name]
-    assert [path for path in written if b"hush" in path.read_bytes()] == []
-
-
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
@@ -66,16 +52,3 @@ def test_a_database_that_cannot_be_opened_is_one_message(url: str, reason: str, 
     shown = re.escape(without_password(url))
     assert re.fullmatch(rf"Error: the storage {shown} cannot be opened: .*{re.escape(reason)}.*\n", done.stderr)
     assert "hush" not in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("postgresql+psycopg://me:s%40:e/c@host:5432/db and more", "postgresql+psycopg://me@host:5432/db and more"),
-        ("redis://:secret@host", "redis://@host"),
-        ("sqlite:////tmp/a.db -o adam user@host", "sqlite:////tmp/a.db -o adam user@host"),
-        ("http://host:8080/a", "http://host:8080/a"),
-    ],
-)
-def test_a_url_without_its_password(text: str, shown: str) -> None:
-    assert without_password(text) == shown

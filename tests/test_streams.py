@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from forks import python
 from runs import finish, start, summary
 from searches import DIRECTORY, SMALL, assert_whole
 
@@ -62,13 +63,72 @@ def test_work_goes_on_when_the_reader_of_its_output_has_left(tmp_path: Path, wor
         assert summary(tmp_path / "run")["status"] == "completed"
 
 
+FULL = "No space left on device"
+#: Leads the standard output to the file in the first argument, and runs the program `mlp` with the others.
+ONTO = """
+import os, sys
+os.dup2(os.open(sys.argv[1], os.O_WRONLY), 1)
+sys.argv = ["mlp", *sys.argv[2:]]
+from mlp.cli.program import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["--version", "--help", "train --help", "-sc install=bash", "train --cfg job", "search --help", "data list",
+     "report run --help", "inference --help", "inference -d digits -mp {model}", "search best {search}",
+     "train -d digits -e 1 plots=false tracker=none hydra.run.dir=run"],
+)  # fmt: skip
+def test_an_output_that_cannot_be_written_is_one_message(tmp_path: Path, words: str, digits_search: Path) -> None:
+    given = words.format(search=digits_search, model=digits_search / "0" / "seed_0" / "best_model.npy").split()
+    ended = python("-c", ONTO, "/dev/full", *given, cwd=tmp_path)
+    assert (ended.returncode, ended.stderr) == (1, f"Error: the output could not be written: {FULL}\n")
+    if "hydra.run.dir=run" in given:
+        assert summary(tmp_path / "run")["status"] == "completed"
+
+
 @pytest.mark.parametrize("switch", [[], ["-u"]])
-def test_other_failures_of_a_stream_are_told(switch: list[str]) -> None:
-    code = "from mlp import streams; streams.prepare(); print(1, flush=True)"
+def test_it_is_one_message_of_any_program(switch: list[str]) -> None:
+    code = "from mlp import streams\nwith streams.program(): print(1, flush=True)"
     with open("/dev/full", "w") as full:
         command = [sys.executable, *switch, "-c", code]
         ended = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert "OSError: [Errno 28]" in ended.stderr
+    assert (ended.returncode, ended.stderr) == (1, f"Error: the output could not be written: {FULL}\n")
+
+
+ENDS = [
+    ("raise UserError('no such thing')", 2, "Error: no such thing\n"),
+    ("raise UserError('\\x1b[31m\\u202e\\x07 é')", 2, "Error: \\x1b[31m\\u202e\\x07 é\n"),
+    ("raise PermissionError(13, 'Permission denied', '/secret')", 1, "Error: Permission denied: /secret\n"),
+    ("raise IsADirectoryError(21, 'Is a directory', '/x')", 2, "Error: Is a directory: /x\n"),
+    ("raise MemoryError", 1, "Error: not enough memory: smaller layers, batches or data need less\n"),
+    ("raise KeyboardInterrupt", 130, "Interrupted.\n"),
+    ("os.kill(os.getpid(), 15)", 143, "Interrupted.\n"),
+    ("atexit.register(os.kill, os.getpid(), 15)", 143, ""),
+    ("atexit.register(os.kill, os.getpid(), 2)", 130, ""),
+    ("sys.exit(5)", 5, ""),
+    ("", 0, ""),
+]
+
+
+@pytest.mark.parametrize(("ending", "code", "message"), ENDS, ids=[ending for ending, *_ in ENDS])
+def test_a_program_ends_with_one_message_and_its_exit_code(
+    tmp_path: Path, ending: str, code: int, message: str
+) -> None:
+    """What a signal finds in the last milliseconds is at its end too."""
+    program = "import os, sys, atexit\nfrom mlp import streams\nfrom mlp.errors import UserError\n"
+    ended = python("-c", f"{program}with streams.program(): {ending or 'pass'}", cwd=tmp_path)
+    assert (ended.returncode, ended.stderr) == (code, message)
+
+
+def test_characters_that_a_terminal_lacks_are_no_error(tmp_path: Path) -> None:
+    code = "from mlp import streams\nwith streams.program(): print('µ \\udce9')"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, check=True
+    )
+    assert ended.stdout == b"\\xb5 \\udce9\n"
 
 
 @pytest.mark.parametrize("program", [["inference.py"], ["-m", "mlp.search", "--help"]], ids=" ".join)
@@ -80,11 +140,3 @@ def test_a_reader_that_has_seen_enough_is_no_error(program: list[str]) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 0
-
-
-def test_scores_that_cannot_be_written_are_one_message(tmp_path: Path) -> None:
-    with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
-            [sys.executable, ROOT / "inference.py"], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, check=False
-        )
-    assert (done.returncode, done.stderr) == (1, b"Error: [Errno 28] No space left on device\n")

@@ -69,7 +69,7 @@ ConfigStore.instance().store(  # for trials: the log goes to its file, the conso
         "formatters": {"full": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
         "handlers": {
             "file": {
-                "class": "logging.FileHandler",
+                "class": "hydra_trials.files.LogFile",
                 "formatter": "full",
                 "filename": "${hydra.runtime.output_dir}/${hydra.job.name}.log",
             }

@@ -21,8 +21,11 @@ def _folders(arguments: Sequence[str]) -> list[Path]:
 
 def main(argv: Sequence[str] | None = None) -> float | None:
     """Run train.py. Exits with 2 after a user's mistake, 3 after divergence, 1 after other failures."""
-    streams.prepare()
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    with streams.program():
+        return _main(list(sys.argv[1:] if argv is None else argv))
+
+
+def _main(arguments: list[str]) -> float | None:
     if {"-h", "--help"} & set(arguments):
         parser(folders=_folders(arguments)).print_help()
         return None

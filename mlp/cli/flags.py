@@ -58,10 +58,10 @@ HYDRA_SWITCHES = {
     "--multirun": False, "--run": False, "-r": False, "--resolve": False, "--version": False, "--hydra-help": False,
     "-sc": True, "--shell-completion": True, "-c": True, "--cfg": True, "-p": True, "--package": True,
     "-cp": True, "--config-path": True, "-cn": True, "--config-name": True, "-cd": True, "--config-dir": True,
-    "-i": None, "--info": None, "--experimental-rerun": True,
+    "-i": None, "--info": None,
 }  # fmt: skip
 #: Of these, one at most.
-COMMANDS = ("--run", "--multirun", "--cfg", "--info", "--shell-completion", "--experimental-rerun")
+COMMANDS = ("--run", "--multirun", "--cfg", "--info", "--shell-completion")
 INFO_KINDS = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
 EXAMPLES = """\

@@ -20,11 +20,11 @@ from mlp.config.files import canonical, read_option
 from mlp.config.grammar import unquoted
 from mlp.config.own import allow
 from mlp.data import Dataset
-from mlp.data.own import OwnData
+from mlp.data.own import OwnData, some_of
 from mlp.data.pictures import PICTURE_SHAPES, is_picture
 from mlp.errors import UserError
 from mlp.experiment.best_model import saved
-from mlp.inference import evaluate_model, load_model, network_for, own_classes, saved_config, say, training_divisor
+from mlp.inference import evaluate_model, network_for, own_classes, saved_config, say, training_divisor
 from mlp.nn.metrics import confusion_matrix, per_class, scores
 from mlp.training.evaluate import Evaluation
 from mlp.training.predictions import predictions
@@ -36,15 +36,8 @@ def main(argv: Sequence[str] | None = None, places: Sequence[Path] = ()) -> dict
 
     Exits with 2 after a user's mistake, with 1 where something cannot be written.
     """
-    streams.prepare()
-    try:
+    with streams.program():
         return _main(list(sys.argv[1:] if argv is None else argv), places or (Path(), paths.home()))
-    except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        raise SystemExit(UserError.exit_code) from None
-    except OSError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
 
 
 def _main(arguments: list[str], places: Sequence[Path]) -> dict[str, Any]:
@@ -58,7 +51,10 @@ def _main(arguments: list[str], places: Sequence[Path]) -> dict[str, Any]:
         raise UserError(f"{beyond[0]} is for training; inference takes flags and dataset.key=value")
     notes: list[str] = []  # said when it is clear that there is no mistake to report instead
     model_path, config_path = _paths(flags, places, notes)
-    weights = load_model(model_path)
+    skipped: list[str] = []
+    weights = model_file.load_weights(model_path, skipped)
+    if skipped:
+        notes.append(f"{model_path} also holds {some_of(skipped)}: no numbers, and left out.")
     given = _given(flags, folders)
     config = saved_config(model_path, weights, config_path, given, notes)
     dataset = _dataset(config, given, overrides, folders)
@@ -72,8 +68,8 @@ def _main(arguments: list[str], places: Sequence[Path]) -> dict[str, Any]:
     samples = dataset.test()
     result = evaluate_model(network, samples.inputs(dtype=np.float64), samples.labels)
     evaluation = Evaluation(result["loss"], samples.labels, result["logits"])
-    print(f"{model_path} on the test set of {dataset.name}: network {'-'.join(map(str, network.sizes))}")
-    print(_report(evaluation, dataset.class_names))
+    title = f"{model_path} on the test set of {dataset.name}: network {'-'.join(map(str, network.sizes))}"
+    print(streams.escaped(f"{title}\n{_report(evaluation, dataset.class_names)}"))
     if flags.robustness:
         from mlp.tools import robustness
 
@@ -93,7 +89,7 @@ def _main(arguments: list[str], places: Sequence[Path]) -> dict[str, Any]:
         for path in draw_predictions(
             predictions(evaluation, samples, dataset.class_names, dataset.image_shape), directory
         ):
-            print(f"Wrote {path}")
+            print(streams.escaped(f"Wrote {path}"))
     return result
 
 

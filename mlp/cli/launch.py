@@ -11,6 +11,7 @@ from typing import Any
 
 import hydra
 import hydra._internal.hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -20,8 +21,9 @@ from hydra_trials.compat import VERSION_BASE, CachingConfigLoader, register_reso
 from mlp import experiment
 from mlp.cli.messages import EXPECTED, fail, overridden, swept_options
 from mlp.cli.overrides import completion_line, to_hydra
+from mlp.config.compose import composing
 from mlp.config.resolve import resolve, resolve_resumed, resolve_trial
-from mlp.errors import UserError
+from mlp.errors import UserError, refuse
 from mlp.experiment.directory import discarded_if_refused
 from mlp.paths import CONF
 from mlp.report import draw_run
@@ -34,15 +36,20 @@ def launch(arguments: Sequence[str]) -> float | None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     register_resolver("run_id", lambda: secrets.token_hex(3), use_cache=True, replace=True)
     if "-sc" in arguments or "--shell-completion" in arguments:
-        hydra_arguments = list(arguments)
+        hydra_arguments = [
+            "-sc",
+            *(word for word in arguments if word.startswith(("install=", "uninstall=", "query="))),
+        ]
+        if len(hydra_arguments) != 2:
+            raise UserError("-sc needs one of install=bash, uninstall=bash and query=bash (or fish, zsh)")
         if "COMP_LINE" in os.environ:
             os.environ["COMP_LINE"] = line = completion_line(os.environ["COMP_LINE"])
             os.environ["COMP_POINT"] = str(len(line))
     else:
-        try:
-            hydra_arguments = to_hydra(arguments)
-        except UserError as error:
-            fail(error, arguments)
+        hydra_arguments = to_hydra(arguments)
+    parser = get_args_parser()
+    parser.error = refuse  # type: ignore[method-assign]
+    parser.parse_args(hydra_arguments)
     # Hydra composes twice, first only to look up hydra.mode.
     hydra._internal.hydra.ConfigLoaderImpl = CachingConfigLoader  # type: ignore[attr-defined]
     try:
@@ -51,9 +58,6 @@ def launch(arguments: Sequence[str]) -> float | None:
         if full_report:
             raise
         fail(error, hydra_arguments)
-    except KeyboardInterrupt as interrupt:
-        print("Interrupted.", file=sys.stderr)
-        raise SystemExit(143 if isinstance(interrupt, experiment.Terminated) else 130) from None
 
 
 def _start(arguments: Sequence[str]) -> float | None:
@@ -61,7 +65,8 @@ def _start(arguments: Sequence[str]) -> float | None:
     missing: one that all of them have is then added."""
     sys.argv = [sys.argv[0], *arguments]
     try:
-        return _hydra_main()  # type: ignore[no-any-return]
+        with composing():
+            return _hydra_main()  # type: ignore[no-any-return]
     except HydraException as error:
         key = overridden(error)
         added = [f"++{word}" if word.startswith(f"{key}=") else word for word in arguments]

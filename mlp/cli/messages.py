@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hydra_trials.errors import not_in_all_options
+from hydra_trials.passwords import hidden_in_message, without_password
+from mlp import streams
 from mlp.cli.flags import VALUE_FLAGS
 from mlp.cli.overrides import config_folders
 from mlp.config.compose import compose
@@ -22,18 +24,15 @@ from mlp.config.grammar import quoted
 from mlp.errors import CallbackFailed, Diverged, UserError, unknown
 from mlp.paths import CONF, pip_install
 
+KEY_AND_URL = 'search.storage="postgresql://..."'
 ENGINES = {"joblib": "joblib", "ray": "ray", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # their extras
-#: The last three: a folder where a file should be, and the reverse.
-MISTAKES = (
-    *(UserError, HydraException, OmegaConfBaseException),
-    *(IsADirectoryError, NotADirectoryError, FileExistsError),
-)
-EXPECTED = (UserError, Diverged, CallbackFailed, OSError, HydraException, OmegaConfBaseException)
+MISTAKES = (UserError, HydraException, OmegaConfBaseException, *streams.MISPLACED)
+EXPECTED = (UserError, Diverged, CallbackFailed, OSError, MemoryError, HydraException, OmegaConfBaseException)
 
 
 def fail(error: BaseException, overrides: Sequence[str]) -> NoReturn:
     """Print what went wrong and exit: 2 for the user's mistakes, 3 for divergence, 1 for the rest."""
-    print(f"Error: {explain(error, overrides)}", file=sys.stderr)
+    print(f"Error: {hidden_in_message(explain(error, overrides), overrides)}", file=sys.stderr)
     mistake = isinstance(error, MISTAKES)
     raise SystemExit(getattr(error, "exit_code", 2 if mistake else 1)) from None
 
@@ -57,15 +56,17 @@ def explain(error: BaseException, overrides: Sequence[str]) -> str:
         extra = ENGINES[engine[1]]
         return f"hydra/launcher={engine[1]} is not installed: {pip_install(extra)}"
     if isinstance(error, OverrideParseException):
+        if (shown := without_password(error.override)) != error.override:  # what is wrong may be in the password
+            return f"{shown} cannot be read. Quote the URL twice, for the shell and for Hydra: '{KEY_AND_URL}'"
         return f"{error.override}: {text}"
     if merged := re.match("Error merging override (.*)", text):
         key = merged[1].lstrip("+").partition("=")[0]
         if "Cannot merge DictConfig with" in str(error.__cause__):
             return f"{merged[1]}: {key} has keys of its own: write +{key}.NAME=... to add one"
         return f"{merged[1]}: {str(error.__cause__).partition(chr(10))[0]}"
-    if isinstance(error, OSError) and not isinstance(error, UserError):
-        return f"{error.strerror or error}: {error.filename}" if error.filename else text
-    return text
+    if isinstance(error, MissingConfigException):
+        return " ".join(text.partition("\nConfig search path")[0].split())
+    return streams.describe(error)
 
 
 def overridden(error: BaseException) -> str:

@@ -6,6 +6,7 @@ import argparse
 import importlib.util
 import itertools
 import re
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,9 @@ TEXT_KEYS = (
 #: Groups of which a list may be chosen: the option that takes several, and where it has them.
 LISTS = {"tracker": ("several", "tracker"), "augment": ("compose", "augment.steps")}
 
+SHORT_SWITCHES = {"-c": "--cfg", "-i": "--info", "-p": "--package", "-r": "--run", "-sc": "--shell-completion"}
+#: Values that cannot name an option: what Hydra takes for a number, a mapping, a list without a name.
+NO_NAME = r"|null|true|false|\{.*|\[[^a-z]*\]|[+-]?(\d|\.|inf\b|nan\b)[\w.+-]*|(int|float|bool|str|json_str)\(.*"
 #: Words that mean something else than a text.
 HYDRA_WORDS = ("null", "true", "false", "nan", "inf")
 
@@ -39,6 +43,9 @@ def to_hydra(arguments: Sequence[str]) -> list[str]:
     commands = [name for name in map(_switch_name, switches) if name in COMMANDS]
     if len(commands) > 1:
         raise UserError(f"{' and '.join(commands)} cannot be combined: give one of them")
+    for name in map(_switch_name, switches):
+        if name in ("--resolve", "--package") and "--cfg" not in commands:
+            raise UserError(f"{name} changes what --cfg shows: give it with --cfg job")
     _check_searchpath(given)
     folders = config_folders(switches, given)
     overrides = []
@@ -117,6 +124,7 @@ def _renamed(word: str) -> str:
 def _resumed(given: list[str], values: Mapping[str, str]) -> list[str]:
     """The overrides `given`, with the directory of the run that is resumed. Raises UserError where there is none."""
     from mlp.errors import UserError
+    from mlp.files import check_directory
 
     resume, run_dir = values.get("resume", "null"), values.get("hydra.run.dir")
     if resume == "null":
@@ -126,6 +134,7 @@ def _resumed(given: list[str], values: Mapping[str, str]) -> list[str]:
         raise UserError("resume= needs a run directory: resume=outputs/...")
     if not (directory / "config.yaml").is_file():
         raise UserError(f"resume={directory}: no run to continue, {directory / 'config.yaml'} does not exist")
+    check_directory(directory)
     if run_dir is not None and Path(unquoted(run_dir)).resolve() != directory.resolve():
         raise UserError(
             f"hydra.run.dir={unquoted(run_dir)} cannot be combined with resume={directory}: "
@@ -198,13 +207,17 @@ def _checked(word: str, folders: Sequence[Path]) -> str:
     """
     from mlp.errors import UserError
 
-    key, _, value = word.partition("=")
-    if key in groups() and re.fullmatch(r"|null|\{.*|\[[^a-z]*\]", value):
-        raise UserError(f"{word}: {key} takes the name of an option: {', '.join(options(key))}")
-    match = re.fullmatch(r"(\+{0,2})([a-z_]+)=((?:choice\()?[\w, -]+\)?)", word)
-    if not match or match[2] not in groups():
+    prefix, group, value = re.fullmatch(r"([+~]*)([^=]*)=?(.*)", word, re.DOTALL).groups()  # type: ignore[union-attr]
+    if group not in groups():
         return word
-    prefix, group, value = match.groups()
+    if prefix == "~" and group not in ("experiment", "search"):
+        raise UserError(f"{word}: {group} cannot be left out. Its options: {', '.join(options(group, folders))}")
+    if re.fullmatch(NO_NAME, value, re.DOTALL):
+        raise UserError(f"{word}: {group} takes the name of an option: {', '.join(options(group, folders))}")
+    if prefix == "~" or not re.fullmatch(r"(choice\()?[^][{}()'\"$/=]+\)?", value):
+        return word
+    if group == "dataset" and (ending := Path(value).suffix) in (".npz", ".csv"):
+        raise UserError(f"{word}: for a file of yours give -d {ending[1:]} {shlex.quote(f'dataset.path={value}')}")
     prefix = "+" if group == "experiment" else prefix  # it is not in the defaults list, so Hydra wants a plus
     return f"{prefix}{group}={_canonical_list(group, value, folders)}"
 
@@ -212,7 +225,7 @@ def _checked(word: str, folders: Sequence[Path]) -> str:
 def _switch_name(switch: str) -> str:
     """`-c` -> `--cfg`, `--cfg=job` -> `--cfg`."""
     name = switch.partition("=")[0]
-    return {"-c": "--cfg", "-i": "--info", "-sc": "--shell-completion"}.get(name, name)
+    return SHORT_SWITCHES.get(name, name)
 
 
 def config_folders(switches: Sequence[str], given: Sequence[str] = ()) -> list[Path]:

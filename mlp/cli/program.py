@@ -25,9 +25,13 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run `mlp COMMAND ...`. Exits as the command does; with 2 where there is no such command."""
-    streams.prepare()
+    with streams.program():
+        _main(list(sys.argv[1:] if argv is None else argv) or ["--help"])
+
+
+def _main(words: list[str]) -> None:
     blas.prepare()  # before a command imports NumPy
-    command, *arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    command, *arguments = words
     if command in ("-h", "--help"):
         print(_help())
     elif command == "--version":
@@ -35,17 +39,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     elif command in ("-sc", "--shell-completion"):
         _complete(command, arguments)
     elif command in COMMANDS:
-        try:
-            code = importlib.import_module(COMMANDS[command][0]).main(arguments)
-        except KeyboardInterrupt:
-            raise SystemExit(130) from None
-        if command in ("runs", "search", "report", "data"):  # the others return what they have found
-            raise SystemExit(code)
+        importlib.import_module(COMMANDS[command][0]).main(arguments)
     else:
-        from mlp.errors import unknown
+        from mlp.errors import UserError, unknown
 
-        print(f"Error: {unknown('command', command, list(COMMANDS))}", file=sys.stderr)
-        raise SystemExit(2)
+        raise UserError(unknown("command", command, list(COMMANDS)))
 
 
 def _complete(switch: str, arguments: list[str]) -> None:

@@ -3,28 +3,33 @@
 import collections.abc
 import importlib
 import inspect
+import re
 import types
 import typing
 from collections.abc import Mapping
 from typing import Any
 
 from mlp.config.own import is_allowed
-from mlp.errors import UserError, unknown
+from mlp.errors import UserError, shortened, unknown
+
+#: Where this package has the classes that a configuration may name.
+OPTIONS = ("mlp.nn", "mlp.data", "mlp.training", "mlp.tracking")
 
 
 def locate(target: str) -> Any:
     """The class that a `_target_` names, of this package or of a module that the user has allowed: a configuration is
     data, not a program."""
     module, _, name = str(target).rpartition(".")
-    ours = module == "mlp" or module.startswith("mlp.")
+    ours = module.startswith(OPTIONS)
     if not ours and not is_allowed(str(target)):
+        how = f" (--allow {module})" if re.fullmatch(r"[\w.]{1,100}", module) else ""
         raise UserError(
-            f"_target_ must be a class of the package mlp, or of a module that the command line allows"
-            f"{f' (--allow {module})' if module.isidentifier() or '.' in module else ''}. Got {target!r}"
+            f"_target_ must be a class of the package mlp ({', '.join(OPTIONS)}), or of a module that the command "
+            f"line allows{how}. Got {shortened(repr(target))}"
         )
     try:
         found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError):
+    except (ImportError, AttributeError, ValueError, TypeError):  # the last two: what is no name of a module
         raise UserError(f"_target_ {target!r} does not exist") from None
     if not inspect.isclass(found) or (ours and not found.__module__.startswith("mlp.")):
         raise UserError(f"_target_ must be a class{' of the package mlp' if ours else ''}. Got {target!r}")
@@ -45,11 +50,13 @@ def build(node: Mapping[str, Any], path: str, kind: Any = object, **further: Any
         raise UserError(f"{path} has no _target_: it must be an option of conf/{path}")
     cls = locate(node["_target_"])
     if not issubclass(cls, kind) or inspect.isabstract(cls):
-        what = "an abstract class" if inspect.isabstract(cls) else f"no {kind.__name__}"
+        names = " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
+        what = "an abstract class" if inspect.isabstract(cls) else f"no {names}"
         raise UserError(f"{path}._target_ {node['_target_']} is {what}")
     arguments = {key: value for key, value in node.items() if key != "_target_"}
     check_arguments(cls, arguments, path)
-    arguments = {key: _build_nested(value, f"{path}.{key}") for key, value in arguments.items()}
+    hints = _hints(cls)
+    arguments = {k: _build_nested(v, f"{path}.{k}", _classes(hints.get(k))) for k, v in arguments.items()}
     try:
         return cls(**arguments, **further)
     except ValueError as error:
@@ -60,18 +67,30 @@ def build(node: Mapping[str, Any], path: str, kind: Any = object, **further: Any
         raise UserError(f"{path}: {cls.__name__} failed to start. {type(error).__name__}: {error}") from error
 
 
-def _build_nested(value: Any, path: str) -> Any:
+def _build_nested(value: Any, path: str, kinds: tuple[type, ...]) -> Any:
+    """Build what is an object; one of this package must be of the `kinds` that the argument takes."""
     if isinstance(value, Mapping):
         if "_target_" in value:
-            return build(value, path)
-        return {key: _build_nested(v, f"{path}.{key}") for key, v in value.items()}
+            return build(value, path, kinds if str(value["_target_"]).startswith("mlp.") else object)
+        return {key: _build_nested(v, f"{path}.{key}", kinds) for key, v in value.items()}
     return value
+
+
+def _classes(hint: Any) -> tuple[type, ...]:
+    """The classes that a type hint takes objects of: (Callback,) of Mapping[str, Callback] | None."""
+    if arguments := typing.get_args(hint):
+        return tuple(each for argument in arguments for each in _classes(argument))
+    return (hint,) if inspect.isclass(hint) and hint.__module__ not in ("builtins", "types") else ()
+
+
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(inspect.getattr_static(cls, "__init__", object.__init__))
 
 
 def check_arguments(cls: type, arguments: Mapping[str, Any], path: str) -> None:
     """Check names and types of constructor arguments against the signature of `cls`."""
     parameters = [name for name in inspect.signature(cls).parameters if name != "self"]
-    hints = typing.get_type_hints(inspect.getattr_static(cls, "__init__", object.__init__))
+    hints = _hints(cls)
     for name, value in arguments.items():
         if name not in parameters:
             raise UserError(unknown("key", f"{path}.{name}", [f"{path}.{p}" for p in parameters]))
@@ -81,7 +100,7 @@ def check_arguments(cls: type, arguments: Mapping[str, Any], path: str) -> None:
 def check_type(path: str, value: Any, hint: Any) -> None:
     """Raise UserError unless `value`, as it comes from YAML, fits the type `hint`."""
     if not _fits(value, hint):
-        raise UserError(f"{path} must be {describe(hint)}. Got {value!r}")
+        raise UserError(f"{path} must be {describe(hint)}. Got {shortened(repr(value))}")
 
 
 def _fits(value: Any, hint: Any) -> bool:

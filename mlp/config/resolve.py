@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from mlp.config.files import groups, options, rename_keys
+from mlp.config.files import groups, options, read_config, rename_keys
+from mlp.config.values import flat, values
 from mlp.errors import UserError, unknown
 from mlp.paths import CONF
 
@@ -21,6 +23,8 @@ log = logging.getLogger(__name__)
 DATA_PLACES = ("dataset.path", "dataset.test_path", "dataset.data_dir")
 #: The options of a run, by group: written by the program, not by a user.
 CHOICES = "choices"
+#: The others write outside the run directory.
+TRACKERS_INSIDE = ("WandbTracker", "TensorBoardTracker", "NoTracker")
 #: What may be changed when a run is continued; everything else is the run's own.
 CHANGEABLE = (
     *("training.epochs", "training.patience", "training.checkpoint_every", "tracker", "save", "plots"),
@@ -34,11 +38,14 @@ def resolve(cfg: DictConfig, choices: Mapping[str, Any] | None = None) -> dict[s
 
     `choices` are the options that it was composed of, group to option: kept in the run's own configuration.
     """
-    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    return _finished(values(cfg), choices)
+
+
+def _finished(config: dict[str, Any], choices: Mapping[str, Any] | None = None) -> dict[str, Any]:
     config.pop("search", None)  # a trial is the same run whoever asked for it
     for key in config:
         if key not in known_keys() and key != CHOICES:
-            raise UserError(unknown("key", key, known_keys()))
+            raise UserError(unknown("key", str(key), known_keys()))
     _check_presence(config)
     if choices is not None:
         config[CHOICES] = {group: choices[group] for group in groups() if choices.get(group) is not None}
@@ -50,7 +57,7 @@ def resolve(cfg: DictConfig, choices: Mapping[str, Any] | None = None) -> dict[s
         if name in config["optimizer"]:
             config["optimizer"][name] = value
         else:
-            optimizer = config["optimizer"]["_target_"].rpartition(".")[2]
+            optimizer = str(config["optimizer"].get("_target_")).rpartition(".")[2]
             log.info("Note: %s has no coefficient %s; the value %s is ignored.", optimizer, name, value)
         config["coefficients"][name] = None
     return config
@@ -94,22 +101,89 @@ def _check_presence(config: Mapping[str, Any]) -> None:
 
 
 def resolve_resumed(cfg: DictConfig, directory: Path, overrides: Sequence[str]) -> dict[str, Any]:
-    """`resolve` for the run of `directory`, which keeps its own configuration but for what `overrides` may change."""
-    path = directory / "config.yaml"
-    if not path.is_file():
-        raise UserError(f"resume={cfg.resume}: no run to continue, {path} does not exist")
-    saved = OmegaConf.load(path)
-    assert isinstance(saved, DictConfig)
-    saved.resume = cfg.resume
+    """`resolve` for the run of `directory`, which keeps its own configuration but for what `overrides` may change.
+
+    That configuration is data, whoever wrote it: interpolations are not resolved, and what lies outside the directory
+    is not written, unless the `overrides` say it again.
+    """
+    if not (directory / "config.yaml").is_file():
+        raise UserError(
+            f"resume={cfg.resume}: no run to continue, {directory / 'config.yaml'} does not exist, or is no file"
+        )
+    saved, composed = read_config(directory), values(cfg)
+    before, said = dict(flat(saved)), []
+    saved["resume"] = composed["resume"]
+    saved["save"] = dict.fromkeys(("model_path", "config_path"))
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key = override.key_or_group
-        if any(key == name or key.startswith(f"{name}.") for name in CHANGEABLE):
-            OmegaConf.update(saved, key, OmegaConf.select(cfg, key), merge=False)
-        elif key == "dataset" and cfg.dataset.get("_target_") == saved.dataset.get("_target_"):
+        repeated = "${" in str(before.get(key)) and before.get(key) == override.value()
+        if repeated or any(key == name or key.startswith(f"{name}.") for name in CHANGEABLE):
+            _copy(composed, saved, key)
+            said.append(key)
+        elif key == "dataset" and _target(composed) == _target(saved):
             continue  # it names the dataset that the run has, perhaps beside a new place of it
         elif key != "resume":
             raise UserError(
                 f"{override.input_line} cannot be combined with resume: the run keeps its own configuration. "
                 f"Only {', '.join(CHANGEABLE)} may change"
             )
-    return resolve(saved)
+    _stay_inside(saved, before, said)
+    for key, value in before.items():
+        if "${" not in str(value) or any(f"{key}.".startswith(f"{name}.") for name in (*said, "save")):
+            continue
+        raise UserError(
+            f"{directory / 'config.yaml'}: {key} is {value}, which is resolved only where the command line says it "
+            f"again: add {shlex.quote(f'{key}={value}')}"
+        )
+    return _finished(saved)
+
+
+def _target(config: Mapping[str, Any]) -> Any:
+    dataset = config.get("dataset")
+    return dataset.get("_target_") if isinstance(dataset, dict) else None
+
+
+def _copy(source: dict[str, Any], config: dict[str, Any], key: str) -> None:
+    """Copy the value of a dotted key."""
+    *parents, name = key.split(".")
+    try:
+        for parent in parents:
+            source = source[parent]
+            if not isinstance(config.get(parent), dict):
+                config[parent] = {}
+            config = config[parent]
+        config[name] = source[name]
+    except (KeyError, TypeError):
+        raise UserError(f"{key} is no key of the configuration") from None
+
+
+def _stay_inside(saved: dict[str, Any], before: Mapping[str, Any], said: Sequence[str]) -> None:
+    """Leave out, with a note, what the run would write outside its directory."""
+    for key in ("save.model_path", "save.config_path"):
+        if before.get(key) is not None and not {key, "save"} & {*said}:
+            log.warning(
+                "Note: a resumed run writes into its own directory only. To copy its model too, as it was asked to "
+                "before: %s",
+                shlex.quote(f"{key}={before[key]}"),
+            )
+    trackers = saved.get("tracker")
+    if "tracker" in said or not isinstance(trackers, dict):
+        return
+    for place, target in trackers_outside(trackers).items():
+        log.warning("Note: %s writes outside the run directory, and is left out unless tracker=... is given.", target)
+        if place:
+            del trackers[place]
+        if not place or not trackers:
+            saved["tracker"] = {"_target_": "mlp.tracking.NoTracker"}
+
+
+def trackers_outside(node: Mapping[str, Any]) -> dict[str, str]:
+    """Of the node `tracker`, the classes of this package that write elsewhere than into the run directory, by their
+    places: "" for the node itself."""
+    nodes = {"": node} if "_target_" in node else node
+    targets = {place: str(each.get("_target_")) for place, each in nodes.items() if isinstance(each, dict)}
+    return {
+        place: target
+        for place, target in targets.items()
+        if target.startswith("mlp.") and target.rpartition(".")[2] not in TRACKERS_INSIDE
+    }

@@ -2,7 +2,6 @@
 
 import argparse
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from mlp import paths, streams
 from mlp.data import CIFAR10, CSV, MNIST, NPZ, FashionMNIST, ImageFolder
 from mlp.data.cache import imported
 from mlp.data.own import OwnData
-from mlp.errors import UserError
+from mlp.errors import ArgumentParser, UserError
 from mlp.files import atomic_write
 
 WITH_FILES = (MNIST, FashionMNIST, CIFAR10)
@@ -60,9 +59,15 @@ def import_files(args: argparse.Namespace) -> list[str]:
     return lines
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    streams.prepare()
-    parser = argparse.ArgumentParser(paths.command("data"), description="Datasets on this machine.")
+def main(argv: Sequence[str] | None = None) -> None:
+    """Exits with 2 after a user's mistake, with 1 where something cannot be read or written."""
+    with streams.program():
+        args = _parser().parse_args(argv)
+        print(streams.escaped("\n".join(args.run(args))))
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(paths.command("data"), description="Datasets on this machine.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     purpose = "list the datasets and where their files are"
@@ -74,14 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     importing.add_argument("directory", metavar="DIR", type=Path, help="a folder with the published files")
     importing.set_defaults(run=import_files)
 
-    args = parser.parse_args(argv)
-    try:
-        print("\n".join(args.run(args)))
-    except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return UserError.exit_code if isinstance(error, UserError) else 1
-    return 0
+    return parser
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

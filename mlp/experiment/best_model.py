@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlp import model_file
+from mlp.config.values import FromEnvironment
 from mlp.errors import UserError
 from mlp.files import atomic_write
 from mlp.model_file import DIGEST, OWN_CLASSES
@@ -133,7 +134,8 @@ def make_room(save: Mapping[str, Any]) -> None:
 
 
 def copy_model(directory: Path, save: Mapping[str, Any]) -> None:
+    hidden = any(isinstance(path, FromEnvironment) for path in save.values())
     for name, target in _copies(save).items():
         with atomic_write(target) as file:
             file.write((directory / name).read_bytes())
-        log.info("Copied %s to %s.", name, target)
+        log.info("Copied %s to %s.", name, "the place from the environment" if hidden else target)

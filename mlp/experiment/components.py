@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mlp.config.build import build, check_type
+from mlp.config.build import build, check_type, locate
 from mlp.config.resolve import tracker_nodes
 from mlp.data import Augmentation, Dataset
 from mlp.data.pictures import PICTURE_SHAPES, is_picture
@@ -79,6 +79,9 @@ class Components:
             )
         trainer.check_class_weight(objects["dataset"].num_classes, augment)
         # Callbacks by their methods: tracking does not know training.
+        for path, node in tracker_nodes(config["tracker"]).items():
+            if "_target_" in node and not hasattr(kind := locate(node["_target_"]), "on_run_end"):
+                raise UserError(f"{path} must be a Callback. Got {kind.__name__}")
         trackers = {path: build(node, path) for path, node in tracker_nodes(config["tracker"]).items()}
         callbacks = {f"training.callbacks.{name}": callback for name, callback in options.callbacks.items()}
         for path, callback in {**trackers, **callbacks}.items():

@@ -14,6 +14,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hydra_trials.passwords import hidden_word
 from mlp.errors import UserError
 from mlp.files import atomic_write, remove_leftovers
 
@@ -33,7 +34,7 @@ def lock(directory: Path, config: Mapping[str, Any], overrides: Sequence[str]) -
                     f"choose another one"
                 )
             with atomic_write(directory / "overrides.yaml", "w") as file:
-                file.write(OmegaConf.to_yaml(list(overrides)))
+                file.write(OmegaConf.to_yaml([hidden_word(word) for word in overrides]))
             save_config(directory, config)
         yield
 

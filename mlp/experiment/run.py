@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hydra_trials.files import shown
-from hydra_trials.signals import Terminated, sigterm_interrupts
+from hydra_trials.signals import Terminated, deferred, sigterm_interrupts
 from mlp import environment, paths
 from mlp.config.build import check_type
 from mlp.config.own import allow_flags, foreign
+from mlp.config.resolve import trackers_outside
+from mlp.config.values import recorded
 from mlp.data import Samples
 from mlp.errors import CallbackFailed, Diverged, UserError
 from mlp.experiment.best_model import copy_model, make_room, save_model
@@ -49,8 +51,8 @@ def run(
     when a file cannot be written. What was finished before stays in the run directory.
     """
     parts = Components.build(config)
-    with lock(directory, config, overrides):
-        return _run(directory, config, parts, callbacks, progress_bar)
+    with sigterm_interrupts(), lock(directory, recorded(config), overrides):
+        return _run(directory, config, parts, callbacks, overrides, progress_bar)
 
 
 class PlotCallback(Callback):
@@ -64,6 +66,8 @@ class PlotCallback(Callback):
             return
         try:
             self.draw(run.directory)
+        except OSError as error:
+            log.error("The plots could not be drawn: %s", error)
         except Exception:  # a picture is no reason to lose a run; `python -m mlp.report run DIR` draws it again
             log.exception("The plots could not be drawn.")
 
@@ -75,11 +79,16 @@ def plot_callbacks(config: Mapping[str, Any], draw: Callable[[Path], None], defa
 
 
 def _run(
-    directory: Path, config: dict[str, Any], parts: Components, callbacks: Sequence[Callback], progress_bar: bool
+    directory: Path,
+    config: dict[str, Any],
+    parts: Components,
+    callbacks: Sequence[Callback],
+    overrides: Sequence[str],
+    progress_bar: bool,
 ) -> Run:
     started, started_at = time.perf_counter(), datetime.now(UTC)
     network, trainer, random = parts.network, parts.trainer, random_streams(parts.seed)
-    state = Run(directory, config, network, parts.optimizer, parts.schedule, random)
+    state = Run(directory, recorded(config), network, parts.optimizer, parts.schedule, random)
     with state.timed("data"):
         train, validation = parts.dataset.split(random["split"])
         state.data_sha256 = parts.dataset.sha256
@@ -92,23 +101,25 @@ def _run(
             raise UserError(
                 f"training.epochs must be >= {state.epoch}, which are trained already. Got {trainer.epochs}"
             )
-        save_config(directory, config)  # the number of epochs may have changed
+        save_config(directory, state.config)  # the number of epochs may have changed
     _introduce(parts, len(train), len(validation))
     make_room(config["save"])
     failure: BaseException | None = None
     try:
-        with sigterm_interrupts():
-            trainer.fit(state, train, validation, parts.augment, parts.dataset.image_shape)
-            with state.timed("evaluation"):
-                _evaluate_best(state, parts, train, validation)
+        trainer.fit(state, train, validation, parts.augment, parts.dataset.image_shape)
+        with state.timed("evaluation"):
+            _evaluate_best(state, parts, train, validation)
+            copy_model(directory, config["save"])
         state.status = "pruned" if state.pruned else "completed"
     except BaseException as error:
         failure = error
         state.status, state.exit_code = _outcome(error)
         state.stop_reason = str(error) or type(error).__name__
-    _conclude(state, parts, started_at, time.perf_counter() - started)
+    unwritten = _conclude(state, parts, started_at, time.perf_counter() - started)
     if failure is not None:
-        _explain(failure, state)
+        _explain(failure, state, overrides)
+    if unwritten is not None:
+        raise unwritten
     scores = (100 * state.summary[f"test_{name}"] for name in ("accuracy", "precision", "recall", "f1"))
     log.info(
         "Test accuracy %.2f%%, precision %.2f%%, recall %.2f%%, F1 %.2f%% (macro), loss %.4f, with the weights of "
@@ -128,11 +139,12 @@ def _outcome(error: BaseException) -> tuple[str, int]:
     return ("diverged", Diverged.exit_code) if isinstance(error, Diverged) else ("failed", 1)
 
 
-def _explain(failure: BaseException, state: Run) -> NoReturn:
+def _explain(failure: BaseException, state: Run, overrides: Sequence[str]) -> NoReturn:
     """Say how to go on after `failure`, and pass it on."""
-    go_on = "Continue with: " + paths.command(
-        "train", *allow_flags(foreign(state.config)), f"resume={shown(state.directory)}"
-    )
+    again = ("save.", "tracker") if trackers_outside(state.config["tracker"]) else ("save.",)
+    outside = [word for word in overrides if "${" in word or word.lstrip("+").startswith(again)]
+    words = [*allow_flags(foreign(state.config)), f"resume={shown(state.directory)}", *outside]
+    go_on = f"Continue with: {paths.command('train', *words)}"
     if isinstance(failure, KeyboardInterrupt):
         log.warning("Interrupted in epoch %d. %s", state.epoch + 1, go_on)
         raise SystemExit(state.exit_code) from failure
@@ -211,11 +223,12 @@ def _evaluate_best(state: Run, parts: Components, train: Samples, validation: Sa
         state.summary |= evaluate(network, validation).scores("val_")
     save_predictions(state.directory, predictions(test, test_samples, dataset.class_names, dataset.image_shape))
     save_model(state, parts)
-    copy_model(state.directory, state.config["save"])
 
 
-def _conclude(state: Run, parts: Components, started_at: datetime, seconds: float) -> None:
-    """Write summary.json, and tell the callbacks. Nothing here may hide how the run ended."""
+def _conclude(state: Run, parts: Components, started_at: datetime, seconds: float) -> OSError | None:
+    """Write summary.json, and tell the callbacks. Nothing here may hide how the run ended: that the file could not be
+    written is returned."""
+    unwritten = None
     training_seconds = sum(row["seconds"] for row in state.history)
     state.summary |= {
         "status": state.status,
@@ -235,18 +248,20 @@ def _conclude(state: Run, parts: Components, started_at: datetime, seconds: floa
         "environment": environment.describe(),
     }
     try:
-        write_json(state.directory / "summary.json", state.summary)
+        with deferred():
+            write_json(state.directory / "summary.json", state.summary)
     except OSError as error:
-        log.error("summary.json could not be written: %s", error)
+        unwritten = error
     with ExitStack() as stack:  # all of them are told, also after Ctrl-C in the middle of a picture
         for callback in reversed(state.callbacks):
             stack.callback(_tell_end, callback, state)
+    return unwritten
 
 
 def _tell_end(callback: Callback, state: Run) -> None:
     try:
         callback.on_run_end(state)
-    except CallbackFailed as error:
+    except (CallbackFailed, OSError) as error:
         log.error("%s", error)
     except Exception:
         log.exception("%s failed at the end of the run.", type(callback).__name__)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mlp.errors import UserError
 from mlp.files import atomic_write
 from mlp.model_file.config import load_config, save_config
 from mlp.model_file.layouts import Weights, layer_sizes, normalise
@@ -53,9 +54,12 @@ def save_weights(path: str | Path, weights: Weights) -> None:
         np.save(file, np.array(weights, dtype=object), allow_pickle=True)
 
 
-def load_weights(path: str | Path) -> Weights:
-    """Read a .npy or .npz model of any known layout. No code in the file is ever run."""
+def load_weights(path: str | Path, skipped: list[str] | None = None) -> Weights:
+    """Read a .npy or .npz model of any known layout. No code in the file is ever run.
+
+    `skipped` gets the names of what an .npz file holds beside numbers, and of what is too strange to be read.
+    """
     try:
-        return normalise(read(path))
-    except ModelFileError as error:
+        return normalise(read(path, skipped))
+    except UserError as error:
         raise ModelFileError(f"{path}: {error}") from error

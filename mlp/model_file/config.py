@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import Any, NoReturn
 
-from mlp.files import write_json
+from mlp.errors import UserError
+from mlp.files import read_bytes, write_json
 from mlp.model_file.pickles import ModelFileError
-from mlp.model_file.reading import read_bytes
 from mlp.nn import Activation, Initializer, Loss, Optimizer
 from mlp.nn.naming import find, normalize_name, parse_sizes
 
@@ -63,7 +63,7 @@ def load_config(path: str | Path) -> dict[str, Any]:
         if not isinstance(raw, dict):
             raise ModelFileError(f"expected a JSON object {{...}}. Got {type(raw).__name__}")
         return _clean(raw)
-    except ModelFileError as error:
+    except UserError as error:
         raise ModelFileError(f"{path}: {error}") from error
     except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{path}: not valid JSON ({error})") from error

@@ -8,7 +8,6 @@ not know is refused. Memory and time grow with the size of the file, not with wh
 
 from __future__ import annotations
 
-import math
 import pickletools
 import re
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from mlp.arrays import check_shape, check_size, shown
 from mlp.errors import UserError
 
 
@@ -23,7 +23,7 @@ class ModelFileError(UserError):
     """The file is no model that can be understood; the message says what was found and what is expected."""
 
 
-MAX_OPCODES, MAX_DEPTH, MAX_DIMENSIONS, MAX_BITS = 2_000_000, 100, 32, 1024
+MAX_OPCODES, MAX_DEPTH, MAX_BITS = 2_000_000, 100, 1024
 
 #: What a file may call, NumPy 1 and 2 alike, and whatever else stands for one of them.
 ALLOWED = {
@@ -69,7 +69,10 @@ class _Array:
 def loads(data: bytes) -> Any:
     """What a pickle holds: dictionaries, lists, tuples, texts, numbers, NumPy's arrays and scalars, each array with
     memory of its own. Raises ModelFileError."""
-    return _Machine(data).run()
+    try:
+        return _Machine(data).run()
+    except UserError as error:  # that of an array's size
+        raise ModelFileError(str(error)) from error
 
 
 def refuse(what: str) -> ModelFileError:
@@ -311,26 +314,3 @@ def _dtype(code: str) -> np.dtype[Any]:
         return np.dtype(code)
     except TypeError:
         raise ModelFileError(f"an array of type {code!r} inside; expected numbers") from None
-
-
-def check_shape(shape: tuple[Any, ...]) -> int:
-    """The number of entries of an array of this shape. Raises ModelFileError for what is no shape."""
-    if len(shape) > MAX_DIMENSIONS or not all(type(n) is int and 0 <= n < 2**48 for n in shape):
-        raise ModelFileError(f"an array of shape {shown(shape)} cannot be")
-    return math.prod(shape)
-
-
-def check_size(shape: tuple[int, ...], dtype: np.dtype[Any], available: int) -> None:
-    """Raises ModelFileError where an array needs more bytes than are there."""
-    needed = check_shape(shape) * dtype.itemsize
-    if needed > available:
-        raise ModelFileError(
-            f"an array of shape {shown(shape)} and type {dtype} needs {needed:,} bytes, {available:,} are there; "
-            "the file is cut off or its header is wrong"
-        )
-
-
-def shown(shape: tuple[Any, ...]) -> str:
-    """A shape of a file in a message, whatever is in it."""
-    entries = [str(n) if type(n) is int and n.bit_length() < 64 else type(n).__name__ for n in shape[:8]]
-    return f"({', '.join(entries)}{',' if len(shape) == 1 else ''}{', ...' if len(shape) > 8 else ''})"

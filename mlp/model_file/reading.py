@@ -4,61 +4,42 @@ Sizes that a file claims are compared with the bytes it has before anything is a
 """
 
 import io
-import stat
 import zipfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.lib import format as npy
 
-from mlp.model_file.pickles import ModelFileError, check_size, loads
+from mlp import arrays
+from mlp.errors import UserError
+from mlp.files import read_bytes
+from mlp.model_file.pickles import ModelFileError, loads
 
-MAX_BYTES = 2**28  # 256 MiB; a network of this software is a few MB
-PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the two that are unpacked in bounded pieces
 _PICKLE = b"\x80"  # the first byte of a pickle of protocol 2 or later
-_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
-def read(path: str | Path) -> Any:
+def read(path: str | Path, skipped: list[str] | None = None) -> Any:
     """The content of a .npy file (arrays or pickled containers) or, as a dictionary, of a plain .npz file.
 
-    The kind of file is told from its first bytes, not from its name. Raises ModelFileError, without the path.
+    The kind of file is told from its first bytes, not from its name. `skipped` gets the names of the members of an
+    .npz that are left out. Raises UserError, without the path.
     """
     data = read_bytes(path)
-    if foreign := _foreign_format(data):
-        raise ModelFileError(f"a file of {foreign}; save the arrays with np.save or np.savez instead")
     try:
+        if foreign := _foreign_format(data):
+            raise ModelFileError(f"a file of {foreign}; save the arrays with np.save or np.savez instead")
         if data.startswith(npy.MAGIC_PREFIX):
             return _npy(data)
         if zipfile.is_zipfile(io.BytesIO(data)):
-            return _npz(data)
+            return _npz(data, [] if skipped is None else skipped)
         if data.startswith(_PICKLE):
             return loads(data)
-    except ModelFileError:
+    except UserError:
         raise
     except Exception as error:  # a damaged pickle, header or archive raises anything
         raise ModelFileError(f"damaged or incomplete ({error or type(error).__name__})") from error
     kind = "a text file" if _is_text(data) else "a file of an unknown kind"
     raise ModelFileError(f"{kind}; expected .npy or .npz as written by np.save or np.savez")
-
-
-def read_bytes(path: str | Path) -> bytes:
-    """The bytes of a regular file that is neither empty nor larger than MAX_BYTES."""
-    try:
-        status = Path(path).stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise ModelFileError("a directory; expected a file")
-        if not stat.S_ISREG(status.st_mode):
-            raise ModelFileError("a device or a pipe; expected a file")
-        if status.st_size > MAX_BYTES:
-            raise ModelFileError(f"{status.st_size:,} bytes are too many; at most {MAX_BYTES:,} are read")
-        data = Path(path).read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a path with a null byte
-        raise ModelFileError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    if not data:
-        raise ModelFileError("an empty file")
-    return data
 
 
 def _foreign_format(data: bytes) -> str:
@@ -78,33 +59,19 @@ def _is_text(data: bytes) -> bool:
 
 
 def _npy(data: bytes) -> Any:
-    file = io.BytesIO(data)
-    version = npy.read_magic(file)
-    if version not in _HEADERS:
-        raise ModelFileError(f"npy format {version[0]}.{version[1]} is not supported; expected 1.0 or 2.0")
-    shape, fortran, dtype = _HEADERS[version](file)
-    if dtype.kind == "O":
-        return loads(data[file.tell() :])
-    if dtype.hasobject or dtype.fields:
-        raise ModelFileError(f"an array of {dtype} inside; expected plain numbers")
-    check_size(shape, dtype, len(data) - file.tell())
-    return np.ndarray(shape, dtype, buffer=data, offset=file.tell(), order="F" if fortran else "C")
+    dtype, start = arrays.header(data)[2:]
+    return loads(data[start:]) if dtype.kind == "O" else arrays.parse(data)
 
 
-def _npz(data: bytes) -> dict[str, Any]:
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        size = sum(member.file_size for member in archive.infolist())
-        if size > MAX_BYTES:
-            raise ModelFileError(f"{size:,} bytes when unpacked are too many; at most {MAX_BYTES:,} are read")
-        if other := [m.filename for m in archive.infolist() if m.compress_type not in PACKED]:
-            raise ModelFileError(f"{other[0][:80]!r} inside is packed in a way that np.savez never uses")
-        found, refused = {}, None
-        for member in archive.infolist():
-            try:
-                with archive.open(member) as file:  # no more than it says that it has
-                    found[member.filename.removesuffix(".npy")] = _npy(file.read(member.file_size))
-            except ModelFileError as error:  # what a program keeps beside the weights, such as its arguments
-                refused = refused or error
-        if refused and not found:
-            raise refused
-        return found
+def _npz(data: bytes, skipped: list[str]) -> dict[str, Any]:
+    """What the members hold; `skipped` gets those that are no model's, such as the arguments of a program."""
+    found, refused = {}, None
+    for name, content in arrays.members(data):
+        try:
+            found[name] = _npy(content)
+        except UserError as error:
+            skipped.append(name)
+            refused = refused or error
+    if refused and not found:
+        raise refused
+    return found

@@ -47,13 +47,18 @@ def shell(*scripts: Path) -> dict[str, Any]:
         # `MathJaxConfig` keeps plotly.js from looking for a library that is not there.
         texts = ['window.PlotlyConfig = {MathJaxConfig: "local"};', get_plotlyjs()]
         texts += [path.read_text(encoding="utf-8") for path in (*(HERE / name for name in PARTS), *scripts)]
-    digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts)
+    return {"scripts": texts, "policy": content_security_policy(*texts)}
+
+
+def content_security_policy(*scripts: str) -> str:
+    """What a page may do, for its `<meta http-equiv="Content-Security-Policy" content="...">`: run these scripts of
+    its own, as they are in it, use its own styles and pictures, and fetch nothing. The browser enforces it."""
+    digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
     allowed = " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
-    policy = (
+    return (
         f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
         "base-uri 'none'; form-action 'none'"
     )
-    return {"scripts": texts, "policy": policy}
 
 
 def column(name: str, values: Sequence[Any], title: str = "", kind: str = "") -> dict[str, Any]:

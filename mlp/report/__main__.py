@@ -8,7 +8,7 @@ from typing import Any
 
 from mlp import paths, streams
 from mlp.config.files import canonical
-from mlp.errors import UserError
+from mlp.errors import ArgumentParser
 
 
 def draw_run(args: argparse.Namespace) -> list[Path]:
@@ -47,12 +47,24 @@ def publish_studies(args: argparse.Namespace) -> list[Path]:
     return []
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    streams.prepare()
-    parser = argparse.ArgumentParser(paths.command("report"), description="Draw plots from the files of runs.")
+def main(argv: Sequence[str] | None = None) -> None:
+    """Exits with 2 after a user's mistake, with 1 where something cannot be read or written."""
+    with streams.program():
+        args = _parser().parse_args(argv)
+        try:
+            written: list[Path] = args.draw(args)
+        except KeyboardInterrupt:
+            print("The same command goes on.", file=sys.stderr)
+            raise
+        if written:
+            print(streams.escaped("\n".join(map(str, written))))
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(paths.command("report"), description="Draw plots from the files of runs.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    def command(name: str, draw: Callable[..., list[Path]], **more: Any) -> argparse.ArgumentParser:
+    def command(name: str, draw: Callable[..., list[Path]], **more: Any) -> ArgumentParser:
         made = commands.add_parser(name, help=draw.__doc__, description=draw.__doc__, **more)
         made.set_defaults(draw=draw)
         return made
@@ -65,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     images.add_argument("-d", "--dataset", default="mnist", help="the images (default mnist)")
     images.add_argument("out", metavar="FILE.png", type=Path, help="where the picture goes")
 
-    which = argparse.ArgumentParser(add_help=False)
+    which = ArgumentParser(add_help=False)
     only = "only these: names of conf/experiment, with blanks or commas between them"
     which.add_argument("--only", nargs="+", action="extend", default=[], metavar="NAME", help=only)
     which.add_argument("-d", "--dataset", default="mnist", help="what they are about (default mnist)")
@@ -79,19 +91,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     online.add_argument("--project", default="numpy-mlp", help="of W&B (default numpy-mlp)")
     online.add_argument("--entity", help="user or team in W&B (default: your own)")
 
-    args = parser.parse_args(argv)
-    try:
-        written: list[Path] = args.draw(args)
-    except (UserError, OSError) as error:  # OSError: no permission, no space, a file where a folder should be
-        print(f"error: {error}", file=sys.stderr)
-        return UserError.exit_code
-    except KeyboardInterrupt:
-        print("Interrupted. The same command goes on.", file=sys.stderr)
-        return 130
-    if written:
-        print("\n".join(map(str, written)))
-    return 0
+    return parser
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
-from omegaconf import OmegaConf
-from omegaconf._utils import get_yaml_loader
-from omegaconf.errors import OmegaConfBaseException
 
+from mlp.arrays import read_npz
 from mlp.config.build import build
-from mlp.config.files import options, rename_keys
+from mlp.config.files import options, read_config, read_yaml
 from mlp.errors import UserError
+from mlp.files import read_bytes, read_json
 from mlp.nn.metrics import confusion_matrix
 from mlp.nn.types import Labels
 from mlp.paths import CONF
@@ -29,7 +25,6 @@ from mlp.report.text import shorten
 
 Array = NDArray[Any]  # numbers, counts, labels or pixels
 FINISHED = ("completed", "pruned", "diverged")
-LONGEST_LINE, BRACKETS = 2000, 500  # of YAML that libyaml reads, whose recursion has no limit
 GRADIENT_TRACE = "gradient_trace.npz"  # of the callback of this name
 
 
@@ -40,7 +35,10 @@ def read_metrics(path: Path) -> dict[str, Array]:
     """
     needed = ["epoch", "learning_rate"]  # gradient norms are a choice
     needed += [f"train_{what}" for what in ("loss", "accuracy", "f1")]
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+    try:
+        lines = read_bytes(path, empty=True).decode("utf-8", "replace").split("\n")[:-1]
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     header, *rows = lines or [",".join(needed)]  # the header itself cut off: no epoch yet
     names = header.strip().split(",")
     table = np.empty((len(rows), len(names)))
@@ -58,11 +56,8 @@ def read_metrics(path: Path) -> dict[str, Array]:
 
 def read_predictions(path: Path, names: Iterable[str] | None = None) -> dict[str, Array]:
     """The arrays of a predictions.npz, or those with these names. Nothing in the file is executed."""
-    try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            return {name: file[name] for name in names or file.files}
-    except (ValueError, EOFError, BadZipFile, AttributeError, KeyError) as error:
-        raise UserError(f"{path} cannot be read as .npz arrays: {error}") from error
+    arrays = read_npz(path)
+    return arrays if names is None else {name: arrays[name] for name in names}
 
 
 def confusion(predictions: Mapping[str, Array]) -> Labels:
@@ -77,33 +72,8 @@ def read_facts(run_dir: Path, *names: str) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     for path in (run_dir / name for name in names or ("best_config.json", "summary.json")):
         if path.exists():
-            try:
-                facts |= json.loads(path.read_text(encoding="utf-8"))
-            except (ValueError, TypeError, RecursionError) as error:
-                raise UserError(f"{path} is not a JSON object: {error}") from error
+            facts |= read_json(path)
     return facts
-
-
-class _Loader(yaml.CSafeLoader):  # type: ignore[misc]  # without types
-    """libyaml's reader, which is 16 times as fast as OmegaConf's, with the same idea of what is a number."""
-
-    yaml_implicit_resolvers = get_yaml_loader().yaml_implicit_resolvers
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file as a plain dictionary. Raises UserError for a file that holds none, also one that would crash
-    libyaml by its depth, or fill the memory by naming parts of itself again and again."""
-    text = path.read_text(encoding="utf-8", errors="replace")
-    deep = max(map(len, text.splitlines()), default=0) > LONGEST_LINE or text.count("[") + text.count("{") > BRACKETS
-    try:
-        if "*" in text and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.CSafeLoader)):
-            raise UserError(f"{path} names a part of itself (YAML's *), which no configuration of a run does")
-        found: Any = OmegaConf.to_container(OmegaConf.create(text)) if deep else yaml.load(text, _Loader) or {}
-    except (yaml.YAMLError, OmegaConfBaseException, RecursionError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(found, dict):
-        raise UserError(f"{path} holds no configuration: it must have keys and values. Got {shorten(text, 80)!r}")
-    return found
 
 
 @dataclass(frozen=True)
@@ -114,16 +84,14 @@ class RunFiles:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """config.yaml, resolved."""
-        config = read_yaml(self.directory / "config.yaml")
-        rename_keys(config)
-        return config
+        """config.yaml."""
+        return read_config(self.directory)
 
     @cached_property
     def overrides(self) -> dict[str, str]:
         """overrides.yaml, key to value: what the run was given, also what config.yaml does not name."""
-        words = OmegaConf.load(self.directory / "overrides.yaml")
-        split = (str(word).lstrip("+~").partition("=") for word in words)
+        words = read_yaml(self.directory / "overrides.yaml")
+        split = (str(word).lstrip("+~").partition("=") for word in (words if isinstance(words, list) else ()))
         return {key: value for key, _, value in split}
 
     @cached_property
@@ -156,7 +124,8 @@ class RunFiles:
             found = found[part]
         if not isinstance(found, dict):
             return found
-        return self.config.get("choices", {}).get(key) or _option(key, found)
+        choices = self.config.get("choices")
+        return (choices.get(key) if isinstance(choices, dict) else None) or _option(key, found)
 
 
 def _option(group: str, node: Mapping[str, Any]) -> str:
@@ -171,7 +140,7 @@ def _option(group: str, node: Mapping[str, Any]) -> str:
 @cache
 def option_values(group: str) -> dict[str, dict[str, Any]]:
     """The content of the files of a group in conf/, by option."""
-    return {option: read_yaml(CONF / group / f"{option}.yaml") for option in options(group)}
+    return {option: read_yaml(CONF / group / f"{option}.yaml") or {} for option in options(group)}
 
 
 def build_option(group: str, name: str, kind: type, /, **changed: Any) -> Any:
@@ -181,15 +150,8 @@ def build_option(group: str, name: str, kind: type, /, **changed: Any) -> Any:
 
 def runs_of(search: Path) -> list[RunFiles]:
     """The runs of a search that have ended, by their number; empty where there are none yet."""
-    found = []
-    for path in search.glob("*/summary.json"):
-        if path.parent.name.isdecimal():
-            try:
-                status = json.loads(path.read_text(encoding="utf-8"))["status"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise UserError(f"{path} is damaged: {error}") from error
-            if status in FINISHED:
-                found.append(RunFiles(path.parent))
+    paths = [path for path in search.glob("*/summary.json") if path.parent.name.isdecimal()]
+    found = [RunFiles(path.parent) for path in paths if read_json(path).get("status") in FINISHED]
     return sorted(found, key=lambda run: int(run.directory.name))
 
 

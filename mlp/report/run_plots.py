@@ -79,13 +79,16 @@ def _check(predictions: Mapping[str, Array]) -> None:
     if missing := [k for k in ("y_true", "y_pred", "confidence", "class_names") if k not in predictions]:
         raise UserError(f"predictions lack {', '.join(missing)}")
     y_true, y_pred, confidence = (predictions[name] for name in ("y_true", "y_pred", "confidence"))
+    for name, kinds in {"y_true": "iu", "y_pred": "iu", "confidence": "f", "class_names": "U"}.items():
+        if (array := predictions[name]).ndim != 1 or array.dtype.kind not in kinds:
+            raise UserError(f"predictions: {name} must be a vector. Got shape {array.shape} and type {array.dtype}")
     n, classes = len(y_true), len(predictions["class_names"])
-    if any(a.shape != (n,) for a in (y_true, y_pred, confidence)):
+    if any(len(vector) != n for vector in (y_pred, confidence)):
         raise UserError("predictions: y_true, y_pred and confidence must be vectors of one length")
     if n == 0:
         raise UserError("predictions: y_true is empty")
     if any(a.min() < 0 or a.max() >= classes for a in (y_true, y_pred)):
         raise UserError(f"predictions: class numbers must lie in 0..{classes - 1}, one name for each")
     rows, images = predictions.get("image_rows", np.empty(0)), predictions.get("images", np.empty(0))
-    if rows.shape != images.shape[:1] or (len(rows) and (rows.min() < 0 or rows.max() >= n)):
+    if rows.ndim != 1 or rows.shape != images.shape[:1] or (len(rows) and (rows.min() < 0 or rows.max() >= n)):
         raise UserError(f"predictions: image_rows must name one row in 0..{n - 1} for every picture")

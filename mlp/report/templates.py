@@ -12,12 +12,14 @@ from jinja2 import Environment
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from mlp.pages.page import environment
+from mlp.pages.page import content_security_policy, environment
 from mlp.report import text
 from mlp.report.blocks import Picture, Table, cell, markdown
 from mlp.report.statistics import differ, difference
 
 MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
+# Names from files may be in it: what leads elsewhere stays text.
+MARKDOWN.validateLink = lambda url: re.match(r"(?!/)[\w./#-]+$", url) is not None  # type: ignore[method-assign]
 
 
 def render(template: Path, **values: Any) -> str:
@@ -39,6 +41,7 @@ def _environment(folder: Path) -> Environment:
     made.tests["finite"] = math.isfinite
     made.tests["differing_from"] = differ
     made.globals["difference"] = difference
+    made.globals["content_security_policy"] = content_security_policy
     return made
 
 

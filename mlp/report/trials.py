@@ -12,7 +12,9 @@ from typing import Any
 
 from mlp import paths
 from mlp.errors import UserError
+from mlp.files import fault_of_file
 from mlp.report.read import RunFiles
+from mlp.report.text import shorten
 
 STATES = ("done", "pruned", "failed", "running")
 SCORES = ("val_accuracy", "test_accuracy", "train_accuracy")
@@ -78,6 +80,8 @@ def read_search(directory: Path) -> SearchFiles:
     for path in (described, board):
         if not path.is_file():
             raise UserError(f"{path} is missing: {paths.command('search', 'report', str(directory))} writes it")
+        if fault := fault_of_file(path, directory):
+            raise UserError(f"{path} {fault}")
     try:
         facts = json.loads(described.read_text(encoding="utf-8"))
         if "parameters" in facts:
@@ -89,8 +93,9 @@ def read_search(directory: Path) -> SearchFiles:
             trials = [_trial(directory, row, keys) for row in csv.DictReader(file) if row["state"] in STATES]
         trials.sort(key=lambda trial: trial.number)
         return SearchFiles(parameters, str(facts["sampler"]), str(facts["pruner"]), trials)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{directory}: {described.name} or {board.name} is damaged: {error!r}") from error
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, csv.Error) as error:
+        what = shorten(repr(error), 200)
+        raise UserError(f"{directory}: {described.name} or {board.name} is damaged: {what}") from error
 
 
 def read_parameters(entries: Sequence[Mapping[str, Any]]) -> list[Parameter]:
@@ -111,13 +116,16 @@ def read_parameters(entries: Sequence[Mapping[str, Any]]) -> list[Parameter]:
 
 def _trial(directory: Path, row: Mapping[str, str], keys: Sequence[str]) -> Trial:
     scores = {name: float(row[name]) for name in SCORES if row.get(name)}
+    run = directory / (row.get("directory") or row["trial"])
+    if not run.resolve().is_relative_to(directory.resolve()):
+        raise ValueError(f"trial {row['trial']} is in {run}, elsewhere")
     return Trial(
         number=int(row["trial"]),
         state=row["state"],
         varied={key: row[key] for key in keys if row.get(key)},
         scores={name: score for name, score in scores.items() if math.isfinite(score)},
         reason=row.get("reason", ""),
-        run=RunFiles(directory / (row.get("directory") or row["trial"])),
+        run=RunFiles(run),
     )
 
 

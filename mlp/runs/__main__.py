@@ -10,9 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra_trials.errors import SearchError
 from mlp import paths, streams
-from mlp.errors import UserError
+from mlp.errors import ArgumentParser, UserError
 
 
 def list_runs(args: argparse.Namespace) -> str:
@@ -126,24 +125,24 @@ def send(args: argparse.Namespace) -> str:
     return to_trackio(select.chosen(rows(args.directories), args.where), args.project)
 
 
-def _said(error: Exception) -> str:
-    from mlp.runs.listing import clean
-
-    text = str(error)
-    if isinstance(error, OSError) and error.filename:
-        text = f"{error.strerror}: {error.filename}"
-    return "\n".join(map(clean, text.split("\n")))  # names of runs may be anything
-
-
 def _number(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be an integer >= 1. Got {text}")
     return int(text)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    streams.prepare()
-    parser = argparse.ArgumentParser(paths.command("runs"), description="All runs of this folder, or of others.")
+def main(argv: Sequence[str] | None = None) -> None:
+    """Exits with 2 after a user's mistake, with 1 where something cannot be read or written, or is not verified."""
+    with streams.program():
+        args = _parser().parse_args(argv)
+        text, encoding = args.say(args), sys.stdout.encoding or "utf-8"  # names of runs may be any bytes
+        print(text.encode(encoding, "backslashreplace").decode(encoding))
+        if args.code:
+            raise SystemExit(args.code)
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(paths.command("runs"), description="All runs of this folder, or of others.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def command(name: str, say: Callable[[argparse.Namespace], str], **more: Any) -> argparse.ArgumentParser:
@@ -209,21 +208,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                       help="where runs are (default: outputs and multirun_outputs)")  # fmt: skip
     sent.add_argument("--project", default="numpy-mlp", help="of Trackio (default numpy-mlp)")
 
-    args = parser.parse_args(argv)
-    try:
-        text, encoding = args.say(args), sys.stdout.encoding or "utf-8"
-        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
-    except (SearchError, UserError, IsADirectoryError, NotADirectoryError, FileExistsError) as error:
-        print(f"Error: {_said(error)}", file=sys.stderr)
-        return UserError.exit_code
-    except OSError as error:  # no permission, no space
-        print(f"Error: {_said(error)}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        return 130
-    return int(args.code)
+    return parser
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

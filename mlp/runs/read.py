@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from hydra_trials.locks import is_locked
-from mlp.config.files import groups
+from mlp.config.files import groups, read_yaml
 from mlp.errors import UserError
 from mlp.files import plain
 from mlp.paths import CONF
-from mlp.report.read import RunFiles, option_values, read_facts, read_yaml
+from mlp.report.read import RunFiles, option_values, read_facts
 from mlp.tracking.record import flat, run_name
 
 #: Where runs are if nobody says otherwise.
@@ -214,7 +214,7 @@ def differences(config: Mapping[str, Any]) -> dict[str, Any]:
 
 @cache
 def _base() -> dict[str, Any]:
-    return read_yaml(CONF / "config.yaml")
+    return dict(read_yaml(CONF / "config.yaml"))
 
 
 @cache

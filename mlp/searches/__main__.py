@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hydra_trials.errors import SearchError
 from mlp import paths, streams
-from mlp.errors import UserError
+from mlp.errors import ArgumentParser, UserError
 
 if TYPE_CHECKING:
     from hydra_trials.study import Search
@@ -20,14 +18,14 @@ def show(args: argparse.Namespace) -> str:
     """Print the leaderboard, what is running, and what was pruned or failed and why."""
     from mlp.searches import results
 
-    return results.show(_open(args.directory), args.top)
+    return results.show(_open(args), args.top)
 
 
 def best(args: argparse.Namespace) -> str:
     """Print the best trial, its scores, and the command that trains it again."""
     from mlp.searches import results
 
-    search = _open(args.directory)
+    search = _open(args)
     winner = search.best()
     if winner is None:
         raise UserError(f"{args.directory} has no completed trial yet")
@@ -49,14 +47,17 @@ def report(args: argparse.Namespace) -> str:
     """Write leaderboard.csv and search.html again, from what is there now."""
     from mlp.searches import page, results
 
-    search = _open(args.directory)
+    search = _open(args)
     return "\n".join(map(str, (results.write_leaderboard(search), page.write_page(search))))
 
 
-def _open(directory: Path) -> Search:
+def _open(args: argparse.Namespace) -> Search:
+    """The search of a directory, whoever made that: only the command line names a database."""
+    from hydra_trials.journal import open_storage
     from hydra_trials.study import Search
 
-    return Search(directory)
+    directory, url = args.directory, args.storage
+    return Search(directory, None if url is None else open_storage(directory, url, reading=True))
 
 
 def _positive(text: str) -> int:
@@ -65,15 +66,23 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    streams.prepare()
-    parser = argparse.ArgumentParser(paths.command("search"), description="Read what a search has found.")
+def main(argv: Sequence[str] | None = None) -> None:
+    """Exits with 2 after a user's mistake, with 1 where something cannot be read or written."""
+    with streams.program():
+        args = _parser().parse_args(argv)
+        print(streams.escaped(args.say(args)))
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(paths.command("search"), description="Read what a search has found.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     for say in (show, best, report):
         command = commands.add_parser(say.__name__, help=say.__doc__, description=say.__doc__)
         command.set_defaults(say=say)
         command.add_argument("directory", metavar="DIR", type=Path, help="a search's: multirun_outputs/NAME")
+        database = "the database that the search is recorded in, instead of the journal in DIR; it is only read"
+        command.add_argument("--storage", metavar="URL", help=database)
         if say is show:
             rows = "rows of the leaderboard (default 10)"
             command.add_argument("--top", metavar="N", type=_positive, default=10, help=rows)
@@ -84,15 +93,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             place = "where to (default: this directory)"
             command.add_argument("--to", metavar="ROOT", type=Path, default=Path(), help=place)
 
-    args = parser.parse_args(argv)
-    try:
-        text: str = args.say(args)
-    except (SearchError, UserError, OSError) as error:  # OSError: no permission, no space, a file for a folder
-        print(f"error: {error}", file=sys.stderr)
-        return UserError.exit_code
-    print(text)
-    return 0
+    return parser
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -16,7 +16,7 @@ from hydra_trials.study import Search, state
 from mlp.report.statistics import OVERFITTED, is_overfitted
 from mlp.searches import parameter_figures, plotly
 from mlp.searches.plotly import Figure, escape
-from mlp.searches.results import read_summary
+from mlp.searches.results import read_summary, seed_directories
 
 if TYPE_CHECKING:
     from mlp.report.importance import Importance, Importances
@@ -158,7 +158,7 @@ def scored_runs(search: Search, trials: Sequence[FrozenTrial]) -> list[Scored]:
     found = []
     for trial in trials:
         name = f"trial {trial.number}"
-        seeds = sorted((search.directory / str(trial.number)).glob("seed_*"))
+        seeds = seed_directories(search, trial)
         of_seeds = {f"{name}, {path.name}": facts for path in seeds if (facts := read_summary(path))}
         for run, facts in (of_seeds or {name: trial.user_attrs}).items():
             train, test = facts.get("train_accuracy"), facts.get("test_accuracy")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import logging
 import re
 import shutil
@@ -14,17 +13,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from optuna.trial import FrozenTrial, TrialState
-from yaml import YAMLError
 
+from hydra_trials.files import fault_of_file
 from hydra_trials.study import REASON, Search, counts, finite, state
 from mlp import paths
+from mlp.config.files import read_yaml
 from mlp.config.own import allow_flags, foreign
 from mlp.errors import UserError
 from mlp.experiment.best_model import CONFIG, MODEL
-from mlp.files import atomic_write
+from mlp.files import atomic_write, read_json
 from mlp.report.text import metric
 
 log = logging.getLogger(__name__)
@@ -34,20 +32,30 @@ MEASURED = ("val_accuracy", "test_accuracy", "train_accuracy", "training_seconds
 
 
 def directory(search: Search, trial: FrozenTrial) -> Path | None:
-    """The trial's directory, or that of its first seed; None before it was begun."""
+    """The trial's directory, or that of its first seed; None before it was begun, and for a link to elsewhere."""
     path = search.directory / str(trial.number)
-    if not path.is_dir():
+    if not _is_own(search, path):
         return None
-    return path if (path / "config.yaml").exists() else next(iter(sorted(path.glob("seed_*"))), path)
+    return path if (path / "config.yaml").exists() else next(iter(seed_directories(search, trial)), path)
+
+
+def seed_directories(search: Search, trial: FrozenTrial) -> list[Path]:
+    """Of a trial on several seeds, in their order."""
+    found = (search.directory / str(trial.number)).glob("seed_*")
+    return sorted(path for path in found if _is_own(search, path))
+
+
+def _is_own(search: Search, path: Path) -> bool:
+    return path.is_dir() and path.resolve().is_relative_to(search.directory.resolve())
 
 
 def read_summary(run: Path) -> dict[str, Any]:
     """summary.json of a run; empty where it is missing or damaged."""
+    path = run / "summary.json"
     try:
-        summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return {} if fault_of_file(path, run) else read_json(path)
+    except UserError:
         return {}
-    return summary if isinstance(summary, dict) else {}
 
 
 def table(search: Search, trials: Sequence[FrozenTrial] | None = None) -> list[dict[str, Any]]:
@@ -229,13 +237,14 @@ def repeat(search: Search, trial: FrozenTrial) -> str:
 def _started(search: Search) -> tuple[list[str], list[str], list[str]] | None:
     """How the search was last started: --config-dir, overrides that are Hydra's, those of the trials."""
     try:
-        config = OmegaConf.load(search.directory / "multirun.yaml")
-        about_hydra, task = (
-            [*map(str, OmegaConf.select(config, f"hydra.overrides.{kind}"))] for kind in ("hydra", "task")
-        )
-        sources = OmegaConf.select(config, "hydra.runtime.config_sources") or []
-        folders = [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
-    except (OSError, ValueError, YAMLError, OmegaConfBaseException, TypeError, AttributeError):
+        path = search.directory / "multirun.yaml"
+        if fault_of_file(path, search.directory):
+            return None
+        hydra = read_yaml(path)["hydra"]
+        about_hydra, task = ([*map(str, hydra["overrides"][kind])] for kind in ("hydra", "task"))
+        sources = hydra.get("runtime", {}).get("config_sources") or []
+        folders = [f"--config-dir={source['path']}" for source in sources if source["provider"] == "command-line"]
+    except (UserError, LookupError, TypeError, AttributeError):
         return None
     return [*allow_flags(_foreign(search)), *folders], about_hydra, task
 
@@ -244,7 +253,9 @@ def _foreign(search: Search) -> list[str]:
     """The modules of the user whose classes the trials name."""
     targets = re.compile(r"^\s*_target_: (\S+)", re.MULTILINE)
     files = [path for place in ("*", "*/seed_*") for path in search.directory.glob(f"{place}/config.yaml")]
-    found = {target for path in files for target in targets.findall(path.read_text(encoding="utf-8"))}
+    own = [path for path in files if not fault_of_file(path, search.directory)]
+    texts = (path.read_text(encoding="utf-8", errors="replace") for path in own)
+    found = {target for text in texts for target in targets.findall(text)}
     return foreign([{"_target_": target} for target in sorted(found)])
 
 
@@ -256,6 +267,8 @@ def install(search: Search, winner: FrozenTrial, root: Path) -> list[Path]:
             raise UserError(
                 f"trial {winner.number} is the best, but {search.directory / str(winner.number)} has no {name}"
             )
+        if fault := fault_of_file(source / name, search.directory):
+            raise UserError(f"{source / name} {fault}: it is not installed")
         with atomic_write(root / name) as file:
             file.write((source / name).read_bytes())
         copies.append(root / name)

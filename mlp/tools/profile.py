@@ -37,8 +37,11 @@ BAR = 30  # characters
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Exits as train.py does: with 2 after a user's mistake, 3 after divergence, 130 after Ctrl-C, else with 1."""
-    streams.prepare()
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    with streams.program():
+        _main(list(sys.argv[1:] if argv is None else argv))
+
+
+def _main(arguments: list[str]) -> None:
     if {"-h", "--help"} & set(arguments):
         program = parser(PROGRAM, EXAMPLES)
         program.description = DESCRIPTION
@@ -58,8 +61,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(report(parts, *measure(parts)))
     except messages.EXPECTED as error:
         messages.fail(error, overrides)
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
 
 
 def overrides_of(arguments: Sequence[str], program: str) -> tuple[list[str], list[Path]]:

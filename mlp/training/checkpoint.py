@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mlp.arrays import Array, read_npz
 from mlp.errors import UserError
 from mlp.files import atomic_write
 from mlp.training.average import WeightAverage
@@ -17,6 +20,9 @@ from mlp.training.run import Callback, Run
 log = logging.getLogger(__name__)
 
 FILE = "checkpoint.npz"
+OF_OPTIMIZER = "optimizer."  # the beginning of the names of its arrays
+REST = 2**27  # bytes, at most, beside the numbers of the network: the history, the states of the generators
+COLUMNS = {"epoch", "step", "learning_rate", "train_loss", "train_accuracy", "train_f1"}  # of history, at least
 
 
 def save_checkpoint(run: Run) -> None:
@@ -54,33 +60,112 @@ def resume(run: Run) -> None:
 
 
 def load_checkpoint(run: Run) -> None:
-    """Put `run` back into the state of its directory's checkpoint. Raises UserError if that cannot be done."""
+    """Put `run` back into the state of its directory's checkpoint, once all of that is checked.
+
+    Raises UserError if that cannot be done, and leaves the run as it is.
+    """
     path = run.directory / FILE
-    arrays = _read(path)
+    slots = {*run.optimizer.slots, "state", "best_state", "average"}
+    arrays = _read(path, (2 + len(slots)) * run.network.state.nbytes + REST)
     try:
-        progress: dict[str, Any] = json.loads(arrays["progress"].item())
-        _check_data(path, progress.get("data_sha256", {}), run.data_sha256)
-        state, network = arrays["state"], run.network
-        if (state.shape, state.dtype) != (network.state.shape, network.dtype):
-            raise UserError(
-                f"{path} belongs to another network: {state.size} numbers of {state.dtype}, "
-                f"not {network.state.size} of {network.dtype}"
-            )
-        network.state[...] = state
-        run.best_state = arrays.get("best_state")
-        if "average" in arrays:
-            run.average = WeightAverage(network, run.config["training"]["ema_decay"])
-            run.average.state[...], run.average.t = arrays["average"], arrays["average.t"].item()
-        prefix = "optimizer."
-        run.optimizer.load_state({k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)})
-        for name, generator in run.random.items():
-            generator.bit_generator.state = progress["random"][name]
-        run.epoch, run.step, run.history = progress["epoch"], progress["step"], progress["history"]
-        run.best_epoch, run.best_value = progress["best_epoch"], progress["best_value"]
-        run.best_loss = progress.get("best_loss")  # earlier releases did not keep it
-        run.metrics = dict(run.history[-1]) if run.history else {}
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is not a checkpoint of this program ({error!r})") from error
+        progress = json.loads(arrays["progress"].item())
+        _check_data(path, _checked_progress(progress, run), run.data_sha256)
+        _check_arrays(path, arrays, progress, run)
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        reason = str(error) if type(error) is ValueError else repr(error)
+        raise UserError(f"{path} is not a checkpoint of this program ({reason})") from error
+    run.network.state[...] = arrays["state"]
+    run.best_state = arrays["best_state"].copy() if "best_state" in arrays else None
+    if "average" in arrays:
+        run.average = WeightAverage(run.network, run.config["training"]["ema_decay"])
+        run.average.state[...], run.average.t = arrays["average"], arrays["average.t"].item()
+    run.optimizer.load_state({name.removeprefix(OF_OPTIMIZER): arrays[name] for name in _of_optimizer(arrays)})
+    for name, generator in run.random.items():
+        generator.bit_generator.state = progress["random"][name]
+    run.epoch, run.step, run.history = progress["epoch"], progress["step"], progress["history"]
+    run.best_epoch, run.best_value = progress["best_epoch"], progress["best_value"]
+    run.best_loss = progress.get("best_loss")  # earlier releases did not keep it
+    run.metrics = dict(run.history[-1]) if run.history else {}
+
+
+def _of_optimizer(arrays: Mapping[str, Any]) -> list[str]:
+    return [name for name in arrays if name.startswith(OF_OPTIMIZER)]
+
+
+def _checked_progress(progress: Any, run: Run) -> dict[str, str]:
+    """The checksums of the data in `progress`. Raises ValueError where something in it cannot be."""
+    _require(isinstance(progress, dict), "progress is no mapping")
+    epoch, step, history = progress["epoch"], progress["step"], progress["history"]
+    _require(_is_count(epoch) and _is_count(step), f"epoch {epoch!r:.40}, step {step!r:.40}: no counts")
+    _require(isinstance(history, list) and len(history) == epoch, f"history has no row for each of {epoch} epochs")
+    for number, row in enumerate(history, 1):
+        fits = isinstance(row, dict) and all(_is_number(value) for value in row.values())
+        _require(fits and row.keys() >= COLUMNS and row["epoch"] == number, f"row {number} of history")
+    _require(step == (history[-1]["step"] if history else 0), f"step {step} is not that of history")
+    best = progress["best_epoch"]
+    _require(_is_count(best) and best <= epoch, f"best_epoch {best!r:.40}")
+    for name in ("best_value", "best_loss"):
+        _require((value := progress.get(name)) is None or _is_number(value), f"{name} {value!r:.40}")
+    random = progress["random"]
+    _require(isinstance(random, dict) and random.keys() == run.random.keys(), "random has other generators")
+    for name, generator in run.random.items():
+        _require(_is_state(random[name], generator.bit_generator.state), f"random.{name} cannot be")
+    sums = progress.get("data_sha256", {})  # earlier releases did not keep it
+    _require(isinstance(sums, dict) and all(isinstance(text, str) for text in sums.values()), "data_sha256")
+    return dict(sums)
+
+
+def _check_arrays(path: Path, arrays: Mapping[str, Array], progress: Mapping[str, Any], run: Run) -> None:
+    """Raise UserError for the numbers of another network, ValueError where something cannot be."""
+    network, state = run.network, arrays["state"]
+    if (state.shape, state.dtype) != (network.state.shape, network.dtype):
+        raise UserError(
+            f"{path} belongs to another network: {state.size} numbers of {state.dtype}, "
+            f"not {network.state.size} of {network.dtype}"
+        )
+    averaged = run.config.get("training", {}).get("ema_decay") is not None
+    counters = {f"{OF_OPTIMIZER}{name}": getattr(run.optimizer, name) for name in run.optimizer.counters}
+    counters |= {"average.t": 0} if averaged else {}
+    for name, now in counters.items():
+        value = arrays[name].item()
+        fits = _is_count(value) if isinstance(now, int) else _is_number(value) and math.isfinite(value)
+        _require(arrays[name].ndim == 0 and fits, f"{name} {value!r:.40}")
+    stepped = arrays[f"{OF_OPTIMIZER}t"].item() if "t" in run.optimizer.counters else progress["step"]
+    _require(stepped <= progress["step"], f"{OF_OPTIMIZER}t {stepped}, after {progress['step']} steps")
+    likes = dict.fromkeys((["best_state"] if progress["best_epoch"] else []) + ["average"] * averaged, network.state)
+    likes |= dict.fromkeys((f"{OF_OPTIMIZER}{name}" for name in run.optimizer.slots if stepped), network.theta)
+    for name, like in likes.items():
+        fits = (arrays[name].shape, arrays[name].dtype) == (like.shape, like.dtype)
+        _require(fits, f"{name} {arrays[name].dtype} {arrays[name].shape}")
+    unknown = arrays.keys() - {"state", "progress", *counters, *likes}
+    _require(not unknown, f"{', '.join(sorted(unknown))} {'is' if len(unknown) == 1 else 'are'} unknown")
+
+
+def _require(condition: bool, what: str) -> None:
+    if not condition:
+        raise ValueError(what)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**53
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is float or (type(value) is int and value.bit_length() < 1000)
+
+
+def _is_state(value: Any, like: Mapping[str, Any]) -> bool:
+    """Whether `value` can be the state of a generator whose present one is `like`: NumPy's PCG64."""
+    if not isinstance(value, dict) or value.keys() != like.keys() or value["bit_generator"] != like["bit_generator"]:
+        return False
+    inner = value["state"]
+    numbers = (inner, ("state", "inc"), 128), (value, ("uinteger",), 32), (value, ("has_uint32",), 1)
+    return (
+        isinstance(inner, dict)
+        and inner.keys() == like["state"].keys()
+        and all(type(of[k]) is int and 0 <= of[k] < 2**bits for of, names, bits in numbers for k in names)
+        and inner["inc"] % 2 == 1
+    )
 
 
 def _check_data(path: Path, then: dict[str, str], now: dict[str, str]) -> None:
@@ -94,12 +179,11 @@ def _check_data(path: Path, then: dict[str, str], now: dict[str, str]) -> None:
         )
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
+def _read(path: Path, most: int) -> dict[str, Array]:
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            return {name: np.asarray(file[name]) for name in file.files}
-    except Exception as error:  # a damaged file can fail anywhere in NumPy's parser
-        raise UserError(f"{path} cannot be read as a checkpoint: {error}") from error
+        return read_npz(path, most)
+    except UserError as error:
+        raise UserError(str(error).replace("cannot be read", "cannot be read as a checkpoint", 1)) from error
 
 
 class Checkpoint(Callback):

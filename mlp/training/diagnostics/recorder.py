@@ -6,6 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from mlp.arrays import read_npz
+from mlp.errors import UserError
 from mlp.files import atomic_write
 from mlp.nn.types import Array, Labels
 from mlp.training.run import Callback, Run
@@ -27,8 +29,9 @@ class Recorder(Callback):
         self._rows = []
         path = run.directory / self.file
         if run.epoch and path.exists():
-            with np.load(path, allow_pickle=False) as stored:
-                table = {name: stored[name] for name in stored.files}
+            table = read_npz(path)
+            if "step" not in table or any(values.shape[:1] != table["step"].shape for values in table.values()):
+                raise UserError(f"{path} must have a row of each array for each step")
             kept = np.flatnonzero(table["step"] <= run.step)
             self._rows = [{name: values[i] for name, values in table.items()} for i in kept]
 

@@ -1,0 +1,95 @@
+"""The values of a configuration. Texts that came from the environment are used, and never written down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.resolvers import oc
+
+#: The variables that were read, while somebody wants to know.
+_read: ContextVar[list[str] | None] = ContextVar("read", default=None)
+
+
+class FromEnvironment(str):
+    """A text that `${oc.env:NAME}` had a part in. `interpolation` is what stands in the configuration, which messages
+    show and files keep in its place."""
+
+    interpolation: str
+
+    def __new__(cls, text: str, interpolation: str) -> FromEnvironment:
+        made = super().__new__(cls, text)
+        made.interpolation = interpolation
+        return made
+
+    def __repr__(self) -> str:
+        return repr(self.interpolation)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FromEnvironment, (str(self), self.interpolation)
+
+
+def values(config: DictConfig) -> dict[str, Any]:
+    """The configuration as a plain dictionary, interpolations resolved.
+
+    Texts from the environment are `FromEnvironment`. The numbers that `oc.decode` makes of them are plain numbers:
+    without them a run could not be repeated.
+    """
+    written = OmegaConf.to_container(config, resolve=False)
+    OmegaConf.register_new_resolver("oc.env", _oc_env, replace=True)
+    return _values(config, OmegaConf.to_container(config, resolve=True), written)  # type: ignore[no-any-return]
+
+
+def recorded(value: Any) -> Any:
+    """Values as they may be written down."""
+    if isinstance(value, dict):
+        return {key: recorded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [recorded(item) for item in value]
+    return value.interpolation if isinstance(value, FromEnvironment) else value
+
+
+def flat(config: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of a nested configuration, by dotted names."""
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _oc_env(key: str, *default: Any) -> Any:
+    """OmegaConf's own resolver, which tells of what it reads."""
+    if (read := _read.get()) is not None:
+        read.append(key)
+    return oc.env(key, *default)
+
+
+def _values(node: Any, resolved: Any, written: Any) -> Any:
+    if isinstance(written, dict):
+        return {key: _value(node, key, resolved[key], written[key]) for key in written}
+    return [_value(node, i, resolved[i], written[i]) for i in range(len(written))]
+
+
+def _value(node: Any, key: Any, resolved: Any, written: Any) -> Any:
+    if isinstance(written, dict | list):
+        child = node[key]
+        return _values(child, resolved, written) if isinstance(child, DictConfig | ListConfig) else resolved
+    if not isinstance(written, str) or "${" not in written or not OmegaConf.is_interpolation(node, key):
+        return resolved
+    token = _read.set([])
+    try:
+        node[key]
+        return _marked(resolved, written) if _read.get() else resolved
+    finally:
+        _read.reset(token)
+
+
+def _marked(value: Any, interpolation: str) -> Any:
+    if isinstance(value, dict):
+        return {key: _marked(item, interpolation) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_marked(item, interpolation) for item in value]
+    return FromEnvironment(value, interpolation) if isinstance(value, str) else value

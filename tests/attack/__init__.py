@@ -1,0 +1,1 @@
+"""Attacks on what is read and written: hostile files, failing disks, killed processes. `make attack` runs them."""
