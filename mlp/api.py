@@ -38,6 +38,7 @@ from mlp.config.resolve import resolve, resolve_resumed
 from mlp.data import divisor_of
 from mlp.errors import CallbackFailed, Diverged, UserError
 from mlp.experiment.directory import discarded_if_refused
+from mlp.files import check_directory
 from mlp.paths import command
 from mlp.report import draw_run
 from mlp.report.read import RunFiles
@@ -62,8 +63,9 @@ class Model:
         self.network = inference.network_of(
             weights, config["activation"], config["loss"], config.get("activation_options")
         )
-        self.class_names: list[str] = config.get("class_names") or [str(i) for i in range(self.network.sizes[-1])]
-
+        names, count = config.get("class_names"), self.network.sizes[-1]
+        is_whole = isinstance(names, list) and len(names) == count and all(isinstance(name, str) for name in names)
+        self.class_names: list[str] = names if is_whole else [str(i) for i in range(count)]  # type: ignore[assignment]
         self._divisor = inference.training_divisor(config)
         self._is_table = config["dataset"] == "csv"
 
@@ -163,6 +165,7 @@ def load(directory: str | os.PathLike[str], allow: Sequence[str] = ()) -> Run:
     for name in ("config.yaml", "metrics.csv", model_file.MODEL):
         if not (path / name).is_file():
             raise UserError(f"{path} holds no run: it has no {name}")
+    check_directory(path)
     return Run(path, tuple(allow))
 
 
