@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -50,6 +51,19 @@ def write_text(path: Path, text: str) -> None:
 def without_password(text: str) -> str:
     """`text` as it may be written down and shown: URLs in it keep the user's name and lose the password."""
     return re.sub(r"(://[^\s:/@]*):[^\s@]*@", r"\1@", text)
+
+
+def escaped(text: str) -> str:
+    """`text` as a terminal may show it: control characters, which it would obey, as `\\x1b`."""
+    if text.isprintable():
+        return text
+    return "".join(_escaped(character) for character in text)
+
+
+def _escaped(character: str) -> str:
+    if character == "\n" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp"):
+        return character
+    return character.encode("unicode_escape", "surrogatepass").decode()
 
 
 def shown(path: Path) -> Path:

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from mlp import blas, experiment, inference, model_file
+from mlp import blas, experiment, inference, model_file, streams
 from mlp.cli.messages import MISTAKES, explain
 from mlp.cli.overrides import to_hydra
 from mlp.config.compose import compose
@@ -304,8 +304,10 @@ def _logging(path: Path, verbose: bool) -> Iterator[None]:
     """Write what this thread logs to the run's log, and to stdout if it is `verbose`."""
     thread = threading.get_ident()
     file = logging.FileHandler(path, encoding="utf-8")
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    handlers: list[logging.Handler] = [file, *([logging.StreamHandler(sys.stdout)] if verbose else [])]
+    file.setFormatter(streams.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    console = logging.StreamHandler(sys.stdout)
+    console.setFormatter(streams.Formatter())
+    handlers: list[logging.Handler] = [file, *([console] if verbose else [])]
     logger = logging.getLogger("mlp")
     with _process.prepared():
         for handler in handlers:
