@@ -7,6 +7,7 @@ import os
 import stat
 import sys
 import tempfile
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -79,6 +80,19 @@ def fault_of_file(path: Path, root: Path, most: int = 2**28) -> str:
     if not stat.S_ISREG(status.st_mode):
         return "is a device or a pipe"
     return f"has {status.st_size:,} bytes; at most {most:,} are read" if status.st_size > most else ""
+
+
+def escaped(text: str) -> str:
+    """`text` as a terminal may show it: control characters, which it would obey, as `\\x1b`."""
+    if text.isprintable():
+        return text
+    return "".join(_escaped(character) for character in text)
+
+
+def _escaped(character: str) -> str:
+    if character == "\n" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp"):
+        return character
+    return character.encode("unicode_escape", "surrogatepass").decode()
 
 
 def shown(path: Path) -> Path:
