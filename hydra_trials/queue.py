@@ -71,11 +71,6 @@ class Queue(Search):
         with locked(directory / RUNNING / "search"), _sqlite_locked(definition.storage):
             if (directory / SEARCH_FILE).exists():
                 before: Mapping[str, Any] = read_description(directory)
-                if before["storage"] is not None and definition.storage is None:
-                    raise SearchError(
-                        f"{directory} holds a search that is recorded in {without_password(before['storage'])}. "
-                        f"Name it, to go on there: {definition.node}.storage=URL"
-                    )
                 check_same(directory, before, definition)
                 storage = None if definition.storage is None else open_storage(directory, definition.storage)
             else:

@@ -164,8 +164,8 @@ def test_a_search_goes_on_only_where_the_command_line_says(directory: Path, tmp_
     (tmp_path / "multirun_outputs").mkdir()
     shutil.move(directory, tmp_path / "multirun_outputs" / "s")
     words = ("-m", "-d", "digits", "-e", "1", "tracker=none", "search.name=s", "-o", "sgd,adam")
-    message = run(tmp_path, *words, code=2).err
-    assert "Name it, to go on there: search.storage=URL" in message
+    for more in ((), ("search.dry_run=true",)):
+        assert "Name it, to go on there: search.storage=URL" in run(tmp_path, *words, *more, code=2).err
     assert not (tmp_path / "study.db").exists()
 
 
