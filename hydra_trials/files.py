@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import stat
@@ -44,6 +45,16 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO]:  # type: i
         raise
 
 
+def link_out_of(directory: Path, *folders: str) -> Path | None:
+    """A link in `directory`, or in those of its folders, by which something would be written elsewhere."""
+    root = directory.resolve()
+    for folder in (directory, *(directory / name for name in folders)):
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
+                return path
+    return None
+
+
 class LogFile(logging.FileHandler):
     """A log that goes on where the disk fails: what cannot be written is told once, and tried again with the next."""
 
@@ -71,7 +82,9 @@ def fault_of_file(path: Path, root: Path, most: int = 2**28) -> str:
     there. A link may not lead out of `root`, a pipe or a device could make its reader wait for ever."""
     try:
         status = path.stat()
-    except FileNotFoundError:
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ELOOP):
+            raise
         return "is a link to nothing" if path.is_symlink() else ""
     if not path.resolve().is_relative_to(root.resolve()):
         return f"is a link that leads out of {root}"

@@ -32,7 +32,7 @@ from hydra_trials.locks import announced
 from hydra_trials.migration import Migration, check_same
 from hydra_trials.passwords import hidden_everywhere, hide_in_setting, hide_in_words, without_password
 from hydra_trials.progress import Progress, clock
-from hydra_trials.queue import GRACE_PERIOD, Queue
+from hydra_trials.queue import GRACE_PERIOD, WORKERS, Queue
 from hydra_trials.settings import define
 from hydra_trials.space import to_override
 from hydra_trials.study import SEARCH_FILE, Search, counts, read_description, seconds
@@ -211,7 +211,7 @@ def _work(
     found = counts(queue.trials())
     place = QuotedString(str(queue.directory), Quote.single).with_quotes()  # composed anew, it would forget the name
     jobs = [
-        ["hydra/job_logging=trial", f"hydra.sweep.dir={place}", f"hydra.sweep.subdir=workers/{number}"]
+        ["hydra/job_logging=trial", f"hydra.sweep.dir={place}", f"hydra.sweep.subdir={WORKERS}/{number}"]
         for number in range(min(definition.workers, found["waiting"] + found["running"]))
     ]
     _adapt_launcher(config.hydra.launcher, len(jobs))
