@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import stat
 import sys
 import tempfile
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -43,6 +45,16 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO]:  # type: i
         raise
 
 
+def link_out_of(directory: Path, *folders: str) -> Path | None:
+    """A link in `directory`, or in those of its folders, by which something would be written elsewhere."""
+    root = directory.resolve()
+    for folder in (directory, *(directory / name for name in folders)):
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
+                return path
+    return None
+
+
 class LogFile(logging.FileHandler):
     """A log that goes on where the disk fails: what cannot be written is told once, and tried again with the next."""
 
@@ -70,7 +82,9 @@ def fault_of_file(path: Path, root: Path, most: int = 2**28) -> str:
     there. A link may not lead out of `root`, a pipe or a device could make its reader wait for ever."""
     try:
         status = path.stat()
-    except FileNotFoundError:
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ELOOP):
+            raise
         return "is a link to nothing" if path.is_symlink() else ""
     if not path.resolve().is_relative_to(root.resolve()):
         return f"is a link that leads out of {root}"
@@ -79,6 +93,19 @@ def fault_of_file(path: Path, root: Path, most: int = 2**28) -> str:
     if not stat.S_ISREG(status.st_mode):
         return "is a device or a pipe"
     return f"has {status.st_size:,} bytes; at most {most:,} are read" if status.st_size > most else ""
+
+
+def escaped(text: str) -> str:
+    """`text` as a terminal may show it: control characters, which it would obey, as `\\x1b`."""
+    if text.isprintable():
+        return text
+    return "".join(_escaped(character) for character in text)
+
+
+def _escaped(character: str) -> str:
+    if character == "\n" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp"):
+        return character
+    return character.encode("unicode_escape", "surrogatepass").decode()
 
 
 def shown(path: Path) -> Path:

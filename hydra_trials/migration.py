@@ -29,6 +29,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hydra_trials.compat import storage_of
 from hydra_trials.definition import Definition
 from hydra_trials.errors import SearchError
+from hydra_trials.passwords import without_password
 from hydra_trials.space import Space, values
 from hydra_trials.study import LOST, POINT, REASON, is_lost
 
@@ -38,7 +39,13 @@ COMPLETE = "definition"  # of a study: what it is a search for; it is there once
 
 
 def check_same(directory: Path, before: Mapping[str, Any], now: Definition) -> None:
-    """Raises SearchError where `now` is another search than the one described `before`, and that is not accepted."""
+    """Raises SearchError where `now` is another search than the one described `before`, and that is not accepted, or
+    where that is in a database that the command line does not name: files name none."""
+    if (storage := before.get("storage")) is not None and now.storage is None:
+        raise SearchError(
+            f"{directory} holds a search that is recorded in {without_password(storage)}. Name it, to go on there: "
+            f"{now.node}.storage=URL"
+        )
     changed = difference(before, now.described())
     if changed and not now.accept_mismatch:
         raise SearchError(

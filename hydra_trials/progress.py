@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from optuna.trial import FrozenTrial, TrialState
 
+from hydra_trials.files import escaped
 from hydra_trials.study import REASON, Search, counts, seconds, shortened, state
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ class Progress:
         return f"trial {trial.number} {word}: {'; '.join(part for part in (text, why) if part)}{again}  [{point}]"
 
     def _print(self, line: str) -> None:
+        line = escaped(line)
         if self._live is not None:
             self._live.console.print(line, markup=False, highlight=False)
         else:

@@ -29,7 +29,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hydra_trials.compat import fail_trial, storage_of
 from hydra_trials.definition import Definition
 from hydra_trials.errors import SearchError
-from hydra_trials.files import write_text
+from hydra_trials.files import link_out_of, write_text
 from hydra_trials.journal import open_storage
 from hydra_trials.locks import RUNNING, acquire, commands, is_locked, locked
 from hydra_trials.migration import COMPLETE, FIXED, OBJECTIVES, SEEDS, Migration, check_same, newest
@@ -48,6 +48,7 @@ from hydra_trials.study import (
     read_description,
 )
 
+WORKERS = "workers"  # the folder of a search for what its launcher keeps of them
 HOST, ALIVE, RETRIES = "host", "alive", "retries"  # further names of a trial's user attributes
 #: Seconds between two signs of life, and without one before another host takes over, as Optuna calls them.
 HEARTBEAT_INTERVAL, GRACE_PERIOD = 30.0, 600.0
@@ -67,15 +68,14 @@ class Queue(Search):
     @classmethod
     def open(cls, directory: Path, definition: Definition) -> Queue:
         """Create the search, or open it again and add what is missing. Raises SearchError where it is another one."""
+        if (path := link_out_of(directory, RUNNING, WORKERS)) is not None:
+            raise SearchError(
+                f"{path} is a link that leads out of the search, which writes in its own directory only"
+            )
         (directory / RUNNING).mkdir(parents=True, exist_ok=True)
         with locked(directory / RUNNING / "search"), _sqlite_locked(definition.storage):
             if (directory / SEARCH_FILE).exists():
                 before: Mapping[str, Any] = read_description(directory)
-                if before["storage"] is not None and definition.storage is None:
-                    raise SearchError(
-                        f"{directory} holds a search that is recorded in {without_password(before['storage'])}. "
-                        f"Name it, to go on there: {definition.node}.storage=URL"
-                    )
                 check_same(directory, before, definition)
                 storage = None if definition.storage is None else open_storage(directory, definition.storage)
             else:

@@ -33,10 +33,10 @@ from hydra_trials.locks import announced
 from hydra_trials.migration import Migration, check_same
 from hydra_trials.passwords import hidden_everywhere, hide_in_setting, hide_in_words, without_password
 from hydra_trials.progress import Progress, clock
-from hydra_trials.queue import GRACE_PERIOD, Queue
+from hydra_trials.queue import GRACE_PERIOD, WORKERS, Queue
 from hydra_trials.settings import define
 from hydra_trials.space import to_override
-from hydra_trials.study import SEARCH_FILE, Search, counts, seconds
+from hydra_trials.study import SEARCH_FILE, Search, counts, read_description, seconds
 from hydra_trials.worker import STORAGE, Worker
 
 MAX_CHECKED_POINTS = 24  # before the start; composing one takes 0.05 s
@@ -132,10 +132,10 @@ def _plan(definition: Definition, directory: Path, estimated: float | None) -> s
     found: Mapping[str, int] = {"done": 0, "pruned": 0, "failed": 0}
     took: list[float] = []
     if (directory / SEARCH_FILE).exists():
-        url = definition.storage
+        url, described = definition.storage, read_description(directory)
+        check_same(directory, described, definition)
         search = Search(directory, None if url is None else open_storage(directory, url, reading=True))
-        check_same(directory, search.description, definition)
-        migration = Migration(directory, search.description, definition)
+        migration = Migration(directory, described, definition)
         trials = [migration.migrate(trial) for trial in search.trials()]
         found = counts(trials)
         took = [duration for trial in trials if (duration := seconds(trial)) is not None]
@@ -213,7 +213,7 @@ def _work(
     found = counts(queue.trials())
     place = QuotedString(str(queue.directory), Quote.single).with_quotes()  # composed anew, it would forget the name
     jobs = [
-        ["hydra/job_logging=trial", f"hydra.sweep.dir={place}", f"hydra.sweep.subdir=workers/{number}"]
+        ["hydra/job_logging=trial", f"hydra.sweep.dir={place}", f"hydra.sweep.subdir={WORKERS}/{number}"]
         for number in range(min(definition.workers, found["waiting"] + found["running"]))
     ]
     adapted = copy.deepcopy(config)

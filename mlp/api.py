@@ -31,7 +31,7 @@ from omegaconf import OmegaConf
 from threadpoolctl import threadpool_limits
 
 from hydra_trials.files import LogFile
-from mlp import blas, experiment, inference, model_file
+from mlp import blas, experiment, inference, model_file, streams
 from mlp.cli.messages import MISTAKES, explain
 from mlp.cli.overrides import to_hydra
 from mlp.config.compose import compose
@@ -41,6 +41,7 @@ from mlp.config.resolve import resolve, resolve_resumed
 from mlp.data import divisor_of
 from mlp.errors import CallbackFailed, Diverged, UserError
 from mlp.experiment.directory import discarded_if_refused
+from mlp.files import check_directory
 from mlp.paths import command
 from mlp.report import draw_run
 from mlp.report.read import RunFiles
@@ -65,8 +66,9 @@ class Model:
         self.network = inference.network_of(
             weights, config["activation"], config["loss"], config.get("activation_options")
         )
-        self.class_names: list[str] = config.get("class_names") or [str(i) for i in range(self.network.sizes[-1])]
-
+        names, count = config.get("class_names"), self.network.sizes[-1]
+        is_whole = isinstance(names, list) and len(names) == count and all(isinstance(name, str) for name in names)
+        self.class_names: list[str] = names if is_whole else [str(i) for i in range(count)]  # type: ignore[assignment]
         self._divisor = inference.training_divisor(config)
         self._is_table = config["dataset"] == "csv"
 
@@ -166,6 +168,7 @@ def load(directory: str | os.PathLike[str], allow: Sequence[str] = ()) -> Run:
     for name in ("config.yaml", "metrics.csv", model_file.MODEL):
         if not (path / name).is_file():
             raise UserError(f"{path} holds no run: it has no {name}")
+    check_directory(path)
     return Run(path, tuple(allow))
 
 
@@ -319,8 +322,10 @@ def _logging(path: Path, verbose: bool) -> Iterator[None]:
     """Write what this thread logs to the run's log, and to stdout if it is `verbose`."""
     thread = threading.get_ident()
     file = LogFile(str(path))
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    handlers: list[logging.Handler] = [file, *([logging.StreamHandler(sys.stdout)] if verbose else [])]
+    file.setFormatter(streams.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    console = logging.StreamHandler(sys.stdout)
+    console.setFormatter(streams.Formatter())
+    handlers: list[logging.Handler] = [file, *([console] if verbose else [])]
     logger = logging.getLogger("mlp")
     with _process.prepared():
         for handler in handlers:

@@ -133,6 +133,10 @@ def saved_config(
 ) -> dict[str, Any]:
     """What the model's configuration says of it, with what is `given` on top, and a note for all that is doubtful."""
     path, config = _configuration(model_path, weights, config_path, notes)
+    try:
+        check_type("activation_options", config.get("activation_options"), Mapping | None)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     _load_own_classes(config, given)
     open_questions = [key for key in DEFAULTS if key not in given]
     if path is not None:
@@ -170,8 +174,7 @@ def saved_config(
                     continue
                 option = canonical(key, name)
                 if key == "activation":
-                    options = {} if config.get("activation_options") is None else config["activation_options"]
-                    check_type("activation_options", options, Mapping)
+                    options = config.get("activation_options") or {}
                     check_arguments(by_name(Activation, option), options, "activation_options")
         except UserError as error:
             raise UserError(f"{path}: {error}") from error

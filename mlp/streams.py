@@ -9,12 +9,14 @@ import logging
 import os
 import signal
 import sys
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from hydra_trials.files import escaped
 from hydra_trials.signals import Terminated, sigterm_interrupts
+
+__all__ = ["MISPLACED", "Formatter", "describe", "escaped", "exit_code", "prepare", "program"]
 
 #: A folder where a file should be, and the reverse: the user's mistakes, unlike other failures of files.
 MISPLACED = (IsADirectoryError, NotADirectoryError, FileExistsError)
@@ -74,19 +76,6 @@ def describe(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return f"not enough memory: {str(error) or 'smaller layers, batches or data need less'}"
     return str(error).strip()
-
-
-def escaped(text: str) -> str:
-    """`text` as a terminal may show it: control characters, which it would obey, as `\\x1b`."""
-    if text.isprintable():
-        return text
-    return "".join(_shown(character) for character in text)
-
-
-def _shown(character: str) -> str:
-    if character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp"):
-        return character
-    return character.encode("unicode_escape", "surrogatepass").decode()
 
 
 class Formatter(logging.Formatter):

@@ -81,7 +81,7 @@ def test_no_file_of_a_search_has_it(spelling: str, tmp_path: Path) -> None:
     assert_hidden(tmp_path, done.stdout, done.stderr)
 
 
-@pytest.mark.parametrize("launcher", ["local", "joblib"])
+@pytest.mark.parametrize("launcher", ["local", pytest.param("joblib", marks=pytest.mark.slow)])
 def test_no_file_of_another_program_has_it(launcher: str, tmp_path: Path) -> None:
     """Hydra writes .hydra/hydra.yaml into each job's directory, with the settings of the sweeper."""
     url = f"sqlite:///file:{tmp_path}/study.db?uri=true&password={CANARY}"

@@ -14,6 +14,10 @@ from optuna.trial import TrialState
 from runs import run
 from test_search_commands import command
 
+from hydra_trials.definition import Definition
+from hydra_trials.errors import SearchError
+from hydra_trials.queue import Queue
+from hydra_trials.space import Space
 from mlp.searches import results
 from mlp.searches.page import render
 
@@ -164,9 +168,20 @@ def test_a_search_goes_on_only_where_the_command_line_says(directory: Path, tmp_
     (tmp_path / "multirun_outputs").mkdir()
     shutil.move(directory, tmp_path / "multirun_outputs" / "s")
     words = ("-m", "-d", "digits", "-e", "1", "tracker=none", "search.name=s", "-o", "sgd,adam")
-    message = run(tmp_path, *words, code=2).err
-    assert "Name it, to go on there: search.storage=URL" in message
+    for more in ((), ("search.dry_run=true",)):
+        assert "Name it, to go on there: search.storage=URL" in run(tmp_path, *words, *more, code=2).err
     assert not (tmp_path / "study.db").exists()
+
+
+@pytest.mark.parametrize("name", ["running", "2", "journal.log.lock", "workers/0"])
+def test_a_search_writes_in_its_own_directory_only(directory: Path, name: str, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    (directory / name).parent.mkdir(exist_ok=True)
+    (directory / name).unlink(missing_ok=True)
+    (directory / name).symlink_to(outside)
+    with pytest.raises(SearchError, match=f"{name} is a link that leads out of the search"):
+        Queue.open(directory, Definition("made", Space([]), (), "tpe", 3, ("val_accuracy",), ("maximize",)))
+    assert not outside.exists()
 
 
 def test_a_directory_that_cannot_be_written_is_read(directory: Path) -> None:

@@ -270,3 +270,85 @@ def test_a_checkpoint_of_a_release_that_kept_no_loss_goes_on_by_its_rule_the_fir
     load_checkpoint(resumed)
     Trainer(epochs=6, batch_size=10).fit(resumed, TRAIN, VALIDATION)
     assert (resumed.epoch, resumed.best_epoch) == (6, 2)
+
+
+# A stranger's checkpoint: every entry is checked before any is used
+
+
+def rewritten(directory: Path, changes: dict[str, Any] | None = None, **arrays: np.ndarray | None) -> None:
+    """Write the checkpoint again, with other entries of its progress and other arrays; None takes one out."""
+    with np.load(directory / FILE) as file:
+        found = dict(file)
+    told = json.loads(found["progress"].item())
+    for path, value in (changes or {}).items():
+        *parents, name = path.split(".")
+        node = told
+        for parent in parents:
+            node = node[int(parent) if isinstance(node, list) else parent]
+        node[name] = value
+    found |= {"progress": np.array(json.dumps(told)), **arrays}
+    np.savez(directory / FILE, **{name: array for name, array in found.items() if array is not None})
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        *[("epoch", value) for value in ("1", -5, 1.5, True, None, [], 3, 5, 10**400)],
+        *[("step", value) for value in ("1", -1, 19, 21, 2.0)],
+        *[("history", value) for value in ([{}], [], {}, None, "x", [1, 2, 3, 4])],
+        *[("history.3.epoch", value) for value in (3, "4", None, [4])],
+        *[("history.0.train_loss", value) for value in ("0.1", None, [], {})],
+        *[("best_epoch", value) for value in (5, -1, "1", 1.0, None)],
+        *[("best_value", value) for value in ("0.5", [], {})],
+        *[("best_loss", value) for value in ("0.5", [])],
+        *[("random", value) for value in ({}, [], None, {"init": 1})],
+        *[("random.init", value) for value in ({}, None, "PCG64")],
+        *[("random.init.bit_generator", value) for value in ("MT19937", None, "os.system")],
+        *[("random.init.state", value) for value in ({}, None, {"state": 1}, {"state": 1, "inc": 2})],
+        *[("random.init.state.state", value) for value in (-1, 2**128, 1.5, "1", None)],
+        *[("random.init.state.inc", value) for value in (2, -1, 2**128 + 1)],
+        *[("random.init.has_uint32", value) for value in (2, -1, None)],
+        *[("random.init.uinteger", value) for value in (2**32, -1, 0.5)],
+        *[("data_sha256", value) for value in ([], {"train": 5}, "x")],
+    ],
+    ids=str,
+)
+def test_with_progress_that_cannot_be(tmp_path: Path, path: str, value: Any) -> None:
+    trained(tmp_path)
+    rewritten(tmp_path, {path: value})
+    refused(new_run(tmp_path), "not a checkpoint of this program")
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        *[("best_state", array) for array in (None, np.zeros(52, "f4"), np.zeros((53, 1), "f4"), np.zeros(53))],
+        *[("optimizer.M", array) for array in (None, np.zeros(52, "f4"), np.zeros(53), np.zeros(53, "c8"))],
+        *[("optimizer.t", np.array(value)) for value in (-1, 1.5, 21, "3", [3], True)],
+        *[("unknown", np.zeros(3)), ("optimizer.x", np.zeros(53, "f4")), ("average", np.zeros(53, "f4"))],
+        *[("progress", np.array(value)) for value in ("[]", "5", "", "{", "[" * 10_000, 5)],
+        ("state", np.zeros(53, "f4").view("i4")),
+    ],
+    ids=lambda value: str(value)[:30].replace("\n", ""),
+)
+def test_with_arrays_that_cannot_be(tmp_path: Path, name: str, array: np.ndarray | None) -> None:
+    trained(tmp_path)
+    rewritten(tmp_path, **{name: array})
+    refused(new_run(tmp_path))
+
+
+def test_with_the_average_of_a_run_that_has_one(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    run.config = {"training": {"ema_decay": 0.9}}
+    Trainer(epochs=4, batch_size=10, ema_decay=0.9).fit(run, TRAIN, VALIDATION)
+    resumed = new_run(tmp_path)
+    resumed.config = run.config
+    load_checkpoint(resumed)
+    assert resumed.average is not None
+    assert run.average is not None
+    assert resumed.average.state.tobytes() == run.average.state.tobytes()
+    for change in ({"average": None}, {"average.t": np.array(-1)}, {"average": np.zeros(3, "f4")}):
+        rewritten(tmp_path, **change)
+        resumed = new_run(tmp_path)
+        resumed.config = run.config
+        refused(resumed)

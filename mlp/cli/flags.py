@@ -216,9 +216,10 @@ def parse(arguments: Sequence[str], program: str = "train") -> tuple[argparse.Na
         overrides += [word for words in given for word in words if "=" in word]
         setattr(namespace, name, [word for word in given[-1] if "=" not in word] or None)
     # In the order of the command line, since of several values the last one counts.
-    overrides = sorted([*overrides, *rest], key=lambda word: -arguments[::-1].index(word))
+    places = {argument: place for place, argument in enumerate(arguments)}  # one behind a flag's = has none
+    overrides = sorted([*overrides, *rest], key=lambda word: places.get(word, -1))
     for word in overrides:
-        if "=" not in word and not word.startswith("~"):
+        if ("=" not in word and not word.startswith("~")) or word.lstrip("+~").startswith("="):
             from mlp.errors import UserError
 
             raise UserError(

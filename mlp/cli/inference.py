@@ -152,12 +152,17 @@ def _dataset(
     if option is None:
         option = read_option("dataset", canonical("dataset", str(saved["dataset"]), folders), folders)
     config: Any = OmegaConf.create({"dataset": option})
-    for key, _, value in (override.partition("=") for override in overrides):
-        if key in TEXT_KEYS and value != "null":
-            OmegaConf.update(config, key, unquoted(value))
-        else:
-            config = OmegaConf.merge(config, OmegaConf.from_dotlist([f"{key}={value}"]))
-    node: Any = OmegaConf.to_container(config, resolve=True)
+    for override in overrides:
+        key, _, value = override.partition("=")
+        try:
+            if key in TEXT_KEYS and value != "null":
+                OmegaConf.update(config, key, unquoted(value))
+            else:
+                config = OmegaConf.merge(config, OmegaConf.from_dotlist([f"{key}={value}"]))
+            node: Any = OmegaConf.to_container(config, resolve=True)
+        except Exception as error:  # OmegaConf and YAML raise anything for what they do not expect
+            raise UserError(f"{override}: {str(error).partition(chr(10))[0] or type(error).__name__}") from error
+    node = OmegaConf.to_container(config, resolve=True)
     if node["dataset"].get("divide_by", 0) is None and saved.get("trained_on") == saved["dataset"]:
         # The file may have other values than that of the training, and so another scale by itself.
         node["dataset"]["divide_by"] = training_divisor(saved)

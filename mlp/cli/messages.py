@@ -107,7 +107,10 @@ def _keys(overrides: Sequence[str]) -> list[str]:
         known = any((folder / group).is_dir() for folder in (CONF, *folders))
         if known and not override.is_sweep_override() and "hydra" not in group:
             choices.append(override.input_line or "")
-    return _leaves(OmegaConf.to_container(compose(choices)), "")  # type: ignore[arg-type]
+    try:
+        return _leaves(OmegaConf.to_container(compose(choices)), "")  # type: ignore[arg-type]
+    except (HydraException, OmegaConfBaseException, UserError):  # the choices are wrong too
+        return []
 
 
 def _searchpath(folders: Sequence[Path]) -> str:

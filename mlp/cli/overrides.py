@@ -159,7 +159,7 @@ def _activation(words: list[str] | None, multirun: bool, folders: Sequence[Path]
         return []
     text = ",".join(words)
     if len(words) == 1 and (multirun or "," not in text) and not text.startswith("["):
-        return [f"activation={_canonical_list('activation', text, folders)}"]
+        return [_checked(f"activation={text}", folders)]
     return [f"model.activations=[{','.join(activation_names(words, folders))}]"]
 
 
@@ -212,7 +212,7 @@ def _checked(word: str, folders: Sequence[Path]) -> str:
         return word
     if prefix == "~" and group not in ("experiment", "search"):
         raise UserError(f"{word}: {group} cannot be left out. Its options: {', '.join(options(group, folders))}")
-    if re.fullmatch(NO_NAME, value, re.DOTALL):
+    if re.fullmatch(NO_NAME, value, re.DOTALL) or (value.startswith("[") and group not in LISTS):
         raise UserError(f"{word}: {group} takes the name of an option: {', '.join(options(group, folders))}")
     if prefix == "~" or not re.fullmatch(r"(choice\()?[^][{}()'\"$/=]+\)?", value):
         return word

@@ -31,7 +31,7 @@ def locate(target: str) -> Any:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError, TypeError):  # the last two: what is no name of a module
         raise UserError(f"_target_ {target!r} does not exist") from None
-    if not inspect.isclass(found) or (ours and not found.__module__.startswith("mlp.")):
+    if not inspect.isclass(found) or (ours and not found.__module__.startswith(OPTIONS)):
         raise UserError(f"_target_ must be a class{' of the package mlp' if ours else ''}. Got {target!r}")
     home = found.__module__
     if not home.startswith("mlp.") and not is_allowed(f"{home}."):  # such as a Popen that the module has imported

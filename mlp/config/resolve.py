@@ -128,12 +128,12 @@ def resolve_resumed(cfg: DictConfig, directory: Path, overrides: Sequence[str]) 
                 f"Only {', '.join(CHANGEABLE)} may change"
             )
     _stay_inside(saved, before, said)
-    for key, value in before.items():
-        if "${" not in str(value) or any(f"{key}.".startswith(f"{name}.") for name in (*said, "save")):
-            continue
+    texts = {key: value for key, value in before.items() if "${" in str(value)}
+    left = [key for key in texts if not any(f"{key}.".startswith(f"{name}.") for name in (*said, "save"))]
+    if left and (needed := [key for key in left if key in dict(flat(saved))]):
         raise UserError(
-            f"{directory / 'config.yaml'}: {key} is {value}, which is resolved only where the command line says it "
-            f"again: add {shlex.quote(f'{key}={value}')}"
+            f"{directory / 'config.yaml'}: {', '.join(needed)} must be resolved, which a file cannot ask for. Say it "
+            f"on the command line again: {shlex.join(f'{key}={texts[key]}' for key in needed)}"
         )
     return _finished(saved)
 
@@ -185,5 +185,5 @@ def trackers_outside(node: Mapping[str, Any]) -> dict[str, str]:
     return {
         place: target
         for place, target in targets.items()
-        if target.startswith("mlp.") and target.rpartition(".")[2] not in TRACKERS_INSIDE
+        if target.startswith("mlp.tracking.") and target.rpartition(".")[2] not in TRACKERS_INSIDE
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,7 +60,9 @@ class ImageFolder(OwnData):
             stats = [file.stat() for part in parts for _, file in part]
         except OSError as error:
             raise self._error(f"cannot be read: {error}") from error
-        states = [(stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats]
+        if odd := [file for file, status in zip(files, stats, strict=True) if not stat.S_ISREG(status.st_mode)]:
+            raise self._error(f"{odd[0]} is a device or a pipe; expected a picture")
+        states = [(file.st_ino, file.st_size, file.st_mtime_ns, file.st_ctime_ns) for file in stats]
         what = repr((size and tuple(size), channels, self._path.absolute(), files, states))
         name = f"folder-1-{hashlib.sha256(what.encode()).hexdigest()}"
         x = cached(name, (len(files), None, None, None), lambda: _decode(files, size, channels))

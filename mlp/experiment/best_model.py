@@ -138,4 +138,4 @@ def copy_model(directory: Path, save: Mapping[str, Any]) -> None:
     for name, target in _copies(save).items():
         with atomic_write(target) as file:
             file.write((directory / name).read_bytes())
-        log.info("Copied %s to %s.", name, "the place from the environment" if hidden else target)
+        log.info("Copied %s to %s.", name, "where the environment says" if hidden else target)

@@ -229,29 +229,29 @@ def _conclude(state: Run, parts: Components, started_at: datetime, seconds: floa
     """Write summary.json, and tell the callbacks. Nothing here may hide how the run ended: that the file could not be
     written is returned."""
     unwritten = None
-    training_seconds = sum(row["seconds"] for row in state.history)
-    state.summary |= {
-        "status": state.status,
-        "reason": state.stop_reason,
-        "dataset": parts.dataset.name,
-        "data_sha256": state.data_sha256,
-        "epochs": state.epoch,
-        "steps": state.step,
-        "best_epoch": state.best_epoch,
-        "monitor": parts.trainer.monitor if state.best_value is not None else None,
-        "best_value": state.best_value,
-        "num_parameters": int(state.network.theta.size),
-        "started": started_at.isoformat(timespec="seconds"),
-        "total_seconds": round(seconds, 3),
-        "training_seconds": round(training_seconds, 3),
-        "timing": {part: round(seconds, 3) for part, seconds in state.timing.items()},
-        "environment": environment.describe(),
-    }
-    try:
-        with deferred():
+    with deferred():  # a signal in the last moments of a run takes nothing away from its record
+        training_seconds = sum(row["seconds"] for row in state.history)
+        state.summary |= {
+            "status": state.status,
+            "reason": state.stop_reason,
+            "dataset": parts.dataset.name,
+            "data_sha256": state.data_sha256,
+            "epochs": state.epoch,
+            "steps": state.step,
+            "best_epoch": state.best_epoch,
+            "monitor": parts.trainer.monitor if state.best_value is not None else None,
+            "best_value": state.best_value,
+            "num_parameters": int(state.network.theta.size),
+            "started": started_at.isoformat(timespec="seconds"),
+            "total_seconds": round(seconds, 3),
+            "training_seconds": round(training_seconds, 3),
+            "timing": {part: round(seconds, 3) for part, seconds in state.timing.items()},
+            "environment": environment.describe(),
+        }
+        try:
             write_json(state.directory / "summary.json", state.summary)
-    except OSError as error:
-        unwritten = error
+        except OSError as error:
+            unwritten = error
     with ExitStack() as stack:  # all of them are told, also after Ctrl-C in the middle of a picture
         for callback in reversed(state.callbacks):
             stack.callback(_tell_end, callback, state)

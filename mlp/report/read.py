@@ -16,7 +16,7 @@ from mlp.arrays import read_npz
 from mlp.config.build import build
 from mlp.config.files import options, read_config, read_yaml
 from mlp.errors import UserError
-from mlp.files import read_bytes, read_json
+from mlp.files import check_directory, read_bytes, read_json
 from mlp.nn.metrics import confusion_matrix
 from mlp.nn.types import Labels
 from mlp.paths import CONF
@@ -51,6 +51,8 @@ def read_metrics(path: Path) -> dict[str, Array]:
     columns = dict(zip(names, table.T, strict=True))
     if missing := [name for name in needed if name not in columns]:
         raise UserError(f"{path}: no column {', '.join(missing)}. Is this the metrics.csv of a run?")
+    if not (np.diff(columns["epoch"], prepend=0) > 0).all() or not np.isfinite(columns["epoch"]).all():
+        raise UserError(f"{path}: the epochs must be numbers that rise from 1")
     return columns
 
 
@@ -151,6 +153,8 @@ def build_option(group: str, name: str, kind: type, /, **changed: Any) -> Any:
 def runs_of(search: Path) -> list[RunFiles]:
     """The runs of a search that have ended, by their number; empty where there are none yet."""
     paths = [path for path in search.glob("*/summary.json") if path.parent.name.isdecimal()]
+    for path in paths:
+        check_directory(path.parent)
     found = [RunFiles(path.parent) for path in paths if read_json(path).get("status") in FINISHED]
     return sorted(found, key=lambda run: int(run.directory.name))
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from mlp.errors import UserError
+from mlp.errors import UserError, shortened
+from mlp.files import check_directory
 from mlp.report import style
 from mlp.report.figures.bars import per_class
 from mlp.report.figures.curves import curves
@@ -26,6 +27,7 @@ def plots(run_dir: Path) -> list[Plot]:
     """
     if not run_dir.is_dir():
         raise UserError(f"'{run_dir}' is not a directory; give the directory of a run")
+    check_directory(run_dir)
     found: list[Plot] = []
     if (table := run_dir / "metrics.csv").exists():
         metrics = read_metrics(table)
@@ -72,7 +74,13 @@ def draw_predictions(predictions: Mapping[str, Array], out: Path) -> list[Path]:
 
 def draw_run(run_dir: Path) -> list[Path]:
     """Draw all plots of a run directory; return their paths. Raises UserError as `plots` does."""
-    return save_all(plots(run_dir))
+    found = plots(run_dir)
+    try:
+        return save_all(found)
+    except (UserError, OSError, MemoryError):
+        raise
+    except Exception as error:  # values that no run writes
+        raise UserError(f"{run_dir} cannot be drawn: {type(error).__name__}: {shortened(str(error))}") from error
 
 
 def _check(predictions: Mapping[str, Array]) -> None:

@@ -22,7 +22,7 @@ from optuna import TrialPruned
 import hydra_trials
 from hydra_trials.definition import Definition, Hooks
 from hydra_trials.errors import SearchError
-from hydra_trials.files import shown
+from hydra_trials.files import escaped, shown
 from hydra_trials.space import Space, extremes
 from hydra_trials.study import Search
 from mlp import experiment, paths
@@ -190,7 +190,7 @@ class MlpSearch(Hooks):
             log.error("search.html could not be written: %s: %s", type(error).__name__, error)
 
     def summary(self, search: Search) -> str:
-        return results.show(search)
+        return escaped(results.show(search))
 
 
 class _StepTimer(Callback):

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from mlp.arrays import read_npz
 from mlp.nn.metrics import confusion_matrix
 from mlp.nn.types import Array, Labels
 
@@ -84,8 +85,8 @@ def predictions(directory: Path) -> tuple[Labels, Labels, list[str]] | None:
     path = directory / "predictions.npz"
     if not path.exists():
         return None
-    with np.load(path, allow_pickle=False) as arrays:
-        return arrays["y_true"], arrays["y_pred"], arrays["class_names"].tolist()
+    arrays = read_npz(path)
+    return arrays["y_true"], arrays["y_pred"], arrays["class_names"].tolist()
 
 
 def confusion_rows(directory: Path) -> tuple[list[str], list[list[Any]]] | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from mlp.errors import UserError
+from mlp.files import read_bytes
 from mlp.paths import pip_install
 from mlp.tracking.record import TrackedRun
 
@@ -81,8 +82,8 @@ class Tracker:
     def stored_id(self, directory: Path) -> str | None:
         """What `store_id` has kept in the run directory, if the run was tracked before."""
         try:
-            return (directory / f"{self.package}_id.txt").read_text().strip() or None
-        except OSError:
+            return read_bytes(directory / f"{self.package}_id.txt", 1000).decode().strip() or None
+        except (UserError, ValueError):
             return None
 
     def store_id(self, directory: Path, identity: str) -> None:
