@@ -48,7 +48,7 @@ def program() -> Iterator[None]:
             from hydra_trials.passwords import hidden_in_message  # it knows Hydra, which is slow to import
 
             text = hidden_in_message(text, sys.argv)
-        print(f"Error: {text}", file=sys.stderr)
+        print(f"Error: {escaped(text)}", file=sys.stderr)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
         lasting = _Lasting.of(stream)
