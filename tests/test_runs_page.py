@@ -1,6 +1,7 @@
 """runs.html: all runs on one page that needs nothing but itself, and does in a browser what it promises."""
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from html import unescape
@@ -85,6 +86,15 @@ def test_long_curves_are_thinned_and_the_page_says_so(tmp_path: Path, monkeypatc
     assert max(np.diff(long["epoch"])) - min(np.diff(long["epoch"])) <= 1
     assert short["val_loss"] == [2.0, None, 0.6667]  # an infinite loss is a gap, the others have four digits
     assert "1 run with more than 20 epochs keeps 20 of them, evenly spread" in " ".join(out.read_text().split())
+
+
+def test_a_name_may_have_any_bytes(tmp_path: Path) -> None:
+    name = os.fsdecode(b"a b%\xff")
+    run = made(tmp_path, name)
+    (tmp_path / name / "predictions.npz").write_bytes(b"no zip")
+    out = page.page([run], tmp_path / "runs.html")
+    assert data(out)["paths"] == ["a%20b%25%FF"]
+    assert r"a b%\udcff/predictions.npz" in out.read_text()
 
 
 def test_what_cannot_be_read_or_has_no_room_is_said(

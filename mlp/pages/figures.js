@@ -2,6 +2,7 @@
 // Pictures: plotly.js in the colours of the page, learning curves, parallel coordinates.
 
 const TOUCH = matchMedia("(pointer: coarse)").matches;
+const HOVER = matchMedia("(hover: hover)").matches; // else the buttons would stay, and hide what is below them
 const DARK = matchMedia("(prefers-color-scheme: dark)");
 // Okabe and Ito's palette, told apart by colour-blind readers; lighter on dark pages.
 const PALETTE = {
@@ -107,7 +108,7 @@ function draw(plot, data, layout = {}, options = {}) {
     {
       responsive: true,
       displaylogo: false,
-      displayModeBar: TOUCH ? false : "hover",
+      displayModeBar: HOVER && "hover",
       modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
       ...options,
     },

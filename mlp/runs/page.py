@@ -43,13 +43,13 @@ def page(rows: Sequence[Mapping[str, Any]], out: Path) -> Path:
         **shell(*(HERE / name for name in SCRIPTS)), **content(rows, out.absolute().parent)
     )
     with atomic_write(out, "w") as file:
-        file.write(text)
+        file.write(text.encode("utf-8", "backslashreplace").decode())  # names of files that are no UTF-8
     return out
 
 
 def content(rows: Sequence[Mapping[str, Any]], beside: Path) -> dict[str, Any]:
     """What the page says and holds, by the names of the template."""
-    paths = [quote(Path(os.path.relpath(row["path"], beside)).as_posix()) for row in rows]
+    paths = [quote(os.fsencode(os.path.relpath(row["path"], beside))) for row in rows]  # names may have any bytes
     most = max(20, min(500, VALUES // (COLUMNS * len(rows))))  # points of a curve
     problems: list[str] = []
     curves = [_curves(Path(row["path"]), most, problems) for row in rows]
@@ -177,7 +177,7 @@ def _matrices(runs: Sequence[Path], problems: list[str]) -> tuple[dict[str, Any]
                 names = tuple(map(str, arrays["class_names"]))
                 flat = confusion(arrays).ravel().tolist()
             except (UserError, OSError, ValueError, IndexError) as error:
-                problems.append(f"{path}: {error}")
+                problems.append(str(error) if isinstance(error, UserError | OSError) else f"{path}: {error}")
             else:
                 cells += len(flat)
                 matrix = {"classes": classes.setdefault(names, len(classes)), "cells": flat}
