@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mlp import model_file
 from mlp.errors import UserError
 from mlp.files import atomic_write
-from mlp.model_file import DIGEST, OWN_CLASSES
+from mlp.model_file import DIGEST, OWN_CLASSES, Pretrained
 from mlp.training import Run
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def model_config(state: Run, parts: Components, digest: str) -> dict[str, Any]:
         "activation": activations[0] if len(set(activations)) == 1 else activations,
         "activation_options": {} if config["model"]["activations"] else options,
         "weight_init": parts.init.name,
+        **({"pretrained_sha256": parts.init.sha256} if isinstance(parts.init, Pretrained) else {}),
         "loss": network.loss.name,
         "optimizer": parts.optimizer.name,
         **optimizer,

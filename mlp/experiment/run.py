@@ -21,6 +21,7 @@ from mlp.experiment.best_model import copy_model, make_room, save_model
 from mlp.experiment.components import Components
 from mlp.experiment.directory import lock, save_config
 from mlp.files import write_json
+from mlp.model_file import Pretrained
 from mlp.training import Callback, Run, evaluate, random_streams
 from mlp.training.callbacks import EarlyStopping, GradientNorms, MetricsFile, ModelCheckpoint, ProgressBar
 from mlp.training.checkpoint import Checkpoint, resume
@@ -172,6 +173,8 @@ def _introduce(parts: Components, num_train: int, num_validation: int) -> None:
     )  # fmt: skip
     if not num_validation and parts.trainer.monitor.startswith("val_"):
         log.info("Note: without validation data no epoch can be called the best; the last one is kept.")
+    if num_validation and isinstance(parts.init, Pretrained):
+        log.info("Note: validation scores mean little if %s was trained on these images.", parts.init.path)
     for note in parts.dataset.notes():
         log.warning("Note: %s.", note)
     hidden = network.hidden_sizes
