@@ -63,8 +63,9 @@ def model_config(state: Run, parts: Components, digest: str) -> dict[str, Any]:
         **{name: best.get(name) for name in ("val_loss", "val_accuracy", "val_f1")},
         **{
             f"test_{name}": state.summary.get(f"test_{name}")
-            for name in ("loss", "accuracy", "precision", "recall", "f1")
+            for name in ("loss", "accuracy", "precision", "recall", "f1", "calibration_error")
         },
+        **{key: state.summary[key] for key in ("temperature",) if key in state.summary},
         "best_f1": state.summary.get("test_f1"),  # by the name that some graders look for
     }
 
