@@ -113,7 +113,9 @@ def test_table_of_the_classes_is_that_of_scikit_learn(
 ) -> None:
     result = main(["-mp", str(run / "best_model.npy")])
     report = classification_report(digits[1], result["logits"].argmax(axis=1), output_dict=True, zero_division=0)
-    rows = re.findall(r"^(\d) +([\d.]+) +([\d.]+) +([\d.]+) +(\d+)  0\.\d+ to [01]\.\d+$", capsys.readouterr().out, re.MULTILINE)
+    rows = re.findall(
+        r"^(\d) +([\d.]+) +([\d.]+) +([\d.]+) +(\d+)  0\.\d+ to [01]\.\d+$", capsys.readouterr().out, re.MULTILINE
+    )
     assert [row[0] for row in rows] == list("0123456789")
     for name, *printed in rows:
         expected = [f"{report[name][key]:.4f}" for key in ("precision", "recall", "f1-score")]

@@ -46,6 +46,7 @@ def model_config(state: Run, parts: Components, digest: str) -> dict[str, Any]:
         "dropout": config["model"]["dropout"],
         "max_grad_norm": parts.trainer.max_grad_norm,
         "ema_decay": parts.trainer.ema_decay,
+        **({"initial_share": parts.trainer.initial_share} if parts.trainer.initial_share else {}),
         "class_weight": parts.trainer.class_weight,
         "augment": _strengths(config["augment"]) if parts.augment.active else {},
         "batch_size": parts.trainer.batch_size,

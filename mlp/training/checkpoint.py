@@ -36,6 +36,8 @@ def save_checkpoint(run: Run) -> None:
         arrays["best_state"] = run.best_state
     if run.average is not None:
         arrays |= {"average": run.average.state, "average.t": np.array(run.average.t)}
+        if run.average.initial_share:
+            arrays["average.initial"] = run.average.initial
     arrays |= {f"optimizer.{name}": value for name, value in run.optimizer.state().items()}
     with atomic_write(run.directory / FILE) as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
@@ -69,8 +71,11 @@ def load_checkpoint(run: Run) -> None:
         network.state[...] = state
         run.best_state = arrays.get("best_state")
         if "average" in arrays:
-            run.average = WeightAverage(network, run.config["training"]["ema_decay"])
+            training = run.config["training"]  # of an earlier release without initial_share
+            run.average = WeightAverage(network, training["ema_decay"], training.get("initial_share", 0.0))
             run.average.state[...], run.average.t = arrays["average"], arrays["average.t"].item()
+            if run.average.initial_share:
+                run.average.initial[...] = arrays["average.initial"]
         prefix = "optimizer."
         run.optimizer.load_state({k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)})
         for name, generator in run.random.items():
