@@ -232,8 +232,17 @@ def saved_config(
 def training_divisor(config: Mapping[str, Any]) -> float | None:
     """What the inputs were divided by in training, if the configuration says so."""
     scaling = config.get("input_scaling")
-    divisor = scaling.get("divide_by") if isinstance(scaling, dict) else None
-    return divisor if isinstance(divisor, int | float) and 0 < divisor < math.inf else None
+    return _positive(scaling.get("divide_by") if isinstance(scaling, dict) else None)
+
+
+def fitted_temperature(config: Mapping[str, Any]) -> float | None:
+    """The temperature of the logits that was fitted on validation data, if the configuration has it."""
+    return _positive(config.get("temperature"))
+
+
+def _positive(value: Any) -> float | None:
+    """A finite number above 0 as it is, None for whatever else a file may say."""
+    return value if isinstance(value, int | float) and 0 < value < math.inf and value is not True else None
 
 
 def own_classes(config: Mapping[str, Any], key: str) -> list[str]:

@@ -265,6 +265,27 @@ def test_evaluation_writes_nothing_by_itself(run: Path, infer: Command, tmp_path
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
+# Calibration
+
+
+@pytest.mark.parametrize(
+    ("says", "where"),
+    [
+        ({"temperature": 2}, "divided by the temperature 2, fitted on the validation data of its training"),
+        ({}, "fitted on these samples"),
+        *(({"temperature": value}, "fitted on these samples") for value in ("hot", 0, -1, True, None, [2])),
+    ],
+    ids=str,
+)
+def test_the_temperature_is_that_of_the_validation_data_or_found_here(
+    members: list[Path], says: dict[str, Any], where: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = members[0].with_name("a_config.json")
+    config.write_text(json.dumps({**json.loads(config.read_text()), **says}))
+    main(["-mp", str(members[0])])
+    assert where in capsys.readouterr().out
+
+
 # Ensembles
 
 

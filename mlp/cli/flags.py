@@ -124,7 +124,7 @@ def parser(program: str = "train", examples: str = EXAMPLES, folders: Sequence[P
     add("-we", "--wandb_entity", dest="entity", metavar="NAME", help="W&B entity (user or team)", read=not infers)
     add("--no_wandb", dest="no_wandb", action="store_true", help="switch W&B off", read=not infers)
     add("-mp", "--model_path", dest="model_path", nargs="+", action="append", metavar="FILE", read=infers,
-        help="the model to read (default: best_model.npy at the root), or several: their mean")  # fmt: skip
+        help="the model to read (default: best_model.npy at the root); several make an ensemble")  # fmt: skip
     add("--config_path", dest="config_path", metavar="FILE", read=infers,
         help="its configuration (default: the one beside it)")  # fmt: skip
     if infers:

@@ -26,6 +26,7 @@ from mlp.errors import UserError
 from mlp.experiment.best_model import saved
 from mlp.inference import (
     evaluate_model,
+    fitted_temperature,
     joined,
     load_model,
     network_for,
@@ -89,7 +90,7 @@ def _main(arguments: list[str], places: Sequence[Path]) -> dict[str, Any]:
     sizes = ["-".join(map(str, member.sizes)) for member in members]
     what = f"network {sizes[0]}" if len(sizes) == 1 else f"mean of {len(sizes)} networks, {', '.join(sizes)}"
     print(f"{', '.join(map(str, model_paths))} on the test set of {dataset.name}: {what}")
-    print(_report(evaluation, dataset.class_names, config.get("temperature") if len(members) == 1 else None))
+    print(_report(evaluation, dataset.class_names, fitted_temperature(config) if len(members) == 1 else None))
     table: list[tuple[str, float]] = []
     if flags.robustness:
         from mlp.tools import robustness
