@@ -105,7 +105,7 @@ def test_configuration_and_summary_hold_the_digest_of_the_weights(trained: Path)
     assert runs.summary(trained / "run")["weights_sha256"] == digest
 
 
-@pytest.mark.parametrize("folder", [".", "models/fashion_mnist"])
+@pytest.mark.parametrize("folder", [".", *(f"models/{path.name}" for path in sorted((ROOT / "models").iterdir()))])
 def test_shipped_pairs_belong_together(folder: str) -> None:
     config = json.loads((ROOT / folder / "best_config.json").read_text())
     assert config["weights_sha256"] == weights_sha256(load_weights(ROOT / folder / "best_model.npy"))
