@@ -48,7 +48,7 @@ def model_config(state: Run, parts: Components, digest: str) -> dict[str, Any]:
         "ema_decay": parts.trainer.ema_decay,
         **({"initial_share": parts.trainer.initial_share} if parts.trainer.initial_share else {}),
         "class_weight": parts.trainer.class_weight,
-        "augment": _strengths(config["augment"]) if parts.augment.active else {},
+        "augment": strengths(config["augment"]) if parts.augment.active else {},
         "batch_size": parts.trainer.batch_size,
         "epochs": parts.trainer.epochs,
         "seed": parts.seed,
@@ -71,10 +71,10 @@ def model_config(state: Run, parts: Components, digest: str) -> dict[str, Any]:
     }
 
 
-def _strengths(node: Mapping[str, Any]) -> dict[str, Any]:
+def strengths(node: Mapping[str, Any]) -> dict[str, Any]:
     """What an augmentation does; what is 0 it does not."""
     given = {key: value for key, value in node.items() if key != "_target_" and value}
-    return {key: _strengths(value) if isinstance(value, Mapping) else value for key, value in given.items()}
+    return {key: strengths(value) if isinstance(value, Mapping) else value for key, value in given.items()}
 
 
 def _own_classes(parts: Components) -> dict[str, list[str]]:
