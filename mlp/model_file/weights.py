@@ -37,6 +37,8 @@ class Pretrained(Initializer):
         path: the file, such as best_model.npy. Relative ones are looked for in the current directory.
     """
 
+    needs_more = True
+
     def __init__(self, path: str | None = None) -> None:
         if not path:
             raise ValueError("path must name a saved model (init.path=best_model.npy). Got none")
