@@ -170,16 +170,15 @@ def load(directory: list[Any] | tuple[Any, ...], allow: Sequence[str] = ()) -> M
 
 
 def load(directory: str | os.PathLike[str] | list[Any] | tuple[Any, ...], allow: Sequence[str] = ()) -> Run | Model:
-    """The run that `directory` holds; of a list of directories their models as one, an ensemble.
+    """The run that `directory` holds; of a list of directories the models in them (best_model.npy) as an ensemble.
 
-    Raises UserError where there is no run, and for models that do not go together.
+    Raises UserError where there is no run or no model, and for models that do not go together.
     """
     if isinstance(directory, list | tuple):
-        runs = [load(each, allow) for each in directory]
-        if not runs:
+        if not directory:
             raise UserError("load needs a directory, or a list of them. Got an empty list")
         with allowing(allow):
-            return Model(*(run.directory for run in runs))
+            return Model(*map(Path, directory))
     path = Path(directory)
     for name in ("config.yaml", "metrics.csv", model_file.MODEL):
         if not (path / name).is_file():
