@@ -131,6 +131,18 @@ def test_the_robust_models_come_from_their_recipe_and_the_model_beside_them(name
         assert recipe["optimizer"][key] == shipped[key]
 
 
+def test_a_resumed_fine_tuning_names_the_weights_that_it_started_from(trained: Path) -> None:
+    shutil.copy(trained / "run/best_model.npy", trained / "start.npy")
+    line = "-d digits -a tanh -sz 32 16 -w_i pretrained init.path=start.npy --no_wandb hydra.run.dir=tuned"
+    runs.run(trained, *line.split(), "-e", "1")
+    shutil.copy(trained / "tuned/best_model.npy", trained / "start.npy")
+    runs.run(trained, "resume=tuned", "-e", "2")
+    config = json.loads((trained / "tuned/best_config.json").read_text())
+    assert config["epochs"] == 2
+    assert config["pretrained_sha256"] == weights_sha256(load_weights(trained / "run/best_model.npy"))
+    assert config["weights_sha256"] != config["pretrained_sha256"]
+
+
 def test_the_digest_is_of_every_number_and_of_no_layout() -> None:
     weights = {"W0": np.arange(6.0).reshape(2, 3), "b0": np.zeros(3)}
     same = {"b0": np.zeros(3), "W0": np.asfortranarray(weights["W0"]).astype(">f8")}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MODEL, CONFIG = model_file.MODEL, model_file.CONFIG
+MODEL, CONFIG, PRETRAINED = model_file.MODEL, model_file.CONFIG, "pretrained_sha256"
 
 
 def model_config(state: Run, parts: Components, digest: str) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def model_config(state: Run, parts: Components, digest: str) -> dict[str, Any]:
         "activation": activations[0] if len(set(activations)) == 1 else activations,
         "activation_options": {} if config["model"]["activations"] else options,
         "weight_init": parts.init.name,
-        **({"pretrained_sha256": parts.init.sha256} if isinstance(parts.init, Pretrained) else {}),
+        **_pretrained(state, parts),
         "loss": network.loss.name,
         "optimizer": parts.optimizer.name,
         **optimizer,
@@ -69,6 +69,15 @@ def model_config(state: Run, parts: Components, digest: str) -> dict[str, Any]:
         **{key: state.summary[key] for key in ("temperature",) if key in state.summary},
         "best_f1": state.summary.get("test_f1"),  # by the name that some graders look for
     }
+
+
+def _pretrained(state: Run, parts: Components) -> dict[str, Any]:
+    """The digest of the weights that the training started from; a resumed run's own, whatever the file is now."""
+    if not isinstance(parts.init, Pretrained):
+        return {}
+    path = state.directory / CONFIG
+    before = model_file.load_config(path) if state.config["resume"] and path.is_file() else {}
+    return {PRETRAINED: before.get(PRETRAINED, parts.init.sha256)}
 
 
 def strengths(node: Mapping[str, Any]) -> dict[str, Any]:
