@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from omegaconf import OmegaConf
@@ -53,19 +53,23 @@ EVENTS = [name for name in vars(Callback) if name.startswith("on_")]
 
 
 class Model:
-    """The best weights of a run, for predictions in float64.
+    """The best weights of a run, or the mean of the probabilities of several, for predictions in float64.
 
     X (n, ...) has the numbers of a sample in its last axes, stored as the training data are: uint8, and for a model
     of a CSV file every type, is divided by what training divided by (255 for pixels); others are taken as they are.
     """
 
-    def __init__(self, directory: Path) -> None:
-        weights = inference.load_model(directory / model_file.MODEL)
-        notes: list[str] = []
-        config = inference.saved_config(directory / model_file.MODEL, weights, None, {}, notes)
-        self.network = inference.network_of(
-            weights, config["activation"], config["loss"], config.get("activation_options")
-        )
+    def __init__(self, *directories: Path) -> None:
+        paths = [directory / model_file.MODEL for directory in directories]
+        networks, configs = [], []
+        for path in paths:
+            weights = inference.load_model(path)
+            config = inference.saved_config(path, weights, None, {}, [])
+            networks.append(
+                inference.network_of(weights, config["activation"], config["loss"], config.get("activation_options"))
+            )
+            configs.append(config)
+        self.network, config = inference.joined(paths, networks, configs), configs[0]
         names, count = config.get("class_names"), self.network.sizes[-1]
         is_whole = isinstance(names, list) and len(names) == count and all(isinstance(name, str) for name in names)
         self.class_names: list[str] = names if is_whole else [str(i) for i in range(count)]  # type: ignore[assignment]
@@ -162,8 +166,24 @@ def train(
     return Run(place, tuple(allow))
 
 
-def load(directory: str | os.PathLike[str], allow: Sequence[str] = ()) -> Run:
-    """The run that `directory` holds. Raises UserError where it holds none."""
+@overload
+def load(directory: str | os.PathLike[str], allow: Sequence[str] = ()) -> Run: ...
+
+
+@overload
+def load(directory: list[Any] | tuple[Any, ...], allow: Sequence[str] = ()) -> Model: ...
+
+
+def load(directory: str | os.PathLike[str] | list[Any] | tuple[Any, ...], allow: Sequence[str] = ()) -> Run | Model:
+    """The run that `directory` holds; of a list of directories the models in them (best_model.npy) as an ensemble.
+
+    Raises UserError where there is no run or no model, and for models that do not go together.
+    """
+    if isinstance(directory, list | tuple):
+        if not directory:
+            raise UserError("load needs a directory, or a list of them. Got an empty list")
+        with allowing(allow):
+            return Model(*map(Path, directory))
     path = Path(directory)
     for name in ("config.yaml", "metrics.csv", model_file.MODEL):
         if not (path / name).is_file():

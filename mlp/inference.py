@@ -19,6 +19,7 @@ from mlp.data.own import OwnData, some_of
 from mlp.errors import UserError
 from mlp.graded import NeuralNetwork
 from mlp.nn import Activation
+from mlp.nn.losses import softmax
 from mlp.nn.naming import by_name, normalize_name
 from mlp.training.evaluate import Evaluation
 from mlp.training.predictions import predictions
@@ -35,8 +36,57 @@ def load_model(model_path: str | Path) -> dict[str, np.ndarray]:
     return model_file.load_weights(model_path)
 
 
+class Ensemble:
+    """The mean of the probabilities of several networks (Hansen & Salamon 1990), in the place of one."""
+
+    def __init__(self, members: Sequence[NeuralNetwork]) -> None:
+        self.members, self.sizes = list(members), [members[0].sizes[0], members[0].sizes[-1]]
+
+    def forward(self, X: np.ndarray) -> np.ndarray:
+        """Logarithms of the mean probabilities (n, c) of X (n, d_in); their softmax are the probabilities."""
+        logits = np.stack([member.forward(X) for member in self.members])
+        logs = logits - np.logaddexp.reduce(logits, axis=2, keepdims=True)
+        mean: np.ndarray = np.logaddexp.reduce(logs, axis=0)
+        mean -= math.log(len(logs))
+        return mean
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """Class probabilities (n, c) of X (n, d_in)."""
+        return softmax(self.forward(X))
+
+    def evaluate_logits(self, logits: np.ndarray, y: np.ndarray) -> dict[str, float]:
+        """Loss (of the first member's kind), accuracy, and macro precision, recall and F1 of logits (n, c)."""
+        return self.members[0].evaluate_logits(logits, y)
+
+
+def joined(
+    paths: Sequence[Path], networks: Sequence[NeuralNetwork], configs: Sequence[Mapping[str, Any]]
+) -> NeuralNetwork | Ensemble:
+    """The network, or the ensemble of several. Raises UserError where members, as far as their configurations say, do
+    not mean the same by their inputs and classes."""
+    facts = [
+        {
+            "number of inputs": network.sizes[0],
+            "number of classes": network.sizes[-1],
+            "dataset": config.get("trained_on"),
+            "classes": config.get("class_names"),
+            "columns": config.get("feature_names"),
+            "scaling of inputs": training_divisor(config),
+            "loss": config["loss"],
+        }
+        for network, config in zip(networks, configs, strict=True)
+    ]
+    for path, its in zip(paths[1:], facts[1:], strict=True):
+        for fact, value in its.items():
+            if None not in (value, facts[0][fact]) and value != facts[0][fact]:
+                a, b = (_shown(list(map(str, each)) if isinstance(each, list) else str(each))
+                        for each in (facts[0][fact], value))  # fmt: skip
+                raise UserError(f"{path} cannot join {paths[0]}: its {fact} is {b}, not {a}")
+    return networks[0] if len(networks) == 1 else Ensemble(networks)
+
+
 def evaluate_model(
-    model: NeuralNetwork | Mapping[str, np.ndarray],
+    model: NeuralNetwork | Ensemble | Mapping[str, np.ndarray],
     X_test: np.ndarray,
     y_test: np.ndarray,
     activation: str | Sequence[str] = "relu",
@@ -44,11 +94,11 @@ def evaluate_model(
 ) -> dict[str, Any]:
     """Logits (n, c), loss, accuracy, and macro f1, precision and recall of `model` on X (n, d_in), y (n,).
 
-    `model` is a network, or weights as `load_model` returns them; then `activation` and `loss` say the rest.
+    `model` is a network, an ensemble, or weights as `load_model` returns them: `activation` and `loss` say the rest.
     X is scaled as training scales arrays of unknown origin: uint8 is taken for pixels and divided by 255, all other
     types, other integers included, are taken as they are.
     """
-    network = model if isinstance(model, NeuralNetwork) else network_of(model, activation, loss)
+    network = model if isinstance(model, NeuralNetwork | Ensemble) else network_of(model, activation, loss)
     X = np.asarray(X_test)
     if (divisor := divisor_of(X)) != 1:
         X = X / divisor
@@ -185,8 +235,17 @@ def saved_config(
 def training_divisor(config: Mapping[str, Any]) -> float | None:
     """What the inputs were divided by in training, if the configuration says so."""
     scaling = config.get("input_scaling")
-    divisor = scaling.get("divide_by") if isinstance(scaling, dict) else None
-    return divisor if isinstance(divisor, int | float) and 0 < divisor < math.inf else None
+    return _positive(scaling.get("divide_by") if isinstance(scaling, dict) else None)
+
+
+def fitted_temperature(config: Mapping[str, Any]) -> float | None:
+    """The temperature of the logits that was fitted on validation data, if the configuration has it."""
+    return _positive(config.get("temperature"))
+
+
+def _positive(value: Any) -> float | None:
+    """A finite number above 0 as it is, None for whatever else a file may say."""
+    return value if isinstance(value, int | float) and 0 < value < math.inf and value is not True else None
 
 
 def own_classes(config: Mapping[str, Any], key: str) -> list[str]:

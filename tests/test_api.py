@@ -64,6 +64,10 @@ def test_the_model_predicts_what_the_summary_says() -> None:
     probabilities = run.model.predict_proba(X)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1)
     assert run.model.class_names[3] == "3"
+    ensemble = mlp.load([run.directory, run.directory])
+    np.testing.assert_allclose(ensemble.predict_proba(X), probabilities, rtol=1e-12)
+    with pytest.raises(mlp.UserError, match="Got an empty list"):
+        mlp.load([])
     X[1, 2] = np.nan
     with pytest.raises(ValueError, match="X must be finite"):
         run.model.predict(X)

@@ -315,7 +315,9 @@ def test_several_augmentations_are_composed_in_their_order() -> None:
     assert list(augment.steps) == ["rotation", "erasing"]
     assert augment.steps.rotation == {**OmegaConf.load(CONF / "augment/rotation.yaml"), "rotation": 0.3}
     assert composed("augment=[Rotation]").augment == OmegaConf.load(CONF / "augment/rotation.yaml")
-    with pytest.raises(UserError, match=r"augment=\[none,flip\]: name each option once, of elastic, erasing"):
+    with pytest.raises(
+        UserError, match=r"augment=\[none,flip\]: name each option once, of blur, brightness, elastic"
+    ):
         to_hydra(["augment=[none,flip]"])
 
 

@@ -21,7 +21,14 @@ FILES = {
     *("config.yaml", "overrides.yaml", "train.log", "metrics.csv", "best_model.npy", "best_config.json"),
     *("checkpoint.npz", "predictions.npz", "summary.json", "plots", "wandb", "wandb_id.txt"),
 }
-PLOTS = {"curves.png", "confusion_counts.png", "confusion_normalised.png", "per_class.png", "samples.png"}
+PLOTS = {
+    "curves.png",
+    "confusion_counts.png",
+    "confusion_normalised.png",
+    "per_class.png",
+    "reliability.png",
+    "samples.png",
+}
 
 
 @pytest.fixture(scope="module")

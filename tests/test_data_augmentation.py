@@ -1,16 +1,19 @@
 """Augmentation moves pixels as its parameters say, repeats itself for a seed, and leaves everything else alone."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import runs
+from scipy import ndimage
 from scipy.interpolate import BSpline
 
 from mlp.config.files import options
-from mlp.data import Augmentation, Compose, Samples
+from mlp.data import Augmentation, Blur, Brightness, Compose, Noise, Samples, Stroke
+from mlp.data.appearance import blur, stroke
 from mlp.data.augmentation import interpolate
 from mlp.data.batches import Batches
 from mlp.nn.types import Array
@@ -227,6 +230,16 @@ def test_every_recipe_repeats_itself_for_a_seed_and_changes_with_it(name: str) -
     assert once.min() >= 0
     assert once.max() <= 255
     assert (applied(augmentation, images, seed=2) != once).any() == augmentation.active
+    in_units = np.empty(images.shape, np.float32)  # the same from 0 to 1, which uint8 is not
+    augmentation.apply(
+        (images / 255).astype(np.float32),
+        np.eye(40, 10, dtype=np.float32),
+        SHAPE,
+        np.random.default_rng(1),
+        in_units,
+        1.0,
+    )
+    np.testing.assert_allclose(255 * in_units, once, atol=2e-3)
 
 
 @pytest.mark.parametrize("name", ["mnist", "erasing", "mixup", "none"])
@@ -242,7 +255,7 @@ def test_a_composition_applies_its_steps_in_their_order() -> None:
     """Right by two pixels, then a mirror image: left by two in the mirror image, and the other way round."""
 
     class Right(Augmentation):
-        def apply(self, images: Array, targets: Array, shape: Any, rng: Any, out: Array) -> None:
+        def apply(self, images: Array, targets: Array, shape: Any, rng: Any, out: Array, white: float = 1) -> None:
             out[...] = np.roll(images.reshape(-1, *shape), 2, axis=2).reshape(images.shape)
 
     images, mirror = pictures(5), Augmentation(flip=1.0)
@@ -256,6 +269,53 @@ def test_a_composition_applies_its_steps_in_their_order() -> None:
 def test_what_is_no_augmentation_cannot_be_composed() -> None:
     with pytest.raises(ValueError, match=r"steps\.x must be an Augmentation\. Got 3"):
         Compose({"x": 3})  # type: ignore[dict-item]
+
+
+def test_noise_has_deviations_up_to_the_one_asked_for_in_the_share_asked_for() -> None:
+    grey = np.full((2000, 784), 128, np.uint8)
+    deviations = (applied(Noise(deviation=0.1, share=0.4), grey) / 255).std(axis=1)
+    noisy = deviations[deviations > 1e-6]
+    assert len(noisy) / 2000 == pytest.approx(0.4, abs=0.055)  # five standard deviations
+    assert 0.097 < noisy.max() < 0.11
+    assert noisy.mean() == pytest.approx(0.05, abs=0.006)
+
+
+def test_brightness_and_contrast_are_a_line_through_the_pixels_cut_off_at_black_and_white() -> None:
+    ramp = np.tile(np.linspace(0, 255, 784), (300, 1)).astype(np.float32)
+    changed = applied(Brightness(brightness=0.2, contrast=0.3, share=1), ramp)
+    assert changed.min() == 0
+    assert changed.max() == 255
+    middle = changed[:, 340:440]  # which nothing cuts off
+    slopes, levels = np.polynomial.polynomial.polyfit(ramp[0, 340:440], middle.T, 1)[::-1]
+    assert 0.7 <= slopes.min() < 0.71 < 1.29 < slopes.max() <= 1.3 + 1e-3
+    assert -0.2 * 255 - 0.1 <= levels.min() < -48 < 48 < levels.max() <= 0.2 * 255 + 0.1
+
+
+def test_a_full_blur_and_a_full_stroke_are_those_of_scipy() -> None:
+    images = np.random.default_rng(0).random((6, 9, 7, 1))
+    size = (1, 3, 3, 1)
+    changed = images.copy()
+    blur(changed, 1 / 3)
+    np.testing.assert_allclose(changed, ndimage.uniform_filter(images, size, mode="nearest"), atol=1e-12)
+    for width, extreme in ((1, ndimage.grey_dilation(images, size)), (-0.5, ndimage.grey_erosion(images, size))):
+        changed = images.copy()
+        stroke(changed, width)
+        np.testing.assert_allclose(changed, images + abs(width) * (extreme - images), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: Noise(-1),
+        lambda: Brightness(contrast=2),
+        lambda: Blur(0.4),
+        lambda: Stroke(1.1),
+        lambda: Noise(share=2),
+    ],
+)
+def test_a_strength_out_of_range_is_refused(wrong: Callable[[], object]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        wrong()
 
 
 @pytest.mark.parametrize("strength", ["shift", "rotation", "scale", "shear", "elastic", "flip", "erase", "mixup"])

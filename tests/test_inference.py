@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import runs
 from conftest import ROOT, Command
+from scipy import special
 from sklearn.metrics import accuracy_score, classification_report, log_loss, precision_recall_fscore_support
 
 from mlp.cli.inference import main
@@ -112,7 +113,9 @@ def test_table_of_the_classes_is_that_of_scikit_learn(
 ) -> None:
     result = main(["-mp", str(run / "best_model.npy")])
     report = classification_report(digits[1], result["logits"].argmax(axis=1), output_dict=True, zero_division=0)
-    rows = re.findall(r"^(\d) +([\d.]+) +([\d.]+) +([\d.]+) +(\d+)$", capsys.readouterr().out, re.MULTILINE)
+    rows = re.findall(
+        r"^(\d) +([\d.]+) +([\d.]+) +([\d.]+) +(\d+)  0\.\d+ to [01]\.\d+$", capsys.readouterr().out, re.MULTILINE
+    )
     assert [row[0] for row in rows] == list("0123456789")
     for name, *printed in rows:
         expected = [f"{report[name][key]:.4f}" for key in ("precision", "recall", "f1-score")]
@@ -248,7 +251,7 @@ def test_options_of_the_dataset_can_be_set(tmp_path: Path) -> None:
 def test_pictures_are_written_where_asked(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["-mp", str(run / "best_model.npy"), "--plots", str(tmp_path / "new/plots")])
     printed = capsys.readouterr().out
-    names = {"confusion_counts.png", "confusion_normalised.png", "per_class.png", "samples.png"}
+    names = {"confusion_counts.png", "confusion_normalised.png", "per_class.png", "reliability.png", "samples.png"}
     assert {path.name for path in (tmp_path / "new/plots").iterdir()} == names
     for path in (tmp_path / "new/plots").iterdir():
         assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
@@ -260,6 +263,75 @@ def test_evaluation_writes_nothing_by_itself(run: Path, infer: Command, tmp_path
     infer("-mp", str(run / "best_model.npy"), check=True)
     assert list(tmp_path.iterdir()) == []
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+# Calibration
+
+
+@pytest.mark.parametrize(
+    ("says", "where"),
+    [
+        ({"temperature": 2}, "divided by the temperature 2, fitted on the validation data of its training"),
+        ({}, "fitted on these samples"),
+        *(({"temperature": value}, "fitted on these samples") for value in ("hot", 0, -1, True, None, [2])),
+    ],
+    ids=str,
+)
+def test_the_temperature_is_that_of_the_validation_data_or_found_here(
+    members: list[Path], says: dict[str, Any], where: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = members[0].with_name("a_config.json")
+    config.write_text(json.dumps({**json.loads(config.read_text()), **says}))
+    main(["-mp", str(members[0])])
+    assert where in capsys.readouterr().out
+
+
+# Ensembles
+
+
+@pytest.fixture
+def members(tmp_path: Path) -> list[Path]:
+    """Two models of the digits with their configurations."""
+    paths, rng = [tmp_path / "a.npy", tmp_path / "b.npy"], np.random.default_rng(0)
+    for path, hidden in zip(paths, (8, 12), strict=True):
+        weights = {"W0": rng.normal(size=(64, hidden)), "b0": rng.normal(size=hidden)}
+        weights |= {"W1": rng.normal(size=(hidden, 10)), "b1": rng.normal(size=10)}
+        np.save(path, np.array(weights, dtype=object), allow_pickle=True)
+        facts = {"dataset": "digits", "activation": "tanh", "class_names": [str(i) for i in range(10)]}
+        (tmp_path / f"{path.stem}_config.json").write_text(json.dumps(facts))
+    return paths
+
+
+def test_an_ensemble_is_the_mean_of_the_probabilities(
+    members: list[Path], digits: tuple[np.ndarray, np.ndarray], capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = main(["-mp", *map(str, members), "dataset.validation_fraction=0.2"])
+    X, y = digits
+    mean = np.mean([special.softmax(reference_logits(load_model(path), X), axis=1) for path in members], axis=0)
+    np.testing.assert_allclose(special.softmax(result["logits"], axis=1), mean, rtol=1e-9)
+    assert result["accuracy"] == accuracy_score(y, mean.argmax(axis=1))
+    assert result["loss"] == pytest.approx(log_loss(y, mean, labels=range(10)))
+    assert "mean of 2 networks, 64-8-10, 64-12-10" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("class_names", [*"1023456789"], "its classes is [1, 0, 2"),
+        ("dataset", "mnist", "its dataset is mnist, not digits"),
+        ("input_scaling", {"divide_by": 16}, "its scaling of inputs is 16, not 8"),
+        ("loss", "mse", "its loss is mean_squared_error, not cross_entropy"),
+    ],
+)
+def test_members_that_do_not_go_together_are_refused(
+    members: list[Path], key: str, value: Any, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path, facts in zip(members, ({"input_scaling": {"divide_by": 8}}, {key: value}), strict=True):
+        config = path.with_name(f"{path.stem}_config.json")
+        config.write_text(json.dumps({**json.loads(config.read_text()), **facts}))
+    message = refused(capsys, "-mp", *map(str, members), "-d", "digits")
+    assert f"{members[1]} cannot join {members[0]}: {said}" in message
+    assert "--config_path is for one model" in refused(capsys, "-mp", *map(str, members), "--config_path", "x.json")
 
 
 # The shipped model

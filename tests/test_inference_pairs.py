@@ -11,9 +11,14 @@ import runs
 from conftest import ROOT
 
 from mlp.cli.inference import main
+from mlp.config.compose import compose
+from mlp.config.resolve import resolve
 from mlp.errors import UserError
-from mlp.experiment.best_model import make_room
+from mlp.experiment.best_model import make_room, strengths
+from mlp.experiment.components import Components
 from mlp.model_file import config_beside, load_weights, save_weights, weights_sha256
+
+TRAINED = ("epochs", "batch_size", "ema_decay", "initial_share")
 
 Captured = pytest.CaptureFixture[str]
 
@@ -105,10 +110,37 @@ def test_configuration_and_summary_hold_the_digest_of_the_weights(trained: Path)
     assert runs.summary(trained / "run")["weights_sha256"] == digest
 
 
-@pytest.mark.parametrize("folder", [".", "models/fashion_mnist"])
+@pytest.mark.parametrize("folder", [".", *(f"models/{path.name}" for path in sorted((ROOT / "models").iterdir()))])
 def test_shipped_pairs_belong_together(folder: str) -> None:
     config = json.loads((ROOT / folder / "best_config.json").read_text())
     assert config["weights_sha256"] == weights_sha256(load_weights(ROOT / folder / "best_model.npy"))
+
+
+@pytest.mark.parametrize(
+    ("name", "start"), [("mnist", "best_model.npy"), ("fashion_mnist", "models/fashion_mnist/best_model.npy")]
+)
+def test_the_robust_models_come_from_their_recipe_and_the_model_beside_them(name: str, start: str) -> None:
+    shipped = json.loads((ROOT / f"models/{name}_robust/best_config.json").read_text())
+    assert shipped["pretrained_sha256"] == weights_sha256(load_weights(ROOT / start))
+    recipe = resolve(compose([f"+experiment=robust_{name}", f"init.path={ROOT / start}"]))
+    parts = Components.build(recipe)
+    assert parts.network.hidden_sizes == shipped["hidden_size"]
+    assert [getattr(parts.trainer, key) for key in TRAINED] == [shipped[key] for key in TRAINED]
+    assert strengths(recipe["augment"]) == shipped["augment"]
+    for key in ("learning_rate", "weight_decay", "decoupled_weight_decay"):
+        assert recipe["optimizer"][key] == shipped[key]
+
+
+def test_a_resumed_fine_tuning_names_the_weights_that_it_started_from(trained: Path) -> None:
+    shutil.copy(trained / "run/best_model.npy", trained / "start.npy")
+    line = "-d digits -a tanh -sz 32 16 -w_i pretrained init.path=start.npy --no_wandb hydra.run.dir=tuned"
+    runs.run(trained, *line.split(), "-e", "1")
+    shutil.copy(trained / "tuned/best_model.npy", trained / "start.npy")
+    runs.run(trained, "resume=tuned", "-e", "2")
+    config = json.loads((trained / "tuned/best_config.json").read_text())
+    assert config["epochs"] == 2
+    assert config["pretrained_sha256"] == weights_sha256(load_weights(trained / "run/best_model.npy"))
+    assert config["weights_sha256"] != config["pretrained_sha256"]
 
 
 def test_the_digest_is_of_every_number_and_of_no_layout() -> None:

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from mlp.errors import UserError
-from mlp.model_file import ModelFileError, layer_sizes, load_weights, save_weights
+from mlp.model_file import ModelFileError, Pretrained, layer_sizes, load_weights, save_weights
+from mlp.nn import MLP, BatchNorm
 
 
 @pytest.fixture
@@ -363,3 +364,15 @@ def test_files_of_other_libraries_are_called_by_their_names(tmp_path: Path, name
     library = {"torch.pt": "torch.save", "model.joblib": "joblib.dump", "weights.h5": "Keras"}[name]
     with pytest.raises(ModelFileError, match=rf"a file of {library}.*np\.save"):
         load_weights(path)
+
+
+def test_a_saved_model_is_where_fine_tuning_starts(tmp_path, weights):
+    save_weights(tmp_path / "m.npy", weights)
+    init = Pretrained(str(tmp_path / "m.npy"))
+    same(MLP(4, 2, [3], init=init, dtype="float64").get_weights(), weights)
+    with pytest.raises(UserError, match=r"m\.npy has weights 4-3-2, and the network is 4-5-2"):
+        MLP(4, 2, [5], init=init)
+    with pytest.raises(UserError, match="needs normalization=none"):
+        MLP(4, 2, [3], init=init, normalization=BatchNorm())
+    with pytest.raises(ValueError, match=r"path must name a saved model"):
+        Pretrained()

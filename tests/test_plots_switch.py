@@ -11,7 +11,10 @@ from conftest import ROOT, Command
 ONE = ("-d", "digits", "-e", "1", "-sz", "8", "--no_wandb")
 SEARCH = ("-d", "digits", "-sz", "8", "--no_wandb", "-m", "search.name=s", "search.workers=2")
 DEFAULT = "plots=null"  # as if it was not given; the tests give false otherwise
-PLOTS = {f"{name}.png" for name in ("curves", "confusion_counts", "confusion_normalised", "per_class", "samples")}
+PLOTS = {
+    f"{name}.png"
+    for name in ("curves", "confusion_counts", "confusion_normalised", "per_class", "reliability", "samples")
+}
 
 
 def drawn(search: Path) -> dict[str, set[str]]:

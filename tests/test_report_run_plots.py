@@ -16,15 +16,22 @@ from matplotlib.image import imread
 from mlp.errors import UserError
 from mlp.report import run_plots
 from mlp.report.__main__ import main
-from mlp.report.figures.bars import per_class
+from mlp.report.figures.bars import per_class, robustness
 from mlp.report.figures.curves import curves
 from mlp.report.figures.matrix import confusion_matrix
+from mlp.report.figures.reliability import reliability
 from mlp.report.figures.wall import samples
 from mlp.report.read import confusion, read_facts, read_metrics
 
 FASHION = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"]
 FASHION += ["Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
-PREDICTION_PLOTS = ["confusion_counts.png", "confusion_normalised.png", "per_class.png", "samples.png"]
+PREDICTION_PLOTS = [
+    "confusion_counts.png",
+    "confusion_normalised.png",
+    "per_class.png",
+    "reliability.png",
+    "samples.png",
+]
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -254,6 +261,26 @@ def test_more_than_twenty_classes_have_a_colour_bar_instead_of_numbers():
         figure = confusion_matrix(counted(arrays), arrays["class_names"])
         assert bool(all_texts(figure)) != bool(bars)
         assert len(figure.axes) == 1 + bars
+
+
+# Reliability and robustness
+
+
+def test_points_of_the_reliability_are_the_bins_with_samples():
+    confidence, right = np.array([0.95, 0.97, 0.55, 0.54]), np.array([True, False, True, True])
+    ax = reliability(confidence, right).axes[0]
+    (line,) = [line for line in ax.lines if line.get_marker() == "o"]
+    np.testing.assert_allclose(line.get_xydata(), [[0.545, 1], [0.96, 0.5]])
+    assert [text.get_text() for text in ax.texts] == ["2", "2"]
+    assert "Calibration error 0.4575" in ax.get_title(loc="left")  # (2 x 0.455 + 2 x 0.46) / 4
+
+
+def test_changed_images_have_a_bar_each_the_first_on_top():
+    figure = robustness([("as they are", 0.9), ("inverted", 0.25)], 100)
+    ax = figure.axes[0]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["inverted", "as they are"]
+    assert [bar.get_width() for bar in ax.patches] == [0.25, 0.9]
+    assert overhang(figure) == 0
 
 
 # Bars and samples

@@ -41,7 +41,11 @@ def test_rows_are_accuracies_on_the_changed_images() -> None:
     rows = dict(accuracies(bright, X, labels, SHAPE))
     assert rows["as they are"] == 1
     assert rows["inverted"] == 0
-    assert len(rows) == 13
+    assert rows["contrast times 0.6 or 1.4"] == 1
+    assert rows["blurred, mean of 3 x 3 pixels"] == 1
+    *changes, last = [value for name, value in rows.items() if name != "as they are"]
+    assert len(changes) == 17
+    assert last == pytest.approx(np.mean(changes))
 
 
 @pytest.mark.parametrize("scale", [-1, 255])
@@ -63,3 +67,4 @@ def test_inference_prints_the_table(infer: Command) -> None:
     assert accuracy is not None
     assert row is not None
     assert row[1] == accuracy[1]
+    assert re.search(r"mean of the changes +0\.\d{4}  0\.\d{4} to 0\.\d{4}", result.stdout)

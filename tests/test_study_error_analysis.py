@@ -13,7 +13,7 @@ from runs import run
 from mlp.data import Digits
 from mlp.errors import UserError
 from mlp.report.blocks import Analysis, Confusion, Gallery, Picture, Table
-from mlp.report.predictions import Model, calibration_error, caught, nearer_to_predicted
+from mlp.report.predictions import Model, caught, nearer_to_predicted
 from mlp.report.studies import error_analysis
 from mlp.report.studies.error_analysis import ErrorAnalysis
 
@@ -48,13 +48,6 @@ def text(found: Analysis) -> str:
 
 def picture(found: Analysis, name: str) -> Any:
     return next(block for block in found.blocks if isinstance(block, Picture) and block.name == name).draw()
-
-
-def test_the_calibration_error_is_that_worked_by_hand() -> None:
-    # One bin has confidence 0.95 and one of two right, another 0.55 and two of two: half of 0.45 and half of 0.45.
-    error = calibration_error(np.array([0.95, 0.95, 0.55, 0.55]), np.array([True, False, True, True]))
-    assert error == pytest.approx(0.45)
-    assert calibration_error(np.ones(3), np.ones(3, bool)) == 0
 
 
 def test_the_least_sure_catch_the_mistakes_that_are_among_them() -> None:

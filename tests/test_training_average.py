@@ -27,6 +27,15 @@ def test_the_average_is_the_weighted_sum_of_all_states() -> None:
     np.testing.assert_allclose(average.state, 0.15 * second + 0.85 * states[2], rtol=1e-14)
 
 
+def test_what_is_kept_has_the_share_of_the_initial_weights() -> None:
+    network = MLP(2, 2, [3], dtype="float64", rng=np.random.default_rng(0))
+    initial, average = network.state.copy(), WeightAverage(network, 0.5, initial_share=0.3)
+    network.state[...] = 5.0
+    average.update(network)
+    np.testing.assert_allclose(average.kept, 0.3 * initial + 0.7 * (0.1 * initial + 0.9 * 5), rtol=1e-14)
+    np.testing.assert_array_equal(average.initial, initial)
+
+
 def test_long_gradients_are_shortened_and_others_left() -> None:
     grad = np.array([3.0, 4.0])
     clip(grad, 5.0)
@@ -75,12 +84,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_resumed_run_ends_with_the_same_bits(place: Path) -> None:
-    runs.run(place, *EVERYTHING, "-e", "5", "hydra.run.dir=whole")
-    runs.run(place, *EVERYTHING, "-e", "2", "hydra.run.dir=parts")
+    words = (*EVERYTHING, "training.initial_share=0.1")
+    runs.run(place, *words, "-e", "5", "hydra.run.dir=whole")
+    runs.run(place, *words, "-e", "2", "hydra.run.dir=parts")
     runs.run(place, "resume=parts", "-e", "5")
     assert (place / "parts" / "best_model.npy").read_bytes() == (place / "whole" / "best_model.npy").read_bytes()
     with np.load(place / "whole" / "checkpoint.npz") as whole, np.load(place / "parts" / "checkpoint.npz") as parts:
-        assert {"state", "best_state", "average", "average.t"} < set(whole.files) == set(parts.files)
+        assert (
+            {"state", "best_state", "average", "average.t", "average.initial"} < set(whole.files) == set(parts.files)
+        )
         for name in set(whole.files) - {"progress"}:
             assert whole[name].tobytes() == parts[name].tobytes(), name
 

@@ -420,6 +420,7 @@ def test_seconds_and_samples_per_second_are_those_of_a_clock(monkeypatch: pytest
         ({"batch_size": 1.5}, "batch_size must be an integer >= 1. Got 1.5"),
         ({"max_grad_norm": 0}, "max_grad_norm must be > 0. Got 0"),
         ({"ema_decay": 1.0}, "ema_decay must be > 0 and < 1. Got 1.0"),
+        ({"initial_share": 0.5}, "initial_share=0.5 needs ema_decay, the average .*"),
         ({"class_weight": "equal"}, "class_weight must be 'balanced', a list .*, or a mapping .* Got 'equal'"),
         ({"class_weight": [1, 0]}, r"class_weight\[1\] must be > 0. Got 0"),
         ({"class_weight": {"one": 2}}, "class_weight: a class must be an integer >= 0. Got 'one'"),

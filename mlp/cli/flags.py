@@ -86,6 +86,7 @@ examples:
   COMMAND -mp outputs/.../best_model.npy --plots plots
   COMMAND -mp mine.npy -d digits -a tanh              a model without a configuration
   COMMAND -mp mine.npy dataset.path=FILE.npz          a model of your own arrays, table or pictures
+  COMMAND -mp a.npy b.npy c.npy                       an ensemble: the mean of their probabilities
 
 The configuration of mine.npy is mine_config.json beside it, that of best_model.npy is best_config.json. The flags of
 training are accepted too, and ignored with a note.
@@ -122,14 +123,18 @@ def parser(program: str = "train", examples: str = EXAMPLES, folders: Sequence[P
         help="W&B project; 'disabled' switches W&B off")  # fmt: skip
     add("-we", "--wandb_entity", dest="entity", metavar="NAME", help="W&B entity (user or team)", read=not infers)
     add("--no_wandb", dest="no_wandb", action="store_true", help="switch W&B off", read=not infers)
-    add("-mp", "--model_path", dest="model_path", metavar="FILE", read=infers,
-        help="the model to read (default: best_model.npy at the root)")  # fmt: skip
+    add("-mp", "--model_path", dest="model_path", nargs="+", action="append", metavar="FILE", read=infers,
+        help="the model to read (default: best_model.npy at the root); several make an ensemble")  # fmt: skip
     add("--config_path", dest="config_path", metavar="FILE", read=infers,
         help="its configuration (default: the one beside it)")  # fmt: skip
     if infers:
-        flags.add_argument("--plots", metavar="DIR", help="write confusion matrices, bars and samples to DIR")
+        flags.add_argument(
+            "--plots",
+            metavar="DIR",
+            help="write confusion matrices, bars, calibration, samples and the robustness to DIR",
+        )
         flags.add_argument("--robustness", action="store_true",
-                           help="also measure it on shifted, turned, resized, noisy and inverted images")  # fmt: skip
+                           help="also measure it on shifted, turned, noisy and otherwise changed images")  # fmt: skip
     add("--allow", dest="allow", action="append", metavar="MODULE", default=[], read=True,
         help="let the configuration name classes of your MODULE")  # fmt: skip
     add("-m", action="store_true", dest="multirun", help="run every combination of the values given "
@@ -165,7 +170,7 @@ def graded_namespace(argv: Sequence[str], program: str = "train") -> argparse.Na
         activation=activation[0] if activation and len(activation) == 1 else activation,
         wandb_project=given.project,
         wandb_entity=given.entity,
-        model_path=given.model_path,
+        model_path=given.model_path and (given.model_path if given.model_path[1:] else given.model_path[0]),
         config_path=given.config_path,
     )
 
@@ -211,7 +216,11 @@ def parse(arguments: Sequence[str], program: str = "train") -> tuple[argparse.Na
 
         raise UserError(str(error)) from error
     overrides = []
-    for name in ("sizes", "activation"):  # nargs="+" also swallows the overrides that follow
+    if namespace.model_path:  # nargs="+" also swallows the overrides that follow
+        first, *others = namespace.model_path[-1]
+        overrides += [word for word in others if "=" in word and not Path(word).exists()]
+        namespace.model_path = [first, *(word for word in others if word not in overrides)]
+    for name in ("sizes", "activation"):
         given = getattr(namespace, name) or [[]]
         overrides += [word for words in given for word in words if "=" in word]
         setattr(namespace, name, [word for word in given[-1] if "=" not in word] or None)

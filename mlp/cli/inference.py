@@ -24,8 +24,17 @@ from mlp.data.own import OwnData, some_of
 from mlp.data.pictures import PICTURE_SHAPES, is_picture
 from mlp.errors import UserError
 from mlp.experiment.best_model import saved
-from mlp.inference import evaluate_model, network_for, own_classes, saved_config, say, training_divisor
-from mlp.nn.metrics import confusion_matrix, per_class, scores
+from mlp.inference import (
+    evaluate_model,
+    fitted_temperature,
+    joined,
+    network_for,
+    own_classes,
+    saved_config,
+    say,
+    training_divisor,
+)
+from mlp.nn.metrics import confusion_matrix, per_class, scores, temperature, wilson_interval
 from mlp.training.evaluate import Evaluation
 from mlp.training.predictions import predictions
 
@@ -50,15 +59,22 @@ def _main(arguments: list[str], places: Sequence[Path]) -> dict[str, Any]:
     if beyond := [word for word in switches if not re.match(r"--config-dir|-cd|[^-]", word)]:
         raise UserError(f"{beyond[0]} is for training; inference takes flags and dataset.key=value")
     notes: list[str] = []  # said when it is clear that there is no mistake to report instead
-    model_path, config_path = _paths(flags, places, notes)
-    skipped: list[str] = []
-    weights = model_file.load_weights(model_path, skipped)
-    if skipped:
-        notes.append(f"{model_path} also holds {some_of(skipped)}: no numbers, and left out.")
+    model_paths, config_path = _paths(flags, places, notes)
+    models = []
+    for path in model_paths:
+        skipped: list[str] = []
+        models.append(model_file.load_weights(path, skipped))
+        if skipped:
+            notes.append(f"{path} also holds {some_of(skipped)}: no numbers, and left out.")
     given = _given(flags, folders)
-    config = saved_config(model_path, weights, config_path, given, notes)
+    configs = [
+        saved_config(path, weights, config_path, given, notes)
+        for path, weights in zip(model_paths, models, strict=True)
+    ]
+    config = configs[0]
     dataset = _dataset(config, given, overrides, folders)
-    network = network_for(model_path, weights, config, dataset)
+    members = [network_for(*model, dataset) for model in zip(model_paths, models, configs, strict=True)]
+    network = joined(model_paths, members, configs)
     if flags.robustness and not is_picture(dataset.image_shape):
         shape = dataset.image_shape or (dataset.num_features,)
         raise UserError(
@@ -68,16 +84,20 @@ def _main(arguments: list[str], places: Sequence[Path]) -> dict[str, Any]:
     samples = dataset.test()
     result = evaluate_model(network, samples.inputs(dtype=np.float64), samples.labels)
     evaluation = Evaluation(result["loss"], samples.labels, result["logits"])
-    title = f"{model_path} on the test set of {dataset.name}: network {'-'.join(map(str, network.sizes))}"
-    print(streams.escaped(f"{title}\n{_report(evaluation, dataset.class_names)}"))
+    sizes = ["-".join(map(str, member.sizes)) for member in members]
+    what = f"network {sizes[0]}" if len(sizes) == 1 else f"mean of {len(sizes)} networks, {', '.join(sizes)}"
+    title = f"{', '.join(map(str, model_paths))} on the test set of {dataset.name}: {what}"
+    fitted = fitted_temperature(config) if len(members) == 1 else None
+    print(streams.escaped(f"{title}\n{_report(evaluation, dataset.class_names, fitted)}"))
+    table: list[tuple[str, float]] = []
     if flags.robustness:
         from mlp.tools import robustness
 
         inputs = samples.inputs(dtype=np.float64)
         table = robustness.accuracies(network.forward, inputs, samples.labels, dataset.image_shape)
-        print(f"\n{'test images':40} accuracy")
+        print(f"\n{'test images':40} accuracy  95 % interval")
         for name, accuracy in table:
-            print(f"  {name:38} {accuracy:.4f}")
+            print(f"  {name:38}   {accuracy:.4f}  {_interval(accuracy, len(samples))}")
     if flags.plots:
         from mlp.report.run_plots import draw_predictions
 
@@ -86,26 +106,29 @@ def _main(arguments: list[str], places: Sequence[Path]) -> dict[str, Any]:
             directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"--plots {directory}: {error.strerror}") from error
-        for path in draw_predictions(
-            predictions(evaluation, samples, dataset.class_names, dataset.image_shape), directory
-        ):
+        arrays = predictions(evaluation, samples, dataset.class_names, dataset.image_shape)
+        for path in draw_predictions(arrays, directory, table, len(samples)):
             print(streams.escaped(f"Wrote {path}"))
     return result
 
 
-def _paths(flags: argparse.Namespace, places: Sequence[Path], notes: list[str]) -> tuple[Path, Path | None]:
-    """The model to read, and its configuration where the flags name it. Notes the flags that are not read."""
+def _paths(flags: argparse.Namespace, places: Sequence[Path], notes: list[str]) -> tuple[list[Path], Path | None]:
+    """The models to read, and its configuration where the flags name it. Notes the flags that are not read."""
     files = {name: getattr(flags, f"{name}_path") for name in ("model", "config")}
     if flags.model_path is None:  # whoever repeats the command line of training means the model that it saved
         for name, default in (("model", model_file.MODEL), ("config", model_file.CONFIG)):
             save = getattr(flags, f"save.{name}_path")
             if save is not None and files[name] is None:
-                files[name] = saved(save, default)
-                notes.append(f"inference.py saves nothing: it reads the {name} {files[name]} (--{name}_path).")
+                path = saved(save, default)
+                files[name] = [path] if name == "model" else path
+                notes.append(f"inference.py saves nothing: it reads the {name} {path} (--{name}_path).")
                 setattr(flags, f"save.{name}_path", None)
     if ignored := training_flags(flags):
         notes.append(f"inference.py ignores {', '.join(ignored)}, which only training reads.")
-    return Path(files["model"] or _default_model(places)), Path(files["config"]) if files["config"] else None
+    models = [Path(path) for path in files["model"] or [_default_model(places)]]
+    if files["config"] and len(models) > 1:
+        raise UserError("--config_path is for one model; the members of an ensemble have theirs beside them")
+    return models, Path(files["config"]) if files["config"] else None
 
 
 def _default_model(places: Sequence[Path]) -> Path:
@@ -169,7 +192,23 @@ def _dataset(
     return cast(Dataset, build(node["dataset"], "dataset", Dataset))
 
 
-def _report(evaluation: Evaluation, class_names: Sequence[str]) -> str:
+def _interval(share: float, samples: int) -> str:
+    """Where a share may truly lie."""
+    return "{:.4f} to {:.4f}".format(*wilson_interval(share, samples))
+
+
+def _calibration(evaluation: Evaluation, fitted: float | None) -> str:
+    """Whether probabilities are what they say, and the temperature that mends it: `fitted`, or found here."""
+    T = temperature(evaluation.logits, evaluation.y_true) if fitted is None else fitted
+    mended = Evaluation(evaluation.loss, evaluation.y_true, evaluation.logits / T)
+    where = "fitted on these samples" if fitted is None else "fitted on the validation data of its training"
+    return (
+        f"calibration error {evaluation.calibration_error:.4f} (ECE); {mended.calibration_error:.4f} with logits "
+        f"divided by the temperature {T:.3g}, {where}"
+    )
+
+
+def _report(evaluation: Evaluation, class_names: Sequence[str], fitted: float | None) -> str:
     """The scores, and a table of the classes."""
     confusion = confusion_matrix(evaluation.y_true, evaluation.y_pred, len(class_names))
     total, classes = scores(confusion), per_class(confusion)
@@ -177,10 +216,15 @@ def _report(evaluation: Evaluation, class_names: Sequence[str]) -> str:
     lines = [
         f"accuracy {total['accuracy']:.4f}  precision {total['precision']:.4f}  recall {total['recall']:.4f}  "
         f"F1 {total['f1']:.4f} (macro)  loss {evaluation.loss:.4f}  samples {len(evaluation.y_true):,}",
+        f"95 % interval of the accuracy (Wilson): {_interval(total['accuracy'], len(evaluation.y_true))}",
+        _calibration(evaluation, fitted),
         "",
-        f"{'class':{width}}  precision  recall      F1  samples",
+        f"{'class':{width}}  precision  recall      F1  samples  95 % interval of the recall",
     ]
     for i, name in enumerate(class_names):
         precision, recall, f1 = (classes[key][i] for key in ("precision", "recall", "f1"))
-        lines.append(f"{name:{width}}  {precision:9.4f}  {recall:6.4f}  {f1:6.4f}  {classes['support'][i]:7d}")
+        support = int(classes["support"][i])
+        lines.append(
+            f"{name:{width}}  {precision:9.4f}  {recall:6.4f}  {f1:6.4f}  {support:7d}  {_interval(recall, support)}"
+        )
     return "\n".join(lines)

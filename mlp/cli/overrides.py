@@ -17,7 +17,15 @@ from mlp.config.grammar import quoted, unquoted
 
 #: Keys whose values are paths or names, which may have any character.
 TEXT_KEYS = (
-    *("resume", "save.model_path", "save.config_path", "search.name", "hydra.run.dir", "hydra.sweep.dir"),
+    *(
+        "resume",
+        "save.model_path",
+        "save.config_path",
+        "search.name",
+        "hydra.run.dir",
+        "hydra.sweep.dir",
+        "init.path",
+    ),
     *("dataset.path", "dataset.test_path", "dataset.data_dir", "dataset.label_column"),
 )
 #: Groups of which a list may be chosen: the option that takes several, and where it has them.

@@ -4,6 +4,7 @@ A new one is a subclass of `Dataset` with `name`, `class_names`, `image_shape`, 
 `OwnData` is the base of those that read what the user has.
 """
 
+from mlp.data.appearance import Blur, Brightness, Noise, Stroke
 from mlp.data.augmentation import Augmentation, Compose
 from mlp.data.cifar10 import CIFAR10
 from mlp.data.csv_file import CSV
@@ -21,11 +22,15 @@ __all__ = [
     "MNIST",
     "NPZ",
     "Augmentation",
+    "Blur",
+    "Brightness",
     "Compose",
     "Dataset",
     "Digits",
     "FashionMNIST",
     "ImageFolder",
+    "Noise",
     "Samples",
+    "Stroke",
     "divisor_of",
 ]

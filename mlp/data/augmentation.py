@@ -81,12 +81,18 @@ class Augmentation:
         return self.needs_images or bool(self.mixup)
 
     def apply(
-        self, images: Array, targets: Array, shape: tuple[int, ...], rng: np.random.Generator, out: Array
+        self,
+        images: Array,
+        targets: Array,
+        shape: tuple[int, ...],
+        rng: np.random.Generator,
+        out: Array,
+        white: float = 255.0,
     ) -> None:
         """out (n, d) <- the images (n, d) changed, in the same units; mixup also changes `targets` (n, c).
 
         `shape` is that of a picture (see `mlp.data.pictures`), whose product is d; for mixup alone it may be any.
-        `out` may be `images`.
+        `out` may be `images`. `white` is what the network's input divides pixels by.
         """
         if self.needs_images:
             for start in range(0, len(images), CHUNK):
@@ -183,12 +189,18 @@ class Compose(Augmentation):
         return any(step.active for step in self.steps)
 
     def apply(
-        self, images: Array, targets: Array, shape: tuple[int, ...], rng: np.random.Generator, out: Array
+        self,
+        images: Array,
+        targets: Array,
+        shape: tuple[int, ...],
+        rng: np.random.Generator,
+        out: Array,
+        white: float = 255.0,
     ) -> None:
         """As `Augmentation.apply`. A step finds its images in `out`."""
         out[...] = images
         for step in self.steps:
-            step.apply(out, targets, shape, rng, out)
+            step.apply(out, targets, shape, rng, out, white)
 
 
 @functools.lru_cache(maxsize=4)

@@ -11,7 +11,7 @@ from mlp import model_file
 from mlp.config.values import FromEnvironment
 from mlp.errors import UserError
 from mlp.files import atomic_write
-from mlp.model_file import DIGEST, OWN_CLASSES
+from mlp.model_file import DIGEST, OWN_CLASSES, Pretrained
 from mlp.training import Run
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MODEL, CONFIG = model_file.MODEL, model_file.CONFIG
+MODEL, CONFIG, PRETRAINED = model_file.MODEL, model_file.CONFIG, "pretrained_sha256"
 
 
 def model_config(state: Run, parts: Components, digest: str) -> dict[str, Any]:
@@ -36,6 +36,7 @@ def model_config(state: Run, parts: Components, digest: str) -> dict[str, Any]:
         "activation": activations[0] if len(set(activations)) == 1 else activations,
         "activation_options": {} if config["model"]["activations"] else options,
         "weight_init": parts.init.name,
+        **_pretrained(state, parts),
         "loss": network.loss.name,
         "optimizer": parts.optimizer.name,
         **optimizer,
@@ -46,8 +47,9 @@ def model_config(state: Run, parts: Components, digest: str) -> dict[str, Any]:
         "dropout": config["model"]["dropout"],
         "max_grad_norm": parts.trainer.max_grad_norm,
         "ema_decay": parts.trainer.ema_decay,
+        **({"initial_share": parts.trainer.initial_share} if parts.trainer.initial_share else {}),
         "class_weight": parts.trainer.class_weight,
-        "augment": _strengths(config["augment"]) if parts.augment.active else {},
+        "augment": strengths(config["augment"]) if parts.augment.active else {},
         "batch_size": parts.trainer.batch_size,
         "epochs": parts.trainer.epochs,
         "seed": parts.seed,
@@ -63,16 +65,26 @@ def model_config(state: Run, parts: Components, digest: str) -> dict[str, Any]:
         **{name: best.get(name) for name in ("val_loss", "val_accuracy", "val_f1")},
         **{
             f"test_{name}": state.summary.get(f"test_{name}")
-            for name in ("loss", "accuracy", "precision", "recall", "f1")
+            for name in ("loss", "accuracy", "precision", "recall", "f1", "calibration_error")
         },
+        **{key: state.summary[key] for key in ("temperature",) if key in state.summary},
         "best_f1": state.summary.get("test_f1"),  # by the name that some graders look for
     }
 
 
-def _strengths(node: Mapping[str, Any]) -> dict[str, Any]:
+def _pretrained(state: Run, parts: Components) -> dict[str, Any]:
+    """The digest of the weights that the training started from; a resumed run's own, whatever the file is now."""
+    if not isinstance(parts.init, Pretrained):
+        return {}
+    path = state.directory / CONFIG
+    before = model_file.load_config(path) if state.config["resume"] and path.is_file() else {}
+    return {PRETRAINED: before.get(PRETRAINED, parts.init.sha256)}
+
+
+def strengths(node: Mapping[str, Any]) -> dict[str, Any]:
     """What an augmentation does; what is 0 it does not."""
     given = {key: value for key, value in node.items() if key != "_target_" and value}
-    return {key: _strengths(value) if isinstance(value, Mapping) else value for key, value in given.items()}
+    return {key: strengths(value) if isinstance(value, Mapping) else value for key, value in given.items()}
 
 
 def _own_classes(parts: Components) -> dict[str, list[str]]:

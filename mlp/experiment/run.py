@@ -23,6 +23,8 @@ from mlp.experiment.best_model import copy_model, make_room, save_model
 from mlp.experiment.components import Components
 from mlp.experiment.directory import lock, save_config
 from mlp.files import write_json
+from mlp.model_file import Pretrained
+from mlp.nn.metrics import temperature, wilson_interval
 from mlp.training import Callback, Run, evaluate, random_streams
 from mlp.training.callbacks import EarlyStopping, GradientNorms, MetricsFile, ModelCheckpoint
 from mlp.training.checkpoint import Checkpoint, resume
@@ -120,11 +122,15 @@ def _run(
         _explain(failure, state, overrides)
     if unwritten is not None:
         raise unwritten
-    scores = (100 * state.summary[f"test_{name}"] for name in ("accuracy", "precision", "recall", "f1"))
+    scores = [100 * state.summary[f"test_{name}"] for name in ("accuracy", "precision", "recall", "f1")]
+    low, high = wilson_interval(scores[0] / 100, state.summary["test_samples"])
     log.info(
-        "Test accuracy %.2f%%, precision %.2f%%, recall %.2f%%, F1 %.2f%% (macro), loss %.4f, with the weights of "
-        "epoch %d.",
-        *scores,
+        "Test accuracy %.2f%% (95 %% interval %.2f to %.2f%%), precision %.2f%%, recall %.2f%%, F1 %.2f%% (macro), "
+        "loss %.4f, with the weights of epoch %d.",
+        scores[0],
+        100 * low,
+        100 * high,
+        *scores[1:],
         state.summary["test_loss"],
         state.best_epoch,
     )
@@ -197,6 +203,8 @@ def _introduce(parts: Components, num_train: int, num_validation: int) -> None:
     )  # fmt: skip
     if not num_validation and parts.trainer.monitor.startswith("val_"):
         log.info("Note: without validation data no epoch can be called the best; the last one is kept.")
+    if num_validation and isinstance(parts.init, Pretrained):
+        log.info("Note: validation scores mean little if %s was trained on these images.", parts.init.path)
     for note in parts.dataset.notes():
         log.warning("Note: %s.", note)
     hidden = network.hidden_sizes
@@ -219,8 +227,12 @@ def _evaluate_best(state: Run, parts: Components, train: Samples, validation: Sa
     test_samples = dataset.test()
     test = evaluate(network, test_samples)
     state.summary |= test.scores("test_") | evaluate(network, train).scores("train_")
+    state.summary["test_samples"] = len(test_samples)
+    state.summary["test_calibration_error"] = test.calibration_error
     if len(validation):
-        state.summary |= evaluate(network, validation).scores("val_")
+        validated = evaluate(network, validation)
+        state.summary |= validated.scores("val_")
+        state.summary["temperature"] = temperature(validated.logits, validated.y_true)
     save_predictions(state.directory, predictions(test, test_samples, dataset.class_names, dataset.image_shape))
     save_model(state, parts)
 

@@ -5,10 +5,12 @@ Add one: a class here and a file in `conf/init/`.
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 
 from mlp.nn import checks
+from mlp.nn.layers import Linear
 from mlp.nn.naming import Named
 from mlp.nn.types import Array
 
@@ -21,6 +23,11 @@ class Initializer(Named, ABC):
     @abstractmethod
     def fill(self, W: Array, rng: np.random.Generator) -> None:
         """W <- initial weights."""
+
+    def initialize(self, layers: Sequence[Linear], rng: np.random.Generator) -> None:
+        """Fill the weights of all layers, the first one first. Biases are zero."""
+        for layer in layers:
+            self.fill(layer.W, rng)
 
 
 class Zeros(Initializer):

@@ -54,6 +54,7 @@ class Named:
 
     name: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()
+    needs_more: ClassVar[bool] = False  # than its name: it is chosen by its file in conf/ only
 
     def __init_subclass__(cls, **further: Any) -> None:
         super().__init_subclass__(**further)
@@ -62,10 +63,10 @@ class Named:
 
 
 def subclasses(base: Any) -> list[Any]:
-    """All concrete subclasses of `base`, in the order in which they were defined."""
+    """All concrete subclasses of `base` that a name is enough for, in the order in which they were defined."""
     found = []
     for cls in base.__subclasses__():
-        if not inspect.isabstract(cls):
+        if not inspect.isabstract(cls) and not getattr(cls, "needs_more", False):
             found.append(cls)
         found.extend(subclasses(cls))
     return found

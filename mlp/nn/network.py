@@ -76,9 +76,7 @@ class MLP:
         self._templates = per_layer(activations, activation or ReLU(), len(self.hidden_sizes))
         self._build()
         self.dropout_rng = dropout_rng or np.random.default_rng()
-        init, rng = init or Xavier(), rng or np.random.default_rng()
-        for layer in self.layers:
-            init.fill(layer.W, rng)
+        (init or Xavier()).initialize(self.layers, rng or np.random.default_rng())
 
     def _build(self) -> None:
         """Lay out the flat vectors, and the layers with their views of them."""

@@ -11,8 +11,6 @@ import numpy as np
 from mlp.nn.types import Labels
 from mlp.report.read import Array
 
-CALIBRATION_BINS = 15  # as Guo et al. (2017) have them
-
 
 @dataclass
 class Model:
@@ -26,13 +24,6 @@ class Model:
         rows = np.flatnonzero(self.wrong)
         #: The rows that are wrong, the most confident first.
         self.mistakes: Labels = rows[np.argsort(-self.predictions["confidence"][rows], kind="stable")]
-
-
-def calibration_error(confidence: Array, right: Array, bins: int = CALIBRATION_BINS) -> float:
-    """Expected calibration error: in bins of confidence, the mean distance between it and the share that is right."""
-    places = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = np.bincount(places, weights=right.astype(float) - confidence, minlength=bins)
-    return float(np.abs(gaps).sum() / len(confidence))
 
 
 def caught(confidence: Array, wrong: Array, share: float) -> float:

@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 from mlp.errors import UserError, shortened
 from mlp.files import check_directory
 from mlp.report import style
-from mlp.report.figures.bars import per_class
+from mlp.report.figures.bars import per_class, robustness
 from mlp.report.figures.curves import curves
 from mlp.report.figures.matrix import confusion_matrix
+from mlp.report.figures.reliability import reliability
 from mlp.report.figures.wall import samples
 from mlp.report.read import Array, confusion, read_facts, read_metrics, read_predictions
 
@@ -43,14 +44,15 @@ def plots(run_dir: Path) -> list[Plot]:
 
 
 def prediction_plots(predictions: Mapping[str, Array], out: Path) -> list[Plot]:
-    """The confusion matrices, the bars per class and, where there are pictures, samples."""
+    """The confusion matrices, the bars per class, the reliability and, where there are pictures, samples."""
     _check(predictions)
     names = predictions["class_names"]
-    counts = confusion(predictions)
+    counts, right = confusion(predictions), predictions["y_true"] == predictions["y_pred"]
     found: list[Plot] = [
         (out / "confusion_counts.png", lambda: confusion_matrix(counts, names)),
         (out / "confusion_normalised.png", lambda: confusion_matrix(counts, names, normalised=True)),
         (out / "per_class.png", lambda: per_class(counts, names)),
+        (out / "reliability.png", lambda: reliability(predictions["confidence"], right)),
     ]
     images = predictions.get("images", np.empty(0))
     if len(images) and (images.ndim == 3 or (images.ndim == 4 and images.shape[-1] in (1, 3))):
@@ -67,9 +69,17 @@ def save_all(plots: Sequence[Plot]) -> list[Path]:
     return paths
 
 
-def draw_predictions(predictions: Mapping[str, Array], out: Path) -> list[Path]:
-    """Draw everything that predictions allow into the folder `out`; return the paths."""
-    return save_all(prediction_plots(predictions, out))
+def draw_predictions(
+    predictions: Mapping[str, Array], out: Path, changes: Sequence[tuple[str, float]] = (), samples: int = 0
+) -> list[Path]:
+    """Draw everything that predictions allow into the folder `out`; return the paths.
+
+    `changes`, if there are any, are accuracies on changed images, measured on so many samples.
+    """
+    found = prediction_plots(predictions, out)
+    if changes:
+        found.append((out / "robustness.png", lambda: robustness(changes, samples)))
+    return save_all(found)
 
 
 def draw_run(run_dir: Path) -> list[Path]:

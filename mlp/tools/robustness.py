@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from mlp.data.appearance import blur, stroke
 from mlp.data.augmentation import CHUNK, interpolate
 from mlp.data.pictures import as_pictures
 from mlp.errors import UserError
@@ -29,7 +30,20 @@ def changed_images(X: Array, shape: Image, rng: np.random.Generator) -> Iterator
     for deviation in (0.1, 0.2, 0.3):
         noise = rng.normal(0, deviation, X.shape)
         yield f"with noise, standard deviation {deviation:g}", np.clip(X + noise, 0, 1)
+    for summand in (-0.2, 0.2):
+        yield "darker or brighter by 0.2", np.clip(X + summand, 0, 1)
+    for factor in (0.6, 1.4):
+        yield "contrast times 0.6 or 1.4", np.clip(factor * X, 0, 1)
+    yield "blurred, mean of 3 x 3 pixels", _looking(X, shape, blur, 1 / 3)
+    yield "strokes thicker, half dilated", _looking(X, shape, stroke, 0.5)
+    yield "strokes thinner, half eroded", _looking(X, shape, stroke, -0.5)
     yield "inverted", 1 - X
+
+
+def _looking(X: Array, shape: Image, change: Callable[[Array, float], None], strength: float) -> Array:
+    out = X.copy()
+    change(as_pictures(out, shape), strength)
+    return out
 
 
 def moved(X: Array, shape: Image, shift: tuple[float, float] = (0, 0), angle: float = 0, zoom: float = 1) -> Array:
@@ -48,7 +62,9 @@ def moved(X: Array, shape: Image, shift: tuple[float, float] = (0, 0), angle: fl
 
 
 def accuracies(forward: Forward, X: Array, labels: Labels, shape: Image, seed: int = 0) -> list[tuple[str, float]]:
-    """The accuracy for each change, the mean over its directions; `forward` turns (n, d) into logits (n, c).
+    """The accuracy for each change, the mean over its directions, and last that of all changes but "as they are".
+
+    `forward` turns (n, d) into logits (n, c).
 
     Raises UserError for pixels beyond 0..1.
     """
@@ -57,4 +73,5 @@ def accuracies(forward: Forward, X: Array, labels: Labels, shape: Image, seed: i
     found: dict[str, list[float]] = {}
     for name, images in changed_images(X, shape, np.random.default_rng(seed)):
         found.setdefault(name, []).append(float((forward(images).argmax(axis=1) == labels).mean()))
-    return [(name, float(np.mean(values))) for name, values in found.items()]
+    table = [(name, float(np.mean(values))) for name, values in found.items()]
+    return [*table, ("mean of the changes", float(np.mean([accuracy for _, accuracy in table[1:]])))]

@@ -42,6 +42,8 @@ def save_checkpoint(run: Run) -> None:
         arrays["best_state"] = run.best_state
     if run.average is not None:
         arrays |= {"average": run.average.state, "average.t": np.array(run.average.t)}
+        if run.average.initial_share:
+            arrays["average.initial"] = run.average.initial
     arrays |= {f"optimizer.{name}": value for name, value in run.optimizer.state().items()}
     with atomic_write(run.directory / FILE) as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
@@ -65,7 +67,7 @@ def load_checkpoint(run: Run) -> None:
     Raises UserError if that cannot be done, and leaves the run as it is.
     """
     path = run.directory / FILE
-    slots = {*run.optimizer.slots, "state", "best_state", "average"}
+    slots = {*run.optimizer.slots, "state", "best_state", "average", "average.initial"}
     arrays = _read(path, (2 + len(slots)) * run.network.state.nbytes + REST)
     try:
         progress = json.loads(arrays["progress"].item())
@@ -77,8 +79,11 @@ def load_checkpoint(run: Run) -> None:
     run.network.state[...] = arrays["state"]
     run.best_state = arrays["best_state"].copy() if "best_state" in arrays else None
     if "average" in arrays:
-        run.average = WeightAverage(run.network, run.config["training"]["ema_decay"])
+        training = run.config["training"]  # of an earlier release without initial_share
+        run.average = WeightAverage(run.network, training["ema_decay"], training.get("initial_share", 0.0))
         run.average.state[...], run.average.t = arrays["average"], arrays["average.t"].item()
+        if run.average.initial_share:
+            run.average.initial[...] = arrays["average.initial"]
     run.optimizer.load_state({name.removeprefix(OF_OPTIMIZER): arrays[name] for name in _of_optimizer(arrays)})
     for name, generator in run.random.items():
         generator.bit_generator.state = progress["random"][name]
@@ -123,7 +128,8 @@ def _check_arrays(path: Path, arrays: Mapping[str, Array], progress: Mapping[str
             f"{path} belongs to another network: {state.size} numbers of {state.dtype}, "
             f"not {network.state.size} of {network.dtype}"
         )
-    averaged = run.config.get("training", {}).get("ema_decay") is not None
+    training = run.config.get("training", {})
+    averaged = training.get("ema_decay") is not None
     counters = {f"{OF_OPTIMIZER}{name}": getattr(run.optimizer, name) for name in run.optimizer.counters}
     counters |= {"average.t": 0} if averaged else {}
     for name, now in counters.items():
@@ -132,7 +138,9 @@ def _check_arrays(path: Path, arrays: Mapping[str, Array], progress: Mapping[str
         _require(arrays[name].ndim == 0 and fits, f"{name} {value!r:.40}")
     stepped = arrays[f"{OF_OPTIMIZER}t"].item() if "t" in run.optimizer.counters else progress["step"]
     _require(stepped <= progress["step"], f"{OF_OPTIMIZER}t {stepped}, after {progress['step']} steps")
-    likes = dict.fromkeys((["best_state"] if progress["best_epoch"] else []) + ["average"] * averaged, network.state)
+    kept = ["best_state"] * bool(progress["best_epoch"]) + ["average"] * averaged
+    kept += ["average.initial"] * (averaged and bool(training.get("initial_share")))
+    likes = dict.fromkeys(kept, network.state)
     likes |= dict.fromkeys((f"{OF_OPTIMIZER}{name}" for name in run.optimizer.slots if stepped), network.theta)
     for name, like in likes.items():
         fits = (arrays[name].shape, arrays[name].dtype) == (like.shape, like.dtype)

@@ -8,7 +8,7 @@ import numpy as np
 from mlp.data import Samples
 from mlp.errors import Diverged
 from mlp.nn.losses import one_hot, softmax
-from mlp.nn.metrics import confusion_matrix, scores
+from mlp.nn.metrics import calibration_error, confusion_matrix, scores
 from mlp.nn.network import MLP
 from mlp.nn.types import Array, Labels
 
@@ -45,6 +45,11 @@ class Evaluation:
         others = self.logits.copy()
         others[np.arange(len(others)), self.y_pred] = -np.inf
         return np.asarray(np.argmax(others, axis=1))
+
+    @property
+    def calibration_error(self) -> float:
+        """Expected calibration error, see `mlp.nn.metrics`."""
+        return calibration_error(self.confidence, self.y_pred == self.y_true)
 
     @property
     def confusion(self) -> Labels:

@@ -32,6 +32,7 @@ class Trainer:
             (Pascanu, Mikolov & Bengio 2013). None: as they are.
         ema_decay: decay of the average of the weights that is validated and kept, see `WeightAverage`; None: the
             weights themselves.
+        initial_share: of the initial weights in that average, see `WeightAverage`; for fine-tuning.
         class_weight: how much the samples of a class count in the training loss, which is then a weighted mean over
             each batch (see `Loss`): a weight > 0 for every class, or a mapping from class numbers to weights, 1 where
             a class is missing; "balanced": n / (c n_k) for a class with n_k of the n training samples of c classes.
@@ -45,6 +46,7 @@ class Trainer:
         monitor: str | None = None,
         max_grad_norm: float | None = None,
         ema_decay: float | None = None,
+        initial_share: float = 0.0,
         class_weight: ClassWeight = None,
     ) -> None:
         self.epochs = checks.integer("epochs", epochs, ge=1)
@@ -53,6 +55,9 @@ class Trainer:
         self._monitor_given = monitor is not None
         self.max_grad_norm = None if max_grad_norm is None else checks.number("max_grad_norm", max_grad_norm, gt=0)
         self.ema_decay = None if ema_decay is None else checks.number("ema_decay", ema_decay, gt=0, lt=1)
+        self.initial_share = checks.number("initial_share", initial_share, ge=0, lt=1)
+        if self.initial_share and ema_decay is None:
+            raise ValueError(f"initial_share={initial_share:g} needs ema_decay, the average that it is a share of")
         self.class_weight = checked(class_weight)
 
     def check_class_weight(self, num_classes: int, augmentation: Augmentation | None) -> None:
@@ -105,7 +110,7 @@ class Trainer:
         )  # fmt: skip
         network.dropout_rng = run.random["dropout"]
         if self.ema_decay is not None and run.average is None:
-            run.average = WeightAverage(network, self.ema_decay)
+            run.average = WeightAverage(network, self.ema_decay, self.initial_share)
         run.epochs, run.steps_per_epoch = self.epochs, len(batches)
         with run.timed("start"):
             run.emit("on_run_start")
@@ -116,7 +121,7 @@ class Trainer:
                 with run.timed("training"):
                     run.metrics = {"epoch": run.epoch + 1, **self._train_epoch(run, batches)}
                 trained = time.perf_counter()
-                with run.timed("validation"), network.swap_state(run.average.state if run.average else network.state):
+                with run.timed("validation"), network.swap_state(run.average.kept if run.average else network.state):
                     if len(validation):
                         measured = evaluate(network, validation).scores("val_")
                         run.metrics |= {name: measured[name] for name in ("val_loss", "val_accuracy", "val_f1")}
@@ -172,7 +177,7 @@ class Trainer:
         loss = run.metrics.get(f"{self.monitor.partition('_')[0]}_loss")
         if value is None or self._rank(value, loss) > self._rank(run.best_value, run.best_loss):
             run.best_epoch, run.best_value, run.best_loss = run.epoch, value, loss
-            run.best_state = (run.average or run.network).state.copy()
+            run.best_state = (run.average.kept if run.average else run.network.state).copy()
 
     def _rank(self, value: float | None, loss: float | None) -> tuple[float, float]:
         """The larger, the better. A value that is no number is never better than anything."""

@@ -50,3 +50,16 @@ def per_class(counts: Array, class_names: Sequence[str] | Array) -> Figure:
     ax.set_xlim(0, 1)
     ax.xaxis.set_major_formatter(PercentFormatter(xmax=1, symbol=""))
     return figure
+
+
+def robustness(accuracies: Sequence[tuple[str, float]], samples: int) -> Figure:
+    """The accuracy for each change of the images, the first one on top, with its 95 % interval."""
+    names, values = zip(*accuracies[::-1], strict=True)
+    intervals = np.array([metrics.wilson_interval(value, samples) for value in values])
+    figure, ax = bars(names, [f"{value:.2%}" for value in values], "Changed images", "accuracy (%)")
+    ax.barh(range(len(names)), values, height=0.72, color=style.SKY, edgecolor=style.BLUE)
+    spread = np.abs(intervals - np.array(values)[:, None]).T
+    ax.errorbar(values, range(len(names)), xerr=spread, fmt="none", color=style.BLACK, capsize=2.5, linewidth=1)
+    ax.set_xlim(0, 1)
+    ax.xaxis.set_major_formatter(PercentFormatter(xmax=1, symbol=""))
+    return figure

@@ -14,13 +14,14 @@ from mlp.data import Dataset
 from mlp.data.pictures import as_pictures, is_picture
 from mlp.errors import UserError
 from mlp.inference import saved_predictions
+from mlp.nn.metrics import calibration_error
 from mlp.nn.types import Labels
 from mlp.report import style
 from mlp.report.blocks import Analysis, Confusion, Gallery
 from mlp.report.figures.matrix import confusion_matrix
 from mlp.report.figures.panels import grid, percent_axis
 from mlp.report.figures.wall import Wall
-from mlp.report.predictions import Model, agreement, calibration_error, caught, median, nearer_to_predicted
+from mlp.report.predictions import Model, agreement, caught, median, nearer_to_predicted
 from mlp.report.read import Array, confusion, read_facts
 from mlp.report.statistics import accuracy_error, is_significant
 from mlp.report.studies.study import Study, StudyRuns
