@@ -15,8 +15,9 @@ from matplotlib.patches import Rectangle
 
 from mlp.report import style
 from mlp.report.blocks import Analysis, Lines
+from mlp.report.configurations import layer_sizes
 from mlp.report.figures.matrix import annotated
-from mlp.report.figures.panels import band, grid, log_axis, shared_legend
+from mlp.report.figures.panels import band, grid, log_axis
 from mlp.report.read import GRADIENT_TRACE, Array, RunFiles, by, gradient_trace, over_seeds, stacked
 from mlp.report.studies.study import Study, StudyRuns
 
@@ -62,9 +63,7 @@ class Group:
 
 class OptimizerShowdown(Study):
     name = "optimizer_showdown"
-    title = "Optimizer showdown"
-    question = "Which of the six optimizers minimises the loss fastest in the first five epochs?"
-    seconds = 100
+    seconds = 250
     quick = ("training.epochs=2", "optimizer.learning_rate=1e-2", "seed=0")
 
     def analyse(self, found: StudyRuns) -> Analysis:
@@ -85,11 +84,11 @@ class OptimizerShowdown(Study):
                 "seeds": len({run.seed for run in found.runs}),
                 "worst_over_best": _worst_over_best(groups, best, len(rates)),
                 "momentum": momentum,
-                **_first_gradients(found.runs),
+                "zero_inputs": float((found.data.load("train")[0] == 0).mean()),
+                **_first_gradients(found.runs, (found.data.num_features, found.data.num_classes)),
             },
             {
                 "optimizer_showdown": lambda: _at_best(best),
-                "optimizer_equal_rates": lambda: _at_equal(groups, rates, guess),
                 "optimizer_rates": lambda: _heat(groups, rates, best),
             },
             [Lines.of_means("train_loss/best_rate", np.arange(1, epochs + 1), losses)],
@@ -120,17 +119,23 @@ def _worst_over_best(groups: Sequence[Group], best: Mapping[str, Group], rates: 
     return {name: max(means) / min(means) for name, means in sound.items() if len(means) == rates > 1}
 
 
-def _first_gradients(runs: Sequence[RunFiles]) -> dict[str, Any]:
-    """Whether the runs of a seed and network began alike, from the norms of their first gradients; of how many runs
-    that is known."""
+def _first_gradients(runs: Sequence[RunFiles], ends: tuple[int, int]) -> dict[str, Any]:
+    """Of the first step: whether the runs of a seed and network began alike, of how many runs that is known, and the
+    root mean square of the gradient of each layer's weights."""
     traced = [run for run in runs if (run.directory / GRADIENT_TRACE).is_file()]
     alike = by(traced, "seed", "model.hidden_sizes", "model.num_layers").values()
     traces = [gradient_trace(own) for own in alike if len(own) > 1]
     first = [norms[:, 0] for step, norms in traces if list(step[:1]) == [1]]
-    return {
+    facts = {
         "first_gradients": sum(map(len, first)),
         "begin_alike": all(np.allclose(norms, norms[0], rtol=1e-5, atol=0) for norms in first),
+        "layer_gradients": [],
     }
+    if first:
+        sizes = [ends[0], *layer_sizes(traced[0]), ends[1]]
+        weights = np.multiply(sizes[:-1], sizes[1:])
+        facts["layer_gradients"] = (np.concatenate(first).mean(axis=0) / np.sqrt(weights)).tolist()
+    return facts
 
 
 # Figures
@@ -149,21 +154,6 @@ def _at_best(best: Mapping[str, Group]) -> Figure:
         _line(right, group, group.losses / lowest, label)
     log_axis(left)
     left.legend(fontsize=style.SMALL)
-    return figure
-
-
-def _at_equal(groups: Sequence[Group], rates: Sequence[float], guess: float) -> Figure:
-    """A panel for each rate, with one y axis."""
-    titles = [[f"Learning rate {rate:g}" for rate in rates]]
-    figure, axes = grid(titles, "epoch", ["training loss (log scale)"], panel=(3.4, 3.1))
-    for group in groups:
-        finite = np.where(np.isfinite(group.losses), group.losses, np.nan)
-        _line(axes[0, rates.index(group.rate)], group, finite, group.optimizer)
-    log_axis(axes[0, 0])
-    losses = np.concatenate([group.losses[np.isfinite(group.losses)] for group in groups])
-    if len(losses) and losses.min() > 0:
-        axes[0, 0].set_ylim(losses.min() / 1.3, max(min(losses.max() * 1.2, 2 * guess), 2 * losses.min()))
-    shared_legend(figure, axes[0], "outside lower center", columns=6)
     return figure
 
 
