@@ -31,7 +31,7 @@ SAMPLES = 5  # of each class
 PAIRS = 5  # how many of the most similar are named
 KINDS = {"linear classifier": False, "network": True}  # whether it has hidden layers
 LONGEST_NAME = 14
-PARTS = {"training": (style.BLUE, ""), "validation": (style.SKY, "//"), "test": (style.ORANGE, "..")}
+PARTS = {"training": (style.BLUE, "o"), "validation": (style.SKY, "s"), "test": (style.ORANGE, "^")}
 Pixels = NDArray[np.uint8]
 
 
@@ -157,7 +157,7 @@ class DataExploration(Study):
             },
             {
                 "data_exploration_samples": lambda: _samples(images),
-                "data_exploration_classes": lambda: _bars(images),
+                "data_exploration_classes": lambda: _marks(images),
                 "data_exploration_alike": lambda: _matrices(images, counts),
             },
             [
@@ -183,27 +183,23 @@ def _samples(images: ClassImages) -> Figure:
     return wall.figure
 
 
-def _bars(images: ClassImages) -> Figure:
+def _marks(images: ClassImages) -> Figure:
     """Shares of the classes on the left, their brightness on the right."""
-    names, classes, panel = images.short, np.arange(len(images.names)), 4.6
-    cell, width = panel / len(names), 0.8 / len(images.counts)
+    classes, panel = np.arange(len(images.names)), 4.6
     titles = [["How frequent the classes are\n", "How bright they are\n"]]
     ylabels = ["share of the part (%)", "mean input value"]
     figure, axes = grid(titles, "class", ylabels, panel=(panel, 3.2), share=False)
     left, right = axes[0]
-    for place, (part, counts) in enumerate(images.counts.items()):
-        color, hatch = PARTS[part]
-        at = classes + (place - (len(images.counts) - 1) / 2) * width
-        left.bar(at, counts / counts.sum(), width, color=color, hatch=hatch, edgecolor="white", linewidth=0.4,
-                 label=f"{part} ({counts.sum():,})")  # fmt: skip
-    left.axhline(1 / len(names), color=style.BLACK, linestyle="--", linewidth=1.2, zorder=3)
+    for part, counts in images.counts.items():
+        color, mark = PARTS[part]
+        left.plot(classes, counts / counts.sum(), mark, color=color, label=f"{part} ({counts.sum():,})", alpha=0.8)
+    left.axhline(1 / len(classes), color=style.BLACK, linestyle="--", linewidth=1.2)
     percent_axis(left)
     left.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, fontsize=style.SMALL, frameon=False,
                 borderaxespad=0.1)  # fmt: skip
-    right.bar(classes, images.brightness, 0.7, color=style.SKY, edgecolor=style.BLUE)
+    right.plot(classes, images.brightness, "o", color=style.BLUE)
     for ax in (left, right):
-        ax.grid(visible=False, axis="x")
-        class_ticks(ax, names, cell, rows=False)
+        class_ticks(ax, images.short, panel / len(classes), rows=False)
     return figure
 
 
