@@ -89,7 +89,7 @@ class OptimizerShowdown(Study):
             },
             {
                 "optimizer_showdown": lambda: _at_best(best),
-                "optimizer_rates": lambda: _heat(groups, rates, best),
+                "optimizer_rates": lambda: _heat(groups, rates, best, guess),
             },
             [Lines.of_means("train_loss/best_rate", np.arange(1, epochs + 1), losses)],
         )
@@ -163,7 +163,7 @@ def _line(ax: Axes, group: Group, rows: Array, label: str) -> None:
         band(ax, np.arange(1.0, rows.shape[1] + 1), rows, label, color, line, marker=mark)
 
 
-def _heat(groups: Sequence[Group], rates: Sequence[float], best: Mapping[str, Group]) -> Figure:
+def _heat(groups: Sequence[Group], rates: Sequence[float], best: Mapping[str, Group], guess: float) -> Figure:
     """A cell for each optimizer and rate."""
     names = list(dict.fromkeys(group.optimizer for group in groups))
     cells = np.full((len(names), len(rates)), np.nan)
@@ -179,7 +179,7 @@ def _heat(groups: Sequence[Group], rates: Sequence[float], best: Mapping[str, Gr
             frame: dict[str, Any] = {"fill": False, "linewidth": 2.2, "edgecolor": style.VERMILION}
             ax.add_patch(Rectangle((column - 0.46, row - 0.44), 0.92, 0.88, **frame))
     low, high = (np.nanmin(cells), np.nanmax(cells)) if np.isfinite(cells).any() else (1.0, 1.0)
-    norm = LogNorm(low / 1.5, high) if high > low > 0 else None
+    norm = LogNorm(low / 1.5, max(min(high, 1.2 * guess), low)) if high > low > 0 else None
     annotated(ax, cells, words, norm=norm, cmap=f"{style.SEQUENTIAL}_r")
     ax.set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates], fontsize=style.LABEL)
     ax.set_yticks(range(len(names)), names, fontsize=style.LABEL)
