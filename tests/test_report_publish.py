@@ -256,14 +256,14 @@ def test_all_files_are_below_the_folder_of_the_report(offline: Published) -> Non
 def test_switched_off_is_said_and_nothing_is_written(tmp_path: Path) -> None:
     run = publish(tmp_path, WANDB_MODE="disabled")
     assert run.process.returncode == 2
-    assert run.process.stderr.startswith("error: W&B is switched off by WANDB_MODE or its settings")
+    assert run.process.stderr.startswith("Error: W&B is switched off by WANDB_MODE or its settings")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_name_that_wandb_refuses_is_one_message(tmp_path: Path) -> None:
     run = publish(tmp_path, "--project", "a/b")
     assert (run.process.returncode, run.process.stdout) == (2, "")
-    assert run.process.stderr.startswith("error: project must be 1 to 128 characters")
+    assert run.process.stderr.startswith("Error: project must be 1 to 128 characters")
 
 
 def test_without_runs_it_names_the_commands_that_make_them(tmp_path: Path) -> None:
@@ -271,7 +271,7 @@ def test_without_runs_it_names_the_commands_that_make_them(tmp_path: Path) -> No
     said = python("-m", "mlp.report", *words, cwd=tmp_path, env=environment(tmp_path))
     assert said.returncode == 2
     assert f"  {COMMAND}\n" in said.stdout
-    assert "error: no study could be answered from the runs in" in said.stderr
+    assert "Error: no study could be answered from the runs in" in said.stderr
 
 
 def test_online_each_study_has_an_address_and_one_that_fails_costs_no_other(tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ def test_online_each_study_has_an_address_and_one_that_fails_costs_no_other(tmp_
     assert advice.endswith("pip install wandb-workspaces, and once more.")
     assert run.process.stderr.splitlines() == [
         "broken is left out: ValueError: len(bins) must be len(histogram) + 1",
-        "error: not published: broken. See above",
+        "Error: not published: broken. See above",
     ]
     assert run.process.returncode == 2
     assert sorted(request["exitcode"] for request in received if request.get("complete")) == [0, 1]

@@ -437,7 +437,7 @@ def test_a_users_mistake_ends_with_code_2_and_one_message(tmp_path, capsys):
     absent = tmp_path / "absent"
     assert main(["run", str(absent)]) == 2
     message = capsys.readouterr().err
-    assert message == f"error: '{absent}' is not a directory; give the directory of a run\n"
+    assert message == f"Error: '{absent}' is not a directory; give the directory of a run\n"
     write_run(tmp_path, metrics_csv())
     (tmp_path / "plots").write_text("a file where the folder should be")
     assert main(["run", str(tmp_path)]) == 2

@@ -196,7 +196,7 @@ def test_without_training_the_commands_are_named(tmp_path: Path) -> None:
     ended = report(tmp_path, "--only", "loss_comparison", "-d", "fashion-mnist", "--no-run")
     assert ended.returncode == 2
     assert "python train.py +experiment=loss_comparison dataset=fashion_mnist" in ended.stdout
-    assert ended.stderr.endswith(f"error: no study could be answered from the runs in {tmp_path}/multirun_outputs\n")
+    assert ended.stderr.endswith(f"Error: no study could be answered from the runs in {tmp_path}/multirun_outputs\n")
     assert not (tmp_path / "report").exists()
 
 
@@ -210,7 +210,7 @@ def test_without_training_the_commands_are_named(tmp_path: Path) -> None:
 def test_a_wrong_name_is_one_message(tmp_path: Path, arguments: list[str], message: str) -> None:
     ended = report(tmp_path, *arguments)
     assert ended.returncode == 2
-    assert ended.stderr.startswith(f"error: {message}")
+    assert ended.stderr.startswith(f"Error: {message}")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -239,7 +239,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_training(tmp_path:
     (tmp_path / "file").write_text("mine")
     ended = report(tmp_path, "--only", "loss_comparison", "-d", "digits", "--quick", "--out", "file/report")
     assert ended.returncode == 2
-    assert ended.stderr == f"error: --out must be a directory. Got file/report, and {tmp_path}/file is a file\n"
+    assert ended.stderr == f"Error: --out must be a directory. Got file/report, and {tmp_path}/file is a file\n"
     assert ended.stdout == ""
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 

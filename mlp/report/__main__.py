@@ -33,14 +33,14 @@ def draw_augmented(args: argparse.Namespace) -> list[Path]:
 
 
 def build_studies(args: argparse.Namespace) -> list[Path]:
-    """run what the ten studies miss, and write report.md and index.html"""
+    """run the experiments of the ten studies that are missing, and write index.html, report.md and wandb.md"""
     from mlp.report import build
 
     return build.report(args.only, canonical("dataset", args.dataset), args.quick, not args.no_run, args.out)
 
 
 def publish_studies(args: argparse.Namespace) -> list[Path]:
-    """upload the studies that have runs to W&B as a report; offline: say what that would be"""
+    """upload the studies that have runs to W&B, with a report; offline, say what would be uploaded"""
     from mlp.report.publish import publish
 
     publish(args.only, canonical("dataset", args.dataset), args.quick, args.out, args.project, args.entity)
@@ -49,7 +49,7 @@ def publish_studies(args: argparse.Namespace) -> list[Path]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     streams.prepare()
-    parser = argparse.ArgumentParser(paths.command("report"), description="Draw plots from the files of runs.")
+    parser = argparse.ArgumentParser(paths.command("report"), description="Plots and reports from the files of runs.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def command(name: str, draw: Callable[..., list[Path]], **more: Any) -> argparse.ArgumentParser:
@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         written: list[Path] = args.draw(args)
     except (UserError, OSError) as error:  # OSError: no permission, no space, a file where a folder should be
-        print(f"error: {error}", file=sys.stderr)
+        print(f"Error: {error}", file=sys.stderr)
         return UserError.exit_code
     except KeyboardInterrupt:
         print("Interrupted. The same command goes on.", file=sys.stderr)
