@@ -23,9 +23,9 @@ from mlp.report.statistics import difference
 from mlp.report.studies.study import Study, StudyRuns
 from mlp.report.text import shorten
 
-NAMES = {"shallow_relu": "two ReLU layers, RMSprop", "tanh_nadam": "three tanh layers, Nadam",
+NAMES = {"shallow_relu": "one ReLU layer, Nadam", "tanh_rmsprop": "three tanh layers, RMSprop",
          "deep_recipe": "six ReLU layers, Adam, augmentation"}  # fmt: skip
-LOOKS = {"shallow_relu": (style.BLUE, "-", "o"), "tanh_nadam": (style.VERMILION, "--", "s"),
+LOOKS = {"shallow_relu": (style.BLUE, "-", "o"), "tanh_rmsprop": (style.VERMILION, "--", "s"),
          "deep_recipe": (style.GREEN, "-.", "^")}  # fmt: skip
 ONE_SEED = 0.005  # a smaller difference of accuracies means nothing where there is one seed
 
