@@ -116,6 +116,8 @@ def test_what_dies_and_why_is_told(tmp_path: Path) -> None:
     )
     assert "With adam the high rate leaves more units dead than 0.001 (0)." in said
     assert "No tanh unit was zero for every image at any count." in said
+    assert "With sgd at 0.1 ReLU reaches" not in said  # there is no tanh beside it
+    assert "**Both stall: 10.0 % (ReLU) and 12.0 % (tanh) at the end.**" in said
     assert "At exactly −1 or 1 in float32 for every image: 3 of 6 tanh units with adam at 0.1." in said
     assert (
         "exactly zero at every recorded step with ReLU (83.3 % of the units dead) and exactly zero at 50 % of" in said
