@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from recorded import arrays, assert_close, cases
 
-from mlp.nn import CrossEntropy, Loss, softmax
+from mlp.nn import CrossEntropy, Loss, MeanSquaredError, SumSquaredError, softmax
 from mlp.nn.losses import one_hot
 from mlp.nn.naming import by_name, subclasses
 
@@ -34,6 +34,15 @@ def test_every_loss_of_the_project_was_recorded() -> None:
     recorded = {case.values[0]["loss"] for case in cases("losses")}
     assert recorded == {"cross_entropy", "mean_squared_error"}
     assert recorded <= {kind.name for kind in subclasses(Loss)}
+
+
+def test_the_sum_over_the_classes_is_their_number_times_the_mean() -> None:
+    """Worked by hand: equal logits give 1/4 to each of four classes, (3/4)² + 3 (1/4)² = 3/4 to a sample."""
+    logits, targets = np.zeros((2, 4)), one_hot(np.array([0, 3]), 4)
+    for weights in (None, np.array([1.0, 3.0])):
+        value, gradient = SumSquaredError().value_and_gradient(logits, targets, weights)
+        assert value == pytest.approx(0.75)
+        assert_close(gradient.copy(), 4 * MeanSquaredError().value_and_gradient(logits, targets, weights)[1])
 
 
 @every_loss

@@ -27,7 +27,7 @@ import numpy as np
 from mlp.errors import UserError
 from mlp.report import __main__, style
 from mlp.report import build
-from mlp.report.blocks import Analysis, Confusion, Gallery, Histogram, Lines, Picture, Table
+from mlp.report.blocks import Analysis, Confusion, Fold, Gallery, Histogram, Lines, Picture, Table
 from mlp.report.studies.study import Study
 
 def draw():
@@ -43,9 +43,11 @@ class Made(Study):
         return Analysis(
             blocks=[
                 "The **first** is ahead: 1 < 2.",
+                Fold("In detail"),
                 Picture("made_figure", draw, "What *it* shows."),
                 Table(["optimizer", "accuracy"], [["sgd", "97.69 ± 0.10 %"], ["adam", "a|b"]], "Of two seeds."),
                 Table(["class"], [["7"]]),
+                Fold(),
                 "The last words.",
                 "References: A. Author: A work, 1999.",
             ],
@@ -78,6 +80,10 @@ if hidden:
     sys.modules[hidden] = None  # as if this package were not installed
 __main__.main(["publish", "--dataset", "digits", "--out", "out", *arguments])
 """
+SETUP = (
+    "**Setup:** digits; hidden layers 128-128-128; activation ReLU; init xavier; loss cross-entropy; optimizer adam; "
+    "learning rate 0.001; batch size 64; epochs 10; seeds 0 and 3; 2 runs."
+)
 COMMAND = "python train.py +experiment=loss_comparison dataset=digits"
 
 
@@ -134,7 +140,9 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> Published:
 
 def test_offline_it_says_what_it_would_upload_and_how(offline: Published) -> None:
     assert offline.process.returncode == 0, offline.process.stderr
-    first, made, advice, command = offline.lines
+    first, made, paste, advice, command = offline.lines
+    assert paste == "The same to paste into a report by hand: out/wandb.md"
+    assert "*Insert figures/made_figure.png here" in (offline.place / "out" / "wandb.md").read_text()
     assert first == "W&B is offline (not logged in)"
     assert made == "  made: 3 texts, 1 figure, 2 tables, 4 charts, 4 numbers"
     assert advice.startswith("Not uploaded: 1 of 1. Online (wandb login; no WANDB_MODE=offline) the same command ")
@@ -178,10 +186,11 @@ def test_the_text_is_html_with_the_captions_in_their_places(offline: Published) 
     assert "http" not in page  # nothing is fetched from elsewhere
     body = re.sub(r"\s*<.*?>\s*", "\n", page[page.index("<body>") :]).replace("\n\n", "\n")
     assert re.sub(r"\n+", "\n", body).strip().splitlines() == [
-        "Tags &lt;b&gt; &amp; more", "Which is better, and why?", "The", "first", "is ahead: 1 &lt; 2.",
+        "Tags &lt;b&gt; &amp; more", "Which is better, and why?",
+        "Setup:", SETUP[11:], "The", "first", "is ahead: 1 &lt; 2.", "In detail",
         "Figure made_figure.", "What", "it", "shows.", "Table 1.", "Of two seeds.", "Table 2.", "The last words.",
         "References: A. Author: A work, 1999.", COMMAND,
-        "2 runs on digits, seeds 0, 3, 8 s of one core in all; a processor, 2 cores, NumPy 2.4; 2026-01-02",
+        "2 runs in 8 s of one core; a processor, 2 cores, NumPy 2.4; 2026-01-02",
     ]  # fmt: skip
 
 
@@ -269,7 +278,7 @@ def test_online_each_study_has_an_address_and_one_that_fails_costs_no_other(tmp_
     with answering_server() as (url, received):
         only = ["--only", "broken", "made"]
         run = publish(tmp_path, *only, hidden="wandb_workspaces", WANDB_API_KEY="0" * 40, WANDB_BASE_URL=url)
-    first, made, advice = run.lines
+    first, made, _, advice = run.lines
     assert first == f"W&B is on {url}"
     assert re.fullmatch(rf"  made: 3 texts, .* 4 numbers {url}/someone/numpy-mlp/runs/\w+", made)
     assert advice.endswith("pip install wandb-workspaces, and once more.")
@@ -310,14 +319,14 @@ def test_online_a_report_shows_texts_figures_tables_and_charts_in_order(tmp_path
     assert '"charts/mistakes"' in json.dumps(charts[2])
     read = [("panels" if "metadata" in b else b.get("content") or b["children"][0]["text"]) for b in blocks]
     assert [part for part in read if part] == [
-        "1 of 1 studies are answered, on digits. Every number below comes from the files of the runs; the command "
-        "beside a figure makes them again. A difference counts as larger than that between seeds when it exceeds two "
+        "1 of 1 studies are answered, on digits. The text is generated from the files of the runs. Values are means "
+        "± standard deviations over the seeds; a difference is significant when it exceeds two "
         "of its standard errors.",
-        "1. Tags <b> & more", "*Which is better, and why?*", f"```\n{COMMAND}\n```", "The **first** is ahead: 1 < 2.",
+        "Tags <b> & more", f"> Which is better, and why?\n\n{SETUP}", "The **first** is ahead: 1 < 2.", "In detail",
         "panels", "What *it* shows.",
         "| optimizer | accuracy |\n| --- | --- |\n| sgd | 97.69 ± 0.10 % |\n| adam | a\\|b |\n\nOf two seeds.",
         "| class |\n| --- |\n| 7 |", "The last words.", "References: A. Author: A work, 1999.", "panels",
-        "2 runs on digits, seeds 0, 3, 8 s of one core in all; a processor, "
+        f"```\n{COMMAND}\n```\n\n2 runs in 8 s of one core; a processor, "
         f"2 cores, NumPy 2.4; 2026-01-02\n\nAll that was logged: [the run]({url}/someone/numpy-mlp/runs/"
         f"{run.content.run.run_id})",
     ]  # fmt: skip

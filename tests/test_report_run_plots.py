@@ -123,6 +123,15 @@ def test_the_best_epoch_is_marked_in_all_four_panels(tmp_path):
     assert "best epoch 3" in figure.get_suptitle()
 
 
+def test_a_constant_learning_rate_has_no_panel(tmp_path):
+    metrics = read(tmp_path, metrics_csv())
+    metrics["learning_rate"][:] = 0.01
+    figure = curves(metrics, {"dataset": "digits"})
+    assert [ax.get_title("left") for ax in figure.axes] == ["Loss", "Accuracy and F1", "Gradient norm per layer"]
+    assert figure.get_suptitle() == "digits, learning rate 0.01"
+    assert overhang(figure) == 0
+
+
 @pytest.mark.parametrize("best", [None, 99, "3"])
 def test_a_best_epoch_that_is_not_among_the_epochs_is_not_marked(tmp_path, best):
     figure = curves(read(tmp_path, metrics_csv()), {"best_epoch": best})
@@ -296,6 +305,8 @@ def test_bars_are_the_recall_of_each_class_in_rising_order():
     expected = {name: hits[arrays["y_true"] == i].mean() for i, name in enumerate(FASHION)}
     assert dict(zip(labels, lengths, strict=True)) == pytest.approx(expected)
     assert lengths == sorted(lengths)
+    low = 10 * min(lengths) - 0.1
+    assert ax.get_xlim() == pytest.approx((low // 1 / 10, 1))  # a tenth below the lowest: the differences show
     assert ax.lines[0].get_xdata()[0] == pytest.approx(hits.mean())
     assert [text[: text.index("%")] for text in all_texts(figure)] == [f"{100 * x:.1f}" for x in lengths]
 

@@ -24,7 +24,7 @@ from runs import run
 from mlp.config.files import options
 from mlp.errors import UserError
 from mlp.report import build, style, templates
-from mlp.report.blocks import Analysis, Picture, Table, parse
+from mlp.report.blocks import Analysis, Fold, Headline, Picture, Table, parse
 from mlp.report.build import Chapter
 from mlp.report.statistics import MeanStd
 from mlp.report.studies import STUDIES
@@ -93,7 +93,15 @@ def chapters(tmp_path: Path) -> list[Chapter]:
     make_run(tmp_path / "loss_comparison-digits" / "0", ["dataset=digits", "seed=7"], {"val_loss": [1.0]})
     found = study.find_runs(tmp_path, "digits")
     table = Table(["name", "a | b"], [["<i>x</i>", "1 | 2"]], "What it *says*.")
-    analysis = Analysis(["Some **text**, 1 < 2.", Picture("square", square, "A line."), table], {})
+    blocks = [
+        "Some **text**, 1 < 2.",
+        Picture("square", square, "A line."),
+        Fold("More"),
+        "In detail.",
+        Fold(),
+        table,
+    ]
+    analysis = Analysis(blocks, {}, headline=Headline("7 %", "**yes** | no", "square"))
     return [Chapter(study, "python train.py 'a b'", found, analysis), Chapter(study, "c", found, None, "no runs")]
 
 
@@ -102,18 +110,20 @@ def test_the_page_is_whole_and_loads_nothing(tmp_path: Path) -> None:
     text = (tmp_path / "out" / "index.html").read_text()
     page = Page(text)
     assert page.open == []
-    assert [address[:22] for address in page.loaded] == ["data:image/png;base64,"]
-    image = base64.b64decode(page.loaded[0][22:])
+    assert [address[:22] for address in page.loaded] == ["data:image/png;base64,"] * 2  # the preview, and the figure
+    image = base64.b64decode(page.loaded[1][22:])
     assert image == (tmp_path / "out" / "figures" / "square.png").read_bytes()
     assert "url(" not in text
     assert "<script" not in text
     assert "default-src 'none'; script-src 'none'" in unescape(text)
     assert {link[1:] for link in page.links} <= set(page.ids)
-    assert page.cells == ["<i>x</i>", "1 | 2"]
+    assert page.cells[1:3] == ["7\u00a0% yes | no", ""]
+    assert page.cells[-2:] == ["<i>x</i>", "1 | 2"]
     assert "Some <strong>text</strong>, 1 &lt; 2." in text
     assert "A &lt;title&gt; &amp; more" in text
     assert "Not answered: no runs" in text
-    assert "1 run on digits, seed 7" in text
+    assert "seed 7; 1 run." in text
+    assert "<details><summary>More</summary>\n<p>In detail.</p>\n\n</details>" in text
 
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -177,7 +187,10 @@ def test_markdown_says_the_same(tmp_path: Path) -> None:
         "![square](figures/square.png)\n\nA line.",
         "| name | a \\| b |\n| --- | --- |\n| <i>x</i> | 1 \\| 2 |\n\nWhat it *says*.",
         "```\npython train.py 'a b'\n```",
-        "1 run on digits, seed 7",
+        "> Is 1 < 2?",
+        "| [A <title> & more](#loss_comparison) | **yes** \\| no | 7 % |",
+        "<details><summary>More</summary>\n\nIn detail.\n\n</details>",
+        "seed 7; 1 run.",
         "Not answered: no runs",
     ):
         assert part in text, part
@@ -190,8 +203,8 @@ def test_every_study_has_an_experiment_that_names_its_search() -> None:
         assert study.directory(Path("runs"), "digits").parent == Path("runs")
         assert study.directory(Path("runs"), "digits", quick=True).name.endswith("-quick")
         assert study.seconds > 0
-        assert study.title
-        assert study.question
+        assert study.title.startswith(f"2.{STUDIES.index(study) + 1} ")
+        assert len(study.question) > 100
 
 
 @pytest.mark.slow
@@ -202,7 +215,7 @@ def test_a_study_from_nothing_and_again(tmp_path: Path) -> None:
         "python train.py +experiment=loss_comparison dataset=digits training.epochs=2 seed=0 plots=false "
         "search.name=loss_comparison-digits-quick"
     ) in first.stdout
-    assert "4 trials to run" in first.stdout
+    assert "6 trials to run" in first.stdout
     page = (tmp_path / "made/report/index.html").read_bytes()
     again = report(tmp_path, "--only", "loss_comparison", "-d", "digits", "--quick", "--out", "made/report")
     assert "nothing is left to run" in again.stdout
@@ -210,7 +223,7 @@ def test_a_study_from_nothing_and_again(tmp_path: Path) -> None:
     # What the experiment file runs may be narrowed on the command line, under another name.
     ended = run(tmp_path, "+experiment=loss_comparison", "-d", "digits", "-e", "1", "seed=0,1", "optimizer=adam",
                 "search.name=other", "tracker=none")  # fmt: skip
-    assert "other: 4 done" in ended.out
+    assert "other: 6 done" in ended.out
 
 
 @pytest.mark.timeout(600)
@@ -224,7 +237,15 @@ def test_the_small_version_of_all_ten(quick_studies: Path) -> None:
     assert "nan" not in re.findall(r"\w+", text)
     page = Page((quick_studies / "report/index.html").read_text())
     assert [name for name in page.ids if name != "top"] == [study.name for study in STUDIES]
-    assert len(page.loaded) == len(list((quick_studies / "report/figures").glob("*.png"))) >= 20
+    figures = len(list((quick_studies / "report/figures").glob("*.png")))
+    assert len(page.loaded) == figures + len(STUDIES)  # each answer has its picture in the table on top
+    assert figures >= 20
+    for study in STUDIES:  # word for word
+        assert templates.quoted(study.question) in text
+    assert text.count("<details>") == text.count("</details>") >= 7
+    pasted = (quick_studies / "report/wandb.md").read_text()
+    assert "<details>" not in pasted
+    assert re.findall(r"figures/(\w+)\.png", pasted) == re.findall(r"!\[.*\]\(figures/(\w+)\.png\)", text)
 
 
 def test_without_training_the_commands_are_named(tmp_path: Path) -> None:
@@ -269,6 +290,7 @@ def test_names_may_be_given_in_every_usual_way(tmp_path: Path) -> None:
     ended = report(tmp_path, *wanted, "--no-run")
     commands = [line.split("=")[-1] for line in ended.stdout.splitlines() if "python train.py" in line]
     assert commands == ["data_exploration", "symmetry", "transfer"]
+    assert ended.stdout.splitlines()[-1] == "All at once, and the report: python -m mlp.report studies"
 
 
 def test_a_place_that_cannot_be_written_is_refused_before_the_training(tmp_path: Path) -> None:
@@ -325,6 +347,9 @@ def test_a_damaged_run_leaves_its_study_out(tmp_path: Path, monkeypatch: pytest.
 
 
 TEMPLATE = """
+Headline: {{ number // 125 - 1 }} % |
+the answer | square
+
 Some words
 of {{ name }} ,
 {% if number > 1 %}
@@ -332,9 +357,13 @@ broken
 {% endif %}
 into lines: {{ number | count("thing") }}.
 
+<details><summary>More</summary>
+
 - an item
   in two lines
 - another
+
+</details>
 
 ![a figure](figures/square.png)
 What it
@@ -352,9 +381,13 @@ Of {{ values | listed }}.
 def test_a_filled_template_becomes_texts_figures_and_tables(tmp_path: Path) -> None:
     (tmp_path / "made.md.j2").write_text(TEMPLATE)
     filled = templates.render(tmp_path / "made.md.j2", name="1 < 2", number=1000, values=["a|b", "c"])
-    assert parse(filled, {"square": square}) == [
+    blocks, headline = parse(filled, {"square": square})
+    assert headline == Headline("7 %", "the answer", "square")
+    assert blocks == [
         "Some words of 1 < 2, broken into lines: 1,000 things.",
+        Fold("More"),
         "- an item in two lines\n- another",
+        Fold(),
         Picture("square", square, "What it shows."),
         Table(["name", "value"], [["a|b", "1"], ["c", "2"]], "Of a|b and c."),
     ]

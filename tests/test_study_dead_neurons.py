@@ -108,25 +108,24 @@ def test_counts_are_those_worked_by_hand(tmp_path: Path) -> None:
 
 def test_what_dies_and_why_is_told(tmp_path: Path) -> None:
     said = text(killing(tmp_path))
-    assert "**Dead ReLU units** at a learning rate of 0.1: 0.0 % with sgd and 83.3 % with adam." in said
-    assert "At a learning rate of 0.1, none of the 6 ReLU units was dead at any count in 2 epochs." in said
+    assert "With sgd at 0.1, none of the 6 ReLU units was dead at any count in 2 epochs." in said
     assert (
-        "At a learning rate of 0.1, 5 of the 6 ReLU units (83.3 %) output exactly zero for every one of the 100 "
-        "training images after 2 epochs: 3 and 2 of 4 and 2 in hidden layers 1 and 2. Before the first step none "
-        "did, after the first epoch 1." in said
+        "**Yes: with adam at 0.1, 5 of the 6 ReLU units (83.3 %) output exactly zero for every one of the 100 "
+        "training images.** Layer by layer 3 and 2 of 4 and 2 after 2 epochs; none before the first step, 1 after "
+        "the first epoch." in said
     )
-    assert "0, 0 of" not in said
-    assert "Of those of the first epoch 1 were no longer dead at the end." in said  # with adam at 0.001
-    assert "With adam the high rate leaves more units dead than the low one." in said
+    assert "With adam the high rate leaves more units dead than 0.001 (0)." in said
     assert "No tanh unit was zero for every image at any count." in said
-    assert "90.0 % with adam at 0.1, where 3 of 6 units are at exactly −1 or 1 in float32 for every image" in said
-    assert "At ±1 the derivative 1 − h² is exactly zero" in said
-    assert "exactly zero at every recorded step with ReLU and exactly zero at 50 % of the recorded steps" in said
-    assert "Where all units of a hidden layer are dead, as at the end of a run with adam at 0.1" in said
+    assert "With sgd at 0.1 ReLU reaches" not in said  # there is no tanh beside it
+    assert "**Both stall: 10.0 % (ReLU) and 12.0 % (tanh) at the end.**" in said
+    assert "At exactly −1 or 1 in float32 for every image: 3 of 6 tanh units with adam at 0.1." in said
+    assert (
+        "exactly zero at every recorded step with ReLU (83.3 % of the units dead) and exactly zero at 50 % of" in said
+    )
+    assert "(90.0 % of the outputs beyond ±0.99)" in said
     # 0.1 times a norm of 1, over the square root of 4 x 2 weights.
-    assert "whose norm is 1: at 0.1 by 0.035 (root mean square)" in said
+    assert "SGD's moves them by 0.035 (root mean square)" in said
     assert "√(2 / (4 + 2)) = 0.577" in said
-    assert "Zeros as such do no harm: with sgd at 0.1 42 % of the outputs of ReLU are zero, and 97.0 %" in said
 
 
 def test_the_text_follows_numbers_that_say_the_opposite(tmp_path: Path) -> None:
@@ -134,14 +133,39 @@ def test_the_text_follows_numbers_that_say_the_opposite(tmp_path: Path) -> None:
     add(tmp_path, "relu", "sgd", 0.001, 0.8, ONE_DEAD, ONE_DEAD, ONE_DEAD)
     add(tmp_path, "tanh", "sgd", 0.1, 0.8, ALIVE, ALIVE, ONE_DEAD)
     said = text(analysis(tmp_path))
-    assert "at a learning rate of 0.1: 0.0 % with sgd." in said
-    assert "With sgd the high rate leaves fewer units dead than the low one." in said
-    assert "Before the first step 1 did, after the first epoch 1." in said
+    assert "**No: with sgd at 0.1, none of the 6 ReLU units was dead" in said
+    assert "With sgd the high rate leaves fewer units dead than 0.001 (1)." in said
     assert "No tanh unit was zero" not in said
-    assert "get no gradient either" not in said
-    assert "Where all units" not in said
-    assert "Adam's first step" not in said
-    assert "Zeros as such" not in said  # no network has learnt enough to show it
+    assert "At exactly" not in said
+    assert "Adam's first one" not in said
+
+
+@pytest.mark.parametrize(
+    ("curve", "said"),
+    [
+        (
+            [0.5, 0.508, 0.505, 0.505],
+            "seed 0): from epoch 1 of 4 on its validation accuracy rises by no more than 1",
+        ),
+        ([0.2, 0.9, 0.905, 0.9], "seed 0): from epoch 2 of 4 on its validation accuracy rises"),
+        (
+            [0.2, 0.4, 0.6, 0.8],
+            "No ReLU run plateaus in the first half of the training; the flattest, run 0",
+        ),
+    ],
+)
+def test_the_run_that_is_flat_early_is_found(tmp_path: Path, curve: list[float], said: str) -> None:
+    for rate in (0.1, 0.001):  # at the low rate it does not count
+        add(tmp_path, "relu", "adam", rate, curve[-1] - (rate < 0.1), *[ALIVE] * 5)
+        path = tmp_path / "dead_neurons-digits" / str(int(rate < 0.1)) / "metrics.csv"
+        header, *rows = path.read_text().splitlines()
+        place = header.split(",").index("val_accuracy")
+        cells = [row.split(",") for row in rows]
+        lines = [
+            ",".join([*row[:place], str(value), *row[place + 1 :]]) for row, value in zip(cells, curve, strict=True)
+        ]
+        path.write_text("\n".join([header, *lines, ""]))
+    assert said in text(analysis(tmp_path))
 
 
 def test_seeds_have_a_spread(tmp_path: Path) -> None:
@@ -149,19 +173,21 @@ def test_seeds_have_a_spread(tmp_path: Path) -> None:
         add(tmp_path, "relu", "sgd", 0.1, 0.9, ALIVE, ALIVE, look, seed=seed)
         add(tmp_path, "relu", "sgd", 0.001, 0.9, ALIVE, ALIVE, ALIVE, seed=seed)
     found = analysis(tmp_path)
-    assert "At a learning rate of 0.1, 0.5 ± 0.7 of the 6 ReLU units (8.3 %)" in text(found)
-    assert "0.5 ± 0.7 and 0 of 4 and 2 in hidden layers 1 and 2" in text(found)
-    assert "about as many units dead as the low one" in text(found)
+    assert "with sgd at 0.1, 0.5 ± 0.7 of the 6 ReLU units (8.3 %)" in text(found)
+    assert "0.5 ± 0.7 and 0 of 4 and 2 after 2 epochs" in text(found)
+    assert "about as many units dead as 0.001 (0)" in text(found)
     assert table(found)[0][3] == "0.5, 0"
 
 
 def test_the_figures_show_the_counts(tmp_path: Path) -> None:
     pictures = [block.draw() for block in killing(tmp_path).blocks if isinstance(block, Picture)]
-    time, outputs, gradients = ({ax.get_title(loc="left"): ax for ax in figure.axes} for figure in pictures)
-    layers = [np.asarray(line.get_ydata()).tolist() for line in time["ReLU, adam at 0.1"].lines]
-    assert layers == [[0, 0.25, 0.75], [0, 0, 1.0]]
-    assert np.asarray(time["ReLU, adam at 0.1"].lines[0].get_xdata()).tolist() == [0, 1, 2]
-    assert [np.asarray(line.get_ydata()).tolist() for line in time["tanh, adam at 0.1"].lines] == [[0.9] * 3] * 2
+    runs, outputs = ({ax.get_title(loc="left"): ax for ax in figure.axes} for figure in pictures)
+    accuracies, silent, gradients = runs.values()
+    assert [np.asarray(line.get_ydata()).tolist() for line in accuracies.lines] == [[0.5, 0.1], [0.5, 0.12]]
+    dead, saturated = silent.lines
+    np.testing.assert_allclose(np.asarray(dead.get_ydata()), [0, 1 / 6, 5 / 6])
+    assert np.asarray(dead.get_xdata()).tolist() == [0, 1, 2]
+    assert np.asarray(saturated.get_ydata()).tolist() == [0.9] * 3
 
     first, _ = outputs["ReLU, adam at 0.1"].patches
     values, edges, _ = first.get_data()  # type: ignore[attr-defined]
@@ -171,7 +197,7 @@ def test_the_figures_show_the_counts(tmp_path: Path) -> None:
     labels = [t.get_text() for t in outputs["ReLU, adam at 0.1"].get_legend().get_texts()]  # type: ignore[union-attr]
     assert labels == ["layer 1, 98.2 % zero", "layer 2, 100.0 % zero"]
 
-    relu, relu_zero, tanh, tanh_zero = gradients["adam at 0.1"].lines
+    relu, relu_zero, tanh, tanh_zero = gradients.lines
     assert np.asarray(relu.get_ydata()).tolist() == [1.0] * 8  # the zeros of the last two steps are crosses
     # The point of steps 70 and 80, whose gradients are 1 and 0, and that of step 90.
     assert np.asarray(relu_zero.get_xdata()).tolist() == pytest.approx([74.833148, 90])
@@ -190,11 +216,11 @@ def test_the_histograms_for_tracking_hold_all_outputs(tmp_path: Path) -> None:
 def test_one_activation_alone_is_enough(tmp_path: Path) -> None:
     add(tmp_path / "tanh", "tanh", "sgd", 0.1, 0.9, ALIVE, ALIVE)
     found = analysis(tmp_path / "tanh")
-    assert "There are no finished runs with ReLU." in text(found)
+    assert "**There are no finished runs with ReLU.**" in text(found)
     add(tmp_path / "relu", "relu", "sgd", 0.1, 0.9, ALIVE, ALIVE)
     other = analysis(tmp_path / "relu")
-    assert "tanh beside it" not in text(other)
-    assert "in 1 epoch." in text(other)
+    assert "**There is no tanh run of the same setting.**" in text(other)
+    assert "in 1 epoch.**" in text(other)
     for block in (*found.blocks, *other.blocks):
         if isinstance(block, Picture):
             block.draw().canvas.draw()  # type: ignore[attr-defined]
@@ -216,8 +242,8 @@ def test_runs_without_their_counts_are_left_out_and_counted(tmp_path: Path) -> N
 @pytest.mark.timeout(600)
 def test_real_runs_are_answered_by_one_command(quick_studies: Path) -> None:
     said = (quick_studies / "report" / "report.md").read_text()
-    assert "**Dead ReLU units** at a learning rate of 0.1:" in said
-    assert "4 runs on digits, seed 0" in said
+    assert "ReLU units" in said
+    assert "epochs 1; seed 0; 4 runs." in said
     found = STUDY.analyse(STUDY.find_runs(quick_studies / "multirun_outputs", "digits", quick=True))
     counts = np.load(quick_studies / "multirun_outputs" / "dead_neurons-digits-quick" / "1" / "dead_units.npz")
     dead = sum(int(n == 0) for layer in counts["nonzero"][-1] for n in layer)

@@ -34,7 +34,7 @@ def text_of(found: Analysis) -> str:
 def test_overfitted_is_a_gap_of_a_point_and_two_standard_errors(
     train: float, test: float, error: float, overfitted: bool
 ) -> None:
-    assert ScoredTrial(trial(0, SGD), train, test, error).is_overfitted == overfitted
+    assert ScoredTrial(trial(0, SGD), "trial 0", train, test, error).is_overfitted == overfitted
 
 
 def test_it_shares_the_runs_of_the_search() -> None:
@@ -42,7 +42,13 @@ def test_it_shares_the_runs_of_the_search() -> None:
     for dataset, quick in (("mnist", False), ("digits", True)):
         assert STUDY.overrides(dataset, quick) == search.overrides(dataset, quick)
         assert STUDY.directory(Path(), dataset, quick) == search.directory(Path(), dataset, quick)
+        assert STUDY.experiments == search.experiments
     assert STUDY.directory(Path(), "mnist") == Path("mnist")
+    assert STUDY.directory(Path(), "mnist", quick=True, experiment="search_design") == Path("mnist-design-quick")
+    assert STUDY.overrides("mnist", quick=True, experiment="search_design") == [
+        "+experiment=search_design", "search.trials=8", "training.epochs=1", "plots=false",
+        "search.name=mnist-design-quick",
+    ]  # fmt: skip
 
 
 def test_overfitted_runs_are_counted_and_listed_and_those_without_a_measurement_named(tmp_path: Path) -> None:
@@ -55,21 +61,22 @@ def test_overfitted_runs_are_counted_and_listed_and_those_without_a_measurement_
         {"varied": ADAM, "state": "failed"},
     ])  # fmt: skip
     text = text_of(found)
-    assert "**2 of 4 runs are over-fitted**" in text
+    assert "**2 runs are over-fitted, 1 of them with a test accuracy below 90 %.**" in text
     assert "that of trial 2: 100.00 % on the training images, 85.00 % on the test images, 15.00 points" in text
-    assert "In 1 of the 2 the validation loss was more than 5 % above its lowest" in text
-    assert "1 of the runs was pruned" in text
-    assert "2 trials (pruned and failed) without such a measurement are not shown: 4 and 5." in text
+    assert "in 1 of the 2 over-fitted runs the validation loss ended more than 5 % above its lowest" in text
+    assert found.headline is not None
+    assert found.headline.number == "15.00 points"
+    caption = next(block for block in found.blocks if isinstance(block, Picture)).caption
+    assert "1 of the runs was pruned" in caption
+    assert "2 trials (pruned and failed) without both accuracies are not shown: trial 4 and trial 5." in caption
     assert "from 99 %: 2 of 2 over-fitted, mean gap +12.50 points; below 95 %: 0 of 2 over-fitted" in text
-    assert "1 run is better on the test images than on the training images, by up to 10.00 points" in text
-    assert "Too few to say: 2 over-fitted runs compared with 2 others." in text
+    assert "Too few to say what they have in common: 2 over-fitted runs compared with 2 others." in text
     # Of 1797 digits 359 or 360 are for the test and a tenth of the others for validation; 64 pixels.
-    assert f"{2 * 1294 + 64:,} weights" in text
-    assert "have 1,000 to 1,002 parameters, 0 of 2 at least as many" in text
+    assert f"have 1,000 to 1,002 parameters; {2 * 1294 + 64:,} suffice" in text
     table = next(block for block in found.blocks if isinstance(block, Table))
     assert [row[:6] for row in table.rows] == [
-        ["2", "pruned", "100.00 %", "85.00 %", "15.00", "0 %"],
-        ["0", "done", "100.00 %", "90.00 %", "10.00", "25 %"],
+        ["trial 2", "pruned", "100.00 %", "85.00 %", "15.00", "0 %"],
+        ["trial 0", "done", "100.00 %", "90.00 %", "10.00", "25 %"],
     ]
 
 
@@ -78,8 +85,8 @@ def test_where_none_is_overfitted_the_text_says_so(tmp_path: Path) -> None:
         tmp_path, [{"varied": SGD, "train": 0.9, "test": 0.95}, {"varied": ADAM, "train": 0.9, "test": 0.8999}]
     )
     text = text_of(found)
-    assert "**0 of 2 runs are over-fitted**" in text
-    assert "The widest gap, of trial 1, is 0.01 points" in text
+    assert "**None: no run is over-fitted.** The widest gap, of trial 1, is 0.01 points" in text
+    assert "**Nothing was memorised to a measurable degree:**" in text
     assert "have in common" not in text
     assert "The over-fitted networks" not in text
     assert not [block for block in found.blocks if isinstance(block, Table)]
@@ -94,19 +101,28 @@ def test_without_any_measurement_there_is_no_figure(tmp_path: Path) -> None:
 def test_what_the_overfitted_have_in_common_follows_the_runs(tmp_path: Path, longer: bool) -> None:
     over = {"train": 1.0, "test": 0.8, "curve": [0.5] * (6 if longer else 2)}
     rest = {"train": 0.8, "test": 0.8, "curve": [0.5] * (2 if longer else 6)}
-    text = text_of(analysis(tmp_path, [{"varied": ADAM, **over}] * 5 + [{"varied": SGD, **rest}] * 5))
+    found = analysis(tmp_path, [{"varied": ADAM, **over}] * 5 + [{"varied": SGD, **rest}] * 5)
+    text = text_of(found)
     first, second = ("6 against 2, more", "2 against 6, less")[:: 1 if longer else -1]
     assert f"epochs trained: median {first} in 100 % of the pairs" in text
     assert second not in text
-    assert "optimizer adam: 5 of 5 over-fitted, 0 of 5 others" in text
-    assert ("The length of training agrees with that here." in text) == longer
-    assert ("The length of training does not here." in text) != longer
+    assert [found.facts["differences"]["optimizer adam"][group]["sum"] for group in ("over", "rest")] == [5, 0]
+    assert ("the length of training agrees here" in text) == longer
+    assert ("the length of training contradicts it here" in text) != longer
     long = (
-        "of the 5 runs of at least 6 epochs 5 are over-fitted"
+        "5 runs of at least 6 epochs 5 are over-fitted, of the 5 shorter ones 0"
         if longer
-        else "of the 10 runs of at least 2 epochs 5 are"
+        else "10 runs of at least 2"
     )
-    assert long in text.replace("Of the", "of the")
+    assert f"Of the {long}" in text
+
+
+def test_the_runs_of_the_design_count_too(tmp_path: Path) -> None:
+    make_search(tmp_path / "digits-design", [{"varied": ADAM, "train": 1.0, "test": 0.95}], sampler="quasi_random")
+    found = analysis(tmp_path, [{"varied": SGD, "train": 0.9, "test": 0.9}])
+    assert [run["name"] for run in found.facts["runs"]] == ["trial 0", "design 0"]
+    text = text_of(found)
+    assert "**1 run is over-fitted, but it is not poor: the lowest test accuracy among them is 95.00 %.**" in text
 
 
 def test_the_share_of_pairs_counts_equal_ones_half() -> None:

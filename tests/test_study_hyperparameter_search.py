@@ -9,11 +9,11 @@ from made_trials import ADAM, PARAMETERS, SGD, make_search, parameter, trial
 from runs import run
 
 from mlp.errors import UserError
-from mlp.report.axes import axes
+from mlp.report.axes import Axis, axes
 from mlp.report.blocks import Analysis, Picture, Table
 from mlp.report.figures.parallel import parallel_coordinates
 from mlp.report.importance import interchangeable, permutation_importance
-from mlp.report.studies.hyperparameter_search import HyperparameterSearch
+from mlp.report.studies.hyperparameter_search import HyperparameterSearch, shift
 from mlp.report.trials import read_parameters, read_search
 
 STUDY = HyperparameterSearch()
@@ -55,48 +55,78 @@ def test_the_best_is_the_completed_trial_with_the_highest_validation_accuracy(tm
         {"varied": SGD, "state": "lost", "reason": "interrupted"},
     ])  # fmt: skip
     text = text_of(found)
-    assert (
-        "is that of trial 1, with 80.00 % validation accuracy and 70.00 % test accuracy: adam, learning_rate 0.001"
-        in text
-    )
-    assert "chose 4 points: 2 ran to their end, 1 was stopped early" in text
-    assert "and 1 failed. 1 failed with: the loss became NaN." in text
+    said = "**Trial 1, with 80.00 % validation accuracy and 70.00 % test accuracy:** adam, learning_rate 0.001"
+    assert said in text
+    assert "**4 runs:** a search by the tree-structured Parzen estimator (TPE) of 4 points, of which 2 ran to" in text
+    assert "1 was stopped by the median pruner and 1 failed. 1 failed with: the loss became NaN." in text
+    assert found.headline is not None
+    assert found.headline.number == "80.00 %"
     # 143 or 144 validation images of 1438: sqrt(0.8 * 0.2 / 144) = 3.33 points, and 30 points are more than two.
-    assert "standard error of 3.33 points. No other completed run comes within two" in text
-    assert "for the best it is 10.00 points lower" in text
+    assert "standard error is 3.33 points: no other run comes within two" in text
+    assert "on average over the 2 best, the test accuracy is 15.00 points higher" in text
     table = next(block for block in found.blocks if isinstance(block, Table))
-    assert [row[:4] for row in table.rows] == [["1", "1", "80.00 %", "70.00 %"], ["2", "0", "50.00 %", "90.00 %"]]
+    assert [row[:3] for row in table.rows] == [["trial 1", "80.00 %", "70.00 %"], ["trial 0", "50.00 %", "90.00 %"]]
 
 
 def test_runs_within_two_standard_errors_are_not_significantly_different(tmp_path: Path) -> None:
     found = analysis(
         tmp_path, [{"varied": SGD, "val": 0.78, "test": 0.82}, {"varied": ADAM, "val": 0.8, "test": 0.86}]
     )
-    assert (
-        "2 of the 2 completed runs, the best among them, are within two of them and so not significantly different"
-        in text_of(found)
+    assert "1 other run is within two of them and so not significantly worse" in text_of(found)
+    assert "the test accuracy is 5.00 points higher" in text_of(found)
+
+
+def test_the_design_answers_what_matters_and_the_search_what_is_best(tmp_path: Path) -> None:
+    draw = random.Random(0)
+    design = [
+        {"varied": {**ADAM, "training.batch_size": size, "optimizer.learning_rate": str(10 ** draw.uniform(-4, -2))},
+         "val": {"16": 0.9, "32": 0.6, "64": 0.3}[size] + 0.0001 * draw.random()}
+        for size in ("16", "32", "64") * 8
+    ]  # fmt: skip
+    make_search(tmp_path / "digits-design", design, sampler="quasi_random", pruner="none")
+    found = analysis(
+        tmp_path, [{"varied": SGD, "val": 0.95, "test": 0.9}, {"varied": SGD, "val": 0.1, "state": "pruned"}]
     )
-    assert "6.00 points higher than the validation accuracy" in text_of(found)
+    text = text_of(found)
+    assert "**26 runs:** a search by the tree-structured Parzen estimator (TPE) of 2 points" in text
+    assert (
+        "a space-filling design (Sobol sequence) of 24 points, of which 24 ran to their end and none failed." in text
+    )
+    assert "**The batch_size**, by the parallel coordinates and by the importance." in text
+    assert (
+        "the 6 darkest lines, the best quarter of the 24 complete runs, pass through batch_size 16 (6 of 6, of all 8"
+        in text
+    )
+    assert "Median validation accuracy: 16 90.0 % (8), 32 60.0 % (8), 64 30.0 % (8)." in text
+    assert next(iter(found.facts["importance"])) == "training.batch_size"
+    assert "**Trial 0 of the search, with 95.00 % validation accuracy" in text
+    assert found.headline is not None
+    assert found.headline.answer.startswith("The batch_size mattered most")
+    for picture in (block for block in found.blocks if isinstance(block, Picture)):
+        picture.draw()
 
 
-def test_what_the_best_share_is_named_with_how_common_it_is(tmp_path: Path) -> None:
-    trials = [{"varied": ADAM, "val": 0.9 + 0.01 * i} for i in range(3)] + [{"varied": SGD, "val": 0.2}] * 3
-    text = text_of(analysis(tmp_path, trials))
-    assert "**What the 3 best have in common.**" in text
-    assert "optimizer adam (3 of 3; of all trials 3 of 6)" in text
-    assert "batch_size 64 (3 of 3; of all trials 3 of 6)" in text
-    assert "learning_rate 0.001 to 0.001 (all trials: 0.001 to 0.1)" in text
-    assert "sgd in 3 trials (best 20.00 %)" in text
+def test_the_shift_of_an_axis_is_that_worked_by_hand() -> None:
+    # Of ten runs five are best: the halves of the choices against all of the first; quarters of 0 to 9 likewise.
+    choice = Axis("c", "c", {n: float(n >= 5) for n in range(10)}, ("a", "b"))
+    assert shift(choice, set(range(5))) == pytest.approx(0.5)
+    number = Axis("n", "n", {n: float(n) for n in range(10)})
+    # Parts hold 3, 2, 2 and 3 runs; of the best five 3, 2, 0 and 0: half of .3 + .2 + .2 + .3.
+    assert shift(number, set(range(5))) == pytest.approx(0.5)
+    assert shift(number, {1, 2}) is None
 
 
 def test_few_trials_have_no_importance_and_none_completed_no_best(tmp_path: Path) -> None:
     found = analysis(tmp_path / "few", [{"varied": SGD, "val": 0.5}])
-    assert "is not computed from 1 trial:" in text_of(found)
+    assert "**Not computed from 1 complete run:**" in text_of(found)
     assert [b.name for b in found.blocks if isinstance(b, Picture)] == ["search_parallel", "search_history"]
     for picture in (block for block in found.blocks if isinstance(block, Picture)):
         picture.draw()
     found = analysis(tmp_path / "none", [{"varied": SGD, "val": 0.5, "state": "pruned"}], sampler="random")
-    assert text_of(found).startswith("Independent draws chose 1 point: 0 ran to their end, 1 was stopped early")
+    assert "independent draws of 1 point, of which 0 ran to their end, 1 was stopped by the median pruner" in text_of(
+        found
+    )
+    assert found.headline is None
     assert "there is no best configuration yet" in text_of(found)
 
 
@@ -140,7 +170,7 @@ def test_lists_of_names_are_choices(tmp_path: Path) -> None:
     (axis,) = axes(search.parameters, search.trials)
     assert (axis.choices, axis.values) == (tuple(lists), {0: 0, 1: 1})
     found = STUDY.analyse(STUDY.find_runs(tmp_path, "digits"))
-    assert "trial 1, with 60.00 % validation accuracy" in text_of(found)
+    assert "**Trial 1, with 60.00 % validation accuracy" in text_of(found)
     assert "activations sigmoid" in text_of(found)
 
 
@@ -218,15 +248,3 @@ def test_values_are_exchanged_among_trials_that_made_the_same_choice() -> None:
     trials = [trial(0, SGD), trial(1, ADAM), trial(2, SGD)]
     assert interchangeable(trials, ["optimizer"]) == [[0, 2], [1], [0, 2]]
     assert interchangeable(trials, []) == [[0, 1, 2]] * 3
-
-
-def test_the_text_of_the_importance_follows_the_trials(tmp_path: Path) -> None:
-    trials = [
-        {"varied": {**SGD, "training.batch_size": size}, "val": value, "curve": [0.1, value, 0.99][: 2 + i % 2]}
-        for i in range(10)
-        for size, value in (("16", 0.9), ("64", 0.3))
-    ]
-    text = text_of(analysis(tmp_path, trials))
-    assert "accuracy after epoch 2, the last that all 20 trials have reached" in text
-    assert "more than twice its standard error for batch_size (" in text
-    assert "by batch_size, where at least 5 trials have it: 16 90.0 % (10), 64 30.0 % (10)." in text

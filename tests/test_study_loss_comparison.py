@@ -13,67 +13,99 @@ from mlp.report.studies.loss_comparison import LossComparison
 STUDY = LossComparison()
 
 
-def analysis(root: Path, scores: dict[tuple[str, int], float], norm: float = 1.0, optimizer: str = "sgd") -> Analysis:
+def analysis(
+    root: Path, curves: dict[tuple[str, int], list[float]], norm: float = 1.0, optimizer: str = "sgd"
+) -> Analysis:
     """Of one optimizer, with the gradient of cross-entropy `norm` times as long, beside what is there already.
 
-    `scores` are test accuracies by loss and seed, and the validation accuracies of epoch 1.
+    `curves` are training accuracies by loss and seed; the last one is the test accuracy, too.
     """
     there = len(list((root / "loss_comparison-digits").glob("*")))
-    for number, ((loss, seed), score) in enumerate(scores.items(), there):
+    for number, ((loss, seed), curve) in enumerate(curves.items(), there):
         own = norm if loss == "cross_entropy" else 1.0
         make_run(
             root / "loss_comparison-digits" / str(number),
             ["dataset=digits", f"optimizer={optimizer}", f"loss={loss}", f"seed={seed}"],
-            {"val_accuracy": [score, score], "val_loss": [1.0, 0.5], "grad_norm": [own, own]},
-            {"test_accuracy": score},
+            {"train_accuracy": curve, "train_loss": [1.0, 0.5], "grad_norm": [own, own]},
+            {"test_accuracy": curve[-1]},
         )
     return STUDY.analyse(STUDY.find_runs(root, "digits"))
 
 
-def test_the_better_loss_is_named_whichever_it_is(tmp_path: Path) -> None:
-    scores = {("cross_entropy", 0): 0.9, ("mean_squared_error", 0): 0.8}
-    text = str(analysis(tmp_path / "a", scores).blocks[0])
-    assert "cross-entropy is 10.00 points ahead" in text
-    scores = {("cross_entropy", 0): 0.7, ("mean_squared_error", 0): 0.8}
-    text = str(analysis(tmp_path / "b", scores).blocks[0])
-    assert "the squared error is 10.00 points ahead" in text
-    assert "cross-entropy is 10.0 points behind" in text
+CE, MSE, SSE = "cross_entropy", "mean_squared_error", "sum_squared_error"
+
+
+def text(found: Analysis) -> str:
+    return "\n".join(block for block in found.blocks if isinstance(block, str))
+
+
+def test_the_faster_loss_is_named_whichever_it_is(tmp_path: Path) -> None:
+    found = analysis(tmp_path / "a", {(CE, 0): [0.91, 0.93], (MSE, 0): [0.7, 0.9]})
+    said = "**Cross-entropy with sgd: 1 epoch to 90 % training accuracy with cross-entropy, 2 epochs with MSE.**"
+    assert said in text(found)
+    assert "cross-entropy is 3.00 points of test accuracy ahead" in text(found)
+    assert found.headline is not None
+    assert found.headline.number == "1 epoch"
+    never = text(analysis(tmp_path / "b", {(CE, 0): [0.7, 0.93], (MSE, 0): [0.7, 0.8], (MSE, 1): [0.7, 0.95]}))
+    assert (
+        "**Cross-entropy with sgd: 2 epochs to 90 % training accuracy with cross-entropy, never in 1 of 2 runs"
+        in never
+    )
+    other = text(analysis(tmp_path / "c", {(CE, 0): [0.7, 0.9], (MSE, 0): [0.92, 0.95]}))
+    assert "**The squared error with sgd: 2 epochs to 90 %" in other
+    assert "MSE is 5.00 points of test accuracy ahead" in other
 
 
 def test_a_lead_within_the_spread_of_the_seeds_is_none(tmp_path: Path) -> None:
-    scores = {("cross_entropy", 0): 0.9, ("cross_entropy", 1): 0.8,
-              ("mean_squared_error", 0): 0.84, ("mean_squared_error", 1): 0.84}  # fmt: skip
-    found = analysis(tmp_path, scores)
-    assert "do not differ by more than the seeds do" in str(found.blocks[0])
-    assert found.facts["optimizers"]["sgd"]["cross_entropy"]["test_accuracy"].mean == pytest.approx(0.85)
+    found = analysis(
+        tmp_path,
+        {
+            (CE, 0): [0.5, 0.9],
+            (CE, 1): [0.5, 0.8],
+            (MSE, 0): [0.5, 0.84],
+            (MSE, 1): [0.5, 0.84],
+            (SSE, 0): [0.5, 0.6],
+        },
+    )
+    assert "**Neither, in whole epochs with sgd: 2 epochs to 80 %" in text(found)
+    assert "the test accuracies do not differ significantly" in text(found)
+    assert "summed over the classes: never in 1 of 1 run, 60.00 % test accuracy, 25.00 points behind" in text(found)
+    assert found.facts["optimizers"]["sgd"][CE]["test_accuracy"].mean == pytest.approx(0.85)
     table = next(block for block in found.blocks if isinstance(block, Table))
-    assert table.rows[0][4] == "85.00 ± 7.07 %"
+    assert [row[3:6] for row in table.rows[:2]] == [
+        ["2 epochs", "50.00 ± 0.00 %", "85.00 ± 7.07 %"],
+        ["2 epochs", "50.00 ± 0.00 %", "84.00 ± 0.00 %"],
+    ]
 
 
 def test_the_curves_are_the_losses_over_the_loss_of_guessing(tmp_path: Path) -> None:
-    found = analysis(tmp_path, {("cross_entropy", 0): 0.9, ("mean_squared_error", 0): 0.8})
+    found = analysis(tmp_path, {(CE, 0): [0.5, 0.9], (MSE, 0): [0.5, 0.8], (SSE, 0): [0.5, 0.8]})
     picture = next(block for block in found.blocks if isinstance(block, Picture))
-    _, losses = picture.draw().axes
-    cross_entropy, squared = losses.lines
-    np.testing.assert_allclose(np.asarray(cross_entropy.get_ydata()), np.array([1.0, 0.5]) / 2.302585, rtol=1e-6)
+    accuracies, losses = picture.draw().axes
+    assert [np.asarray(line.get_ydata()).tolist() for line in accuracies.lines] == [
+        [0.5, 0.9],
+        [0.5, 0.8],
+        [0.5, 0.8],
+    ]
+    cross_entropy, mean, total = (np.asarray(line.get_ydata()) for line in losses.lines)
+    np.testing.assert_allclose(cross_entropy, np.array([1.0, 0.5]) / 2.302585, rtol=1e-6)
     # Of ten classes, each with probability 0.1: one is off by 0.9, nine by 0.1.
-    np.testing.assert_allclose(np.asarray(squared.get_ydata()), np.array([1.0, 0.5]) / ((0.81 + 9 * 0.01) / 10))
+    np.testing.assert_allclose(mean, np.array([1.0, 0.5]) / ((0.81 + 9 * 0.01) / 10))
+    np.testing.assert_allclose(total, np.array([1.0, 0.5]) / (0.81 + 9 * 0.01))
 
 
 def test_whether_the_theory_of_the_smaller_gradient_holds_is_measured(tmp_path: Path) -> None:
-    scores = {("cross_entropy", 0): 0.9, ("mean_squared_error", 0): 0.3}
-    level = {("cross_entropy", 0): 0.9, ("mean_squared_error", 0): 0.8}
+    scores, level = {(CE, 0): [0.9, 0.9], (MSE, 0): [0.3, 0.9]}, {(CE, 0): [0.9, 0.9], (MSE, 0): [0.8, 0.9]}
     for place, sgd, adam, verdict in (("a", scores, level, "So it is here"), ("b", level, scores, "Not so here")):
         analysis(tmp_path / place, sgd, norm=5.0)
-        why = str(analysis(tmp_path / place, adam, norm=4.0, optimizer="adam").blocks[-2])
-        assert "gradient of the cross-entropy over that of the squared error: 5 with sgd and 4 with adam." in why
-        assert f"{verdict}: after the first epoch the lead of cross-entropy is" in why
+        why = text(analysis(tmp_path / place, adam, norm=4.0, optimizer="adam"))
+        assert "over that of the squared error in epoch 1: 5 (mean) with sgd and 4 (mean) with adam." in why
+        assert f"{verdict}: after epoch 1 cross-entropy leads MSE by" in why
 
 
 def test_a_single_seed_claims_no_more(tmp_path: Path) -> None:
-    found = analysis(tmp_path, {("cross_entropy", 0): 0.9, ("mean_squared_error", 0): 0.8})
-    assert "one seed, which does not show chance" in str(found.blocks[0])
-    assert next(block for block in found.blocks if isinstance(block, Table)).caption == "One seed."
+    found = analysis(tmp_path, {(CE, 0): [0.5, 0.9], (MSE, 0): [0.5, 0.8]})
+    assert "one seed, which does not show chance" in text(found)
     assert "over the seeds" not in next(block for block in found.blocks if isinstance(block, Picture)).caption
 
 
@@ -81,11 +113,12 @@ def test_runs_that_diverged_at_once_are_left_out(tmp_path: Path) -> None:
     folder = tmp_path / "loss_comparison-digits"
     lost = ["dataset=digits", "optimizer=sgd", "loss=cross_entropy", "seed=9"]
     make_run(folder / "0", lost, {"val_loss": []}, {"status": "diverged"})
-    [text] = STUDY.analyse(STUDY.find_runs(tmp_path, "digits")).blocks
-    assert text == "1 of the 1 runs ended without a result and is left out."
-    found = analysis(tmp_path, {("cross_entropy", 0): 0.9, ("mean_squared_error", 0): 0.8})
-    assert "1 of the 3 runs ended without a result and is left out." in found.blocks
-    assert found.facts["optimizers"]["sgd"]["cross_entropy"]["test_accuracy"].mean == pytest.approx(0.9)
+    alone = STUDY.analyse(STUDY.find_runs(tmp_path, "digits"))
+    assert "1 of the 1 runs ended without a result and is left out." in text(alone)
+    assert not [block for block in alone.blocks if isinstance(block, Picture)]
+    found = analysis(tmp_path, {(CE, 0): [0.5, 0.9], (MSE, 0): [0.5, 0.8]})
+    assert "1 of the 3 runs ended without a result and is left out." in text(found)
+    assert found.facts["optimizers"]["sgd"][CE]["test_accuracy"].mean == pytest.approx(0.9)
 
 
 def test_without_runs_it_says_so(tmp_path: Path) -> None:

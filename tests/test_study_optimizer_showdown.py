@@ -24,10 +24,16 @@ Losses = Mapping[tuple[str, float, int], Sequence[float]]  # by optimizer, learn
 def analysis(root: Path, losses: Losses, first: Mapping[str, float] | None = None, **tests: float) -> Analysis:
     """Of runs with these losses; `first` are norms of the first gradient, `tests` accuracies, by optimizer."""
     for number, ((optimizer, rate, seed), values) in enumerate(losses.items()):
-        trace = {"step": np.array([1, 1000]), "norms": np.array([[(first or {}).get(optimizer, 1.0)] * 2, [2.0] * 2])}
+        trace = {"step": np.array([1, 1000]), "norms": np.array([[(first or {}).get(optimizer, 1.0)] * 4, [2.0] * 4])}
         make_run(
             root / "optimizer_showdown-digits" / str(number),
-            ["dataset=digits", f"optimizer={optimizer}", f"optimizer.learning_rate={rate}", f"seed={seed}"],
+            [
+                "dataset=digits",
+                "model.hidden_sizes=[128,128,128]",
+                f"optimizer={optimizer}",
+                f"optimizer.learning_rate={rate}",
+                f"seed={seed}",
+            ],
             {"train_loss": values},
             {
                 "test_accuracy": tests.get(optimizer, 0.5),
@@ -60,7 +66,7 @@ def test_real_runs_of_one_seed_begin_with_the_same_gradients(tmp_path: Path) -> 
     run(tmp_path, "+experiment=optimizer_showdown", "dataset=digits", "optimizer=sgd,nadam", "seed=0", "tracker=none",
         "optimizer.learning_rate=1e-2,1e-1", "training.epochs=1", "model.hidden_sizes=[8,8,8]")  # fmt: skip
     found = STUDY.analyse(STUDY.find_runs(tmp_path / "multirun_outputs", "digits"))
-    assert "which 4 runs have recorded layer by layer, are equal among them" in text_of(found)
+    assert "the norms of their first gradients are equal in all 4 runs" in text_of(found)
     assert set(found.facts["groups"]) == {"sgd/0.01", "sgd/0.1", "nadam/0.01", "nadam/0.1"}
     for block in found.blocks:
         if isinstance(block, Picture):
@@ -69,7 +75,7 @@ def test_real_runs_of_one_seed_begin_with_the_same_gradients(tmp_path: Path) -> 
 
 def test_runs_that_do_not_begin_alike_are_told(tmp_path: Path) -> None:
     losses = {("sgd", 0.1, 0): [1.0, 0.5], ("adam", 0.1, 0): [1.0, 0.4]}
-    assert "equal among them" in text_of(analysis(tmp_path / "a", losses))
+    assert "are equal in all 2 runs" in text_of(analysis(tmp_path / "a", losses))
     text = text_of(analysis(tmp_path / "b", losses, first={"adam": 1.001}))
     assert "**The runs of one seed do not begin alike**" in text
     for trace in (tmp_path / "a").rglob("gradient_trace.npz"):
@@ -80,22 +86,25 @@ def test_runs_that_do_not_begin_alike_are_told(tmp_path: Path) -> None:
 def test_the_lowest_loss_wins_whoever_has_it(tmp_path: Path) -> None:
     found = analysis(tmp_path / "a", {("sgd", 0.1, 0): [1.0, 0.5], ("adam", 0.1, 0): [0.9, 0.7]}, sgd=0.8, adam=0.9)
     text = text_of(found)
-    assert "After epoch 1 adam has the lowest training loss**, 0.9, before sgd with 1." in text
-    assert "After epoch 2 sgd has the lowest training loss**, 0.5, before adam with 0.7." in text
+    assert "**sgd: its training loss after 2 epochs is 0.5**, before adam with 0.7." in text
+    assert "After epoch 1 adam leads (0.9)." in text
+    assert "**Here SGD is ahead of adam.**" in text
     assert "With one seed nothing says how much of the order is chance." in text
-    assert "the highest test accuracy is that of adam, 90.00 %, beside 80.00 % of sgd." in text
-    assert "one learning rate was tried" in text
+    assert "adam has the highest test accuracy, 90.00 %." in text
     found = analysis(tmp_path / "b", {("sgd", 0.1, 0): [0.9, 0.7], ("adam", 0.1, 0): [1.0, 0.5]}, sgd=0.8, adam=0.9)
-    assert "After epoch 2 adam has the lowest training loss" in text_of(found)
-    assert "adam, 90.00 %, which here has the lowest training loss too" in text_of(found)
+    assert "**adam: its training loss after 2 epochs is 0.5**" in text_of(found)
+    assert "Here adam reaches 0.5, SGD 0.7, each at its best rate" in text_of(found)
+    assert found.headline is not None
+    assert (found.headline.number, found.headline.picture) == ("0.5", "optimizer_showdown")
 
 
 def test_a_lead_within_the_spread_of_the_seeds_is_a_tie(tmp_path: Path) -> None:
     losses = {("sgd", 0.1, 0): [0.5], ("sgd", 0.1, 1): [0.6], ("adam", 0.1, 0): [0.57], ("adam", 0.1, 1): [0.59],
               ("nag", 0.1, 0): [0.8], ("nag", 0.1, 1): [0.8]}  # fmt: skip
     text = text_of(analysis(tmp_path, losses))
-    assert "sgd has the lowest training loss**, 0.55 ± 0.07; adam (0.580 ± 0.014) is not behind it by more" in text
-    assert "The highest is that of nag" in text
+    assert "after 1 epoch is 0.55 ± 0.07**, before adam with 0.580 ± 0.014; adam is not significantly slower." in text
+    assert "**Here adam and SGD do not differ significantly.**" in text
+    assert "The slowest is nag with 0.8" in text
     assert "With one seed" not in text
 
 
@@ -108,33 +117,33 @@ def test_each_counts_at_its_best_rate_and_a_diverged_rate_never_does(tmp_path: P
     })  # fmt: skip
     assert found.facts["best"] == {"sgd": "sgd/0.1", "nag": "nag/0.001", "adam": "adam/0.001"}
     text = text_of(found)
-    assert "After epoch 2 sgd has the lowest training loss**, 0.3 at learning rate 0.1" in text
+    assert "**sgd with a learning rate of 0.1: its training loss after 2 epochs is 0.3**" in text
     assert "rmsprop diverged at every rate." in text
-    assert "At 0.001 nag is lowest after epoch 2 (0.4); rmsprop diverged in 1 of 1 runs." in text
-    assert "adam is hardly better than guessing (a loss of 2.30); nag diverged in 1 of 1 runs" in text
+    assert "At 0.001 nag is lowest (0.4); rmsprop diverged in 1 of 1 runs." in text
+    assert "adam is hardly better than guessing; nag diverged in 1 of 1 runs" in text
     assert (
-        "The rate matters least for sgd, whose worst loss is 3 times its best, and most for adam (3.83 times)" in text
+        "The rate matters least for sgd, whose worst loss is 3 times its best, and most for adam (3.8 times)" in text
     )
-    assert "So it is here: SGD does best at 0.1, those that divide by the gradient's size at 0.001." in text
     assert "The best rate of sgd, nag and adam is at the end of the range" in text
     figure = picture(found, "optimizer_rates").draw()
     words = [text.get_text() for text in figure.axes[0].texts]
     assert words == ["0.9", "0.3", "0.4", "1 of 1\ndiverged", "1 of 1\ndiverged", "1 of 1\ndiverged", "0.6", "2.3"]
     assert len(figure.axes[0].patches) == 3
-    panels = picture(found, "optimizer_equal_rates").draw().axes
-    assert [[str(line.get_label()) for line in ax.lines] for ax in panels] == [
-        ["sgd", "nag", "adam"],
-        ["sgd", "nag", "adam"],
-    ]
 
 
-def test_theory_that_the_rates_contradict_is_not_claimed(tmp_path: Path) -> None:
+def test_theory_is_beside_what_was_measured(tmp_path: Path) -> None:
     losses = {("sgd", 0.001, 0): [0.1], ("sgd", 0.1, 0): [0.2], ("adam", 0.001, 0): [0.2], ("adam", 0.1, 0): [0.1],
               ("nadam", 0.001, 0): [0.4], ("nadam", 0.1, 0): [0.3]}  # fmt: skip
-    text = text_of(analysis(tmp_path, losses))
-    assert "Not so here: SGD does best at 0.001, those that divide by the gradient's size at 0.1." in text
-    said = "With the same in Adam (Dozat 2016) the loss of epoch 1 is higher, with one seed (nadam 0.3, adam 0.1)."
-    assert said in text
+    text = text_of(analysis(tmp_path / "a", losses))
+    assert "Measured: at 0.1 SGD has a loss of 0.2, at 0.001 0.1." in text
+    assert "nadam 0.3, adam 0.1: higher." in text
+    assert "RMSprop has no correction" not in text  # it was not run
+    # Norms of 1 in layers of 128 x 128 and of 128 x 10 weights: the root of 12.8.
+    assert "the gradient per weight differs 3.6-fold from layer to layer" in text
+    lower = {**losses, ("rmsprop", 0.1, 0): [0.05]}
+    assert "after epoch 1 its loss is 0.05, Adam's 0.1: at this scale the larger steps help." in text_of(
+        analysis(tmp_path / "b", lower)
+    )
 
 
 def test_curves_are_means_over_the_seeds_and_shares_of_the_lowest(tmp_path: Path) -> None:
@@ -165,7 +174,7 @@ def test_a_spread_is_written_to_the_digits_that_count(values: list[float], words
 
 def test_where_all_diverged_there_is_no_winner(tmp_path: Path) -> None:
     found = analysis(tmp_path, {("sgd", 0.1, 0): [math.nan], ("sgd", 1.0, 0): [math.nan]})
-    assert "there is no winner" in text_of(found)
+    assert "**None:** no optimizer has a learning rate" in text_of(found)
     for block in found.blocks:
         if isinstance(block, Picture):
             block.draw()

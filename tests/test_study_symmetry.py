@@ -40,6 +40,7 @@ def made(
     if grad_W is not None:
         width = {"distinct": [distinct] * len(grad_W), "width": [8] * len(grad_W)}
         step = np.arange(1, len(grad_W) + 1)
+        width["loss"] = np.linspace(3, 1, len(grad_W)).tolist()
         biases = {"grad_b": np.zeros(grad_W.shape[::2], grad_W.dtype)}
         arrays["neuron_gradients"] = {"step": step, "grad_W": grad_W, **biases, **width}
     if grad_W is not None and score is not None:
@@ -70,13 +71,13 @@ def test_identical_gradients_are_called_so_and_zero_ones_zero(tmp_path: Path) ->
     made(tmp_path, "relu", "zeros", np.zeros((2, 2, 3)))
     found = analysis(tmp_path)
     assert (
-        "From **zeros with sigmoid** the gradients of the 3 neurons (3 numbers each, 2 weights and a bias) are "
+        "**Zeros, sigmoid:** the gradients of the 3 neurons (3 numbers each) are "
         "identical to the last of their 64 bits in all 2 steps; the first that is not zero comes in step 2. "
-        "The 5 other neurons of the layer have the same gradient, bit by bit."
+        "The 5 others of the layer have the same gradient, bit by bit."
     ) in text(found)
     assert (
-        "From **zeros with ReLU** the gradient of the 3 neurons (3 numbers each, 2 weights and a bias) is exactly "
-        "zero in all 2 steps, and so is that of the 5 other neurons"
+        "**Zeros, ReLU:** the gradient of the 3 neurons (3 numbers each) is exactly zero in all 2 steps, and so is "
+        "that of the 5 others"
     ) in text(found)
     assert found.facts["cases"]["sigmoid/zeros"]["identical"]
     assert not found.facts["cases"]["sigmoid/zeros"]["zero"]
@@ -122,7 +123,7 @@ def test_one_seed_of_two_that_differs_is_enough(tmp_path: Path) -> None:
     made(tmp_path, "sigmoid", "zeros", DIFFERENT, seed=1, score=0.4)
     found = analysis(tmp_path)
     assert not found.facts["cases"]["sigmoid/zeros"]["identical"]
-    assert tables(found)[0].rows[0][5] == "30.00 ± 14.14 %"
+    assert tables(found)[0].rows[0][6] == "30.00 ± 14.14 %"
 
 
 def test_the_figure_shows_the_norms_and_shares_the_scale_with_what_is_zero(tmp_path: Path) -> None:
@@ -158,15 +159,29 @@ def test_the_cost_is_told_from_accuracy_and_predictions(tmp_path: Path) -> None:
     made(tmp_path, "sigmoid", "zeros", SAME, called=(0, 0, 2, 0), score=0.5)
     made(tmp_path, "sigmoid", "xavier", DIFFERENT, score=0.4)
     found = text(analysis(tmp_path))
-    assert "Accuracy on the test set (always naming its most frequent class: 50.00 %) after 1 epoch:" in found
+    assert "From zeros with ReLU the network ever names 1 of 4 classes." in found
+    assert "From zeros with sigmoid the network ever names 2 of 4 classes." in found
+    table = tables(analysis(tmp_path))[0]
+    assert [row[6:] for row in table.rows[:2]] == [["25.00 %", "1 of 10"], ["90.00 %", "4 of 10"]]
+    assert table.caption.endswith("Always naming the most frequent class is right for 50.00 %.")
+    # The loss of the batches is 3 and 1 in the two steps of all runs.
     assert (
-        "ReLU: 25.00 % from zeros, 90.00 % from Xavier's weights; from zeros the network calls every image 'b'"
+        "with ReLU the loss goes from 2.000 to 2.000 (first and last ten steps), from Xavier's weights to 2.000"
         in found
     )
-    assert (
-        "sigmoid: 50.00 % from zeros, 40.00 % from Xavier's weights; from zeros the network only ever names 2 of 4"
-        in found
-    )
+    assert "have no gradient and stay where they are; with sigmoid" in found
+    assert "share one gradient and stay copies of one another." in found
+
+
+def test_the_losses_of_both_are_drawn_where_they_were_recorded(tmp_path: Path) -> None:
+    made(tmp_path, "relu", "zeros", np.zeros((2, 2, 3)))
+    made(tmp_path, "relu", "xavier", DIFFERENT)
+    figure = [block for block in analysis(tmp_path).blocks if isinstance(block, Picture)][1].draw()
+    assert [np.asarray(line.get_ydata()).tolist() for line in figure.axes[0].lines] == [[3, 1], [3, 1]]
+    for file in tmp_path.rglob("neuron_gradients.npz"):
+        arrays = dict(np.load(file))
+        np.savez(file, **{name: array for name, array in arrays.items() if name != "loss"})
+    assert "the loss goes from" not in text(analysis(tmp_path))
 
 
 @pytest.mark.parametrize("first", [0, 1, 2, 3])
@@ -181,9 +196,8 @@ def test_runs_that_diverged_are_named_and_nothing_is_claimed_of_them(tmp_path: P
     made(tmp_path, "sigmoid", "zeros", None, score=None)
     made(tmp_path, "sigmoid", "xavier", np.full((1, 2, 3), np.nan), score=None)
     found = analysis(tmp_path)
-    assert "From **zeros with sigmoid** no gradients were kept" in text(found)
-    assert "What it costs" not in text(found)
-    assert [row[5] for row in tables(found)[0].rows] == ["diverged", "diverged"]
+    assert "**Zeros, sigmoid:** no gradients were kept" in text(found)
+    assert [row[6] for row in tables(found)[0].rows] == ["diverged", "diverged"]
     next(block for block in found.blocks if isinstance(block, Picture)).draw()
 
 
@@ -202,11 +216,13 @@ def test_the_callback_keeps_the_first_steps_of_one_layer(tmp_path: Path) -> None
     for step in range(1, 5):
         network.loss_and_gradients(rng.normal(size=(7, 4)).astype(np.float32), np.eye(3, dtype=np.float32)[[0] * 7])
         state.step = step
+        state.batch_loss = 0.5 * step
         expected.append((network.grad[24 : 24 + 30].reshape(6, 5).copy(), network.layers[1].grad_b.copy()))
         callback.on_batch_end(state)
     callback.on_epoch_end(state)
     with np.load(tmp_path / "neuron_gradients.npz") as file:
         assert file["step"].tolist() == [1, 2]
+        assert file["loss"].tolist() == [0.5, 1.0]
         assert file["distinct"].tolist() == file["width"].tolist() == [5, 5]
         for row, (grad_W, grad_b) in enumerate(expected[:2]):
             assert file["grad_W"][row].tobytes() == np.ascontiguousarray(grad_W[:, :3]).tobytes()

@@ -128,6 +128,18 @@ class MeanSquaredError(Loss):
         return loss, G
 
 
+class SumSquaredError(MeanSquaredError):
+    """The squared error summed over the c classes, L = (1/b) Σ (P - T)²: c times the mean squared error."""
+
+    name = "sum_squared_error"
+    aliases = ("sse", "sum_squared", "brier_score")
+
+    def value_and_gradient(self, logits: Array, targets: Array, weights: Array | None = None) -> tuple[float, Array]:
+        loss, gradient = super().value_and_gradient(logits, targets, weights)
+        gradient *= logits.shape[1]
+        return loss * logits.shape[1], gradient
+
+
 def softmax(logits: Array, out: Array | None = None, total: Array | None = None) -> Array:
     """Probabilities (b, c) of logits (b, c) of any size; `out` (b, c) and `total` (b, 1) save allocations."""
     total = np.max(logits, axis=1, keepdims=True, out=total)

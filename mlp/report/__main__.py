@@ -33,14 +33,14 @@ def draw_augmented(args: argparse.Namespace) -> list[Path]:
 
 
 def build_studies(args: argparse.Namespace) -> list[Path]:
-    """run what the ten studies miss, and write report.md and index.html"""
+    """run the experiments of the ten studies that are missing, and write index.html, report.md and wandb.md"""
     from mlp.report import build
 
     return build.report(args.only, canonical("dataset", args.dataset), args.quick, not args.no_run, args.out)
 
 
 def publish_studies(args: argparse.Namespace) -> list[Path]:
-    """upload the studies that have runs to W&B as a report; offline: say what that would be"""
+    """upload the studies that have runs to W&B, with a report; offline, say what would be uploaded"""
     from mlp.report.publish import publish
 
     publish(args.only, canonical("dataset", args.dataset), args.quick, args.out, args.project, args.entity)
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser(paths.command("report"), description="Draw plots from the files of runs.")
+    parser = ArgumentParser(paths.command("report"), description="Plots and reports from the files of runs.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def command(name: str, draw: Callable[..., list[Path]], **more: Any) -> ArgumentParser:

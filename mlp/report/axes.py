@@ -70,7 +70,7 @@ def axes(parameters: Sequence[Parameter], trials: Sequence[Point]) -> list[Axis]
             lists = {number: _numbers(*value.strip("[] ").split(",")) for number, value in written.items()}
             if all(numbers is not None for numbers in lists.values()):
                 made.append(Axis(key, f"length of {name}", {n: float(len(v or ())) for n, v in lists.items()}))
-                made.append(Axis(key, f"sum of {name}", {n: sum(v or ()) for n, v in lists.items()}))
+                made.append(Axis(key, f"sum of {name}", {n: float(sum(v or ())) for n, v in lists.items()}))
                 continue
         numbers = _numbers(*written.values())
         if parameter.choices or numbers is None:

@@ -13,6 +13,9 @@ that begins with an image or a table ends with its caption:
     | {{ group.optimizer | cell }} | {{ group.accuracy.percent() }} |
     {% endfor %}
     Mean ± standard deviation.
+
+The first paragraph is the headline, for the table of all answers: `Headline: key number | answer | name of a figure`.
+What is between the paragraphs `<details><summary>Title</summary>` and `</details>` is folded.
 """
 
 from __future__ import annotations
@@ -43,6 +46,22 @@ class Table:
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     caption: str = ""
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What follows is shown on demand, under this title; the next one, without a title, ends it."""
+
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Headline:
+    """An answer in one row: its key number, a sentence, and the name of a figure."""
+
+    number: str
+    answer: str
+    picture: str
 
 
 @dataclass(frozen=True)
@@ -88,7 +107,7 @@ class Gallery:
     rows: Sequence[Sequence[Any]]
 
 
-Block = str | Picture | Table  # a text is Markdown
+Block = str | Picture | Table | Fold  # a text is Markdown
 Chart = Lines | Histogram | Confusion | Gallery
 Figures = Mapping[str, Callable[[], Figure]]  # what draws a figure, by the name of its file
 
@@ -104,18 +123,28 @@ class Analysis:
     blocks: Sequence[Block]
     facts: Mapping[str, Any]
     charts: Sequence[Chart] = ()
+    headline: Headline | None = None
 
 
-def parse(markdown: str, figures: Figures) -> list[Block]:
-    """The blocks of a filled template; of its figures each is drawn by the one of that name among `figures`."""
-    paragraphs = (paragraph.strip() for paragraph in re.split(r"\n\s*\n", markdown))
-    return [_block(paragraph.splitlines(), figures) for paragraph in paragraphs if paragraph]
+def parse(markdown: str, figures: Figures) -> tuple[list[Block], Headline | None]:
+    """The blocks of a filled template, and its headline; each figure is drawn by the one of its name in `figures`."""
+    first, *paragraphs = [p for paragraph in re.split(r"\n\s*\n", markdown) if (p := paragraph.strip())] or [""]
+    headline = None
+    if first.startswith("Headline: "):
+        headline = Headline(
+            *(part.strip() for part in _joined(first.splitlines()).removeprefix("Headline: ").split("|"))
+        )
+    elif first:
+        paragraphs.insert(0, first)
+    return [_block(paragraph.splitlines(), figures) for paragraph in paragraphs], headline
 
 
 def _block(lines: list[str], figures: Figures) -> Block:
     lines = [line.strip() for line in lines]
     if image := re.fullmatch(r"!\[.*\]\(figures/(\w+)\.png\)", lines[0]):
         return Picture(image[1], figures[image[1]], _joined(lines[1:]))
+    if fold := re.fullmatch(r"<details><summary>(.+)</summary>|</details>", lines[0]):
+        return Fold(fold[1] or "")
     if lines[0].startswith("|"):
         header, _, *rows = [_cells(line) for line in lines if line.startswith("|")]
         return Table(header, rows, _joined([line for line in lines if not line.startswith("|")]))
@@ -141,6 +170,8 @@ def markdown(block: Block) -> str:
     if isinstance(block, Table):
         lines = "\n".join(map(_row, [block.header, ["---"] * len(block.header), *block.rows]))
         return f"{lines}\n\n{block.caption}".rstrip()
+    if isinstance(block, Fold):
+        return f"<details><summary>{block.title}</summary>" if block.title else "</details>"
     return block
 
 

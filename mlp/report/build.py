@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import os
 import subprocess
 import sys
@@ -10,6 +11,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from PIL import Image
 
 from mlp import paths
 from mlp.errors import UserError, unknown
@@ -17,6 +21,7 @@ from mlp.files import atomic_write
 from mlp.pages.page import shell
 from mlp.report import style, templates
 from mlp.report.blocks import Analysis, Picture
+from mlp.report.configurations import configured
 from mlp.report.studies import STUDIES
 from mlp.report.studies.study import Study, StudyRuns
 
@@ -39,13 +44,21 @@ class Chapter:
         found = self.analysis or Analysis((), {})
         self.blocks, self.facts, self.charts = found.blocks, found.facts, found.charts
 
+        self.headline = found.headline
+
+    @property
+    def setup(self) -> str:
+        """The configuration of its runs, and their number, in one line."""
+        return self._line("setup.j2", varied=configured(self.found.all_runs)) if self.analysis else ""
+
     @property
     def provenance(self) -> str:
-        """Runs, seeds, time and machine, in one line."""
-        if self.analysis is None:
-            return ""
-        text = templates.render(HERE / "provenance.j2", runs=self.found.runs, dataset=self.found.dataset)
-        return " ".join(text.split())
+        """Time and machine, in one line."""
+        return self._line("provenance.j2") if self.analysis else ""
+
+    def _line(self, template: str, **values: Any) -> str:
+        runs = self.found.all_runs
+        return " ".join(templates.render(HERE / template, runs=runs, dataset=self.found.dataset, **values).split())
 
 
 def chosen(names: Sequence[str]) -> list[Study]:
@@ -59,8 +72,8 @@ def chosen(names: Sequence[str]) -> list[Study]:
 
 
 def command(study: Study, dataset: str, quick: bool) -> str:
-    """What makes the study's runs, as a user types it."""
-    return paths.command("train", *study.overrides(dataset, quick))
+    """What makes the study's runs, as a user types it: a line for each of its experiments."""
+    return "\n".join(paths.command("train", *study.overrides(dataset, quick, one)) for one in study.experiments)
 
 
 def run(studies: Sequence[Study], dataset: str, quick: bool) -> None:
@@ -70,12 +83,13 @@ def run(studies: Sequence[Study], dataset: str, quick: bool) -> None:
     """
     commands: dict[tuple[str, ...], Study] = {}
     for study in studies:  # two may share their runs
-        commands.setdefault(tuple(study.overrides(dataset, quick)), study)
-    minutes = sum(study.seconds for study in commands.values()) / 60
-    size = "the small version" if quick else f"from nothing about {minutes:.0f} minutes on two cores"
+        for experiment in study.experiments:
+            commands.setdefault(tuple(study.overrides(dataset, quick, experiment)), study)
+    minutes = sum(study.seconds for study in dict.fromkeys(commands.values())) / 60
+    size = "the small version" if quick else f"from scratch about {minutes:.0f} minutes on two cores"
     print(f"{len(studies)} studies on {dataset}: {size}; what is done is not run again.", flush=True)
     for place, (words, study) in enumerate(commands.items(), 1):
-        print(f"\n[{place}/{len(commands)}] {study.title}\n{command(study, dataset, quick)}", flush=True)
+        print(f"\n[{place}/{len(commands)}] {study.title}\n{paths.command('train', *words)}", flush=True)
         started = time.monotonic()
         ended = subprocess.run([sys.executable, "-m", "mlp", "train", *words])
         if ended.returncode in (130, 143, -2, -15):
@@ -86,11 +100,17 @@ def run(studies: Sequence[Study], dataset: str, quick: bool) -> None:
 
 
 def print_missing(studies: Sequence[Study], dataset: str, quick: bool) -> None:
-    """Print the commands of those studies that have no finished run yet."""
-    missing = [s for s in studies if not list(s.directory(RUNS, dataset, quick).glob("*/summary.json"))]
-    if missing:
-        commands = dict.fromkeys(command(study, dataset, quick) for study in missing)
+    """Print the commands of those experiments that have no finished run yet, and the one that runs them all."""
+    every = [(study, experiment) for study in studies for experiment in study.experiments]
+    commands = dict.fromkeys(
+        paths.command("train", *study.overrides(dataset, quick, experiment))
+        for study, experiment in every
+        if not list(study.directory(RUNS, dataset, quick, experiment).glob("*/summary.json"))
+    )
+    if commands:
         print("No runs yet; these commands make them:", *commands, sep="\n  ")
+        options = [*([] if dataset == "mnist" else ["-d", dataset]), *(["--quick"] if quick else [])]
+        print(f"All at once, and the report: {paths.command('report', 'studies', *options)}")
 
 
 def chapters(studies: Sequence[Study], dataset: str, quick: bool) -> list[Chapter]:
@@ -125,15 +145,31 @@ def draw(made: Sequence[Chapter], out: Path) -> list[Path]:
 
 
 def write(made: Sequence[Chapter], dataset: str, out: Path) -> list[Path]:
-    """Write the figures, report.md and index.html into `out`; return their paths."""
+    """Write the figures, report.md, index.html and wandb.md into `out`; return their paths."""
     paths = draw(made, out)
     images = {path.stem: base64.b64encode(path.read_bytes()).decode() for path in paths}
-    values = {"title": TITLE, "introduction": introduction(made, dataset), "chapters": made, "images": images}
-    for name, template in (("report.md", "report.md.j2"), ("index.html", "page.html.j2")):
+    widths = {path.stem: int.from_bytes(path.read_bytes()[16:20]) for path in paths}  # of a PNG, in pixels
+    previews = {chapter.headline.picture: _preview(out / "figures" / f"{chapter.headline.picture}.png")
+                for chapter in made if chapter.headline}  # fmt: skip
+    values = {"title": TITLE, "introduction": introduction(made, dataset), "chapters": made, "images": images,
+              "previews": previews, "widths": widths}  # fmt: skip
+    for name, template in (
+        ("report.md", "report.md.j2"),
+        ("index.html", "page.html.j2"),
+        ("wandb.md", "wandb.md.j2"),
+    ):
         with atomic_write(out / name, "w") as file:
             file.write(templates.render(HERE / template, **values, **shell()))
         paths.append(out / name)
     return paths
+
+
+def _preview(path: Path) -> str:
+    """A small copy of a figure, in base64."""
+    with Image.open(path) as image, io.BytesIO() as file:
+        image.thumbnail((320, 200))
+        image.save(file, "PNG", optimize=True)
+        return base64.b64encode(file.getvalue()).decode()
 
 
 def check_writable(out: Path) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 import wandb_workspaces.reports.v2 as wr
 
 from mlp.errors import UserError
-from mlp.report.blocks import Chart, Gallery, Histogram, Picture, markdown
+from mlp.report.blocks import Chart, Fold, Gallery, Histogram, Picture, markdown
 from mlp.report.build import TITLE
+from mlp.report.templates import quoted
 from mlp.report.wandb_content import PublishedStudy, chart_key, figure_key
 from mlp.tracking import session
 
@@ -22,8 +23,8 @@ COLUMNS = 24  # that a panel as wide as the page takes
 def document(published: Sequence[PublishedStudy], summary: str, dataset: str) -> wr.Report:
     """A report, not saved yet, in the project of the runs."""
     blocks: list[Any] = [wr.TableOfContents(), wr.MarkdownBlock(text=summary)]
-    for number, one in enumerate(published, 1):
-        blocks += [wr.H1(text=f"{number}. {one.chapter.study.title}"), *_chapter(one)]
+    for one in published:
+        blocks += [wr.H1(text=one.chapter.study.title), *_chapter(one)]
     run = published[0].run
     return wr.Report(
         project=run.project, entity=run.entity, title=f"{TITLE} on {dataset}", blocks=blocks, width="fixed"
@@ -51,19 +52,23 @@ def _chapter(one: PublishedStudy) -> Iterator[Any]:
     # Panels read this run and no other.
     of_run = {"entity": one.run.entity, "project": one.run.project, "filters": f"Metric('ID') in ['{one.run.id}']"}
     runs: dict[str, Any] = {"runsets": [wr.Runset(name=study.name, **of_run)], "hide_run_sets": True}
-    yield wr.MarkdownBlock(text=f"*{study.question}*")
-    yield wr.MarkdownBlock(text=f"```\n{chapter.command}\n```")
+    yield wr.MarkdownBlock(text=f"{quoted(study.question)}\n\n{chapter.setup}")
     for block in chapter.blocks:
         if isinstance(block, Picture):
             yield wr.PanelGrid(panels=[_figure(one, block)], **runs)
             yield wr.MarkdownBlock(text=block.caption)
+        elif isinstance(block, Fold):
+            if block.title:
+                yield wr.H3(text=block.title)
         else:
             yield wr.MarkdownBlock(text=markdown(block))
     # Reports have no panel for a histogram.
     panels = [_panel(one, chart) for chart in chapter.charts if not isinstance(chart, Histogram)]
     if panels:
         yield wr.PanelGrid(panels=panels, **runs)
-    yield wr.MarkdownBlock(text=f"{chapter.provenance}\n\nAll that was logged: [the run]({one.run.url})")
+    yield wr.MarkdownBlock(
+        text=f"```\n{chapter.command}\n```\n\n{chapter.provenance}\n\nAll that was logged: [the run]({one.run.url})"
+    )
 
 
 def _figure(one: PublishedStudy, picture: Picture) -> wr.MediaBrowser:

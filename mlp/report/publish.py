@@ -33,7 +33,7 @@ def publish(names: Sequence[str], dataset: str, quick: bool, out: Path, project:
     build.check_writable(out)
     build.print_missing(studies, dataset, quick)
     made = build.chapters(studies, dataset, quick)
-    build.draw(made, out)
+    build.write(made, dataset, out)
 
     where = f"on {plan.settings.base_url}" if plan.mode == "online" else f"offline ({plan.reason})"
     print(f"W&B is {where}", flush=True)
@@ -54,6 +54,7 @@ def publish(names: Sequence[str], dataset: str, quick: bool, out: Path, project:
         published.append(one)
         print(f"  {chapter.study.name}: {counts(chapter)}", *([] if one.offline else [one.run.url]), flush=True)
 
+    print(f"The same to paste into a report by hand: {out / 'wandb.md'}")
     with_document = importlib.util.find_spec("wandb_workspaces") is not None
     if any(one.offline for one in published):
         print(_how_to_upload(published, with_document))

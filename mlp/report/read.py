@@ -181,7 +181,7 @@ def stacked(runs: Sequence[RunFiles], column: str) -> Array:
     return table
 
 
-def over_seeds(runs: Sequence[RunFiles], measured: Callable[[RunFiles], float] | Array) -> MeanStd:
+def over_seeds(runs: Sequence[RunFiles], measured: Callable[[RunFiles], float] | Sequence[float] | Array) -> MeanStd:
     """A measurement on runs that differ in their seed: a value for each (runs,), or what gives it."""
     values = [measured(run) for run in runs] if callable(measured) else measured
     return MeanStd([float(value) for value in values], [run.seed for run in runs])

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from mlp.pages.page import content_security_policy, environment
 from mlp.report import text
-from mlp.report.blocks import Picture, Table, cell, markdown
+from mlp.report.blocks import Fold, Picture, Table, cell, markdown
 from mlp.report.statistics import differ, difference
 
 MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
@@ -34,15 +34,21 @@ def _environment(folder: Path) -> Environment:
         text.comma, text.count, text.listed, text.number, text.percent, text.points, text.rounded, text.share,
         text.thousands,
     )  # fmt: skip
-    for filter_ in (*words, cell, markdown, html, inline_html):
+    for filter_ in (*words, cell, markdown, quoted, html, inline_html):
         made.filters[filter_.__name__] = filter_
     made.tests["picture"] = lambda block: isinstance(block, Picture)
     made.tests["table"] = lambda block: isinstance(block, Table)
+    made.tests["fold"] = lambda block: isinstance(block, Fold)
     made.tests["finite"] = math.isfinite
     made.tests["differing_from"] = differ
     made.globals["difference"] = difference
     made.globals["content_security_policy"] = content_security_policy
     return made
+
+
+def quoted(source: str) -> str:
+    """Markdown as a quotation."""
+    return "\n".join(f"> {line}".rstrip() for line in source.splitlines())
 
 
 def html(source: str) -> Markup:

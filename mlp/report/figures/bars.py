@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -44,10 +45,11 @@ def per_class(counts: Array, class_names: Sequence[str] | Array) -> Figure:
     title = f"Accuracy per class (recall); dashed line: all classes {overall:.2%}"
     if len(order) < len(recall):
         title = f"The {len(order)} lowest of {len(recall)} classes\n{title}"
-    figure, ax = bars(names, notes, title, "correctly classified samples of the class (%)")
+    low = max(0.0, math.floor(10 * recall[order].min() - 0.1) / 10)  # the bars begin where the differences show
+    figure, ax = bars(names, notes, title, f"correctly classified samples of the class (%), from {low:.0%} on")
     ax.barh(range(len(order)), recall[order], height=0.72, color=style.SKY, edgecolor=style.BLUE)
     ax.axvline(overall, color=style.BLACK, linestyle="--", linewidth=1.5)
-    ax.set_xlim(0, 1)
+    ax.set_xlim(low, 1)
     ax.xaxis.set_major_formatter(PercentFormatter(xmax=1, symbol=""))
     return figure
 

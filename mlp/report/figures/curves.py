@@ -23,14 +23,17 @@ MARKED = 30  # epochs up to which each has a mark
 
 
 def curves(metrics: Mapping[str, Array], facts: Mapping[str, Any]) -> Figure:
-    """Loss, accuracy and F1, learning rate and gradient norms over the epochs."""
+    """Loss, accuracy and F1, gradient norms and, unless it is constant, the learning rate over the epochs."""
     figure = style.new_figure(13, 7.6)
     figure.set_layout_engine(
         "none"
     )  # every run draws this figure, and to measure its texts takes a tenth of a second
     grid = {"left": 0.065, "right": 0.86, "bottom": 0.075, "top": 0.89, "hspace": 0.36, "wspace": 0.22}
-    (loss, score), (rate, norms) = figure.subplots(2, 2, gridspec_kw=grid)
-    epochs = metrics["epoch"]
+    epochs, rates = metrics["epoch"], metrics["learning_rate"]
+    is_constant = len(rates) > 0 and bool((rates == rates[0]).all())
+    places: Any = [["loss", "score"], ["norms" if is_constant else "rate", "norms"]]
+    panels = figure.subplot_mosaic(places, gridspec_kw=grid)
+    loss, score, norms = (panels[name] for name in ("loss", "score", "norms"))
 
     def line(ax: Axes, column: str, label: str, **look: Any) -> None:
         values = metrics.get(column)  # a run without validation data has no val_ columns
@@ -52,10 +55,11 @@ def curves(metrics: Mapping[str, Array], facts: Mapping[str, Any]) -> Figure:
     line(score, "val_accuracy", "validation accuracy", linewidth=2.5, **VALIDATION)
     line(score, "val_f1", "validation F1", color=style.ORANGE, linestyle="--", marker="x")
 
-    style.tidy(rate, "Learning rate", "epoch", "learning rate")
-    rate.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    line(rate, "learning_rate", "learning rate", color=style.BLACK, marker="o")
-    rate.set_ylim(bottom=0)
+    if rate := panels.get("rate"):
+        style.tidy(rate, "Learning rate", "epoch", "learning rate")
+        rate.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        line(rate, "learning_rate", "learning rate", color=style.BLACK, marker="o")
+        rate.set_ylim(bottom=0)
 
     style.tidy(norms, "Gradient norm per layer", "epoch", "L2 norm of the gradient (log scale)")
     columns = sorted(filter(re.compile(r"grad_norm_\d+").fullmatch, metrics), key=lambda name: int(name[10:]))
@@ -78,7 +82,7 @@ def curves(metrics: Mapping[str, Array], facts: Mapping[str, Any]) -> Figure:
 
     best = facts.get("best_epoch") if facts.get("selected_by") != "last epoch" else None
     best = best if isinstance(best, int | float) and best in epochs else None
-    for ax in (loss, score, rate, norms):
+    for ax in panels.values():
         ax.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
         integer_axis(ax)
         if best is not None:
@@ -89,6 +93,7 @@ def curves(metrics: Mapping[str, Array], facts: Mapping[str, Any]) -> Figure:
             ax.legend(**outside, fontsize=style.SMALL, frameon=False)
 
     said = [str(facts["dataset"])] if facts.get("dataset") else []
+    said += [f"learning rate {rates[0]:g}"] if is_constant else []
     said += [f"best epoch {best:g} (dotted line)"] if best is not None else []
     for key, name in (("test_accuracy", "test accuracy"), ("test_f1", "test F1")):
         said += [f"{name} {facts[key]:.2%}"] if isinstance(facts.get(key), int | float) else []

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 
 from mlp.report import style
 from mlp.report.axes import Axis
-from mlp.report.text import shorten
 
 SMALL = 7.5  # points, beside the axes
 ACCURACIES = (0.2, 0.5, 0.8, 0.9, 0.95, 0.97, 0.98, 0.985, 0.99, 0.995)  # ticks
@@ -43,12 +42,10 @@ def parallel_coordinates(axes: Sequence[Axis], ranked: Sequence[tuple[int, float
     words["bbox"] = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.8}
     for place, name in enumerate([*(axis.name for axis in axes), "validation accuracy"]):
         ax.axvline(place, 0, 1, color="0.6", linewidth=0.8, zorder=0)
-        # In short lines, broken at blanks and after underscores.
-        broken = textwrap.fill(name.replace("_", "_ "), 11, break_long_words=False).replace("_ ", "_")
-        ax.text(place, 1.06, broken, ha="center", va="bottom", fontsize=style.SMALL, weight="bold")
+        ax.text(place, 1.06, _broken(name), ha="center", va="bottom", fontsize=style.SMALL, weight="bold")
     for place, axis in enumerate(axes):
         for value in axis.ticks():
-            ax.text(place + 0.05, axis.place(value), shorten(axis.text(value), 12), **words)
+            ax.text(place + 0.05, axis.place(value), _broken(axis.text(value)), **words)
     between = [1 - accuracy for accuracy in ACCURACIES if min(errors) < 1 - accuracy < max(errors)]
     for error in {min(errors), max(errors), *(error for error in between if 0.05 < height(error) < 0.95)}:
         ax.text(len(axes) + 0.05, height(error), f"{100 * (1 - error):.4g} %", **words)
@@ -57,6 +54,11 @@ def parallel_coordinates(axes: Sequence[Axis], ranked: Sequence[tuple[int, float
     ax.set(xlim=(-0.3, len(axes) + 0.1), ylim=(ABSENT - 0.06, 1.05))
     ax.set_axis_off()
     return figure
+
+
+def _broken(name: str) -> str:
+    """In short lines, broken at blanks and after underscores."""
+    return textwrap.fill(name.replace("_", "_ "), 11, break_long_words=False).replace("_ ", "_")
 
 
 def _height(axis: Axis, number: int, fan: float) -> float:

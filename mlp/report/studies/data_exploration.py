@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -19,6 +19,7 @@ from mlp.nn.metrics import per_class
 from mlp.nn.types import Labels
 from mlp.report import style
 from mlp.report.blocks import Analysis, Confusion, Gallery
+from mlp.report.configurations import layer_sizes
 from mlp.report.figures.matrix import MOST_NUMBERED, annotated, class_axes, class_ticks
 from mlp.report.figures.panels import grid, percent_axis
 from mlp.report.figures.wall import Wall, as_bytes
@@ -28,8 +29,9 @@ from mlp.report.text import shorten
 
 SAMPLES = 5  # of each class
 PAIRS = 5  # how many of the most similar are named
+KINDS = {"linear classifier": False, "network": True}  # whether it has hidden layers
 LONGEST_NAME = 14
-PARTS = {"training": (style.BLUE, ""), "validation": (style.SKY, "//"), "test": (style.ORANGE, "..")}
+PARTS = {"training": (style.BLUE, "o"), "validation": (style.SKY, "s"), "test": (style.ORANGE, "^")}
 Pixels = NDArray[np.uint8]
 
 
@@ -82,33 +84,37 @@ class ClassImages:
         }  # fmt: skip
 
 
-def pair_facts(class_names: Sequence[str], similarity: Array, counts: Labels) -> dict[str, Any]:
-    """How alike any two of c classes are, by two matrices (c, c): cosines, and the confusion matrix of a classifier.
+def pair_facts(class_names: Sequence[str], similarity: Array, counts: Mapping[str, Labels]) -> dict[str, Any]:
+    """How alike any two of c classes are: by the cosines (c, c), and by the confusion matrix of each classifier.
 
     A pair is confused in a share of the images of both classes. Its values are given if it is among the first PAIRS
-    by either measure, with its rank; equal values share the mean of their ranks.
+    by any measure.
     """
-    from scipy.stats import rankdata  # takes half a second
+    from scipy.stats import spearmanr  # takes half a second
 
     i, j = np.triu_indices(len(class_names), 1)
-    names, images = [f"{a} & {b}" for a, b in combinations(class_names, 2)], counts.sum(axis=1)
-    measures = {
-        "similarity": similarity[i, j],
-        "confused": (counts[i, j] + counts[j, i]) / np.maximum(1, images[i] + images[j]),
-    }
-    ranks = {f"{name}_rank": rankdata(-values) for name, values in measures.items()}
-    similar, confused = (_top(values) for values in measures.values())
-    varied = all(np.ptp(values) > 0 for values in measures.values())
+    names = [f"{a} & {b}" for a, b in combinations(class_names, 2)]
+    confused = {name: c[i, j] + c[j, i] for name, c in counts.items()}
+    images = {name: np.maximum(1, c.sum(axis=1)[i] + c.sum(axis=1)[j]) for name, c in counts.items()}
+    measures = {"similarity": similarity[i, j], **{name: confused[name] / images[name] for name in counts}}
+    top = {name: _top(values) for name, values in measures.items()}
     return {
-        "most_similar": [names[pair] for pair in similar],
-        "most_confused": [names[pair] for pair in confused],
-        "shared_pairs": [names[pair] for pair in similar if pair in confused],
+        "top": {name: [names[pair] for pair in own] for name, own in top.items()},
         "pairs": {
-            names[pair]: {name: float(values[pair]) for name, values in {**measures, **ranks}.items()}
-            for pair in [*similar, *confused]
+            names[pair]: {name: float(values[pair]) for name, values in measures.items()}
+            for pair in dict.fromkeys(pair for own in top.values() for pair in own)
         },
         "num_pairs": len(names),
-        "rank_correlation": float(np.corrcoef(*ranks.values())[0, 1]) if varied else None,  # Spearman's
+        "rank_correlation": {
+            name: float(spearmanr(similarity[i, j], own).statistic)
+            if np.ptp(own) and np.ptp(similarity[i, j])
+            else None
+            for name, own in confused.items()
+        },
+        # The share of all mistakes that the most similar pairs have.
+        "in_similar": {
+            name: float(own[top["similarity"]].sum() / max(1, own.sum())) for name, own in confused.items()
+        },
     }
 
 
@@ -120,10 +126,8 @@ def _top(measure: Array) -> list[int]:
 
 class DataExploration(Study):
     name = "data_exploration"
-    title = "The data: samples, classes, and which look alike"
-    question = "What do the ten classes look like, how frequent are they, and which of them look alike?"
-    seconds = 6
-    quick = ("training.epochs=2",)
+    seconds = 25
+    quick = ("training.epochs=2", "seed=0")
 
     def analyse(self, found: StudyRuns) -> Analysis:
         runs = found.with_files()
@@ -132,28 +136,34 @@ class DataExploration(Study):
         images = ClassImages(found.data, float(runs[0].value("dataset.validation_fraction")))
         names = images.names
         finished = [run for run in runs if (run.directory / "predictions.npz").exists()]
-        predictions = [run.predictions for run in finished]
-        counts = sum(map(confusion, predictions), start=np.zeros((len(names), len(names)), int))
-        gains = [np.diff(run.metrics["val_accuracy"])[-1] for run in finished if len(run.metrics["val_accuracy"]) > 1]
+        by_kind = {kind: [run for run in finished if bool(layer_sizes(run)) == deep] for kind, deep in KINDS.items()}
+        counts = {
+            kind: np.sum([confusion(run.predictions) for run in own], axis=0) for kind, own in by_kind.items() if own
+        }
         table = [[name, *own, *[""] * (SAMPLES - len(own)), mean]
                  for name, own, mean in zip(names, images.samples, images.mean_images, strict=True)]  # fmt: skip
         return self.answer(
             {
-                "dataset": found.dataset, **images.facts(), "top": PAIRS,
-                "recall": dict(zip(names, per_class(counts)["recall"].tolist(), strict=True)),
-                "test_accuracy": over_seeds(finished, lambda run: run.summary["test_accuracy"]) if finished else None,
-                "answers": int(counts.sum()), "mistakes": int(counts.sum() - counts.trace()),
-                "gain_of_last_epoch": float(min(gains, default=0.0)),
+                "dataset": found.dataset, **images.facts(), "most": PAIRS,
+                "classifiers": {
+                    kind: {
+                        "recall": dict(zip(names, per_class(c)["recall"].tolist(), strict=True)),
+                        "test_accuracy": over_seeds(by_kind[kind], lambda run: run.summary["test_accuracy"]),
+                        "answers": int(c.sum()), "mistakes": int(c.sum() - c.trace()),
+                    }
+                    for kind, c in counts.items()
+                },
                 **pair_facts(names, images.similarity, counts),
             },
             {
                 "data_exploration_samples": lambda: _samples(images),
-                "data_exploration_classes": lambda: _bars(images),
+                "data_exploration_classes": lambda: _marks(images),
                 "data_exploration_alike": lambda: _matrices(images, counts),
             },
             [
                 Gallery("samples", ["class", *(f"sample {n + 1}" for n in range(SAMPLES)), "mean image"], table),
-                *(Confusion("linear_classifier", p["y_true"], p["y_pred"], names) for p in predictions[:1]),
+                *(Confusion(kind.replace(" ", "_"), own[0].predictions["y_true"], own[0].predictions["y_pred"], names)
+                  for kind, own in by_kind.items() if own),
             ],
         )  # fmt: skip
 
@@ -173,38 +183,34 @@ def _samples(images: ClassImages) -> Figure:
     return wall.figure
 
 
-def _bars(images: ClassImages) -> Figure:
+def _marks(images: ClassImages) -> Figure:
     """Shares of the classes on the left, their brightness on the right."""
-    names, classes, panel = images.short, np.arange(len(images.names)), 4.6
-    cell, width = panel / len(names), 0.8 / len(images.counts)
+    classes, panel = np.arange(len(images.names)), 4.6
     titles = [["How frequent the classes are\n", "How bright they are\n"]]
     ylabels = ["share of the part (%)", "mean input value"]
     figure, axes = grid(titles, "class", ylabels, panel=(panel, 3.2), share=False)
     left, right = axes[0]
-    for place, (part, counts) in enumerate(images.counts.items()):
-        color, hatch = PARTS[part]
-        at = classes + (place - (len(images.counts) - 1) / 2) * width
-        left.bar(at, counts / counts.sum(), width, color=color, hatch=hatch, edgecolor="white", linewidth=0.4,
-                 label=f"{part} ({counts.sum():,})")  # fmt: skip
-    left.axhline(1 / len(names), color=style.BLACK, linestyle="--", linewidth=1.2, zorder=3)
+    for part, counts in images.counts.items():
+        color, mark = PARTS[part]
+        left.plot(classes, counts / counts.sum(), mark, color=color, label=f"{part} ({counts.sum():,})", alpha=0.8)
+    left.axhline(1 / len(classes), color=style.BLACK, linestyle="--", linewidth=1.2)
     percent_axis(left)
     left.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, fontsize=style.SMALL, frameon=False,
                 borderaxespad=0.1)  # fmt: skip
-    right.bar(classes, images.brightness, 0.7, color=style.SKY, edgecolor=style.BLUE)
+    right.plot(classes, images.brightness, "o", color=style.BLUE)
     for ax in (left, right):
-        ax.grid(visible=False, axis="x")
-        class_ticks(ax, names, cell, rows=False)
+        class_ticks(ax, images.short, panel / len(classes), rows=False)
     return figure
 
 
-def _matrices(images: ClassImages, counts: Labels) -> Figure:
-    """Similarity on the left, confusions on the right; both without their diagonal."""
+def _matrices(images: ClassImages, counts: Mapping[str, Labels]) -> Figure:
+    """Similarity on the left, then the confusions of each classifier; all without their diagonal."""
     names = images.short
     panels = [("Similarity of the mean images", images.similarity, "%.2f")]
-    if counts.any():
-        shares = 100 * counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-        panels.append(("What a linear classifier confuses (%)", shares, "%.1f"))
-    figure, axes = class_axes(names, 4.4, panels=len(panels))
+    for kind, own in counts.items():
+        shares = 100 * own / np.maximum(1, own.sum(axis=1, keepdims=True))
+        panels.append((f"What the {kind} confuses (%)", shares, "%.1f"))
+    figure, axes = class_axes(names, 4.0, panels=len(panels))
     diagonal = np.eye(len(names), dtype=bool)
     for ax, (title, values, form) in zip(axes, panels, strict=True):
         words = np.char.mod(form, values)

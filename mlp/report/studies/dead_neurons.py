@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mlp.report import style
 from mlp.report.blocks import Analysis, Chart, Histogram, Lines
-from mlp.report.figures.panels import band, grid, integer_axis, percent_axis, step_band
+from mlp.report.figures.panels import grid, integer_axis, percent_axis, step_band
 from mlp.report.read import GRADIENT_TRACE, Array, RunFiles, by, gradient_trace, late, over_seeds
 from mlp.report.studies.study import Study, StudyRuns
 from mlp.report.text import activation_name, share
 
 UNITS = "dead_units.npz"
-YLABELS = {"relu": "dead units (%)", "tanh": "outputs beyond ±0.99 (%)"}
+FLAT = 0.01  # what the validation accuracy may still rise after it has reached its plateau
+NAMES = ("relu", "tanh")  # whose outputs are drawn
 
 
 @dataclass
@@ -89,14 +89,37 @@ class Group:
         }  # fmt: skip
 
 
+@dataclass
+class Plateau:
+    """A run, by its place among the seeds of its group, and from where on its validation accuracy is flat."""
+
+    group: Group
+    place: int
+
+    def __post_init__(self) -> None:
+        group, self.run = self.group, self.group.runs[self.place]
+        self.accuracies: Array = np.nan_to_num(self.run.metrics["val_accuracy"])  # (epochs,)
+        still_rises = np.maximum.accumulate(self.accuracies[::-1])[::-1] - self.accuracies > FLAT
+        self.epoch = int(still_rises.argmin()) + 1
+        self.is_early = 2 * self.epoch <= len(self.accuracies)
+        shares = group.dead / group.width if group.activation == "relu" else group.saturated
+        self.silent: Array = np.average(shares[self.place], axis=-1, weights=group.width)  # (counts,)
+        self.norms: Array = group.norms[self.place : self.place + 1, :, 0]
+
+    def facts(self) -> dict[str, Any]:
+        at_end = self.norms[:, late(self.group.step)]
+        return {
+            "run": self.run.directory.name, "seed": self.run.seed, "setting": self.group.setting.replace("/", " at "),
+            "epoch": self.epoch, "epochs": len(self.accuracies), "is_early": self.is_early,
+            "accuracy": float(self.accuracies[-1]), "silent": float(self.silent[-1]),
+            "first_gradient": float(self.norms[0, 0]), "last_gradient": float(np.median(at_end)),
+            "without_gradient": float((at_end == 0).mean()),
+        }  # fmt: skip
+
+
 class DeadNeurons(Study):
     name = "dead_neurons"
-    title = "Dead neurons: ReLU at a high learning rate"
-    question = (
-        "With ReLU and a high learning rate (0.1), what share of the hidden units outputs zero for every input, "
-        "layer by layer, and how does tanh compare?"
-    )
-    seconds = 60
+    seconds = 160
     quick = ("training.epochs=1", "optimizer.learning_rate=0.1", "seed=0")
 
     def analyse(self, found: StudyRuns) -> Analysis:
@@ -104,7 +127,8 @@ class DeadNeurons(Study):
         settings = by(runs, "activation", "optimizer", "optimizer.learning_rate").items()
         groups = [Group(str(a), str(o), float(str(rate)), members) for (a, o, rate), members in settings]
         groups.sort(key=lambda group: -group.rate)
-        shown = [group for group in groups if group.activation in YLABELS]
+        shown = [group for group in groups if group.activation in NAMES]
+        compared = _compared(groups)
         charts: list[Chart] = [
             Histogram(f"nonzero_outputs/{group.key.replace('/', '_')}", group.histogram.sum(axis=0), group.edges[0])
             for group in groups
@@ -113,16 +137,28 @@ class DeadNeurons(Study):
         return self.answer(
             {
                 "groups": {group.key: group.facts() for group in groups},
+                "plateaus": {run.group.activation: run.facts() for run in compared},
+                "flat": FLAT,
                 "lost": len(found.runs) - len(runs),
                 "runs": len(found.runs),
             },
             {
-                "dead_neurons_over_time": lambda: _over_time(shown),
+                "dead_neurons_plateau": lambda: _plateau(compared),
                 "dead_neurons_activations": lambda: _histograms(shown),
-                "dead_neurons_gradients": lambda: _gradients(groups),
             },
             charts,
         )
+
+
+def _compared(groups: Sequence[Group]) -> list[Plateau]:
+    """Of the ReLU runs at the highest rate the least accurate, of those that are flat early if there are any; and the
+    tanh run of the same setting and seed."""
+    runs = [Plateau(group, place) for group in groups for place in range(len(group.runs))]
+    relu = [one for one in runs if one.group.activation == "relu"]
+    high = [one for one in relu if one.group.rate == relu[0].group.rate]
+    found = sorted([one for one in high if one.is_early] or high, key=lambda one: float(one.accuracies[-1]))[:1]
+    return found + [one for one in runs if found and one.group.activation == "tanh"
+                    and (one.group.setting, one.run.seed) == (found[0].group.setting, found[0].run.seed)]  # fmt: skip
 
 
 def _dead_share(group: Group) -> Lines:
@@ -133,33 +169,14 @@ def _dead_share(group: Group) -> Lines:
 # Figures
 
 
-def _panels(groups: Sequence[Group], xlabel: str, ylabels: Mapping[str, str]) -> tuple[Figure, dict[str, Axes]]:
-    """A row of panels for each activation, a column for each setting; the axes by the key of their group."""
-    rows = [name for name in YLABELS if any(group.activation == name for group in groups)]
+def _histograms(groups: Sequence[Group]) -> Figure:
+    """A row of panels for each activation, a column for each setting."""
+    rows = [name for name in NAMES if any(group.activation == name for group in groups)]
     settings = list(dict.fromkeys(group.setting for group in groups))
     titles = [[f"{activation_name(row)}, {setting.replace('/', ' at ')}" for setting in settings] for row in rows]
-    figure, axes = grid(titles, xlabel, [ylabels[row] for row in rows])
-    return figure, dict(zip([f"{row}/{setting}" for row in rows for setting in settings], axes.flat, strict=True))
-
-
-def _over_time(groups: Sequence[Group]) -> Figure:
-    figure, panels = _panels(groups, "epoch", YLABELS)
+    figure, axes = grid(titles, "output of a unit", ["share of the outputs"] * len(rows))
     for group in groups:
-        ax = panels[group.key]
-        shares = group.dead / group.width if group.activation == "relu" else group.saturated
-        for i, look in enumerate(style.layer_looks(len(group.width))):
-            band(ax, group.epochs, shares[..., i], f"layer {i + 1}", **look)
-        ax.set_ylim(-0.03, 1.03)
-        integer_axis(ax)
-        percent_axis(ax)
-    figure.axes[0].legend(fontsize=style.SMALL, loc="upper right")
-    return figure
-
-
-def _histograms(groups: Sequence[Group]) -> Figure:
-    figure, panels = _panels(groups, "output of a unit", dict.fromkeys(YLABELS, "share of the outputs"))
-    for group in groups:
-        ax, relu = panels[group.key], group.activation == "relu"
+        ax, relu = axes[rows.index(group.activation), settings.index(group.setting)], group.activation == "relu"
         ax.set_xscale("log" if relu else "linear")
         ax.set_yscale("log")
         for i, look in enumerate(style.layer_looks(len(group.width))):
@@ -178,13 +195,23 @@ def _histograms(groups: Sequence[Group]) -> Figure:
     return figure
 
 
-def _gradients(groups: Sequence[Group]) -> Figure:
-    settings = list(dict.fromkeys(group.setting for group in groups))
-    figure, axes = grid([[setting.replace("/", " at ") for setting in settings]], "step",
-                        ["gradient norm, first hidden layer"])  # fmt: skip
-    for group in groups:
-        look = style.activation_look(group.activation)
-        ax = axes[0, settings.index(group.setting)]
-        step_band(ax, group.step, group.norms[..., 0], activation_name(group.activation), *look)
-    axes[0, 0].legend(fontsize=style.SMALL, loc="lower left")
+def _plateau(compared: Sequence[Plateau]) -> Figure:
+    """Accuracy, dead or saturated units, and gradient of the compared runs."""
+    titles = [["Validation accuracy", "Dead (ReLU), saturated (tanh)", "Gradient, first hidden layer"]]
+    ylabels = ["validation accuracy (%)", "share of units, of outputs (%)", "gradient norm"]
+    figure, [[accuracy, silent, gradient]] = grid(titles, "epoch", ylabels, panel=(3.4, 2.9), share=False)
+    for one in compared:
+        color, line, mark = style.activation_look(one.group.activation)
+        label = f"{activation_name(one.group.activation)}, run {one.run.directory.name}"
+        for ax, x, y in (
+            (accuracy, one.run.metrics["epoch"], one.accuracies),
+            (silent, one.group.epochs, one.silent),
+        ):
+            ax.plot(x, y, color=color, linestyle=line, marker=mark, markersize=4, label=label)
+            ax.set_ylim(-0.03, 1.03)
+            integer_axis(ax)
+            percent_axis(ax)
+        step_band(gradient, one.group.step, one.norms, label, color, line, mark)
+    gradient.set_xlabel("step")
+    accuracy.legend(fontsize=style.SMALL, loc="best")
     return figure

@@ -36,13 +36,11 @@ LABEL_ERRORS = {"mnist": 15}  # in the test set, validated by people: Northcutt 
 
 class ErrorAnalysis(Study):
     name = "error_analysis"
-    title = "Error analysis: what the best model gets wrong"
-    question = "Which mistakes does the best model make, and what do its failures teach?"
     seconds = 40
     quick = ("training.epochs=1",)
 
-    def overrides(self, dataset: str, quick: bool = False) -> list[str]:
-        words = super().overrides(dataset, quick)
+    def overrides(self, dataset: str, quick: bool = False, experiment: str = "") -> list[str]:
+        words = super().overrides(dataset, quick, experiment)
         if dataset != "mnist":  # other images bear other changes
             words.append(f"augment={dataset if dataset in options('augment') else 'none'}")
         return words

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,9 +18,9 @@ from mlp.report.blocks import Analysis
 from mlp.report.figures.panels import grid, percent_axis
 from mlp.report.read import Array
 from mlp.report.statistics import OVERFITTED, accuracy_error, is_overfitted, is_significant
-from mlp.report.studies.hyperparameter_search import HyperparameterSearch
+from mlp.report.studies.hyperparameter_search import HyperparameterSearch, read_searches
 from mlp.report.studies.study import Study, StudyRuns
-from mlp.report.trials import SearchFiles, Trial, read_search
+from mlp.report.trials import Parameter, Trial
 
 HIGH = 0.9  # training accuracy from which on runs are drawn once more
 FEWEST = 5  # runs of a group that is compared with another
@@ -33,6 +33,7 @@ class ScoredTrial:
     """A trial with both accuracies, and the standard error of their difference."""
 
     trial: Trial
+    name: str
     train: float
     test: float
     error: float
@@ -48,7 +49,7 @@ class ScoredTrial:
         losses = losses[np.isfinite(losses)]
         risen = len(losses) and losses.min() > 0
         return {
-            "number": self.trial.number, "state": self.trial.state, "point": self.trial.point, "train": self.train,
+            "name": self.name, "state": self.trial.state, "point": self.trial.point, "train": self.train,
             "test": self.test, "gap": self.gap, "is_overfitted": self.is_overfitted,
             # By which share the validation loss was above its lowest at the end.
             "loss_rise": float(losses[-1] / losses.min() - 1) if risen else math.nan,
@@ -58,26 +59,31 @@ class ScoredTrial:
 
 class GlobalPerformance(Study):
     name = "global_performance"
-    title = "Training and test accuracy of every run"
-    question = "Which runs of the search are over-fitted, what do they have in common, and why?"
     seconds = HyperparameterSearch.seconds
     quick = HyperparameterSearch.quick
     experiment = HyperparameterSearch.name
+    further = HyperparameterSearch.further
 
     def analyse(self, found: StudyRuns) -> Analysis:
         found.with_files()
-        search = read_search(found.directory)
+        searches = read_searches(found)
         training, test = len(found.data.split(np.random.default_rng(0))[0]), len(found.data.test())
-        ended = search.of("done", "pruned", "failed")
-        runs = [scored for trial in ended if (scored := _scored(trial, training, test))]
-        unmeasured = [trial for trial in ended if _scored(trial, training, test) is None]
+        ended = [(one, trial) for one in searches for trial in one.of("done", "pruned", "failed")]
+        runs, unmeasured = [], []
+        for number, (one, trial) in enumerate(ended):  # no two have the same number
+            name = f"{'trial' if one is searches[0] else 'design'} {trial.number}"
+            a, b = trial.scores.get("train_accuracy"), trial.scores.get("test_accuracy")
+            if a is None or b is None:
+                unmeasured.append({"name": name, "state": trial.state})
+            else:
+                error = math.hypot(accuracy_error(a, training), accuracy_error(b, test))
+                runs.append(ScoredTrial(replace(trial, number=number), name, a, b, error))
         over, rest = ([run for run in runs if run.is_overfitted == which] for which in (True, False))
         return self.answer(
             {
-                "trials": len(search.trials), "runs": [run.facts for run in runs],
-                "unmeasured": [{"number": trial.number, "state": trial.state} for trial in unmeasured],
-                "least_gap": OVERFITTED, "high": HIGH, "fewest": FEWEST,
-                "differences": differences(search, over, rest),
+                "trials": sum(len(one.trials) for one in searches), "runs": [run.facts for run in runs],
+                "unmeasured": unmeasured, "least_gap": OVERFITTED, "high": HIGH, "fewest": FEWEST,
+                "differences": differences(searches[0].parameters, over, rest),
                 # Most over-fitted runs were trained at least as long.
                 "long": int(np.quantile([run.facts["epochs"] for run in over], 0.25)) if over else None,
                 "suffice": 2 * training + found.data.num_features,  # weights, for any labels
@@ -86,16 +92,8 @@ class GlobalPerformance(Study):
         )  # fmt: skip
 
 
-def _scored(trial: Trial, training: int, test: int) -> ScoredTrial | None:
-    """None where it lacks one of the accuracies."""
-    a, b = trial.scores.get("train_accuracy"), trial.scores.get("test_accuracy")
-    if a is None or b is None:
-        return None
-    return ScoredTrial(trial, a, b, math.hypot(accuracy_error(a, training), accuracy_error(b, test)))
-
-
 def differences(
-    search: SearchFiles, over: Sequence[ScoredTrial], rest: Sequence[ScoredTrial]
+    parameters: Sequence[Parameter], over: Sequence[ScoredTrial], rest: Sequence[ScoredTrial]
 ) -> dict[str, dict[str, Any]]:
     """What distinguishes the over-fitted runs from the rest, the strongest first.
 
@@ -105,7 +103,7 @@ def differences(
     values = {name: {run.trial.number: run.facts[key] for run in (*over, *rest) if run.facts[key] is not None}
               for name, key in (("epochs trained", "epochs"), ("parameters", "parameters"))}  # fmt: skip
     choices = []
-    for axis in axes(search.parameters, [run.trial for run in (*over, *rest)]):
+    for axis in axes(parameters, [run.trial for run in (*over, *rest)]):
         if not axis.choices:
             values.setdefault(axis.name, axis.values)
         elif all(_is_number(choice) for choice in axis.choices):
@@ -168,7 +166,7 @@ def _figure(runs: Sequence[ScoredTrial]) -> Figure:
         right.axhline(OVERFITTED, color=style.VERMILION, linestyle="--", linewidth=1)
         _points(right, high, [run.gap for run in high])
         widest = max(high, key=lambda run: run.gap)
-        right.annotate(f"trial {widest.trial.number}", (widest.train, widest.gap), (-7, 0), va="center", ha="right",
+        right.annotate(widest.name, (widest.train, widest.gap), (-7, 0), va="center", ha="right",
                        textcoords="offset points", fontsize=style.SMALL)  # fmt: skip
     for ax in axes.flat:
         percent_axis(ax)

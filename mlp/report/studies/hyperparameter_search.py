@@ -1,4 +1,4 @@
-"""The search of a hundred runs."""
+"""The search of a hundred runs, and beside it a design that fills the same space evenly, without pruning."""
 
 from __future__ import annotations
 
@@ -25,71 +25,95 @@ from mlp.report.trials import SearchFiles, Trial, read_search, short_name
 
 FEWEST_TRIALS = 20  # below which an importance would be chance
 FEWEST_OF_CHOICE = 5  # trials, below which a choice has no median
-MOST_BEST = 10  # trials that are described together
-PALE = "#B5D2E6"
+BINS = 4  # of equal width on the axis of a number
 
 
 class HyperparameterSearch(Study):
     name = "hyperparameter_search"
-    title = "Hyper-parameter search"
-    question = "Which hyper-parameters matter, and which configuration is the best?"
-    seconds = 300
+    seconds = 700
     quick = ("search.trials=8", "training.epochs=1")
+    further = "search_design"
 
     def analyse(self, found: StudyRuns) -> Analysis:
         found.with_files()
-        search = read_search(found.directory)
-        ranked, history = search.ranked, best_so_far(search)
-        scores = [(trial.number, trial.scores["val_accuracy"]) for trial in ranked]
-        top = ranked[: min(MOST_BEST, max(1, len(ranked) // 2))]
-        of_top = {trial.number for trial in top}
+        searches = read_searches(found)
+        search, design = searches[0], searches[-1]  # the same one, where there is no design
+        ranked = sorted(((t, i) for i, one in enumerate(searches) for t in one.ranked),
+                        key=lambda one: -one[0].scores["val_accuracy"])  # fmt: skip
+        complete, history = design.ranked, best_so_far(search)
+        accuracies = np.array([trial.scores["val_accuracy"] for trial in complete])
+        scores = [(trial.number, trial.scores["val_accuracy"]) for trial in complete]
+        top = {trial.number for trial in complete[: max(1, len(complete) // 4)]}
         validation = len(found.data.split(np.random.default_rng(0))[1])
-        best = scores[0][1] if scores else 0.0
+        best = ranked[0][0].scores["val_accuracy"] if ranked else 0.0
         error = accuracy_error(best, validation)
         least_error = 0.5 / max(validation, 1)  # that is drawn on a logarithmic axis
-        early, epoch, accuracies = at_common_epoch(search)
         importances = None
-        if len(early) >= FEWEST_TRIALS and np.ptp(accuracies) > 0:
-            importances = permutation_importance(search.parameters, early, accuracies)
+        if len(complete) >= FEWEST_TRIALS and np.ptp(accuracies) > 0:
+            importances = permutation_importance(design.parameters, complete, accuracies)
         by_key = importances.by_key if importances else {}
+        drawn = axes(design.parameters, complete)
         return self.answer(
             {
-                "sampler": search.sampler, "pruner": search.pruner, "trials": len(search.trials),
-                "states": Counter(trial.state for trial in search.trials),
-                "failures": Counter(trial.reason for trial in search.of("failed")),
+                "searches": [
+                    {"sampler": one.sampler, "pruner": one.pruner, "trials": len(one.trials),
+                     "states": Counter(trial.state for trial in one.trials),
+                     "failures": Counter(trial.reason for trial in one.of("failed"))}
+                    for one in searches
+                ],
                 "optimizers": Counter(trial.varied.get("optimizer") for trial in search.trials).most_common(),
                 "ranked": [
-                    {"number": trial.number, "point": trial.point, "optimizer": trial.varied.get("optimizer"),
+                    {"number": trial.number, "place": place, "point": trial.point,
                      "val_accuracy": trial.scores["val_accuracy"], "test_accuracy": trial.scores.get("test_accuracy")}
-                    for trial in ranked
+                    for trial, place in ranked
                 ],
-                "top": len(top),
-                "validation": validation, "error": error,
-                "not_significantly_worse": sum(not is_significant(score - best, error) for _, score in scores),
-                "as_good_from": next((number for number, score in history if best - score <= error), None),
+                "complete": len(complete), "top": len(top), "validation": validation, "error": error,
+                "not_significantly_worse": sum(
+                    not is_significant(trial.scores["val_accuracy"] - best, error) for trial, _ in ranked
+                ),
                 "parameters": [
                     {"name": axis.name, "key": axis.key, "all": _described(axis, list(axis.values.values())),
-                     "top": _described(axis, [value for number, value in axis.values.items() if number in of_top])}
-                    for axis in axes(search.parameters, search.trials)
+                     "top": _described(axis, [value for number, value in axis.values.items() if number in top]),
+                     "shift": shift(axis, top)}
+                    for axis in drawn
                 ],
-                "early": {"trials": len(early), "epoch": epoch},
                 "fewest_trials": FEWEST_TRIALS, "fewest_of_choice": FEWEST_OF_CHOICE,
                 "forecast_error": importances.forecast_error if importances else None,
                 "median_error": importances.median_error if importances else None,
                 "importance": {
                     key: {"name": short_name(key), "increase": one.increase, "error": one.error, "trials": one.trials,
-                          "is_significant": one.is_significant, "medians": medians(search, early, accuracies, key)}
+                          "is_significant": one.is_significant, "medians": medians(design, complete, accuracies, key)}
                     for key, one in by_key.items()
                 },
             },
             {
-                "search_parallel": lambda: parallel_coordinates(axes(search.parameters, ranked), scores, least_error),
+                "search_parallel": lambda: parallel_coordinates(drawn, scores, least_error),
                 "search_importance": lambda: _importance(by_key),
                 "search_history": lambda: _history(search, history, least_error),
             },
             [Lines("best_so_far", [number for number, _ in history],
-                   {"val_accuracy": [score for _, score in history]}, "trial")] if ranked else [],
+                   {"val_accuracy": [score for _, score in history]}, "trial")] if history else [],
         )  # fmt: skip
+
+
+def read_searches(found: StudyRuns) -> list[SearchFiles]:
+    """The search, and the design where it has been run."""
+    further = [found.further] if found.further and (found.further / "leaderboard.csv").is_file() else []
+    return [read_search(directory) for directory in (found.directory, *further)]
+
+
+def shift(axis: Axis, top: set[int]) -> float | None:
+    """How differently the runs of `top` and all runs lie on an axis, from 0 to 1: the total variation distance of
+    their shares of its choices, or of BINS parts of it. None where too few have a value."""
+    at = int if axis.choices else lambda value: int(min(BINS * axis.place(value), BINS - 1))
+    places = {number: at(value) for number, value in axis.values.items()}
+    own = [place for number, place in places.items() if number in top]
+    if len(own) < FEWEST_OF_CHOICE:
+        return None
+    parts = [
+        np.bincount(group, minlength=len(axis.choices) or BINS) / len(group) for group in (own, [*places.values()])
+    ]
+    return float(np.abs(parts[0] - parts[1]).sum() / 2)
 
 
 def best_so_far(search: SearchFiles) -> list[tuple[int, float]]:
@@ -97,16 +121,6 @@ def best_so_far(search: SearchFiles) -> list[tuple[int, float]]:
     done = sorted(search.ranked, key=lambda trial: trial.number)
     highest = np.maximum.accumulate([trial.scores["val_accuracy"] for trial in done]).tolist()
     return [(trial.number, score) for trial, score in zip(done, highest, strict=True)]
-
-
-def at_common_epoch(search: SearchFiles) -> tuple[list[Trial], int, Array]:
-    """The trials that ran, the last epoch that all of them have reached, and their validation accuracies then."""
-    trials = [t for t in search.of("done", "pruned") if (t.run.directory / "metrics.csv").is_file()]
-    trials = [t for t in trials if len(t.run.metrics.get("val_accuracy", ()))]
-    epoch = min((len(t.run.metrics["epoch"]) for t in trials), default=0)
-    values = np.array([t.run.metrics["val_accuracy"][epoch - 1] for t in trials])
-    keep = np.isfinite(values)
-    return [t for t, k in zip(trials, keep, strict=True) if k], epoch, values[keep]
 
 
 def _described(axis: Axis, values: Sequence[float]) -> dict[str, Any]:
@@ -136,11 +150,12 @@ def medians(search: SearchFiles, trials: Sequence[Trial], accuracies: Array, key
 
 
 def _importance(by_key: Mapping[str, Importance]) -> Figure:
+    by_key = {key: one for key, one in by_key.items() if one.trials >= FEWEST_TRIALS}
     names = [short_name(key) for key in reversed(list(by_key))]
     figure, ax = bars(names, [], "", "growth of the error (points of accuracy)")
     for place, one in enumerate(reversed(list(by_key.values()))):
         whisker = 200 * one.error if math.isfinite(one.error) else 0
-        ax.barh(place, 100 * one.increase, xerr=whisker, color=style.BLUE if one.trials >= FEWEST_TRIALS else PALE,
+        ax.barh(place, 100 * one.increase, xerr=whisker, color=style.BLUE,
                 error_kw={"ecolor": style.BLACK, "capsize": 3, "elinewidth": 1})  # fmt: skip
     ax.axvline(0, color=style.BLACK, linewidth=0.8)
     return figure

@@ -6,25 +6,27 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from mlp.report import style
 from mlp.report.blocks import Analysis, Lines
-from mlp.report.figures.panels import band, grid, percent_axis
+from mlp.report.figures.panels import band, grid, percent_axis, shared_legend
 from mlp.report.read import RunFiles, by, over_seeds, stacked
 from mlp.report.studies.study import Study, StudyRuns
 
-LOSSES = {"cross_entropy": "cross-entropy", "mean_squared_error": "mean squared error"}
-LOOKS = {"cross_entropy": (style.BLUE, "-"), "mean_squared_error": (style.VERMILION, "--")}
+LOSSES = {"cross_entropy": "cross-entropy", "mean_squared_error": "mean squared error",
+          "sum_squared_error": "squared error, summed over the classes"}  # fmt: skip
+LOOKS = {"cross_entropy": (style.BLUE, "-"), "mean_squared_error": (style.VERMILION, "--"),
+         "sum_squared_error": (style.GREEN, ":")}  # fmt: skip
+LEVELS = (0.99, 0.98, 0.97, 0.95, 0.9, 0.85, 0.8, 0.7, 0.5, 0.2, 0.0)  # training accuracies to converge to
 
 Groups = Mapping[str, Mapping[str, Sequence[RunFiles]]]  # runs by optimizer and loss
 
 
 class LossComparison(Study):
     name = "loss_comparison"
-    title = "Loss functions: cross-entropy or mean squared error"
-    question = "With the same network and learning rate, which loss trains better, and why?"
-    seconds = 45
+    seconds = 100
     quick = ("training.epochs=2", "seed=0")
 
     def analyse(self, found: StudyRuns) -> Analysis:
@@ -36,19 +38,19 @@ class LossComparison(Study):
         lost = len(found.runs) - sum(len(members) for own in groups.values() for members in own.values())
         classes = found.data.num_classes
         #: Loss of a network that gives every class the same probability.
-        guess = {"cross_entropy": math.log(classes), "mean_squared_error": (1 - 1 / classes) / classes}
+        guess = {"cross_entropy": math.log(classes), "mean_squared_error": (1 - 1 / classes) / classes,
+                 "sum_squared_error": 1 - 1 / classes}  # fmt: skip
+        references = [own.get("cross_entropy", next(iter(own.values()))) for own in groups.values()]
+        reached = min((max(run.metrics["train_accuracy"]) for own in references for run in own), default=0.0)
+        level = next((level for level in LEVELS if level <= reached), 0.0)  # the highest that all of these reach
         facts = {
-            optimizer: {loss: _facts(loss, members) for loss, members in own.items()}
+            optimizer: {loss: _facts(loss, own[loss], level) for loss in LOSSES if loss in own}
             for optimizer, own in groups.items()
         }
         return self.answer(
             {
                 "optimizers": facts,
-                "compared": {
-                    optimizer: _compared(*(own[loss] for loss in LOSSES))
-                    for optimizer, own in facts.items()
-                    if len(own) == len(LOSSES)
-                },
+                "level": level,
                 "several": any(len(members) > 1 for own in groups.values() for members in own.values()),
                 "guess": guess,
                 "lost": lost,
@@ -57,48 +59,44 @@ class LossComparison(Study):
             {"loss_comparison": lambda: _curves(groups, guess)},
             [
                 Lines.of_means(
-                    f"val_accuracy/{optimizer}",
+                    f"train_accuracy/{optimizer}",
                     next(iter(own.values()))[0].metrics["epoch"],
-                    {loss: stacked(members, "val_accuracy") for loss, members in own.items()},
+                    {loss: stacked(members, "train_accuracy") for loss, members in own.items()},
                 )
                 for optimizer, own in groups.items()
             ],
         )
 
 
-def _facts(loss: str, runs: Sequence[RunFiles]) -> dict[str, Any]:
+def _facts(loss: str, runs: Sequence[RunFiles], level: float) -> dict[str, Any]:
     recorded = all("grad_norm" in run.metrics for run in runs)
+    arrived = [np.flatnonzero(run.metrics["train_accuracy"] >= level) for run in runs]
     return {
         "name": LOSSES[loss],
         "learning_rate": float(runs[0].value("optimizer.learning_rate")),
+        "seeds": len(runs),
         "epochs": len(runs[0].metrics["epoch"]),
-        "first_epoch_accuracy": over_seeds(runs, lambda run: run.metrics["val_accuracy"][0]),
+        "arrived": sum(map(bool, map(len, arrived))),  # runs that reach the level
+        "epochs_to": over_seeds(runs, np.array([a[0] + 1.0 for a in arrived])) if all(map(len, arrived)) else None,
+        "train_accuracy": {epoch: over_seeds(runs, [run.metrics["train_accuracy"][epoch - 1] for run in runs])
+                           for epoch in (1, len(runs[0].metrics["epoch"]))},
         "test_accuracy": over_seeds(runs, lambda run: run.summary["test_accuracy"]),
         "gradient": over_seeds(runs, lambda run: run.metrics["grad_norm"][0]) if recorded else None,  # in epoch 1
-    }
-
-
-def _compared(ce: Mapping[str, Any], mse: Mapping[str, Any]) -> dict[str, float | None]:
-    """How much larger the gradient of the cross-entropy is in epoch 1, and its lead in accuracy after it."""
-    measured = ce["gradient"] and mse["gradient"] and mse["gradient"].mean > 0
-    return {
-        "lead": ce["first_epoch_accuracy"].mean - mse["first_epoch_accuracy"].mean,
-        "ratio": ce["gradient"].mean / mse["gradient"].mean if measured else None,
-    }
+    }  # fmt: skip
 
 
 def _curves(groups: Groups, guess: Mapping[str, float]) -> Figure:
-    """A row per optimizer: accuracy on the left, relative loss on the right."""
-    titles = [[f"{optimizer}: accuracy", f"{optimizer}: loss"] for optimizer in groups]
-    ylabels = ["validation accuracy (%)", "loss / loss of guessing"]
+    """A row per optimizer: training accuracy on the left, training loss on the right."""
+    titles = [[f"{optimizer}: training accuracy", f"{optimizer}: training loss"] for optimizer in groups]
+    ylabels = ["training accuracy (%)", "training loss / loss of guessing"]
     figure, axes = grid(titles, "epoch", ylabels, panel=(5, 3), share=False)
     for (left, right), own in zip(axes, groups.values(), strict=True):
         for loss, name in LOSSES.items():
             if runs := own.get(loss):
                 epochs = runs[0].metrics["epoch"]
-                band(left, epochs, stacked(runs, "val_accuracy"), name, *LOOKS[loss])
-                band(right, epochs, stacked(runs, "val_loss") / guess[loss], name, *LOOKS[loss])
+                band(left, epochs, stacked(runs, "train_accuracy"), name, *LOOKS[loss])
+                band(right, epochs, stacked(runs, "train_loss") / guess[loss], name, *LOOKS[loss])
         percent_axis(left)
         right.set_ylim(bottom=0)
-        left.legend(fontsize=style.SMALL)
+    shared_legend(figure, axes.flat, "outside lower center", columns=3)
     return figure

@@ -15,8 +15,9 @@ from matplotlib.patches import Rectangle
 
 from mlp.report import style
 from mlp.report.blocks import Analysis, Lines
+from mlp.report.configurations import layer_sizes
 from mlp.report.figures.matrix import annotated
-from mlp.report.figures.panels import band, grid, log_axis, shared_legend
+from mlp.report.figures.panels import band, grid, log_axis
 from mlp.report.read import GRADIENT_TRACE, Array, RunFiles, by, gradient_trace, over_seeds, stacked
 from mlp.report.studies.study import Study, StudyRuns
 
@@ -62,9 +63,7 @@ class Group:
 
 class OptimizerShowdown(Study):
     name = "optimizer_showdown"
-    title = "Optimizer showdown"
-    question = "Which of the six optimizers minimises the loss fastest in the first five epochs?"
-    seconds = 100
+    seconds = 250
     quick = ("training.epochs=2", "optimizer.learning_rate=1e-2", "seed=0")
 
     def analyse(self, found: StudyRuns) -> Analysis:
@@ -85,12 +84,12 @@ class OptimizerShowdown(Study):
                 "seeds": len({run.seed for run in found.runs}),
                 "worst_over_best": _worst_over_best(groups, best, len(rates)),
                 "momentum": momentum,
-                **_first_gradients(found.runs),
+                "zero_inputs": float((found.data.load("train")[0] == 0).mean()),
+                **_first_gradients(found.runs, (found.data.num_features, found.data.num_classes)),
             },
             {
                 "optimizer_showdown": lambda: _at_best(best),
-                "optimizer_equal_rates": lambda: _at_equal(groups, rates, guess),
-                "optimizer_rates": lambda: _heat(groups, rates, best),
+                "optimizer_rates": lambda: _heat(groups, rates, best, guess),
             },
             [Lines.of_means("train_loss/best_rate", np.arange(1, epochs + 1), losses)],
         )
@@ -120,17 +119,23 @@ def _worst_over_best(groups: Sequence[Group], best: Mapping[str, Group], rates: 
     return {name: max(means) / min(means) for name, means in sound.items() if len(means) == rates > 1}
 
 
-def _first_gradients(runs: Sequence[RunFiles]) -> dict[str, Any]:
-    """Whether the runs of a seed and network began alike, from the norms of their first gradients; of how many runs
-    that is known."""
+def _first_gradients(runs: Sequence[RunFiles], ends: tuple[int, int]) -> dict[str, Any]:
+    """Of the first step: whether the runs of a seed and network began alike, of how many runs that is known, and the
+    root mean square of the gradient of each layer's weights."""
     traced = [run for run in runs if (run.directory / GRADIENT_TRACE).is_file()]
     alike = by(traced, "seed", "model.hidden_sizes", "model.num_layers").values()
     traces = [gradient_trace(own) for own in alike if len(own) > 1]
     first = [norms[:, 0] for step, norms in traces if list(step[:1]) == [1]]
-    return {
+    facts = {
         "first_gradients": sum(map(len, first)),
         "begin_alike": all(np.allclose(norms, norms[0], rtol=1e-5, atol=0) for norms in first),
+        "layer_gradients": [],
     }
+    if first:
+        sizes = [ends[0], *layer_sizes(traced[0]), ends[1]]
+        weights = np.multiply(sizes[:-1], sizes[1:])
+        facts["layer_gradients"] = (np.concatenate(first).mean(axis=0) / np.sqrt(weights)).tolist()
+    return facts
 
 
 # Figures
@@ -152,28 +157,13 @@ def _at_best(best: Mapping[str, Group]) -> Figure:
     return figure
 
 
-def _at_equal(groups: Sequence[Group], rates: Sequence[float], guess: float) -> Figure:
-    """A panel for each rate, with one y axis."""
-    titles = [[f"Learning rate {rate:g}" for rate in rates]]
-    figure, axes = grid(titles, "epoch", ["training loss (log scale)"], panel=(3.4, 3.1))
-    for group in groups:
-        finite = np.where(np.isfinite(group.losses), group.losses, np.nan)
-        _line(axes[0, rates.index(group.rate)], group, finite, group.optimizer)
-    log_axis(axes[0, 0])
-    losses = np.concatenate([group.losses[np.isfinite(group.losses)] for group in groups])
-    if len(losses) and losses.min() > 0:
-        axes[0, 0].set_ylim(losses.min() / 1.3, max(min(losses.max() * 1.2, 2 * guess), 2 * losses.min()))
-    shared_legend(figure, axes[0], "outside lower center", columns=6)
-    return figure
-
-
 def _line(ax: Axes, group: Group, rows: Array, label: str) -> None:
     color, line, mark = LOOKS.get(group.optimizer, (style.GREY, "-", "x"))
     if np.isfinite(rows).any():
         band(ax, np.arange(1.0, rows.shape[1] + 1), rows, label, color, line, marker=mark)
 
 
-def _heat(groups: Sequence[Group], rates: Sequence[float], best: Mapping[str, Group]) -> Figure:
+def _heat(groups: Sequence[Group], rates: Sequence[float], best: Mapping[str, Group], guess: float) -> Figure:
     """A cell for each optimizer and rate."""
     names = list(dict.fromkeys(group.optimizer for group in groups))
     cells = np.full((len(names), len(rates)), np.nan)
@@ -189,7 +179,7 @@ def _heat(groups: Sequence[Group], rates: Sequence[float], best: Mapping[str, Gr
             frame: dict[str, Any] = {"fill": False, "linewidth": 2.2, "edgecolor": style.VERMILION}
             ax.add_patch(Rectangle((column - 0.46, row - 0.44), 0.92, 0.88, **frame))
     low, high = (np.nanmin(cells), np.nanmax(cells)) if np.isfinite(cells).any() else (1.0, 1.0)
-    norm = LogNorm(low / 1.5, high) if high > low > 0 else None
+    norm = LogNorm(low / 1.5, max(min(high, 1.2 * guess), low)) if high > low > 0 else None
     annotated(ax, cells, words, norm=norm, cmap=f"{style.SEQUENTIAL}_r")
     ax.set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates], fontsize=style.LABEL)
     ax.set_yticks(range(len(names)), names, fontsize=style.LABEL)

@@ -15,7 +15,7 @@ from mlp.report import style
 from mlp.report.blocks import Analysis, Lines
 from mlp.report.configurations import layer_sizes
 from mlp.report.figures.panels import grid, integer_axis, shared_legend
-from mlp.report.read import Array, RunFiles, by, over_seeds
+from mlp.report.read import Array, RunFiles, by, over_seeds, stacked
 from mlp.report.studies.study import Study, StudyRuns
 from mlp.report.text import activation_name
 
@@ -44,6 +44,7 @@ class Gradients:
         self.bits: Array = self.values.view(f"u{self.values.itemsize}")
         # How many different gradients the recorded neurons have, at each step.
         self.different: Array = np.array([len(np.unique(row, axis=0)) for row in self.bits])
+        self.loss: Array = table.get("loss", np.full(len(self.step), np.nan))  # (rows,) of the batch
         self.norms: Array = np.linalg.norm(self.values.astype(np.float64), axis=2)  # (rows, neurons)
 
     @property
@@ -56,13 +57,8 @@ class Gradients:
 
 class Symmetry(Study):
     name = "symmetry"
-    title = "Initialisation and symmetry: zeros or Xavier"
-    question = (
-        "What happens to the gradients of five neurons of one hidden layer over the first 50 iterations, when all "
-        "weights start at zero, and when they start with Xavier's random values?"
-    )
-    seconds = 12
-    quick = ("training.epochs=1", "activation=sigmoid,relu")
+    seconds = 40
+    quick = ("training.epochs=1", "activation=sigmoid,relu", "seed=0")
 
     def analyse(self, found: StudyRuns) -> Analysis:
         runs = found.with_files()
@@ -86,7 +82,7 @@ class Symmetry(Study):
                 "classes": found.data.num_classes,
                 "bits": _bits(facts, first),
             },
-            {"symmetry": lambda: _figure(facts, first)},
+            {"symmetry": lambda: _figure(facts, first), "symmetry_loss": lambda: _losses(facts, first)},
             [_neuron_gradients(case, gradients) for case, gradients in first.items()],
         )
 
@@ -94,10 +90,11 @@ class Symmetry(Study):
 def _of_runs(case: str, runs: Sequence[RunFiles]) -> dict[str, Any]:
     """What the runs with one activation and one kind of initial weights have reached."""
     activation, init = case.split("/")
-    ended = [run for run in runs if "test_accuracy" in run.summary]
+    ended, losses = [run for run in runs if "test_accuracy" in run.summary], stacked(runs, "train_loss")
     facts: dict[str, Any] = {
         "activation": activation, "init": init, "name": activation_name(activation),
-        "init_name": INITS.get(init, init), "epochs": len(runs[0].metrics["epoch"]), "called": [],
+        "init_name": INITS.get(init, init), "called": [],
+        "loss": [over_seeds(runs, losses[:, row]) for row in (0, -1)],
         "test_accuracy": over_seeds(ended, lambda run: run.summary["test_accuracy"]) if ended else None,
     }  # fmt: skip
     predicted = [run.predictions for run in runs if (run.directory / "predictions.npz").exists()]
@@ -129,6 +126,9 @@ def _of_gradients(recorded: Sequence[Gradients]) -> dict[str, Any]:
         "largest_difference": worst.largest_difference,
         "is_rounding": worst.largest_difference < ROUNDING,
         "first_norms": [float(first.norms[0].min()), float(first.norms[0].max())],
+        # Mean of the first and of the last ten steps.
+        "batch_loss": [float(np.mean([g.loss[part].mean() for g in recorded]))
+                       for part in (slice(10), slice(-10, None))],
         "some_without_gradient": any(bool((g.norms == 0).any()) for g in recorded),
     }  # fmt: skip
 
@@ -178,6 +178,19 @@ def _figure(facts: Mapping[str, Mapping[str, Any]], first: Mapping[str, Gradient
                 top = top or max(tops) or 1.0
                 ax.set_ylim(-0.07 * top, 1.08 * top)
     shared_legend(figure, axes.flat, "outside right center")
+    return figure
+
+
+def _losses(facts: Mapping[str, Mapping[str, Any]], first: Mapping[str, Gradients]) -> Figure:
+    """The loss of each batch: a panel per activation, a line per kind of initial weights."""
+    rows = {facts[case]["activation"]: facts[case]["name"] for case in first}
+    figure, axes = grid([[*rows.values()]], "step", ["loss of the batch"])
+    for ax, activation in zip(axes[0], rows, strict=True):
+        for init, (color, line) in {"zeros": (style.VERMILION, "--"), "xavier": (style.BLUE, "-")}.items():
+            if gradients := first.get(f"{activation}/{init}"):
+                ax.plot(gradients.step, gradients.loss, color=color, linestyle=line, label=INITS[init])
+        integer_axis(ax)
+    axes[0, 0].legend(fontsize=style.SMALL)
     return figure
 
 

@@ -1,12 +1,10 @@
-"""What of the lessons of MNIST holds on Fashion-MNIST: three configurations, chosen by rules."""
+"""What of the lessons of MNIST holds on Fashion-MNIST: three configurations, chosen by rules, on both."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,27 +15,24 @@ from mlp.errors import UserError
 from mlp.nn.metrics import per_class
 from mlp.report import style
 from mlp.report.blocks import Analysis, Lines
-from mlp.report.configurations import epochs, is_same_configuration, layer_sizes, same_configuration
+from mlp.report.configurations import configured
 from mlp.report.figures.bars import bars
 from mlp.report.figures.panels import band, grid, integer_axis, percent_axis
-from mlp.report.read import Array, RunFiles, by, confusion, over_seeds, read_facts, runs_of, stacked
-from mlp.report.statistics import MeanStd, difference
+from mlp.report.read import Array, RunFiles, confusion, over_seeds, read_facts, stacked
+from mlp.report.statistics import difference
 from mlp.report.studies.study import Study, StudyRuns
 from mlp.report.text import shorten
 
-NAMES = {"search_winner": "winner of the search", "showdown_winner": "winner of the showdown",
-         "mnist_recipe": "MNIST recipe"}  # fmt: skip
-LOOKS = {"search_winner": (style.BLUE, "-", "o"), "showdown_winner": (style.VERMILION, "--", "s"),
-         "mnist_recipe": (style.GREEN, "-.", "^")}  # fmt: skip
-#: Where other studies keep their runs on MNIST.
-SEARCH, SHOWDOWN, ERRORS = "mnist", "optimizer_showdown-mnist", "error_analysis-mnist"
-EARLY_EPOCHS = 5  # after which the showdown compares
+NAMES = {"shallow_relu": "one ReLU layer, Nadam", "tanh_rmsprop": "three tanh layers, RMSprop",
+         "deep_recipe": "six ReLU layers, Adam, augmentation"}  # fmt: skip
+LOOKS = {"shallow_relu": (style.BLUE, "-", "o"), "tanh_rmsprop": (style.VERMILION, "--", "s"),
+         "deep_recipe": (style.GREEN, "-.", "^")}  # fmt: skip
 ONE_SEED = 0.005  # a smaller difference of accuracies means nothing where there is one seed
 
 
 @dataclass
 class Group:
-    """The completed runs of one configuration, one per seed, and runs of the same configuration on MNIST."""
+    """The completed runs of one configuration on Fashion-MNIST, one per seed, and those on MNIST."""
 
     key: str
     runs: Sequence[RunFiles]
@@ -45,8 +40,10 @@ class Group:
 
     def __post_init__(self) -> None:
         self.name = NAMES[self.key]
-        self.test = over_seeds(self.runs, lambda run: run.summary["test_accuracy"])
-        self.train = over_seeds(self.runs, lambda run: run.summary["train_accuracy"])
+        self.test, self.train = (
+            over_seeds(self.runs, [run.summary[f"{part}_accuracy"] for run in self.runs])
+            for part in ("test", "train")
+        )
         self.recall: Array = np.array([per_class(confusion(run.predictions))["recall"] for run in self.runs])
 
     def is_level_with(self, other: Group) -> bool:
@@ -56,124 +53,55 @@ class Group:
         return not apart.is_significant or (not several and abs(apart.mean) <= ONE_SEED)
 
     def facts(self, groups: Sequence[Group], classes: Sequence[str]) -> dict[str, Any]:
-        score = over_seeds(self.mnist, lambda run: run.summary["test_accuracy"]) if self.mnist else None
-        means, ranges = self.recall.mean(axis=0), np.ptp(self.recall, axis=0)
-        varied = self.recall[:, ranges.argmax()]
+        means = self.recall.mean(axis=0)
+        on_mnist = {
+            part: over_seeds(self.mnist, [run.summary[f"{part}_accuracy"] for run in self.mnist])
+            if self.mnist
+            else None
+            for part in ("test", "train")
+        }
         return {
-            "key": self.key, "name": self.name, "epochs": epochs(self.runs[0]),
+            "key": self.key, "name": self.name, "configuration": {k: v[0] for k, v in configured(self.runs).items()},
             "test_accuracy": self.test, "train_accuracy": self.train, "gap": self.train.mean - self.test.mean,
-            "accuracy_range": float(np.ptp(self.test.values)),
             "level_with": [other.key for other in groups if other is not self and self.is_level_with(other)],
-            "mnist": {"test_accuracy": score, "epochs": epochs(self.mnist[0])} if score else None,
-            "early_loss": early_loss(self.runs),
+            "mnist": on_mnist["test"], "mnist_train": on_mnist["train"],
             "recall": dict(zip(classes, means.tolist(), strict=True)),
             "worst": {"name": classes[means.argmin()], "recall": float(means.min())},
-            "most_varied": {"name": classes[ranges.argmax()], "range": float(ranges.max()),
-                            "low": float(varied.min()), "high": float(varied.max())},
         }  # fmt: skip
 
 
 class Transfer(Study):
     name = "transfer"
-    title = "Transfer to Fashion-MNIST"
-    question = "Which accuracies do exactly three configurations, chosen from the lessons of MNIST, reach, and why?"
-    seconds = 75
-    quick = ("training.epochs=1", "seed=0")
+    seconds = 240
+    quick = ("training.epochs=1", "seed=0", "dataset=fashion_mnist")
     dataset: ClassVar[str] = "fashion_mnist"
 
     def analyse(self, found: StudyRuns) -> Analysis:
-        runs, completed = found.with_files(), completed_runs(found.directory)
-        others = {place: completed_runs(found.directory.parent / place) for place in (SEARCH, SHOWDOWN, ERRORS)}
-        on_mnist = [run for place in others.values() for run in place]
-        own = {key: [run for run in completed if run.overrides.get("experiment/transfer") == key] for key in NAMES}
-        groups = [Group(key, some, same_configuration(some[0], on_mnist)) for key, some in own.items() if some]
+        runs = found.with_files()
+        completed = [run for run in runs if run.summary["status"] == "completed"]
+        own = {
+            place: [run for run in completed if run.value("dataset") == place] for place in (found.dataset, "mnist")
+        }
+        groups = [Group(key, *of_key) for key in NAMES
+                  if (of_key := [[run for run in some if run.overrides.get("experiment/transfer") == key]
+                                 for some in own.values()])[0]]  # fmt: skip
         if not groups:
             raise UserError(f"none of the three configurations has a completed run in {found.directory}")
         classes = [str(name) for name in groups[0].runs[0].predictions["class_names"]]
         ranked = sorted(groups, key=lambda group: -group.test.mean)
         own_model = read_facts(paths.home() / "models" / found.dataset)
-        rules = {
-            "search_winner": lambda run: check_search(others[SEARCH], run),
-            "showdown_winner": lambda run: check_showdown(others[SHOWDOWN], run),
-            "mnist_recipe": check_recipe,
-        }
         return self.answer(
             {
-                "dataset": found.dataset, "is_quick": found.quick, "names": NAMES, "early_epochs": EARLY_EPOCHS,
+                "dataset": found.dataset, "is_quick": found.quick, "names": NAMES,
                 "diverged": sum(run.summary["status"] == "diverged" for run in runs),
                 "several_seeds": all(group.test.several for group in groups), "least_difference": ONE_SEED,
-                "level": [f"the {a.name} and the {b.name}" for a, b in pairwise(ranked) if a.is_level_with(b)],
+                "level": [f"{a.name} and {b.name}" for a, b in pairwise(ranked) if a.is_level_with(b)],
                 "groups": {group.key: group.facts(groups, classes) for group in groups},
-                "rules": {key: check(own[key][0]) for key, check in rules.items() if own[key]},
-                "searched": SEARCH, "compared": SHOWDOWN, "num_classes": len(classes),
-                "recipe_gain": recipe_gain(groups, classes),
                 "own_model": own_model if "test_accuracy" in own_model else None,
             },
             {"transfer_curves": lambda: _curves(groups), "transfer_classes": lambda: _classes(groups, classes)},
             [_lines(group) for group in groups],
         )  # fmt: skip
-
-
-def completed_runs(directory: Path) -> list[RunFiles]:
-    return [run for run in runs_of(directory) if run.summary["status"] == "completed"]
-
-
-def early_loss(runs: Sequence[RunFiles]) -> MeanStd | None:
-    """The training loss after the epochs of the showdown; None if a run is shorter."""
-    if any(len(run.metrics["train_loss"]) < EARLY_EPOCHS for run in runs):
-        return None
-    return over_seeds(runs, lambda run: run.metrics["train_loss"][EARLY_EPOCHS - 1])
-
-
-# Whether the rules would choose the same from the files that are there now; None where there are none
-
-
-def check_search(trials: Sequence[RunFiles], run: RunFiles) -> dict[str, Any] | None:
-    if not trials:
-        return None
-    best = max(trials, key=lambda trial: float(trial.summary.get("val_accuracy", 0)))
-    return {
-        "trials": len(trials), "val_accuracy": best.summary.get("val_accuracy", 0.0), "epochs": epochs(best),
-        "is_same": epochs(run) == epochs(best) and is_same_configuration(run, best), "sizes": layer_sizes(best),
-        "optimizer": best.value("optimizer"), "rate": best.value("optimizer.learning_rate"),
-        "batch_size": best.value("training.batch_size"),
-    }  # fmt: skip
-
-
-def check_showdown(runs: Sequence[RunFiles], run: RunFiles) -> dict[str, Any] | None:
-    pairs = by(runs, "optimizer", "optimizer.learning_rate")
-    losses = {pair: loss for pair, group in pairs.items() if (loss := early_loss(group))}
-    if not losses:
-        return None
-    (of_run,) = by([run], "optimizer", "optimizer.learning_rate")
-    chosen = min(losses, key=lambda pair: losses[pair].mean), of_run
-    best, own = ({"optimizer": pair[0], "rate": pair[1], "loss": losses.get(pair)} for pair in chosen)
-    return {"pairs": len(losses), "is_same": best == own, "best": best, "own": own}
-
-
-def check_recipe(run: RunFiles) -> dict[str, Any] | None:
-    """Against the best model at the repository's root."""
-    facts = read_facts(paths.home())
-    if facts.get("dataset") != "mnist":
-        return None
-    keys = {"optimizer": "optimizer", "learning_rate": "optimizer.learning_rate", "batch_size": "training.batch_size"}
-    same = all(facts.get(name) == run.value(key) for name, key in keys.items())
-    return {
-        "is_same": same and facts.get("hidden_size") == layer_sizes(run),
-        "test_accuracy": facts.get("test_accuracy", math.nan), "epochs": facts.get("epochs"),
-    }  # fmt: skip
-
-
-# The classes
-
-
-def recipe_gain(groups: Sequence[Group], classes: Sequence[str]) -> dict[str, float]:
-    """By how much the recipe recognises each class better than the better of the others."""
-    means = {group.key: group.recall.mean(axis=0) for group in groups}
-    recipe = means.pop("mnist_recipe", None)
-    if recipe is None or not means:
-        return {}
-    return dict(zip(classes, (recipe - np.max(list(means.values()), axis=0)).tolist(), strict=True))
 
 
 # Figures

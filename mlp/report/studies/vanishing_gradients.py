@@ -63,12 +63,7 @@ class Group:
 
 class VanishingGradients(Study):
     name = "vanishing_gradients"
-    title = "Vanishing gradients: sigmoid or ReLU"
-    question = (
-        "With Adam fixed, how long is the gradient of the first hidden layer over time, for sigmoid and for ReLU and "
-        "networks of several depths?"
-    )
-    seconds = 45
+    seconds = 130
     quick = ("training.epochs=1", "model.num_layers=1,6", "seed=0")
 
     def analyse(self, found: StudyRuns) -> Analysis:

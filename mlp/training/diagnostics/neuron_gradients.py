@@ -15,7 +15,7 @@ class NeuronGradients(Recorder):
 
     Layer 1 is the first hidden layer. neuron_gradients.npz: step (rows,), grad_W (rows, d_in, neurons) and grad_b
     (rows, neurons) in the network's own precision; width (rows,), the neurons of the whole layer, and distinct
-    (rows,), how many different gradients they have, compared bit by bit.
+    (rows,), how many different gradients they have, compared bit by bit; loss (rows,), of the batch.
     """
 
     file = "neuron_gradients.npz"
@@ -41,6 +41,7 @@ class NeuronGradients(Recorder):
         gradients = np.vstack([layer.grad_W, layer.grad_b]).T  # (width, d_in + 1)
         self.add(
             run,
+            loss=run.batch_loss,
             grad_W=layer.grad_W[:, : self.neurons],
             grad_b=layer.grad_b[: self.neurons],
             width=len(gradients),
