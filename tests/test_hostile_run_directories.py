@@ -104,7 +104,7 @@ def test_it_writes_nothing_outside_unless_the_command_line_says_so(run: Path) ->
     assert {path.name for path in run.parent.iterdir()} == {"run"}
     log = (run / "train.log").read_text()
     assert "save.model_path=out/m.npy" in log
-    assert "mlp.tracking.MLflowTracker writes outside the run directory, and is left out" in log
+    assert "mlp.tracking.MLflowTracker writes outside the run directory: left out" in log
     resume("-e", "3", "save.model_path=out/m.npy")
     assert {path.name for path in (run.parent / "out").iterdir()} == {"m.npy", "m_config.json"}
 

@@ -261,7 +261,7 @@ def test_a_damaged_run_leaves_its_study_out(tmp_path: Path, monkeypatch: pytest.
         _ = study.find_runs(tmp_path, "digits").runs
     damaged, _ = build.chapters([study, Answering()], "digits", quick=False)
     assert damaged.analysis is None
-    assert "summary.json is damaged" in damaged.problem
+    assert "summary.json is not a JSON object" in damaged.problem
     with pytest.raises(UserError, match="no study could be answered"):
         build.chapters([study], "digits", quick=False)
 
