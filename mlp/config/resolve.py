@@ -177,9 +177,7 @@ def left_out(directory: Path, config: Mapping[str, Any]) -> list[str]:
     copies = {name: save[name] for name, now in config["save"].items() if now is None and save.get(name) is not None}
     if copies:
         again = shlex.join(f"save.{name}={path}" for name, path in copies.items())
-        notes.append(
-            f"a resumed run writes into its own directory only. To copy its model too, as before, give {again}"
-        )
+        notes.append(f"a resumed run writes into its own directory only. To copy its model too, give {again}")
     still = trackers_outside(config["tracker"]).values()
     if gone := [target for target in trackers_outside(trackers).values() if target not in still]:
         notes.append(f"{', '.join(gone)} writes outside the run directory: left out, unless tracker=... is given")
