@@ -294,7 +294,8 @@ def test_pictures_follow_what_is_ticked(reader: Reader) -> None:
 def test_a_telephone_shows_it_without_scrolling_sideways_and_in_the_dark(reader: Reader) -> None:
     dark = [{"name": "prefers-color-scheme", "value": "dark"}]
     reader.tab.call("Emulation.setEmulatedMedia", features=dark)
-    reader.open(width=390)
+    reader.open("#scatter-x=gone&group=gone&columns=name,gone&sort=gone", width=390)  # an old bookmark
+    assert len(reader.names()) == 5
     assert reader.tab.evaluate("document.documentElement.scrollWidth") <= 390
     assert reader.tab.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(20, 24, 29)"
     assert reader.tab.evaluate("$('scatter-plot').layout.paper_bgcolor") == "#14181d"

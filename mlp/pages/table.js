@@ -121,7 +121,7 @@ function makeTable(place, { columns, rows, shown, cells = {}, leading = [], spre
   const filters = () =>
     [...choices.read()].filter(([key]) => key.startsWith("filter.")).map(([key, value]) => [key.slice(7), value]);
   const restore = (names) => {
-    for (const name of names) {
+    for (const name of names.filter((one) => byName.has(one))) {
       const wanted = filters().find(([field]) => field === name)?.[1] ?? "";
       if ((table.getHeaderFilterValue(name) ?? "") !== wanted) table.setHeaderFilterValue(name, wanted);
     }

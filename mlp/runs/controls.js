@@ -35,6 +35,7 @@ function options(select, names, chosen) {
   );
   select.replaceChildren(...groups);
   select.value = chosen;
+  if (select.selectedIndex < 0) select.selectedIndex = 0; // a bookmark of a column that is gone
 }
 
 const toDraw = columns.filter((one) => !["name", "changed", "files"].includes(one.name));

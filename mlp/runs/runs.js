@@ -90,7 +90,7 @@ function tickBox(key, name) {
   return box;
 }
 
-const grouping = () => get("group");
+const grouping = () => (get("group") === "recipe" || column.has(get("group")) ? get("group") : "");
 const groupOf = (row) => (grouping() === "recipe" ? recipe(row) : written(row[grouping()]) || "(none)");
 const groupName = (row) => (grouping() === "recipe" ? difference(row) : groupOf(row));
 
