@@ -16,7 +16,6 @@ import yaml
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 from omegaconf._utils import get_yaml_loader
-from omegaconf.errors import OmegaConfBaseException
 
 from mlp.config.build import build
 from mlp.config.files import options, rename_keys
@@ -29,7 +28,8 @@ from mlp.report.text import shorten
 
 Array = NDArray[Any]  # numbers, counts, labels or pixels
 FINISHED = ("completed", "pruned", "diverged")
-LONGEST_LINE, BRACKETS = 2000, 500  # of YAML that libyaml reads, whose recursion has no limit
+LONGEST_LINE, BRACKETS = 200, 100  # of YAML that cannot be nested so deeply that libyaml, which recurses, crashes
+DEEPEST = 100  # levels of YAML
 GRADIENT_TRACE = "gradient_trace.npz"  # of the callback of this name
 
 
@@ -94,16 +94,26 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file as a plain dictionary. Raises UserError for a file that holds none, also one that would crash
     libyaml by its depth, or fill the memory by naming parts of itself again and again."""
     text = path.read_text(encoding="utf-8", errors="replace")
-    deep = max(map(len, text.splitlines()), default=0) > LONGEST_LINE or text.count("[") + text.count("{") > BRACKETS
+    longest = max(map(len, text.splitlines()), default=0)
     try:
-        if "*" in text and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.CSafeLoader)):
-            raise UserError(f"{path} names a part of itself (YAML's *), which no configuration of a run does")
-        found: Any = OmegaConf.to_container(OmegaConf.create(text)) if deep else yaml.load(text, _Loader) or {}
-    except (yaml.YAMLError, OmegaConfBaseException, RecursionError, ValueError) as error:
+        if "*" in text or longest > LONGEST_LINE or text.count("[") + text.count("{") > BRACKETS:
+            _check_structure(path, text)
+        found: Any = yaml.load(text, _Loader) or {}
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise UserError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
     if not isinstance(found, dict):
         raise UserError(f"{path} holds no configuration: it must have keys and values. Got {shorten(text, 80)!r}")
     return found
+
+
+def _check_structure(path: Path, text: str) -> None:
+    """Raise UserError where YAML is nested deeper than any configuration, or names a part of itself."""
+    depth = 0
+    for event in yaml.parse(text, yaml.CSafeLoader):  # which does not recurse
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST or isinstance(event, yaml.AliasEvent):
+            what = "names a part of itself (*)" if depth <= DEEPEST else f"is nested deeper than {DEEPEST} levels"
+            raise UserError(f"{path} {what}, which no configuration does")
 
 
 @dataclass(frozen=True)
