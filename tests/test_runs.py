@@ -163,7 +163,8 @@ def test_runs_are_found_once_and_not_where_nobody_keeps_any(three: list[Path]) -
 HOSTILE = {
     "aliases": "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]",
     "deep": "- " * 200_000,
-    "deep brackets": "[" * 5_000,
+    "deep brackets": "[" * 100_000,
+    "deep lines": "".join(" " * level + "a:\n" for level in range(900)),
     "a list": "[1, 2]",
     "no YAML": "a: [b",
     "empty": "",
