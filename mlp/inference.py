@@ -134,7 +134,7 @@ def saved_config(
     """What the model's configuration says of it, with what is `given` on top, and a note for all that is doubtful."""
     path, config = _configuration(model_path, weights, config_path, notes)
     try:
-        check_type("activation_options", config.get("activation_options"), Mapping | None)
+        check_type("activation_options", config.get("activation_options") or {}, Mapping)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     _load_own_classes(config, given)

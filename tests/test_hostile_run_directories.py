@@ -19,6 +19,8 @@ from conftest import once
 import mlp
 from mlp.api import Model
 from mlp.cli.flags import HYDRA_SWITCHES
+from mlp.config.build import build
+from mlp.config.values import FromEnvironment, used
 from mlp.errors import UserError
 from mlp.report import draw_run
 from mlp.report.read import read_facts
@@ -104,7 +106,7 @@ def test_it_writes_nothing_outside_unless_the_command_line_says_so(run: Path) ->
     assert {path.name for path in run.parent.iterdir()} == {"run"}
     log = (run / "train.log").read_text()
     assert "save.model_path=out/m.npy" in log
-    assert "mlp.tracking.MLflowTracker writes outside the run directory, and is left out" in log
+    assert "mlp.tracking.MLflowTracker writes outside the run directory: left out" in log
     resume("-e", "3", "save.model_path=out/m.npy")
     assert {path.name for path in (run.parent / "out").iterdir()} == {"m.npy", "m_config.json"}
 
@@ -133,6 +135,15 @@ def test_texts_from_the_environment_are_used_and_not_kept(tmp_path: Path, monkey
     resume("-e", "2", words[0])
     assert [path for path, content in contents(tmp_path / "run").items() if CANARY.encode() in content] == []
     assert "path: ${oc.env:SECRET}/data.npz" in (tmp_path / "run" / "config.yaml").read_text()
+
+
+def test_an_object_gets_a_text_from_the_environment_as_a_text() -> None:
+    """Whose representation, of which some make a key, is its own."""
+    text = FromEnvironment("/data/a.csv", "${oc.env:DATA}")
+    assert repr(text) == "'${oc.env:DATA}'"
+    tracker = build({"_target_": "mlp.tracking.TensorBoardTracker", "group": text}, "tracker")
+    assert type(tracker.group) is str
+    assert repr(used([text])) == "['/data/a.csv']"
 
 
 def test_numbers_from_the_environment_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,8 +36,9 @@ socket.socket.connect = socket.socket.connect_ex = connect
 import mlp
 
 name, *words = sys.argv[1:]
-mlp.train(*words, f"tracker={name}", "tracker.group=mine", directory="search/run", verbose=True)
-mlp.train("resume=search/run", "training.epochs=3", "plots=true", directory="search/run", verbose=True)
+about = (f"tracker={name}", "tracker.group=mine")  # a tracker that writes elsewhere is said again
+mlp.train(*words, *about, directory="search/run", verbose=True)
+mlp.train("resume=search/run", "training.epochs=3", "plots=true", *about, directory="search/run", verbose=True)
 heavy = [module for module in ("torch", "tensorflow", "jax") if module in sys.modules]
 assert not asked and not heavy, (asked, heavy)
 """

@@ -175,7 +175,7 @@ def plugged(monkeypatch: pytest.MonkeyPatch, event: str, error: BaseException) -
         return told
 
     names = ("on_run_start", "on_batch_end", "on_epoch_end", "on_run_end")
-    cls = type("Mine", (), {name: method(name) for name in names} | {"__module__": "mlp.training.callbacks"})
+    cls = type("Mine", (Callback,), {name: method(name) for name in names} | {"__module__": "mlp.training.callbacks"})
     monkeypatch.setattr("mlp.training.callbacks.Mine", cls, raising=False)
     return "mlp.training.callbacks.Mine", events
 

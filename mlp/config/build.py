@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlp.config.own import is_allowed
+from mlp.config.values import used
 from mlp.errors import UserError, shortened, unknown
 
 #: Where this package has the classes that a configuration may name.
@@ -73,7 +74,7 @@ def _build_nested(value: Any, path: str, kinds: tuple[type, ...]) -> Any:
         if "_target_" in value:
             return build(value, path, kinds if str(value["_target_"]).startswith("mlp.") else object)
         return {key: _build_nested(v, f"{path}.{key}", kinds) for key, v in value.items()}
-    return value
+    return used(value)
 
 
 def _classes(hint: Any) -> tuple[type, ...]:

@@ -127,7 +127,8 @@ def resolve_resumed(cfg: DictConfig, directory: Path, overrides: Sequence[str]) 
                 f"{override.input_line} cannot be combined with resume: the run keeps its own configuration. "
                 f"Only {', '.join(CHANGEABLE)} may change"
             )
-    _stay_inside(saved, before, said)
+    if "tracker" not in said:
+        _stay_inside(saved)
     texts = {key: value for key, value in before.items() if "${" in str(value)}
     left = [key for key in texts if not any(f"{key}.".startswith(f"{name}.") for name in (*said, "save"))]
     if left and (needed := [key for key in left if key in dict(flat(saved))]):
@@ -157,24 +158,30 @@ def _copy(source: dict[str, Any], config: dict[str, Any], key: str) -> None:
         raise UserError(f"{key} is no key of the configuration") from None
 
 
-def _stay_inside(saved: dict[str, Any], before: Mapping[str, Any], said: Sequence[str]) -> None:
-    """Leave out, with a note, what the run would write outside its directory."""
-    for key in ("save.model_path", "save.config_path"):
-        if before.get(key) is not None and not {key, "save"} & {*said}:
-            log.warning(
-                "Note: a resumed run writes into its own directory only. To copy its model too, as it was asked to "
-                "before: %s",
-                shlex.quote(f"{key}={before[key]}"),
-            )
+def _stay_inside(saved: dict[str, Any]) -> None:
+    """Leave out the trackers that write outside the run directory."""
     trackers = saved.get("tracker")
-    if "tracker" in said or not isinstance(trackers, dict):
+    if not isinstance(trackers, dict):
         return
-    for place, target in trackers_outside(trackers).items():
-        log.warning("Note: %s writes outside the run directory, and is left out unless tracker=... is given.", target)
+    for place in trackers_outside(trackers):
         if place:
             del trackers[place]
         if not place or not trackers:
             saved["tracker"] = {"_target_": "mlp.tracking.NoTracker"}
+
+
+def left_out(directory: Path, config: Mapping[str, Any]) -> list[str]:
+    """What a resumed run wrote outside its directory before, and its `config` does not say any more, as notes."""
+    before, notes = read_config(directory), []
+    save, trackers = ({} if not isinstance(before.get(key), dict) else before[key] for key in ("save", "tracker"))
+    copies = {name: save[name] for name, now in config["save"].items() if now is None and save.get(name) is not None}
+    if copies:
+        again = shlex.join(f"save.{name}={path}" for name, path in copies.items())
+        notes.append(f"a resumed run writes into its own directory only. To copy its model too, give {again}")
+    still = trackers_outside(config["tracker"]).values()
+    if gone := [target for target in trackers_outside(trackers).values() if target not in still]:
+        notes.append(f"{', '.join(gone)} writes outside the run directory: left out, unless tracker=... is given")
+    return notes
 
 
 def trackers_outside(node: Mapping[str, Any]) -> dict[str, str]:

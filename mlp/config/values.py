@@ -51,6 +51,13 @@ def recorded(value: Any) -> Any:
     return value.interpolation if isinstance(value, FromEnvironment) else value
 
 
+def used(value: Any) -> Any:
+    """A value, or a list of them, as an object gets it: texts that are nothing but texts."""
+    if isinstance(value, list):
+        return [used(item) for item in value]
+    return str(value) if isinstance(value, FromEnvironment) else value
+
+
 def flat(config: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """The values of a nested configuration, by dotted names."""
     for name, value in config.items():

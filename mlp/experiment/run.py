@@ -15,7 +15,7 @@ from hydra_trials.signals import Terminated, deferred, sigterm_interrupts
 from mlp import environment, paths
 from mlp.config.build import check_type
 from mlp.config.own import allow_flags, foreign
-from mlp.config.resolve import trackers_outside
+from mlp.config.resolve import left_out, trackers_outside
 from mlp.config.values import recorded
 from mlp.data import Samples
 from mlp.errors import CallbackFailed, Diverged, UserError
@@ -100,6 +100,8 @@ def _run(
             raise UserError(
                 f"training.epochs must be >= {state.epoch}, which are trained already. Got {trainer.epochs}"
             )
+        for note in left_out(directory, config):
+            log.warning("Note: %s.", note)
         save_config(directory, state.config)  # the number of epochs may have changed
     _introduce(parts, len(train), len(validation))
     make_room(config["save"])

@@ -37,16 +37,12 @@ used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + {MEGABYTES} * 2**20,) * 2)
 sys.argv = sys.argv[1:]
 sys.path[0] = {str(ROOT)!r}
-if sys.argv[0] == "mlp":
-    from mlp.cli.program import main
-    main()
-else:
-    runpy.run_path(sys.argv[0], run_name="__main__")
+runpy.run_path(sys.argv[0], run_name="__main__")
 """
 PROGRAMS = (
     (str(ROOT / "train.py"), "resume=run", "plots=false"),
     (str(ROOT / "train.py"), "resume=run", "plots=false", "training.epochs=2"),
-    ("mlp", "report", "run", "run"),
+    (str(ROOT / "mlp" / "__main__.py"), "report", "run", "run"),
     (str(ROOT / "inference.py"), "-mp", "run/best_model.npy"),
 )
 FILES = (
@@ -102,6 +98,7 @@ TABLES = (
     HEAD + b"1,2,3,4,5\n", HEAD + b"nan,,,,\n", HEAD + b"x,1,1,1,1\n", HEAD + b"1e999,-1,inf,2,3\n", HEAD + b"1,2\n",
     HEAD + b"1,1,1,1,1\n" * 20_000, b"epoch," * 50_000 + b"\n",
 )  # fmt: skip
+WITH_JSON = (("best_config.json", JSON), ("summary.json", JSON))
 
 Case = tuple[str, Callable[[Path], None]]
 
@@ -110,22 +107,19 @@ def cases(seed: int) -> Iterator[Case]:
     """What is done to a run directory, in words, and what does it, without end."""
     rng = random.Random(seed)
     while True:
-        yield rng.choices(
-            (_yaml, _values, _checkpoint, _json, _table, _predictions, _bytes, _links), (3, 5, 6, 3, 1, 2, 4, 3)
-        )[0](random.Random(rng.getrandbits(64)))
+        (kind,) = rng.choices(list(KINDS), list(KINDS.values()))
+        yield kind(random.Random(rng.getrandbits(64)))
 
 
-def _yaml(rng: random.Random) -> Case:
-    content = rng.choice(YAML)
-    return f"config.yaml is {content[:60]!r}", lambda run: _write(run / "config.yaml", content)
+def _whole(rng: random.Random) -> Case:
+    """A file with another content."""
+    name, contents = rng.choice((*[("config.yaml", YAML)] * 3, ("metrics.csv", TABLES), *WITH_JSON))
+    content = rng.choice(contents)
+    return f"{name} is {content[:60]!r}", lambda run: _write(run / name, content)
 
 
 def _json(rng: random.Random) -> Case:
-    name = rng.choice(("best_config.json", "summary.json"))
-    if rng.random() < 0.5:
-        content = rng.choice(JSON)
-        return f"{name} is {content[:60]!r}", lambda run: _write(run / name, content)
-    value, place = rng.choice(ODD), rng.getrandbits(32)
+    (name, _), value, place = rng.choice(WITH_JSON), rng.choice(ODD), rng.getrandbits(32)
 
     def change(run: Path) -> None:
         facts = json.loads((run / name).read_text())
@@ -137,10 +131,8 @@ def _json(rng: random.Random) -> Case:
 
 def _values(rng: random.Random) -> Case:
     """A well-formed configuration with one or two values that cannot be."""
-    changes = [
-        (rng.getrandbits(32), rng.choice(TARGETS if rng.random() < 0.4 else ODD))
-        for _ in range(rng.choice((1, 1, 2)))
-    ]
+    kinds = [TARGETS if rng.random() < 0.4 else ODD for _ in range(rng.choice((1, 1, 2)))]
+    changes = [(rng.getrandbits(32), rng.choice(options)) for options in kinds]
     extra = rng.choice(({}, {}, {"save": {"model_path": f"{OUTSIDE}/stolen.npy", "config_path": None}},
                         {"tracker": {"_target_": "mlp.tracking.MLflowTracker", "tracking_uri": f"{OUTSIDE}/x"}},
                         {"dataset": {"_target_": "mlp.data.NPZ", "path": "${oc.env:CANARY}"}},
@@ -179,15 +171,8 @@ def _checkpoint(rng: random.Random) -> Case:
             arrays["unknown" if place % 2 else "optimizer.x"] = made
         elif arrays[name].ndim:
             like = arrays[name]
-            options = (
-                like[:-1],
-                like.reshape(-1, 1),
-                like.astype(">f4"),
-                like.astype("f8"),
-                np.full_like(like, np.nan),
-                -like,
-            )
-            arrays[name] = options[place // 7 % len(options)]
+            alike = like[:-1], like.reshape(-1, 1), np.full_like(like, np.nan), -like
+            arrays[name] = (*alike, like.astype(">f4"), like.astype("f8"))[place // 7 % 6]
         np.savez(path, **arrays)
         if kind == 8:
             _repack(path, place)
@@ -201,9 +186,8 @@ def _repack(path: Path, place: int) -> None:
         members = {name: archive.read(name) for name in archive.namelist()}
     method = (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, zipfile.ZIP_DEFLATED)[place % 3]
     header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(
-        header, {"descr": "<f4", "fortran_order": False, "shape": (10 ** (place % 19),)}
-    )
+    claim = {"descr": "<f4", "fortran_order": False, "shape": (10 ** (place % 19),)}
+    np.lib.format.write_array_header_1_0(header, claim)
     with zipfile.ZipFile(path, "w", method) as archive:
         for name, content in members.items():
             archive.writestr(name, header.getvalue() if name == "state.npy" and place % 2 else content)
@@ -233,22 +217,16 @@ def _predictions(rng: random.Random) -> Case:
     return f"predictions: kind {kind}, place {place}, {made!r:.40}", change
 
 
-def _table(rng: random.Random) -> Case:
-    content = rng.choice(TABLES)
-    return f"metrics.csv is {content[:60]!r}", lambda run: _write(run / "metrics.csv", content)
-
-
 def _bytes(rng: random.Random) -> Case:
     """Any file, cut off, or with other bytes in it."""
     name, own = rng.choice(FILES), random.Random(rng.getrandbits(64))
 
     def change(run: Path) -> None:
         data = bytearray((run / name).read_bytes())
+        for _ in range(own.choice((0, 1, 3, 30))):
+            data[own.randrange(len(data))] = own.choice((0, 255, 0x27, 0x80, own.randrange(256)))
         if own.random() < 0.3:
             del data[own.randrange(len(data)) :]
-        for _ in range(own.choice((0, 1, 3, 30))):
-            if data:
-                data[own.randrange(len(data))] = own.choice((0, 255, 0x27, 0x80, own.randrange(256)))
         _write(run / name, bytes(data))
 
     return f"{name} with other bytes", change
@@ -257,9 +235,7 @@ def _bytes(rng: random.Random) -> Case:
 def _links(rng: random.Random) -> Case:
     """Something else in the place of a file or of a folder."""
     name = rng.choice((*FILES, *FOLDERS, ".config.yaml.x.mlp-tmp", "checkpoint.npz"))
-    kind = rng.choice(
-        ("file", "new file", "folder", "device", "fifo", "folder of its own", "loop", "nothing", "inside")
-    )
+    kind = rng.choice(("file", "new file", "folder", "device", "fifo", "directory", "loop", "nothing", "inside"))
 
     def change(run: Path) -> None:
         path, outside = run / name, run.parent / OUTSIDE
@@ -268,7 +244,7 @@ def _links(rng: random.Random) -> Case:
         _remove(path)
         if kind == "fifo":
             os.mkfifo(path)
-        elif kind == "folder of its own":
+        elif kind == "directory":
             path.mkdir()
         elif kind != "nothing":
             targets = {"file": outside / "copy", "new file": outside / "new", "folder": outside}
@@ -308,7 +284,7 @@ def _remove(path: Path) -> None:
 
 
 #: What is done, and how often.
-KINDS = {_yaml: 3, _values: 5, _checkpoint: 6, _json: 3, _table: 1, _predictions: 2, _bytes: 4, _links: 3}
+KINDS = {_whole: 6, _values: 5, _checkpoint: 6, _json: 2, _predictions: 2, _bytes: 4, _links: 3}
 
 
 def fault(case: Case, template: Path, place: Path) -> str:
