@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import resource
 import select
@@ -56,6 +57,7 @@ def in_child(function: Callable[..., Any], *args: Any, seconds: float = 10, mega
 
 
 def _limit(output: int, seconds: float, megabytes: int) -> None:
+    faulthandler.disable()  # of pytest, which would write past the child's output
     os.setsid()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(output, 1)
