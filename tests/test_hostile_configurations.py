@@ -64,7 +64,7 @@ def test_classes_that_open_files_are_no_options(names: list[str]) -> None:
         except UserError:
             continue
         assert inspect.isclass(found)
-        assert found.__module__.startswith(("mlp.nn", "mlp.data", "mlp.training", "mlp.tracking"))
+        assert found.__module__.startswith(OPTIONS)
 
 
 MANY = "9" * 5000

@@ -42,6 +42,12 @@ def summary(tmp_path: Path, run: str = "run") -> dict[str, object]:
     return found
 
 
+def classes(output: str) -> list[str]:
+    """The lines of the table of classes."""
+    lines = output.splitlines()
+    return lines[next(i for i, line in enumerate(lines) if line.startswith("class ")) + 1 :]
+
+
 def accuracy(output: str) -> float:
     return float(output.partition("accuracy ")[2].split()[0])
 
@@ -63,7 +69,7 @@ def test_class_names_are_those_of_the_file_in_everything_that_a_run_leaves(
         predictions["y_true"].tolist() == CSV(path=str(tmp_path / "mine.csv"), test_fraction=0.25).test().y.tolist()
     )
     measured = infer("-mp", "run/best_model.npy", "dataset.path=mine.csv", "dataset.test_fraction=0.25", check=True)
-    assert [line.split("  ")[0].strip() for line in measured.stdout.splitlines()[4:]] == ["iris b", "rosa", "setosa"]
+    assert [line.split("  ")[0].strip() for line in classes(measured.stdout)] == ["iris b", "rosa", "setosa"]
     assert accuracy(measured.stdout) == 1
     assert measured.stderr == ""
 
@@ -77,7 +83,7 @@ def test_inference_finds_the_classes_by_their_names(
     files = ("dataset.path=new.csv", "dataset.test_path=new.csv")
     measured = infer("-mp", "run/best_model.npy", "-d", "csv", *files, check=True)
     assert accuracy(measured.stdout) == 1
-    rows = {line[:6].strip(): int(line.split()[-1]) for line in measured.stdout.splitlines()[4:]}
+    rows = {line[:6].strip(): int(line[6:].split()[3]) for line in classes(measured.stdout)}
     assert {name for name, count in rows.items() if count} == set(names)
     assert list(rows) == ["iris b", "rosa", "setosa"]
 
@@ -123,7 +129,7 @@ def test_class_numbers_of_an_npz_are_named_by_the_model(tmp_path: Path, train: C
     line = ("dataset.path=mine.npz", "dataset.test_fraction=0.25")
     train("-d", "npz", *line, "dataset.class_names=[one,two,three]", *FAST, "hydra.run.dir=run", check=True)
     measured = infer("-mp", "run/best_model.npy", *line, check=True)
-    assert [row.split()[0] for row in measured.stdout.splitlines()[4:]] == ["one", "two", "three"]
+    assert [row.split()[0] for row in classes(measured.stdout)] == ["one", "two", "three"]
     assert accuracy(measured.stdout) == summary(tmp_path)["test_accuracy"] == 1
     np.savez(tmp_path / "mine.npz", x=x, y=np.array(["two", "three", "one"])[y])  # other classes, known names
     train("-d", "npz", *line, *FAST, "hydra.run.dir=other", check=True)
@@ -206,7 +212,7 @@ def test_pictures_in_folders(tmp_path: Path, train: Command, infer: Command) -> 
     train("-d", "folder", *line, *FAST, "hydra.run.dir=run", check=True)
     measured = infer("-mp", "run/best_model.npy", *line, "--plots", "plots", check=True)
     assert accuracy(measured.stdout) == summary(tmp_path)["test_accuracy"] == 1
-    assert [row.split()[0] for row in measured.stdout.splitlines()[4:6]] == ["bright", "dark"]
+    assert [row.split()[0] for row in classes(measured.stdout)[:2]] == ["bright", "dark"]
 
 
 def test_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from mlp.config.values import used
 from mlp.errors import UserError, shortened, unknown
 
 #: Where this package has the classes that a configuration may name.
-OPTIONS = ("mlp.nn", "mlp.data", "mlp.training", "mlp.tracking")
+OPTIONS = ("mlp.nn", "mlp.data", "mlp.training", "mlp.tracking", "mlp.model_file")
 
 
 def locate(target: str) -> Any:
