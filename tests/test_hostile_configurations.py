@@ -16,7 +16,7 @@ import mlp.api
 import mlp.report.build
 import mlp.searches.objective
 import mlp.tools.profile
-from mlp.config.build import build, locate
+from mlp.config.build import OPTIONS, build, locate
 from mlp.data import Augmentation, Dataset
 from mlp.errors import UserError
 from mlp.nn import MLP, Activation, Initializer, Loss, Normalization, Optimizer, Schedule
