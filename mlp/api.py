@@ -11,15 +11,12 @@ handlers. Calls work in a loop, in threads, in a notebook and within other Hydra
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import secrets
 import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -28,10 +25,8 @@ from typing import Any, overload
 
 import numpy as np
 from omegaconf import OmegaConf
-from threadpoolctl import threadpool_limits
 
-from hydra_trials.files import LogFile
-from mlp import blas, experiment, inference, model_file, streams
+from mlp import experiment, inference, model_file
 from mlp.cli.messages import MISTAKES, explain
 from mlp.cli.overrides import to_hydra
 from mlp.config.compose import compose
@@ -43,6 +38,7 @@ from mlp.errors import CallbackFailed, Diverged, UserError
 from mlp.experiment.directory import discarded_if_refused
 from mlp.files import check_directory
 from mlp.paths import command
+from mlp.process import logging_to
 from mlp.report import draw_run
 from mlp.report.read import RunFiles
 from mlp.training import Callback
@@ -150,7 +146,7 @@ def train(
             config = compose(words, folders)
             place = _directory(words, directory)
             place.mkdir(parents=True, exist_ok=True)
-            with discarded_if_refused(place, LOG, named=directory is not None), _logging(place / LOG, verbose):
+            with discarded_if_refused(place, LOG, named=directory is not None), logging_to(place / LOG, verbose):
                 resumed = config.get("resume") is not None
                 given = [word for word in words if not word.startswith("hydra.")]
                 resolved = resolve_resumed(config, place, given) if resumed else resolve(config)
@@ -303,57 +299,3 @@ def _named(key: str, words: Sequence[str], given: str | os.PathLike[str] | None)
     if given is not None and named and named[-1].resolve() != Path(given).resolve():
         raise UserError(f"directory={given} contradicts {named[-1]}: give one of them")
     return Path(given) if given is not None else named[-1] if named else None
-
-
-class _Process:
-    """What runs need of the whole process while one is at work: this package's log at INFO and for its own
-    handlers only, and one BLAS thread, as the programs have it, unless the environment says otherwise."""
-
-    def __init__(self) -> None:
-        self._lock, self._runs = threading.Lock(), 0
-        self._logger = logging.getLogger("mlp")
-
-    @contextmanager
-    def prepared(self) -> Iterator[None]:
-        with self._lock:
-            if not self._runs:
-                self._before = self._logger.level, self._logger.propagate
-                self._logger.setLevel(logging.INFO)
-                self._logger.propagate = False
-                chosen = any(name in os.environ for name in blas.VARIABLES)
-                self._threads = None if chosen else threadpool_limits(1, user_api="blas")
-            self._runs += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._runs -= 1
-                if not self._runs:
-                    self._logger.level, self._logger.propagate = self._before
-                    if self._threads is not None:
-                        self._threads.restore_original_limits()
-
-
-_process = _Process()
-
-
-@contextmanager
-def _logging(path: Path, verbose: bool) -> Iterator[None]:
-    """Write what this thread logs to the run's log, and to stdout if it is `verbose`."""
-    thread = threading.get_ident()
-    file = LogFile(str(path))
-    file.setFormatter(streams.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    console = logging.StreamHandler(sys.stdout)
-    console.setFormatter(streams.Formatter())
-    handlers: list[logging.Handler] = [file, *([console] if verbose else [])]
-    logger = logging.getLogger("mlp")
-    with _process.prepared():
-        for handler in handlers:
-            handler.addFilter(lambda record: record.thread == thread)
-            logger.addHandler(handler)
-        try:
-            yield
-        finally:
-            for handler in handlers:
-                logger.removeHandler(handler)
-            file.close()

@@ -67,8 +67,10 @@ MAY_IMPORT = {
     "hydra_trials": (),
     "hydra_plugins": ("hydra_trials",),
     # The programs, from Python.
+    "mlp.process": ("hydra_trials.files",),
     "mlp.api": (
-        "mlp.cli", "mlp.config", "mlp.data", "mlp.experiment", "mlp.inference", "mlp.model_file", "mlp.report",
+        "mlp.process", "mlp.cli", "mlp.config", "mlp.data", "mlp.experiment",
+        "mlp.inference", "mlp.model_file", "mlp.report",
         "mlp.searches", "mlp.training", "hydra_trials.files", "hydra_trials.journal", "hydra_trials.study",
     ),
     "mlp.__init__": ("mlp.api", "mlp.estimators", "mlp.graded", "mlp.inference"),
