@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from functools import cache
@@ -18,7 +19,7 @@ def describe() -> dict[str, Any]:
     """Versions, machine, command line and git commit, as plain JSON values."""
     blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
     return {
-        "command": " ".join(map(without_password, sys.argv)),
+        "command": shlex.join(map(without_password, sys.argv)),
         "python": platform.python_version(),
         "numpy": np.__version__,
         "blas": f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip(),

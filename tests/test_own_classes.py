@@ -156,6 +156,16 @@ def test_own_classes_are_searched_and_the_printed_command_allows_them(folder: Pa
     mlp(folder, *again, "plots=false")
 
 
+def test_the_command_that_makes_a_run_again_names_the_folder_of_options(folder: Path) -> None:
+    (folder / "conf").rename(folder / "my conf")
+    train_words = ["--allow", "mine", "--config-dir", "my conf", "-d", "blobs", "-a", "bent", "-e", "1", "--no_wandb"]
+    mlp(folder, "train", *train_words, "plots=false")
+    shown = mlp(folder, "runs", "show", "last").stdout
+    again = shlex.split(re.search(r"Again: python -m mlp (.*)", shown)[1])  # type: ignore[index]
+    assert again[:5] == ["train", "--allow", "mine", "--config-dir", "my conf"]
+    mlp(folder, *again)
+
+
 @pytest.mark.slow
 def test_own_classes_are_searched_by_joblib_workers(folder: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")

@@ -355,6 +355,13 @@ def test_colours_survive_and_any_range_of_numbers_is_stretched_to_black_and_whit
     assert wall[0, 0].tolist() == [0, 127, 255]
 
 
+def test_bytes_that_end_below_255_are_stretched_too():
+    arrays = predictions(pictures=1)
+    arrays["images"] = np.array([[[0, 4, 16]]], np.uint8)  # the pixels of digits are 0 to 16
+    wall = np.asarray(samples(arrays).axes[0].images[0].get_array())
+    assert wall[0, :3, 0].tolist() == [0, 63, 255]
+
+
 @pytest.mark.parametrize(
     "names",
     [FASHION, ["$x^2$", "{unbalanced $", *"abcdefgh"], ["a name far longer than anyone would wish for"] * 10],

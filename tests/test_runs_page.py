@@ -221,6 +221,19 @@ def test_a_browser_shows_the_runs_and_lays_curves_over_each_other(reader: Reader
 
 
 @needs_chromium
+def test_a_constant_learning_rate_is_seen_at_its_value(reader: Reader) -> None:
+    reader.open()
+    reader.do("tick(rows.map(row => row.$key), false); tick([rows[0].$key, rows[1].$key], true)")
+    axis = "document.querySelector('[aria-label=learning_rate] .plot').layout.yaxis"
+    assert reader.tab.evaluate(f"{axis}.range") == [0, 0.02]  # all rates are 0.01
+    reader.do("$('log-y').click()")
+    low, high = reader.tab.evaluate(f"{axis}.range")
+    assert low < -2 < high  # powers of ten
+    reader.do("$('log-y').click()")
+    assert reader.tab.evaluate(f"{axis}.range") == [0, 0.02]
+
+
+@needs_chromium
 @pytest.mark.slow
 def test_a_reader_sorts_filters_and_chooses_columns_and_the_address_keeps_it(reader: Reader) -> None:
     reader.open()

@@ -73,6 +73,13 @@ def test_show_prints_the_ranks_and_why_trials_failed(digits_search: Path, tmp_pa
     assert any(line.startswith("failed: trial 2: the training loss became") for line in lines)
 
 
+def test_a_search_is_found_by_its_name_too(digits_search: Path, tmp_path: Path) -> None:
+    (tmp_path / "multirun_outputs").symlink_to(digits_search.parent)
+    ended = command(tmp_path, "show", digits_search.name)
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.startswith("small: 2 done, 1 failed")
+
+
 def test_show_prints_as_many_rows_as_it_is_asked_for(digits_search: Path, tmp_path: Path) -> None:
     out = command(tmp_path, "show", str(digits_search), "--top", "1").out
     assert "optimizer.learning_rate=0.1" in out

@@ -187,7 +187,8 @@ def training_flags(flags: argparse.Namespace) -> list[str]:
 def _groups_text(chosen: Sequence[str] | None, folders: Sequence[Path]) -> str:
     lines = ["groups and their options (conf/GROUP/OPTION.yaml):"]
     known = [*groups(), "search/space"] if chosen is None else chosen
-    lines += [f"  {group:12} {', '.join(options(group, folders))}" for group in known if options(group, folders)]
+    width = max(12, *map(len, known))
+    lines += [f"  {group:{width}} {', '.join(options(group, folders))}" for group in known if options(group, folders)]
     return "\n".join(lines) + "\n"
 
 

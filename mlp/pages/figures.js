@@ -176,6 +176,14 @@ const PARTS = [
   ["", "solid", ""],
 ];
 
+// The axis of lines that all have one value: Plotly's would go from 1 below it to 1 above, and a learning rate of 0.001
+// would be on its zero.
+function aroundOneValue(data) {
+  const values = new Set(data.flatMap((trace) => trace.y).filter(numeric));
+  const [value] = values;
+  return values.size === 1 && value ? { range: [Math.min(0, 2 * value), Math.max(0, 2 * value)] } : {};
+}
+
 // One picture of one metric. `lines`: [{name, slot, runs: [{column: values}]}], a line for each; several runs of one
 // line are drawn as their mean with a band of one standard deviation. `look` stands for the colour of the slot.
 function drawCurves(
@@ -220,7 +228,11 @@ function drawCurves(
   return draw(plot, data, {
     height,
     xaxis: { title: { text: x === "time" ? "seconds" : x, standoff: 6 }, type: logX ? "log" : "linear" },
-    yaxis: { title: { text: escaped(metric), standoff: 6 }, type: logY ? "log" : "linear" },
+    yaxis: {
+      title: { text: escaped(metric), standoff: 6 },
+      type: logY ? "log" : "linear",
+      ...(logY ? {} : aroundOneValue(data)),
+    },
   });
 }
 

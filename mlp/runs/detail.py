@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -126,7 +128,20 @@ def size(number: int) -> str:
 def again(run: RunFiles) -> str:
     """The command that makes a run again."""
     words = [str(word) for word in read_list(run.directory / "overrides.yaml")]
-    return paths.command("train", *allow_flags(foreign(run.config)), *words)
+    return paths.command("train", *allow_flags(foreign(run.config)), *_config_dir(run), *words)
+
+
+def _config_dir(run: RunFiles) -> list[str]:
+    """The switch that names the user's folder of options, if the run was given one."""
+    found = run.summary.get("environment")
+    command = found.get("command") if isinstance(found, dict) else None
+    try:
+        words = shlex.split(str(command or ""))
+    except ValueError:  # a quotation mark that nothing closes
+        return []
+    parts = [part for word in words for part in (word.split("=", 1) if word.startswith("-") else [word])]
+    folders = [folder for switch, folder in itertools.pairwise(parts) if switch in ("--config-dir", "-cd")]
+    return ["--config-dir", folders[-1]] if folders else []
 
 
 def read_list(path: Path) -> list[Any]:

@@ -13,6 +13,8 @@ from mlp.errors import ArgumentParser, UserError
 if TYPE_CHECKING:
     from hydra_trials.study import Search
 
+SEARCHES = Path("multirun_outputs")
+
 
 def show(args: argparse.Namespace) -> str:
     """Print the leaderboard, what is running, and what was pruned or failed and why."""
@@ -57,6 +59,8 @@ def _open(args: argparse.Namespace) -> Search:
     from hydra_trials.study import Search
 
     directory, url = args.directory, args.storage
+    if not directory.exists() and (SEARCHES / directory).is_dir():
+        directory = SEARCHES / directory
     return Search(directory, None if url is None else open_storage(directory, url, reading=True))
 
 
@@ -80,7 +84,7 @@ def _parser() -> ArgumentParser:
     for say in (show, best, report):
         command = commands.add_parser(say.__name__, help=say.__doc__, description=say.__doc__)
         command.set_defaults(say=say)
-        command.add_argument("directory", metavar="DIR", type=Path, help="a search's: multirun_outputs/NAME")
+        command.add_argument("directory", metavar="DIR", type=Path, help="a search's: multirun_outputs/NAME, or NAME")
         database = "the database that the search is recorded in, instead of the journal in DIR; it is only read"
         command.add_argument("--storage", metavar="URL", help=database)
         if say is show:

@@ -105,7 +105,8 @@ def samples(predictions: Mapping[str, Array]) -> Figure:
     called = [f"{names[y_true[i]]} → {names[y_pred[i]]}" for i in shown]
     one_line = style.text_width(called, 9) < 1.2
     columns = min(10, math.ceil(math.sqrt(1.6 * len(shown))))
-    wall = Wall(predictions["images"][shown], columns, below=0.45 if one_line else 0.6)
+    pictures = predictions["images"][shown].astype(np.float64)  # bytes need not reach 255: those of digits end at 16
+    wall = Wall(pictures, columns, below=0.45 if one_line else 0.6)
     for place, i in enumerate(shown):
         words = called[place] if one_line else called[place].replace(" → ", "\n→ ")
         confidence = f"{predictions['confidence'][rows[i]]:.0%}"
