@@ -33,7 +33,7 @@ def locked(path: Path) -> Iterator[None]:
 def is_locked(path: str | os.PathLike[str]) -> bool:
     """Whether somebody holds the lock of `path`, a file or a directory; what is not there is held by nobody."""
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe is not waited for
     except FileNotFoundError:
         return False
     try:

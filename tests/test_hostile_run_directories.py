@@ -24,6 +24,8 @@ from mlp.config.values import FromEnvironment, used
 from mlp.errors import UserError
 from mlp.report import draw_run
 from mlp.report.read import read_facts
+from mlp.runs import detail, page, verify
+from mlp.runs import read as run_rows
 
 SMALL = ("-d", "digits", "-sz", "4", "-e", "1", "-b", "256", "tracker=none")
 CANARY = "canary-5f2c"
@@ -168,6 +170,99 @@ def test_links_out_of_it_pipes_and_devices_are_refused(run: Path, name: str, kin
     for work in (resume, lambda: mlp.load("run").config, lambda: draw_run(run)):
         refused(work)
     assert contents(outside) == before
+
+
+def looks() -> list[Callable[[], Any]]:
+    """What `mlp runs` reads of one run."""
+    row = run_rows.ended_row("run")
+    return [lambda: detail.show(row), lambda: detail.compare([row, row]), lambda: verify.verify(row, None)]
+
+
+@pytest.mark.parametrize("name", run_rows.SEEN)
+@pytest.mark.parametrize("kind", ["link", "pipe", "link to a device", "link to nothing"])
+def test_a_look_at_it_reads_no_links_out_of_it_pipes_and_devices(run: Path, name: str, kind: str) -> None:
+    path = run / name
+    shutil.move(path, run.parent / name)
+    targets = {"link": run.parent / name, "link to a device": Path("/dev/zero"), "link to nothing": Path("/none")}
+    os.mkfifo(path) if kind == "pipe" else path.symlink_to(targets[kind])
+    assert run_rows.row("run")["state"] == "damaged"
+    for work in looks():
+        refused(work, name)
+
+
+def test_a_look_at_it_stays_in_it(run: Path) -> None:
+    (run / "elsewhere").symlink_to(run.parent)
+    (run.parent / "large").write_bytes(bytes(10**7))
+    assert "MB" not in detail.show(run_rows.row("run"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"- !!python/object/apply:os.system [exit]\n", b"- &a [x]\n- [*a, *a]\n", b"5\n", b"- [\n", b"\xff\n"],
+)
+def test_overrides_that_are_none_are_one_message(run: Path, content: bytes) -> None:
+    (run / "overrides.yaml").write_bytes(content)
+    refused(lambda: detail.show(run_rows.row("run")), "overrides.yaml")
+
+
+def test_what_it_says_moves_no_cursor(run: Path) -> None:
+    (run / "overrides.yaml").write_text('- "\\e[31mred\\a"\n')
+    other = run.with_name("other")
+    shutil.copytree(run, other)
+    facts = read_facts(run, "summary.json")
+    (run / "summary.json").write_text(json.dumps(facts | {"environment": {"\x1b[31m": "\x1b[32m"}}))
+    row = run_rows.row(run)
+    texts = [detail.show(row), detail.compare([row, run_rows.row(other)]), verify.verify(row, None)[0]]
+    assert [text for text in texts if "\x1b" in text or "\a" in text] == []
+    assert "\\x1b[31m" in texts[0]
+
+
+@pytest.mark.parametrize("threads", ["x", -5, 10**18, [1], True, None])
+@pytest.mark.parametrize("hashes", ["x", [1, 2], None])
+def test_facts_of_the_wrong_type_are_none(run: Path, threads: Any, hashes: Any) -> None:
+    facts = read_facts(run, "summary.json")
+    facts |= {"data_sha256": hashes, "environment": {"blas_threads": threads}}
+    (run / "summary.json").write_text(json.dumps(facts))
+    row = run_rows.row(run)
+    assert verify.verify(row, None)[1]
+    assert "no difference" in detail.compare([row, row])
+
+
+@pytest.mark.parametrize("line", ["1,2", "nine" + ",1" * 20, "1" + ",1" * 200, "9" * 200_000])
+def test_a_table_that_is_none_cannot_be_verified(run: Path, line: str) -> None:
+    header, *_ = (run / "metrics.csv").read_text().splitlines()
+    (run / "metrics.csv").write_text(f"{header}\n{line}\n")
+    refused(lambda: verify.verify(run_rows.row(run), None), "metrics.csv")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"class_names": None},
+        {"class_names": np.array("a")},
+        {"class_names": np.zeros(10**6, "u1")},
+        {"y_true": np.zeros(359, [("a", "i4")])},
+        {"y_true": np.array(["a"] * 359)},
+        {"y_true": np.full(359, -1)},
+        {"y_true": np.zeros(3)},
+    ],
+)
+def test_a_page_says_which_predictions_are_none(run: Path, change: dict[str, Any]) -> None:
+    with np.load(run / "predictions.npz") as file:
+        arrays = {name: value for name, value in (dict(file) | change).items() if value is not None}
+    np.savez(run / "predictions.npz", **arrays)
+    assert "predictions.npz" in problems_of(run)
+
+
+def problems_of(run: Path) -> str:
+    return " ".join(page.content([run_rows.row(run)], run.parent)["problems"])
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "predictions.npz"])
+def test_a_page_shows_nothing_from_elsewhere(run: Path, name: str) -> None:
+    shutil.move(run / name, run.parent / name)
+    (run / name).symlink_to(run.parent / name)
+    assert "a link" in problems_of(run)
 
 
 def test_a_link_within_it_is_followed(run: Path) -> None:

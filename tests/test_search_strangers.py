@@ -88,6 +88,15 @@ def test_a_record_of_wrong_types_is_refused(directory: Path, before: str, after:
     assert what in message
 
 
+def test_a_name_of_two_lines_is_shown_in_one(directory: Path) -> None:
+    description = json.loads((directory / "search.json").read_text())
+    (directory / "search.json").write_text(
+        json.dumps({"study": description["name"], **description, "name": "two\nlines"})
+    )
+    said = command(directory.parent, "show", directory.name)
+    assert said.out.startswith("two lines: "), said.err
+
+
 def link(path: Path, outside: Path) -> None:
     shutil.move(path, outside)
     path.symlink_to(outside)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mlp import paths
+from mlp.config.files import read_yaml
 from mlp.config.own import allow_flags, foreign
 from mlp.errors import UserError
 from mlp.report.read import RunFiles
@@ -108,14 +109,14 @@ def sparkline(values: Sequence[float], width: int) -> str:
 
 def _files(directory: Path) -> Iterator[tuple[str, str]]:
     for path in sorted(directory.iterdir()):
-        if path.is_dir():
-            inside = [file for file in path.rglob("*") if file.is_file()]
+        if path.is_dir() and not path.is_symlink():
+            inside = [file for file in path.rglob("*") if file.is_file() and not file.is_symlink()]
             yield (
                 f"{listing.clean(path.name)}/",
                 f"{len(inside):,} files, {size(sum(f.stat().st_size for f in inside))}",
             )
         elif not path.name.startswith("."):
-            yield listing.clean(path.name), size(path.stat().st_size)
+            yield listing.clean(path.name), size(path.lstat().st_size)
 
 
 def size(number: int) -> str:
@@ -146,19 +147,17 @@ def _config_dir(run: RunFiles) -> list[str]:
 
 def read_list(path: Path) -> list[Any]:
     """A YAML file that holds a list, such as overrides.yaml."""
-    from omegaconf import OmegaConf
-
-    try:
-        return list(OmegaConf.to_container(OmegaConf.load(path)))  # type: ignore[arg-type]
-    except OSError:
-        return []
+    found = read_yaml(path) if path.exists() else []
+    if not isinstance(found, list):
+        raise UserError(f"{path} must be a list. Got {type(found).__name__}")
+    return found
 
 
 def _again(row: Row, run: RunFiles) -> Iterator[str]:
-    yield f"Again: {again(run)}"
+    yield f"Again: {listing.clean(again(run))}"
     if row["state"] in ("resumable", "interrupted", "failed"):
         words = [*allow_flags(foreign(run.config)), f"resume={row['path']}"]
-        yield f"Continue: {paths.command('train', *words)}"
+        yield f"Continue: {listing.clean(paths.command('train', *words))}"
     if git := environment(run).get("git"):
         commit, changes, _ = str(git).partition("+")
         dirty = ", with changes that were not committed: the commit alone does not make it again" if changes else ""
@@ -168,6 +167,8 @@ def _again(row: Row, run: RunFiles) -> Iterator[str]:
 def compare(rows: Sequence[Row]) -> str:
     """What differs between runs: configuration, scores, environment, data, weights."""
     runs = [RunFiles(Path(row["path"])) for row in rows]
+    for run in runs:
+        read.check_files(run.directory)
     sections = {
         "Configuration": [row["config"] for row in rows],
         "Results": [_results(row) for row in rows],
@@ -200,9 +201,15 @@ def environment(run: RunFiles) -> dict[str, Any]:
 
 
 def _hashes(run: RunFiles) -> dict[str, Any]:
-    data = run.summary.get("data_sha256") or {}
+    data = data_hashes(run.summary)
     weights = run.summary.get("weights_sha256")
     return {**{f"data, {part}": str(of)[:12] for part, of in data.items()}, "weights": str(weights)[:12]}
+
+
+def data_hashes(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The hash of each part of the data, as summary.json has them."""
+    found = facts.get("data_sha256")
+    return found if isinstance(found, dict) else {}
 
 
 def _differing(values: Sequence[Mapping[str, Any]]) -> list[list[str]]:
@@ -216,7 +223,7 @@ def _differing(values: Sequence[Mapping[str, Any]]) -> list[list[str]]:
                 for each, text in zip(values, texts, strict=True)
             ]
             alike = len(set(rounded)) < len(set(texts))  # then it takes all digits to tell them apart
-            table.append([key, *map(listing.clean, texts if alike else rounded)])
+            table.append([listing.clean(key), *map(listing.clean, texts if alike else rounded)])
     return table
 
 

@@ -18,6 +18,7 @@ from mlp.files import atomic_write
 from mlp.pages.page import as_text, column, environment, rounded, shell
 from mlp.report.read import Array, confusion, read_metrics, read_predictions
 from mlp.report.text import count, listed
+from mlp.runs.read import check_file
 
 HERE = Path(__file__).parent
 PAGE = "runs.html"
@@ -142,6 +143,7 @@ def _curves(run: Path, most: int, problems: list[str]) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
+        check_file(path)
         table = read_metrics(path)
     except (UserError, OSError) as error:
         problems.append(str(error))
@@ -173,11 +175,14 @@ def _matrices(runs: Sequence[Path], problems: list[str]) -> tuple[dict[str, Any]
             left_out += 1
         elif path.is_file():
             try:
+                check_file(path)
                 arrays = read_predictions(path, ("y_true", "y_pred", "class_names"))
                 names = tuple(map(str, arrays["class_names"]))
                 flat = confusion(arrays).ravel().tolist()
-            except (UserError, OSError, ValueError, IndexError) as error:
-                problems.append(str(error) if isinstance(error, UserError | OSError) else f"{path}: {error}")
+            except (UserError, OSError) as error:
+                problems.append(str(error))
+            except (ValueError, IndexError, KeyError, TypeError, MemoryError) as error:
+                problems.append(f"{path}: {type(error).__name__}: {error}")
             else:
                 cells += len(flat)
                 matrix = {"classes": classes.setdefault(names, len(classes)), "cells": flat}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import stat
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -13,7 +15,7 @@ from typing import Any
 from hydra_trials.locks import is_locked
 from mlp.config.files import groups, read_yaml
 from mlp.errors import UserError
-from mlp.files import plain
+from mlp.files import fault_of_file, plain, read_bytes
 from mlp.paths import CONF
 from mlp.report.read import RunFiles, option_values, read_facts
 from mlp.tracking.record import flat, run_name
@@ -105,6 +107,7 @@ def ended_row(path: str | os.PathLike[str], strict: bool = False) -> dict[str, o
                              "epoch": 0}  # fmt: skip
     config: dict[str, Any] = {}
     try:
+        check_files(directory)
         run = RunFiles(directory)
         summary = read_facts(directory, "summary.json")
         config = configuration(run)
@@ -122,6 +125,23 @@ def ended_row(path: str | os.PathLike[str], strict: bool = False) -> dict[str, o
             what = str(error) if isinstance(error, UserError | OSError) else f"{type(error).__name__}: {error}"
             raise UserError(f"{directory} is damaged: {what}") from error
         return {**found, "state": "damaged", "changed": {}, "config": config}
+
+
+def check_files(directory: Path) -> None:
+    """Raise UserError where a file of SEEN, which may be a stranger's, is a link out of the run directory, a pipe, a
+    device or a folder."""
+    for name in SEEN:
+        check_file(directory / name)
+
+
+def check_file(path: Path) -> None:
+    """`check_files` for a single file."""
+    try:
+        usual = stat.S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:
+        return
+    if not usual and (fault := fault_of_file(path, path.parent, most=sys.maxsize)):
+        raise UserError(f"{path} {fault}")
 
 
 def is_running(path: str | os.PathLike[str]) -> bool:
@@ -162,9 +182,9 @@ def _started(directory: Path, summary: Mapping[str, Any]) -> str:
 def _epoch(directory: Path, counted: float) -> int:
     """The last epoch of metrics.csv, which also a run has that was killed."""
     try:
-        *_, last, _ = (directory / "metrics.csv").read_bytes().split(b"\n")  # after the last \n: what was cut off
+        *_, last, _ = read_bytes(directory / "metrics.csv").split(b"\n")  # after the last \n: what was cut off
         return int(float(last.partition(b",")[0]))
-    except (OSError, ValueError, IndexError, OverflowError):
+    except (UserError, ValueError, IndexError, OverflowError):
         return int(counted)
 
 

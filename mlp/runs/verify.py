@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -15,14 +13,17 @@ from threadpoolctl import threadpool_limits
 from mlp import environment, experiment
 from mlp.config.resolve import resolve
 from mlp.errors import Diverged, UserError
-from mlp.report.read import RunFiles, read_facts
+from mlp.files import read_bytes
+from mlp.report.read import RunFiles, read_facts, read_metrics
 from mlp.runs import detail
 from mlp.runs.listing import clean
+from mlp.runs.read import check_files
 from mlp.runs.select import Row, shown
 from mlp.training import Callback, Run
 
 NO_TRACKER = {"_target_": "mlp.tracking.NoTracker"}
 TIMES = ("seconds", "samples_per_second")  # the columns that no two runs share
+MOST_THREADS = 1024  # of BLAS
 
 
 class _StopAfter(Callback):
@@ -42,6 +43,7 @@ def verify(row: Row, epochs: int | None) -> tuple[str, bool]:
     or cannot be run again.
     """
     directory = Path(row["path"])
+    check_files(directory)
     before = _rows(directory)
     if not before:
         raise UserError(f"{directory} has no finished epoch to compare with")
@@ -50,9 +52,12 @@ def verify(row: Row, epochs: int | None) -> tuple[str, bool]:
     wanted = epochs or len(before)
     saved = RunFiles(directory).config
     then = detail.environment(RunFiles(directory))
-    beside = {"resume": None, "plots": False, "save": dict.fromkeys(saved.get("save", ())), "tracker": NO_TRACKER}
+    save = saved.get("save")
+    nowhere = dict.fromkeys(save) if isinstance(save, dict) else save
+    beside = {"resume": None, "plots": False, "save": nowhere, "tracker": NO_TRACKER}
     config = resolve(OmegaConf.create({**saved, **beside}))
-    threads = then.get("blas_threads") or 1  # their number decides the last bits
+    threads = then.get("blas_threads")  # their number decides the last bits
+    threads = threads if type(threads) is int and 0 < threads <= MOST_THREADS else 1
     with tempfile.TemporaryDirectory(prefix="mlp-verify-") as folder, threadpool_limits(threads, user_api="blas"):
         now = environment.describe()
         with suppress(Diverged):  # as it did, or not: the rows tell
@@ -65,8 +70,10 @@ def verify(row: Row, epochs: int | None) -> tuple[str, bool]:
         new = after[number] if number < len(after) else {}
         differing = [name for name in old if name not in TIMES and old[name] != new.get(name)]
         if differing:
-            first = ", ".join(f"{name} {old[name]} then, {new.get(name, 'nothing')} now" for name in differing[:3])
-            lines.append(f"Epoch {old['epoch']} is the first that differs: {first}")
+            first = ", ".join(
+                f"{clean(name)} {clean(old[name])} then, {new.get(name, 'nothing')} now" for name in differing[:3]
+            )
+            lines.append(f"Epoch {clean(old['epoch'])} is the first that differs: {first}")
             break
     whole = wanted == len(before) and row["state"] in ("completed", "pruned") and was.get("weights_sha256")
     if whole and was["weights_sha256"] != facts.get("weights_sha256"):
@@ -75,10 +82,10 @@ def verify(row: Row, epochs: int | None) -> tuple[str, bool]:
     if same:
         weights = f", and the weights (SHA-256 {_short(was)})" if whole else ""
         lines.append(f"The same bits: metrics of {'epoch 1' if wanted == 1 else f'epochs 1 to {wanted}'}{weights}")
-    then |= {f"data, {part}": of for part, of in (was.get("data_sha256") or {}).items()}
-    now |= {f"data, {part}": of for part, of in (facts.get("data_sha256") or {}).items()}
+    then |= {f"data, {part}": of for part, of in detail.data_hashes(was).items()}
+    now |= {f"data, {part}": of for part, of in detail.data_hashes(facts).items()}
     changed = [key for key in then if then[key] != now.get(key)]
-    lines += [f"  {key}: {clean(shown(then[key]))} then, {clean(shown(now.get(key)))} now" for key in changed]
+    lines += [f"  {clean(key)}: {clean(shown(then[key]))} then, {clean(shown(now.get(key)))} now" for key in changed]
     if changed:
         lines.insert(len(lines) - len(changed), "In the environment differs:")
     elif not same:
@@ -88,12 +95,13 @@ def verify(row: Row, epochs: int | None) -> tuple[str, bool]:
 
 def _rows(directory: Path) -> list[dict[str, str]]:
     """The finished epochs of metrics.csv, as they are written."""
-    try:
-        text = (directory / "metrics.csv").read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
+    path = directory / "metrics.csv"
+    if not path.exists():
         return []
-    whole = text[: text.rfind("\n") + 1]  # without a line that was cut off
-    return list(csv.DictReader(io.StringIO(whole)))
+    read_metrics(path)  # that it is a table of numbers
+    lines = read_bytes(path, empty=True).decode("utf-8", "replace").split("\n")[:-1]  # the rest was cut off
+    header, *rows = (line.strip().split(",") for line in lines or [""])
+    return [dict(zip(header, row, strict=True)) for row in rows]
 
 
 def _short(facts: dict[str, Any]) -> str:

@@ -33,9 +33,10 @@ def best(args: argparse.Namespace) -> str:
         raise UserError(f"{args.directory} has no completed trial yet")
     names = dict.fromkeys((*search.objectives, *results.MEASURED))
     among = f", the first of the Pareto front of {len(search.objectives)} objectives"
+    name = " ".join(search.name.split())
     copies = results.install(search, winner, args.to) if args.install else []
     lines = [
-        f"{search.name}: trial {winner.number} is the best" + (among if len(search.objectives) > 1 else ""),
+        f"{name}: trial {winner.number} is the best" + (among if len(search.objectives) > 1 else ""),
         *(f"  {name} {results.score(search, winner, name)}" for name in names),
         f"Varied: {search.point(winner) or 'nothing'}",
         f"Directory: {results.directory(search, winner) or 'not on this machine'}",

@@ -121,7 +121,7 @@ def show(search: Search, most: int = 10) -> str:
     """The counts, the leaderboard's first rows, what runs since when, and what was pruned or failed and why."""
     trials = search.trials()
     found = ", ".join(f"{number} {name}" for name, number in counts(trials).items() if number)
-    lines = [f"{search.name}: {found or 'no trials'}"]
+    lines = [f"{' '.join(search.name.split())}: {found or 'no trials'}"]
     done = search.ranked(trials)
     lines += _board(search, done[:most])
     if len(done) > most:
