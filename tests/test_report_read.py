@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from made_runs import make_run
 from omegaconf import OmegaConf
 
-from mlp.report.read import RunFiles, by, over_seeds
+from mlp.errors import UserError
+from mlp.report.read import RunFiles, by, confusion, over_seeds
 from mlp.report.statistics import MeanStd, differ, difference, is_overfitted
 
 
@@ -60,3 +62,9 @@ def test_over_fitted_is_more_than_a_point_and_more_than_chance() -> None:
     assert is_overfitted(0.99, 0.97)
     assert not is_overfitted(0.99, 0.985)
     assert not is_overfitted(0.99, 0.97, error=0.011)
+
+
+def test_labels_that_are_no_integers_are_refused() -> None:
+    arrays = {"y_true": np.array([0.0, np.nan]), "y_pred": np.array([0, 1]), "class_names": np.array(["a", "b"])}
+    with pytest.raises(UserError, match=r"must be integers. Got float64"):
+        confusion(arrays)

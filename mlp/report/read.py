@@ -63,8 +63,14 @@ def read_predictions(path: Path, names: Iterable[str] | None = None) -> dict[str
 
 
 def confusion(predictions: Mapping[str, Array]) -> Labels:
-    """How often class i (row) was taken for class j (column), from the arrays of a predictions.npz."""
-    y_true, y_pred = (predictions[name].astype(np.int64) for name in ("y_true", "y_pred"))
+    """How often class i (row) was taken for class j (column), from the arrays of a predictions.npz.
+
+    Raises UserError for labels that are no integers.
+    """
+    labels = [predictions[name] for name in ("y_true", "y_pred")]
+    if wrong := [array.dtype for array in labels if array.dtype.kind not in "iu"]:
+        raise UserError(f"y_true and y_pred of predictions.npz must be integers. Got {wrong[0]}")
+    y_true, y_pred = (array.astype(np.int64) for array in labels)
     return confusion_matrix(y_true, y_pred, len(predictions["class_names"]))
 
 
