@@ -1,6 +1,7 @@
 """hydra/sweeper=trials searches over any Hydra program: its task's return value, its reports, its launchers."""
 
 import importlib.util
+import re
 import shlex
 import shutil
 import subprocess
@@ -49,7 +50,8 @@ def test_a_task_is_searched_pruned_and_continued(tmp_path: Path) -> None:
     found = finished(directory)
     assert {*states(found)} == {"COMPLETE", "PRUNED"}
     pruned = next(trial for trial in found if trial.state.name == "PRUNED")
-    assert pruned.user_attrs["reason"].startswith("pruned after step 2: value ")
+    # At which step depends on what the other worker has reported by then.
+    assert re.match(r"pruned after step [1-5]: value [\d.]+ is too far behind", pruned.user_attrs["reason"])
     best = min((trial for trial in found if trial.values), key=lambda trial: trial.values[0])
     assert f"s: trial {best.number} is the best: value {best.values[0]:.4g}" in done.stdout
     more = app(tmp_path, *words, "hydra.sweeper.trials=9")
