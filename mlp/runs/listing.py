@@ -13,6 +13,7 @@ from typing import Any
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 
+from hydra_trials.files import escaped
 from mlp.files import plain
 from mlp.report.text import metric
 from mlp.runs import read
@@ -47,8 +48,8 @@ def _short(found: Any) -> str:
 
 
 def clean(text: str) -> str:
-    """`text` with what would move the cursor of a terminal escaped."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    """`text` in one line, with what would move the cursor of a terminal escaped."""
+    return escaped(text).replace("\n", "\\n")
 
 
 def table(rows: Sequence[Row], columns: Sequence[str] = COLUMNS) -> str:
