@@ -31,6 +31,13 @@ class ArgumentParser(argparse.ArgumentParser):
         refuse(f"{message} ({self.prog} --help explains it)")
 
 
+def positive_integer(text: str) -> int:
+    """The `type` of an argument that is an integer >= 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be an integer >= 1. Got {text}")
+    return int(text)
+
+
 class Diverged(Exception):
     """The training loss became NaN or infinite."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mlp import paths, streams
-from mlp.errors import ArgumentParser, UserError
+from mlp.errors import ArgumentParser, UserError, positive_integer
 
 
 def list_runs(args: argparse.Namespace) -> str:
@@ -125,12 +125,6 @@ def send(args: argparse.Namespace) -> str:
     return to_trackio(select.chosen(rows(args.directories), args.where), args.project)
 
 
-def _number(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be an integer >= 1. Got {text}")
-    return int(text)
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Exits with 2 after a user's mistake, with 1 where something cannot be read or written, or is not verified."""
     with streams.program():
@@ -159,7 +153,7 @@ def _parser() -> ArgumentParser:
     listed.add_argument("--sort", metavar="COLUMN", help="smallest first (default: newest first)")
     listed.add_argument("-r", "--reverse", action="store_true", help="in the other order")
     listed.add_argument("--columns", metavar="A,B,...", help="such as name,optimizer,learning_rate,val_f1")
-    listed.add_argument("-n", "--number", metavar="N", type=_number, help="at most so many")
+    listed.add_argument("-n", "--number", metavar="N", type=positive_integer, help="at most so many")
     form = listed.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="as a JSON list with everything, or with --columns")
     form.add_argument("--csv", action="store_true", help="as CSV with everything, or with --columns")
@@ -180,7 +174,7 @@ def _parser() -> ArgumentParser:
 
     verified = command("verify", verify_run, parents=[among])
     verified.add_argument("run", metavar="RUN", help=run)
-    verified.add_argument("--epochs", metavar="N", type=_number, help="only the first N (default: all)")
+    verified.add_argument("--epochs", metavar="N", type=positive_integer, help="only the first N (default: all)")
     verified.add_argument("--allow", action="append", metavar="MODULE", default=[],
                           help="let its configuration name classes of your MODULE")  # fmt: skip
 

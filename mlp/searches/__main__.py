@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlp import paths, streams
-from mlp.errors import ArgumentParser, UserError
+from mlp.errors import ArgumentParser, UserError, positive_integer
 
 if TYPE_CHECKING:
     from hydra_trials.study import Search
@@ -65,12 +65,6 @@ def _open(args: argparse.Namespace) -> Search:
     return Search(directory, None if url is None else open_storage(directory, url, reading=True))
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be an integer >= 1. Got {text}")
-    return int(text)
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Exits with 2 after a user's mistake, with 1 where something cannot be read or written."""
     with streams.program():
@@ -90,7 +84,7 @@ def _parser() -> ArgumentParser:
         command.add_argument("--storage", metavar="URL", help=database)
         if say is show:
             rows = "rows of the leaderboard (default 10)"
-            command.add_argument("--top", metavar="N", type=_positive, default=10, help=rows)
+            command.add_argument("--top", metavar="N", type=positive_integer, default=10, help=rows)
         elif say is best:
             command.add_argument(
                 "--install", action="store_true", help="copy its best_model.npy and best_config.json"
