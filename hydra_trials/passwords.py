@@ -27,6 +27,8 @@ def without_password(text: str) -> str:
 
 
 def _without_password(url: str) -> str:
+    if "@" not in url and "?" not in url:  # without SQLAlchemy, whose import takes a while
+        return url
     parsed, (scheme, there, _) = _parsed(url), url.partition("://")
     hidden = scheme + HIDDEN if there else "hidden"
     if parsed is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -27,23 +27,23 @@ HERE = Path(__file__).parent
 PLOTS = ("curves", "confusion_normalised")  # of a run's plots, those that the table links to
 
 
-def write_page(search: Search) -> Path:
-    """Write search.html into the search's directory; return its path."""
+def write_page(search: Search, drawn: Callable[[], None] = lambda: None) -> Path:
+    """Write search.html into the search's directory; return its path. `drawn` waits for the plots it links to."""
     path = search.directory / PAGE
-    write_text(path, render(search))
+    write_text(path, render(search, drawn))
     return path
 
 
-def render(search: Search) -> str:
+def render(search: Search, drawn: Callable[[], None] = lambda: None) -> str:
     """The whole page."""
     templates = environment(HERE)
     templates.filters["count"] = count
     return templates.get_template("page.html.j2").render(
-        **shell(HERE / "page.js"), **content(search, search.trials())
+        **shell(HERE / "page.js"), **content(search, search.trials(), drawn)
     )
 
 
-def content(search: Search, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
+def content(search: Search, trials: Sequence[FrozenTrial], drawn: Callable[[], None]) -> dict[str, Any]:
     """What the page says, by the names of the template."""
     done, objectives = search.ranked(trials), search.objectives
     found = counts(trials)
@@ -52,6 +52,8 @@ def content(search: Search, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
     several = len(objectives) > 1
     left_out = {"importance" if several else "pareto", *(["curves"] if not curves else [])}
     names = ("parallel", "importance", "pareto", "history", "overlay", "slices", "curves", "leaderboard")
+    importance = None if several else _importance(search, trials)  # the longest part
+    drawn()
     return {
         "name": search.name,
         "shown": [name for name in names if name not in left_out],
@@ -62,7 +64,7 @@ def content(search: Search, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
         "done": len(done),
         "min_trials": figures.MIN_TRIALS,
         "lines": len(parallel["lines"]) if parallel else 0,
-        "importance": None if several else _importance(search, trials),
+        "importance": importance,
         "front": len(search.pareto_front()),
         "pareto": [
             figures.pareto_front(search, trials, *pair)
