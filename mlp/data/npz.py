@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mlp.arrays import check_size, header
+from mlp.base.arrays import check_size, header
+from mlp.base.errors import UserError
 from mlp.data.own import LARGEST, OwnData, Part, some_of
 from mlp.data.samples import divisor_of
-from mlp.errors import UserError
 from mlp.nn.checks import RENUMBER
 
 MOST_CLASSES = 65_536
