@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mlp.base.errors import UserError
 from mlp.data import NPZ
-from mlp.errors import UserError
 
 Arrays = dict[str, np.ndarray]
 

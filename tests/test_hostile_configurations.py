@@ -16,9 +16,9 @@ import mlp.api
 import mlp.report.build
 import mlp.searches.objective
 import mlp.tools.profile
+from mlp.base.errors import UserError
 from mlp.config.build import OPTIONS, build, locate
 from mlp.data import Augmentation, Dataset
-from mlp.errors import UserError
 from mlp.nn import MLP, Activation, Initializer, Loss, Normalization, Optimizer, Schedule
 from mlp.training import Trainer
 

@@ -25,8 +25,8 @@ from attack.pickles import (
     words,
 )
 
+from mlp.base.errors import UserError
 from mlp.data.npz import read_npz
-from mlp.errors import UserError
 from mlp.model_file import ModelFileError, load_weights
 from mlp.model_file.pickles import loads
 

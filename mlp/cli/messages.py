@@ -16,14 +16,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hydra_trials.errors import not_in_all_options
 from hydra_trials.passwords import hidden_in_message, without_password
-from mlp import streams
+from mlp.base import streams
+from mlp.base.errors import CallbackFailed, Diverged, UserError, unknown
+from mlp.base.paths import CONF, pip_install
 from mlp.cli.flags import VALUE_FLAGS
 from mlp.cli.overrides import config_folders
 from mlp.config.compose import compose
 from mlp.config.files import options
 from mlp.config.grammar import quoted
-from mlp.errors import CallbackFailed, Diverged, UserError, unknown
-from mlp.paths import CONF, pip_install
 
 ENGINES = {"joblib": "joblib", "ray": "ray", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # their extras
 MISTAKES = (UserError, HydraException, OmegaConfBaseException, *streams.MISPLACED)

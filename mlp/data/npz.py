@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mlp.arrays import checked, parse
+from mlp.base.arrays import checked, parse
+from mlp.base.errors import UserError
 from mlp.data.own import LARGEST, OwnData, Part, some_of
 from mlp.data.samples import divisor_of
-from mlp.errors import UserError
 from mlp.nn.checks import RENUMBER
 
 BROKEN = (zipfile.BadZipFile, zlib.error)

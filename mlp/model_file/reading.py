@@ -10,9 +10,9 @@ from typing import Any
 
 from numpy.lib import format as npy
 
-from mlp import arrays
-from mlp.errors import UserError
-from mlp.files import read_bytes
+from mlp.base import arrays
+from mlp.base.errors import UserError
+from mlp.base.files import read_bytes
 from mlp.model_file.pickles import ModelFileError, loads
 
 _PICKLE = b"\x80"  # the first byte of a pickle of protocol 2 or later

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
-from mlp.errors import UserError, shortened
-from mlp.files import MAX_BYTES, read_bytes
+from mlp.base.errors import UserError, shortened
+from mlp.base.files import MAX_BYTES, read_bytes
 
 MAX_DIMENSIONS = 32
 PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the two that are unpacked in bounded pieces
