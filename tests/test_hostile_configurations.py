@@ -90,6 +90,9 @@ MANY = "9" * 5000
         ("hydra/sweeper=tpe", ["Could not find 'hydra/sweeper/tpe' Available options in 'hydra/sweeper':"]),
         ("$'hydra.verbose=\\x1b[31m'", ["hydra.verbose=\\x1b[31m"]),
         ("-a==", ["unexpected argument '='"]),
+        ("'tracker.name=<script>'", ["tracker.name=<script> cannot be read", "\"tracker.name='<script>'\""]),
+        ("'seed=a;b$'", ["seed=a;b$ cannot be read", "'seed='\"'\"'a;b$'\"'\"''"]),
+        ("'a b=<'", ["a b=< is no override: KEY=VALUE"]),
     ],
 )  # fmt: skip
 def test_an_odd_command_line_is_one_message(tmp_path: Path, line: str, parts: list[str]) -> None:

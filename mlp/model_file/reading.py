@@ -36,7 +36,7 @@ def read(path: str | Path, skipped: list[str] | None = None) -> Any:
             return loads(data)
     except UserError:
         raise
-    except Exception as error:  # a damaged pickle, header or archive raises anything
+    except Exception as error:  # a damaged pickle or archive raises anything
         raise ModelFileError(f"damaged or incomplete ({error or type(error).__name__})") from error
     kind = "a text file" if _is_text(data) else "a file of an unknown kind"
     raise ModelFileError(f"{kind}; expected .npy or .npz as written by np.save or np.savez")
