@@ -49,7 +49,8 @@ def render(search: Search) -> str:
 def content(search: Search, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
     """What the page says, by the names of the template."""
     done, objectives, found = search.ranked(trials), search.objectives, counts(trials)
-    shown, lines, runs = (f(search, trials) for f in (drawn.trials_drawn, drawn.lines_drawn, drawn.runs_drawn))
+    shown, runs = drawn.trials_drawn(search, trials), drawn.runs_drawn(search, trials)
+    lines = drawn.lines_drawn(search, trials)
     several = len(objectives) > 1
     importances = None if several else drawn.importances(search, trials)
     curves = any(one["epochs"] for one in shown)
