@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from mlp import model_file
+from mlp.base.errors import UserError
 from mlp.config.build import check_arguments, check_type, locate
 from mlp.config.files import canonical
 from mlp.data import Dataset, divisor_of
 from mlp.data.own import OwnData, some_of
-from mlp.errors import UserError
 from mlp.graded import NeuralNetwork
 from mlp.nn import Activation
 from mlp.nn.losses import softmax

@@ -16,9 +16,9 @@ from conftest import ROOT, Command
 from scipy import special
 from sklearn.metrics import accuracy_score, classification_report, log_loss, precision_recall_fscore_support
 
+from mlp.base.errors import UserError
 from mlp.cli.inference import main
 from mlp.data import NPZ, Digits
-from mlp.errors import UserError
 from mlp.graded import NeuralNetwork
 from mlp.inference import evaluate_model, load_model
 

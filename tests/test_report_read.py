@@ -7,7 +7,7 @@ import pytest
 from made_runs import make_run
 from omegaconf import OmegaConf
 
-from mlp.errors import UserError
+from mlp.base.errors import UserError
 from mlp.report.read import RunFiles, by, confusion, over_seeds
 from mlp.report.statistics import MeanStd, differ, difference, is_overfitted
 

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from mlp.errors import UserError
+from mlp.base.errors import UserError
 from mlp.report import run_plots
 from mlp.report.__main__ import main
 from mlp.report.figures.bars import per_class, robustness

@@ -8,7 +8,7 @@ import pytest
 from made_trials import ADAM, PARAMETERS, SGD, make_search, parameter, trial
 from runs import run
 
-from mlp.errors import UserError
+from mlp.base.errors import UserError
 from mlp.report.axes import Axis, axes
 from mlp.report.blocks import Analysis, Picture, Table
 from mlp.report.figures.parallel import parallel_coordinates

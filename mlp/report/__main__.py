@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlp import paths, streams
+from mlp.base import paths, streams
+from mlp.base.errors import ArgumentParser
 from mlp.config.files import canonical
 from mlp.config.own import allow
-from mlp.errors import ArgumentParser
 
 
 def draw_run(args: argparse.Namespace) -> list[Path]:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from mlp.base.errors import UserError
 from mlp.config.files import groups
-from mlp.errors import UserError
 from mlp.runs import read
 from mlp.runs.table import rows
 

@@ -11,11 +11,11 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+from mlp.base.errors import UserError
 from mlp.config.build import build
 from mlp.config.files import canonical, read_option
 from mlp.config.own import allow_flags, is_allowed
 from mlp.data import Dataset
-from mlp.errors import UserError
 from mlp.report import templates
 from mlp.report.blocks import Analysis, Chart, Figures, parse
 from mlp.report.read import RunFiles, build_option, runs_of
