@@ -210,6 +210,11 @@ def lookup(names: Sequence[str], directories: Sequence[Any] = (), where: str | N
     return found
 
 
+def directory(name: str) -> Path:
+    """The directory of the run that a user means: the one with this path, else as `lookup` finds it."""
+    return Path(name if Path(name).is_dir() else lookup([name])[0]["path"])
+
+
 def _named(name: str, among: Sequence[Row], places: str) -> Row:
     if not among:
         raise UserError(f"there is no such run below {places}: give the path of one")
