@@ -149,7 +149,7 @@ class Study(ABC):
 def own_studies() -> list[Study]:
     """The studies of the modules that the user has allowed."""
 
-    def below(cls: type[Study]) -> list[type[Study]]:
+    def below(cls: type) -> list[type[Study]]:
         return [found for child in cls.__subclasses__() for found in (child, *below(child))]
 
     return [cls() for cls in dict.fromkeys(below(Study)) if _is_own(cls) and not inspect.isabstract(cls)]
