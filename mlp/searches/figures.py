@@ -45,6 +45,8 @@ def history(search: Search, trials: Sequence[FrozenTrial], index: int) -> Figure
     so_far = plotly.line([t.number for t in done], list(best), plotly.INK, 2, shape="hv")
     traces.append({"name": "best so far", **so_far})
     layout = plotly.layout("trial", search.objectives[index])
+    if all(trial.number <= 8 for trial in finished):
+        layout["xaxis"]["dtick"] = 1  # no tick at half a trial
     layout["yaxis"]["range"] = [floor - 0.04 * (high - low) if len(values) < len(finished) else low, high]
     return {"data": [trace for trace in traces if trace["x"]], "layout": layout}
 
