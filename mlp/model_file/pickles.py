@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pickletools
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -63,7 +63,6 @@ class _Array:
     """An array whose content comes later."""
 
     state: tuple[Any, ...] | None = None
-    made: list[np.ndarray[Any, Any]] = field(default_factory=list)
 
 
 def loads(data: bytes) -> Any:
