@@ -7,10 +7,10 @@ from typing import Literal
 
 import numpy as np
 
+from mlp.base.errors import UserError
+from mlp.base.files import read_bytes
 from mlp.data.cache import cached, file_identity, imported
 from mlp.data.published import Published, keras_datasets_folder, load_with_keras
-from mlp.errors import UserError
-from mlp.files import read_bytes
 
 BATCHES = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}
 FOLDER = "cifar-10-batches-py"

@@ -11,6 +11,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from mlp.base.errors import UserError
+from mlp.base.paths import CHECKOUT, command
 from mlp.data.cache import cached, file_identity, imported
 from mlp.data.npz import read_npz
 from mlp.data.published import (
@@ -20,8 +22,6 @@ from mlp.data.published import (
     load_from_openml,
     load_with_keras,
 )
-from mlp.errors import UserError
-from mlp.paths import CHECKOUT, command
 
 #: The data that come with the repository; an installed package has none.
 REPOSITORY_DATA = None if CHECKOUT is None else CHECKOUT / "data"

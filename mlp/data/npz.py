@@ -1,17 +1,19 @@
 """The user's own arrays."""
 
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from mlp.arrays import parse
+from mlp.base.arrays import checked, parse
+from mlp.base.errors import UserError
 from mlp.data.own import LARGEST, OwnData, Part, some_of
 from mlp.data.samples import divisor_of
-from mlp.errors import UserError
 from mlp.nn.checks import RENUMBER
 
+BROKEN = (zipfile.BadZipFile, zlib.error)
 MOST_CLASSES = 65_536
 MOST_GAPS = 10  # times as many classes as there are labels
 
@@ -24,13 +26,13 @@ def read_npz(path: Path, *keys: str, optional: Sequence[str] = ()) -> dict[str, 
         raise UserError(f"{path} is not an .npz file, or is cut short. np.savez(path, x_train=...) writes one")
     try:
         with zipfile.ZipFile(path) as archive:
-            has = [name.removesuffix(".npy") for name in archive.namelist()]
-            found = {key: parse(archive.read(f"{key}.npy")) for key in (*keys, *optional) if key in has}
-    except Exception as error:  # a damaged header or archive raises anything
-        raise UserError(f"{path} cannot be read: {error or type(error).__name__}") from error
-    if missing := [key for key in keys if key not in found]:
-        raise UserError(f"{path} has no array {', '.join(missing)}. It has: {', '.join(has) or 'nothing'}")
-    return found
+            members = {member.filename.removesuffix(".npy"): member for member in checked(archive)}
+            if not (missing := [key for key in keys if key not in members]):
+                wanted = [*keys, *(key for key in optional if key in members)]
+                return {key: parse(archive.read(members[key])) for key in wanted}
+    except (UserError, OSError, ValueError, EOFError, RuntimeError, MemoryError, *BROKEN) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    raise UserError(f"{path} has no array {', '.join(missing)}. It has: {', '.join(members) or 'nothing'}")
 
 
 class NPZ(OwnData):

@@ -12,9 +12,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from mlp.base.errors import UserError
+from mlp.base.paths import pip_install
 from mlp.data.dataset import Dataset
-from mlp.errors import UserError
-from mlp.paths import pip_install
 
 log = logging.getLogger(__name__)
 

@@ -13,11 +13,11 @@ from typing import Any
 
 from rich.filesize import decimal
 
-from mlp import paths
+from mlp.base import paths
+from mlp.base.errors import UserError
+from mlp.base.files import check_directory
 from mlp.config.files import read_yaml
 from mlp.config.own import allow_flags, foreign
-from mlp.errors import UserError
-from mlp.files import check_directory
 from mlp.report.read import RunFiles
 from mlp.report.text import metric, shorten
 from mlp.runs import listing, read

@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from mlp.base.errors import UserError
 from mlp.config.files import groups
-from mlp.errors import UserError
 from mlp.runs import read
 from mlp.runs.table import rows
 
@@ -205,6 +205,11 @@ def lookup(names: Sequence[str], directories: Sequence[Any] = (), where: str | N
         read.row(name) if (Path(name) / "config.yaml").is_file() else _named(name, among(), read.places(directories))
         for name in names
     ]
+
+
+def directory(name: str) -> Path:
+    """The directory of the run that a user means: the one with this path, else as `lookup` finds it."""
+    return Path(name if Path(name).is_dir() else lookup([name])[0]["path"])
 
 
 def _named(name: str, among: Sequence[Row], places: str) -> Row:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlp.errors import unknown
+from mlp.base.errors import unknown
 from mlp.tracking import record, session
 from mlp.tracking.record import TrackedRun
 from mlp.tracking.tracker import Tracker
