@@ -66,7 +66,7 @@ def test_the_model_predicts_what_the_summary_says() -> None:
     probabilities = run.model.predict_proba(X)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1)
     assert run.model.class_names[3] == "3"
-    assert repr(run.model) == "Model(64-128-10, classes 0, 1, 2, 3, 4, 5, 6, 7, 8, 9)"
+    assert repr(run.model) == "Model(64-128-128-128-10, classes 0, 1, 2, 3, 4, 5, 6, 7, 8, 9)"
     ensemble = mlp.load([run.directory, run.directory])
     np.testing.assert_allclose(ensemble.predict_proba(X), probabilities, rtol=1e-12)
     assert repr(ensemble).startswith("Model(mean of 2, 64-10, classes 0, 1")
@@ -220,7 +220,7 @@ def test_own_classes_are_allowed_for_a_call(folder: Path) -> None:
     done = python("program.py", cwd=folder)  # in a process of its own, where the class stays known
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[:4] == ["(1,)", "refused", "refused", "True"]
-    assert "train --allow apimine --config-dir=conf dataset=digits " in done.stdout
+    assert " --allow apimine --config-dir=conf dataset=digits " in done.stdout
 
 
 def test_what_holds_no_run_is_not_loaded(folder: Path) -> None:
