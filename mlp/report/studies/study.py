@@ -148,11 +148,10 @@ class Study(ABC):
 
 def own_studies() -> list[Study]:
     """The studies of the modules that the user has allowed."""
-
-    def below(cls: type) -> list[type[Study]]:
-        return [found for child in cls.__subclasses__() for found in (child, *below(child))]
-
-    return [cls() for cls in dict.fromkeys(below(Study)) if _is_own(cls) and not inspect.isabstract(cls)]
+    classes: list[type[Study]] = Study.__subclasses__()
+    for cls in classes:
+        classes.extend(cls.__subclasses__())  # which the loop comes to
+    return [cls() for cls in dict.fromkeys(classes) if _is_own(cls) and not inspect.isabstract(cls)]
 
 
 def _is_own(cls: type[Study]) -> bool:
