@@ -135,7 +135,9 @@ def test_the_share_of_mistakes_on_similar_pairs_is_told(tmp_path: Path) -> None:
 def test_the_network_is_judged_beside_the_linear_classifier(tmp_path: Path) -> None:
     found = analysis(tmp_path / "a", CONFUSES_THE_OTHERS, network=CONFUSES_LIKE_MEANS)
     assert "**The model confuses the classes that look alike: 100 % of the 2 mistakes of the network" in text(found)
-    assert "A linear classifier, which sees only where an image is bright, makes 0 % of its mistakes there." in text(found)
+    assert "A linear classifier, which sees only where an image is bright, makes 0 % of its mistakes there." in text(
+        found
+    )
     assert "Hidden layers combine pixels into strokes" in text(found)
     assert found.headline is not None
     assert found.headline.number == "100 % of mistakes"

@@ -114,8 +114,8 @@ def test_what_dies_and_why_is_told(tmp_path: Path) -> None:
         "training images.**" in said
     )
     assert (
-        "Dead units per layer with adam at 0.1: 3 and 2 of 4 and 2 after 2 epochs; none before the first step, 1 after "
-        "the first epoch." in said
+        "Dead units per layer with adam at 0.1: 3 and 2 of 4 and 2 after 2 epochs; none before the first step, 1 "
+        "after the first epoch." in said
     )
     assert "At 0.001 adam leaves 0 dead: the high rate kills more." in said
     assert "No tanh unit was zero for every image at any count." in said

@@ -72,7 +72,10 @@ def test_runs_within_two_standard_errors_are_not_significantly_different(tmp_pat
     found = analysis(
         tmp_path, [{"varied": SGD, "val": 0.78, "test": 0.82}, {"varied": ADAM, "val": 0.8, "test": 0.86}]
     )
-    assert "1 other run is within two standard errors (3.33 points each, on 144 validation images), so not" in text_of(found)
+    assert (
+        "1 other run is within two standard errors (3.33 points each, on 144 validation images), so not"
+        in text_of(found)
+    )
     assert "test accuracy is 5.00 points higher on average" in text_of(found)
 
 
@@ -93,7 +96,10 @@ def test_the_design_answers_what_matters_and_the_search_what_is_best(tmp_path: P
         "a space-filling design (Sobol sequence) of 24 points, of which 24 ran to their end and none failed." in text
     )
     assert "**The batch_size: the parallel coordinates and the permutation importance agree.**" in text
-    assert "the median validation accuracy is 90.0 % with 16 (8 runs), 60.0 % with 32 (8) and 30.0 % with 64 (8)." in text
+    assert (
+        "the median validation accuracy is 90.0 % with 16 (8 runs), 60.0 % with 32 (8) and 30.0 % with 64 (8)."
+        in text
+    )
     # Three groups of eight in perfect order: the squares of the ranks within are 42 each, of 1150 in all.
     assert f"The batch_size explains {100 * (1 - 3 * 42 / 21 / (1150 / 23)):.0f} % of the variance" in text
     assert next(iter(found.facts["importance"])) == "training.batch_size"
@@ -105,7 +111,7 @@ def test_the_design_answers_what_matters_and_the_search_what_is_best(tmp_path: P
 
 
 def test_what_an_axis_explains_is_worked_by_hand() -> None:
-    # Ranks 1 to 4 have a variance of 5 / 3; within the two halves 1 is left on 4 - 2 degrees of freedom: 1 - (1 / 2) / (5 / 3).
+    # Ranks 1 to 4 have a variance of 5 / 3. Within the halves squares of 1 are left, on 4 - 2 degrees of freedom.
     accuracy = {0: 0.1, 1: 0.2, 2: 0.3, 3: 0.9}
     choice = Axis("c", "c", {0: 0.0, 1: 0.0, 2: 1.0, 3: 1.0}, ("a", "b"))
     assert explained(choice, accuracy) == pytest.approx(0.7)

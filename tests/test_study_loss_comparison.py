@@ -41,7 +41,9 @@ def text(found: Analysis) -> str:
 
 def test_the_faster_loss_is_named_whichever_it_is(tmp_path: Path) -> None:
     found = analysis(tmp_path / "a", {(CE, 0): [0.91, 0.93], (MSE, 0): [0.7, 0.9]})
-    said = "**Cross-entropy with sgd: cross-entropy reaches 90 % training accuracy after 1 epoch, MSE after 2 epochs.**"
+    said = (
+        "**Cross-entropy with sgd: cross-entropy reaches 90 % training accuracy after 1 epoch, MSE after 2 epochs.**"
+    )
     assert said in text(found)
     assert "cross-entropy is 3.00 points of test accuracy ahead" in text(found)
     assert found.headline is not None
@@ -92,10 +94,16 @@ def test_the_curves_are_the_losses_over_the_loss_of_guessing(tmp_path: Path) -> 
 
 def test_whether_the_theory_of_the_smaller_gradient_holds_is_measured(tmp_path: Path) -> None:
     scores, level = {(CE, 0): [0.9, 0.9], (MSE, 0): [0.3, 0.9]}, {(CE, 0): [0.9, 0.9], (MSE, 0): [0.8, 0.9]}
-    for place, sgd, adam, verdict in (("a", scores, level, "less to it: after"), ("b", level, scores, "not here: after")):
+    for place, sgd, adam, verdict in (
+        ("a", scores, level, "less to it: after"),
+        ("b", level, scores, "not here: after"),
+    ):
         analysis(tmp_path / place, sgd, norm=5.0)
         why = text(analysis(tmp_path / place, adam, norm=4.0, optimizer="adam"))
-        assert "in epoch 1, the gradient of cross-entropy is 5 times that of the mean with sgd, and 4 times that of" in why
+        assert (
+            "in epoch 1, the gradient of cross-entropy is 5 times that of the mean with sgd, and 4 times that of"
+            in why
+        )
         assert f"{verdict} epoch 1 cross-entropy leads MSE by" in why
 
 

@@ -161,7 +161,9 @@ def test_the_cost_is_told_from_accuracy_and_predictions(tmp_path: Path) -> None:
     assert [row[6:] for row in table.rows[:2]] == [["25.00 %", "1 of 10"], ["90.00 %", "4 of 10"]]
     assert table.caption.endswith("Always naming the most frequent class is right for 50.00 %.")
     # The loss of the batches is 3 and 1 in the two steps of all runs.
-    assert "Loss of the first and the last ten steps: 2.000 and 2.000 with ReLU (from Xavier's weights 2.000)" in found
+    assert (
+        "Loss of the first and the last ten steps: 2.000 and 2.000 with ReLU (from Xavier's weights 2.000)" in found
+    )
     assert "while the neurons have no gradient; 2.000 and" in found
     assert "while the neurons share one gradient." in found
 

@@ -70,7 +70,10 @@ def test_ratios_and_factors_are_those_worked_by_hand(tmp_path: Path) -> None:
 
 def test_a_gradient_that_vanishes_and_comes_back_is_told_so(tmp_path: Path) -> None:
     said = text(analysis(tmp_path, *VANISHES))
-    assert "**Yes: at the first step, with 3 sigmoid layers, the gradient of the first layer is 0.0005 times that" in said
+    assert (
+        "**Yes: at the first step, with 3 sigmoid layers, the gradient of the first layer is 0.0005 times that"
+        in said
+    )
     assert "Each further ReLU layer multiplies this ratio by 1 (2 with 1 hidden layer, 2 with 3)." in said
     assert "is 400 times longer with ReLU than with sigmoid (0.4 and 0.001)" in said
     assert "The ratio grows to 1.5 in the last fifth of the steps and passes a tenth at step 90 of 100." in said
@@ -92,7 +95,9 @@ def test_the_text_follows_numbers_that_say_the_opposite(tmp_path: Path) -> None:
             run("relu", [1e-9, 0.1, 0.2], [1e-9, 0.2, 0.2], 0.12),
         )
     )
-    assert "**No: with 2 sigmoid layers, the gradient of the first layer is 1 times that of the output layer.**" in said
+    assert (
+        "**No: with 2 sigmoid layers, the gradient of the first layer is 1 times that of the output layer.**" in said
+    )
     assert "times shorter with ReLU than with sigmoid" in said
     assert "At the end the ratio is 5 × 10⁻⁹, still far from 1." in said
     assert "depth gains 5.00 points" in said

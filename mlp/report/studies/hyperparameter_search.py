@@ -104,8 +104,11 @@ def read_searches(found: StudyRuns) -> list[SearchFiles]:
 
 
 def explained(axis: Axis, accuracy: Mapping[int, float]) -> float | None:
-    """The share of the variance of the trials' ranks by accuracy that an axis explains: epsilon squared of Kruskal and
-    Wallis for its choices, or for BINS parts of it. None where fewer than two parts have trials, or all are equal."""
+    """The share of the variance of the trials' ranks by accuracy that an axis explains.
+
+    Epsilon squared of Kruskal and Wallis, for its choices or BINS parts of it. None where fewer than two parts have
+    trials, or all accuracies are equal.
+    """
     from scipy.stats import kruskal  # takes half a second
 
     parts: dict[int, list[float]] = {}
