@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from forks import FORKS, python
 
-from mlp import blas
+from mlp.base import blas
 
 blas.prepare()  # before NumPy is imported: as the programs do, and the test workers share the cores
 

@@ -22,7 +22,7 @@ from made_runs import make_run
 from made_searches import search, trial
 
 import mlp
-from mlp.errors import UserError
+from mlp.base.errors import UserError
 from mlp.experiment.directory import locked
 from mlp.runs import listing, read, select, table
 from mlp.runs.__main__ import main

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from mlp import paths
+from mlp.base import paths
+from mlp.base.errors import UserError
 from mlp.config.files import options
 from mlp.data import Dataset
 from mlp.data.pictures import as_pictures, is_picture
-from mlp.errors import UserError
 from mlp.inference import saved_predictions
 from mlp.nn.metrics import calibration_error
 from mlp.nn.types import Labels
@@ -67,7 +67,7 @@ class ErrorAnalysis(Study):
         own = [Model(name, run.predictions) for name, run in zip(names, runs, strict=True)]
         for place in (paths.home(), paths.home() / "models" / found.dataset):
             if (place / MODEL).is_file() and read_facts(place).get("dataset") == found.dataset:
-                name = str((place / MODEL).relative_to(paths.home()))
+                name = f"{(place / MODEL).relative_to(paths.home())} ({read_facts(place)['epochs']} epochs)"
                 return Model(name, saved_predictions(place / MODEL, found.data)), next(iter(own), None)
         if not own:
             raise UserError(f"no run in {found.directory} came to its end")
