@@ -16,10 +16,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from mlp.base.errors import Diverged, UserError, unknown
+from mlp.base.naming import by_name
 from mlp.data import Samples
 from mlp.data.split import stratified_split
 from mlp.nn import MLP, Activation, Constant, Initializer, Loss, Optimizer, checks
-from mlp.nn.naming import by_name
 from mlp.nn.network import DTYPES
 from mlp.nn.types import Array
 from mlp.training import Callback, Run, Trainer, random_streams

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from mlp.base.naming import by_name, normalize_name, parse_sizes
 from mlp.nn import checks
 from mlp.nn.activations import Activation
 from mlp.nn.initializers import Initializer, Zeros
 from mlp.nn.layers import Linear
 from mlp.nn.losses import Loss, one_hot, softmax
 from mlp.nn.metrics import confusion_matrix, scores
-from mlp.nn.naming import by_name, normalize_name, parse_sizes
 from mlp.nn.network import MLP
 from mlp.nn.optimizers import Optimizer
 from mlp.nn.types import Array

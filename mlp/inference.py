@@ -13,6 +13,7 @@ import numpy as np
 
 from mlp import model_file
 from mlp.base.errors import UserError
+from mlp.base.naming import by_name, normalize_name
 from mlp.config.build import check_arguments, check_type, locate
 from mlp.config.files import canonical
 from mlp.data import Dataset, divisor_of
@@ -20,7 +21,6 @@ from mlp.data.own import OwnData, some_of
 from mlp.graded import NeuralNetwork
 from mlp.nn import Activation
 from mlp.nn.losses import softmax
-from mlp.nn.naming import by_name, normalize_name
 from mlp.training.evaluate import Evaluation
 from mlp.training.predictions import predictions
 

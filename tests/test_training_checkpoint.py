@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from mlp.base.errors import UserError
+from mlp.base.naming import subclasses
 from mlp.data import Samples
 from mlp.nn import MLP, Cosine, Optimizer
 from mlp.nn import optimizers as optimizer_module
-from mlp.nn.naming import subclasses
 from mlp.training import Run, Trainer, random_streams
 from mlp.training.callbacks import EarlyStopping, MetricsFile
 from mlp.training.checkpoint import FILE, Checkpoint, load_checkpoint, save_checkpoint

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hydra_trials.files import LEFTOVER, atomic_write, fault_of_file
 from mlp.base.errors import UserError
 
@@ -41,7 +39,7 @@ def plain(value: Any) -> Any:
     """`value` in the types of JSON."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
+    if hasattr(value, "tolist"):  # NumPy's arrays and numbers
         return plain(value.tolist())
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]

@@ -40,18 +40,14 @@ from mlp.training.evaluate import Evaluation
 from mlp.training.predictions import predictions
 
 
+@streams.program()
 def main(argv: Sequence[str] | None = None, places: Sequence[Path] = ()) -> dict[str, Any]:
     """Evaluate a model as the command line says; print the scores; return logits, loss, accuracy, f1, precision,
     recall. `places` are folders where best_model.npy may be; by default this one, then the repository.
 
     Exits with 2 after a user's mistake, with 1 where something cannot be written.
     """
-    with streams.program():
-        return _main(list(sys.argv[1:] if argv is None else argv), places or (Path(), paths.home()))
-
-
-def _main(arguments: list[str], places: Sequence[Path]) -> dict[str, Any]:
-    flags, overrides, switches = parse(arguments, "inference")
+    flags, overrides, switches = parse(sys.argv[1:] if argv is None else argv, "inference")
     allow(flags.allow)
     if flags.help:
         parser("inference").print_help()
@@ -60,7 +56,7 @@ def _main(arguments: list[str], places: Sequence[Path]) -> dict[str, Any]:
     if beyond := [word for word in switches if not re.match(r"--config-dir|-cd|[^-]", word)]:
         raise UserError(f"{beyond[0]} is for training; inference takes flags and dataset.key=value")
     notes: list[str] = []  # said when it is clear that there is no mistake to report instead
-    model_paths, config_path = _paths(flags, places, notes)
+    model_paths, config_path = _paths(flags, places or (Path(), paths.home()), notes)
     models = []
     for path in model_paths:
         skipped: list[str] = []

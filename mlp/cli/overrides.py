@@ -11,9 +11,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mlp.base.errors import UserError
+from mlp.base.files import check_directory
 from mlp.cli.flags import COMMANDS, GROUP_FLAGS, VALUE_FLAGS, parse
 from mlp.config.files import RENAMED, canonical, groups, options, read_option
-from mlp.config.grammar import quoted, unquoted
+from mlp.config.grammar import last_value, quoted, unquoted
+from mlp.config.own import allow
 
 #: Keys whose values are paths or names, which may have any character.
 TEXT_KEYS = (
@@ -40,13 +43,8 @@ HYDRA_WORDS = ("null", "true", "false", "nan", "inf")
 
 def to_hydra(arguments: Sequence[str]) -> list[str]:
     """Translate a command line of train.py into Hydra's. Raises UserError."""
-    from mlp.base.errors import UserError
-
     flags, given, switches = parse(arguments)
-    if flags.allow:
-        from mlp.config.own import allow
-
-        allow(flags.allow)
+    allow(flags.allow)
     multirun = "--multirun" in switches
     commands = [name for name in map(_switch_name, switches) if name in COMMANDS]
     if len(commands) > 1:
@@ -91,7 +89,7 @@ def _tracking(flags: argparse.Namespace, given: Sequence[str], folders: Sequence
     """What --no_wandb, -wp and -we mean for the trackers that `given` chooses."""
     if flags.no_wandb or (flags.project or "").lower() == "disabled":
         return ["tracker=none"]
-    chosen = next((word.partition("=")[2] for word in reversed(given) if word.startswith("tracker=")), "wandb")
+    chosen = last_value(given, "tracker") or "wandb"
     names = [canonical("tracker", name, folders) for name in re.findall(r"[\w-]+", chosen)]
     below = chosen.startswith("[") and len(names) > 1
     overrides = []
@@ -108,8 +106,6 @@ def _tracking(flags: argparse.Namespace, given: Sequence[str], folders: Sequence
 
 def _composed(given: list[str], group: str, folders: Sequence[Path]) -> list[str]:
     """`tracker=[wandb,tensorboard]` as Hydra composes it: each option of a list in its place, by its own name."""
-    from mlp.base.errors import UserError
-
     last = max((i for i, word in enumerate(given) if word.startswith(f"{group}=")), default=0)
     match = re.fullmatch(rf"{group}=\[([\w\s,-]*)\]", given[last]) if given else None
     if match is None:
@@ -131,9 +127,6 @@ def _renamed(word: str) -> str:
 
 def _resumed(given: list[str], values: Mapping[str, str]) -> list[str]:
     """The overrides `given`, with the directory of the run that is resumed. Raises UserError where there is none."""
-    from mlp.base.errors import UserError
-    from mlp.base.files import check_directory
-
     resume, run_dir = values.get("resume", "null"), values.get("hydra.run.dir")
     if resume == "null":
         return given
@@ -178,8 +171,6 @@ def activation_names(words: Sequence[str], folders: Sequence[Path] = ()) -> list
 
 def _sizes(words: list[str] | None, multirun: bool) -> list[str]:
     """`128` stays a number, `128 64`, `128,64` and `[128,64]` become a list; `[64],[128,64]` is a sweep."""
-    from mlp.base.errors import UserError
-
     if words is None:
         return []
     text = ",".join(words)
@@ -213,8 +204,6 @@ def _checked(word: str, folders: Sequence[Path]) -> str:
 
     `folders` are further configuration folders that have options.
     """
-    from mlp.base.errors import UserError
-
     prefix, group, value = re.fullmatch(r"([+~]*)([^=]*)=?(.*)", word, re.DOTALL).groups()  # type: ignore[union-attr]
     if group not in groups():
         return word
@@ -272,8 +261,6 @@ def _searched(entry: str) -> list[Path]:
 
 def _check_searchpath(given: Sequence[str]) -> None:
     """Hydra would go on without a folder that is not there."""
-    from mlp.base.errors import UserError
-
     for entry in _searchpath_entries(given):
         if "${" not in entry and not any(folder.is_dir() for folder in _searched(entry)):
             kind = "package" if entry.startswith("pkg://") else "folder"
@@ -282,8 +269,6 @@ def _check_searchpath(given: Sequence[str]) -> None:
 
 def completion_line(line: str) -> str:
     """The line that bash completes, with the flags before its last word translated: Hydra knows only overrides."""
-    from mlp.base.errors import UserError
-
     *words, last = line.split(" ")
     program = next((i + 1 for i, word in enumerate(words) if word.endswith(".py")), 1)
     try:

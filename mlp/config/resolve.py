@@ -13,9 +13,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from mlp.base.errors import UserError, unknown
+from mlp.base.naming import flat
 from mlp.base.paths import CONF
 from mlp.config.files import groups, options, read_config, rename_keys
-from mlp.config.values import flat, values
+from mlp.config.values import values
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
 
@@ -56,15 +55,6 @@ def used(value: Any) -> Any:
     if isinstance(value, list):
         return [used(item) for item in value]
     return str(value) if isinstance(value, FromEnvironment) else value
-
-
-def flat(config: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The values of a nested configuration, by dotted names."""
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def _oc_env(key: str, *default: Any) -> Any:

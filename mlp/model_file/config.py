@@ -8,9 +8,9 @@ from typing import Any, NoReturn
 
 from mlp.base.errors import UserError
 from mlp.base.files import read_bytes, write_json
+from mlp.base.naming import find, normalize_name, parse_sizes
 from mlp.model_file.pickles import ModelFileError
 from mlp.nn import Activation, Initializer, Loss, Optimizer
-from mlp.nn.naming import find, normalize_name, parse_sizes
 
 # Our name, then what others call it. Keys are compared in lower case, without leading dashes.
 _NAMES = {

@@ -15,10 +15,11 @@ from typing import Any
 from hydra_trials.locks import is_locked
 from mlp.base.errors import UserError
 from mlp.base.files import fault_of_file, plain, read_bytes
+from mlp.base.naming import flat
 from mlp.base.paths import CONF
 from mlp.config.files import groups, read_yaml
 from mlp.report.read import RunFiles, option_values, read_facts
-from mlp.tracking.record import flat, run_name
+from mlp.tracking.record import run_name
 
 #: Where runs are if nobody says otherwise.
 PLACES = ("outputs", "multirun_outputs")

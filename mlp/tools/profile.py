@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlp.base import blas, streams
-from mlp.cli.flags import parse, parser
+from mlp.cli.flags import asks_for_help, parse, parser
 from mlp.cli.overrides import config_folders, to_hydra
 
 if TYPE_CHECKING:
     from mlp.experiment import Components
     from mlp.tools.stopwatch import Seconds
 
-PROGRAM = "profile"
 DESCRIPTION = "Show where the time of a training step goes, on this machine. Leaves no run directory."
 EXAMPLES = """\
 examples:
@@ -35,17 +34,12 @@ LEAST_EPOCHS = 4  # so that a training of a step per epoch also has steps after 
 BAR = 30  # characters
 
 
+@streams.program()
 def main(argv: Sequence[str] | None = None) -> None:
     """Exits as train.py does: with 2 after a user's mistake, 3 after divergence, 130 after Ctrl-C, else with 1."""
-    with streams.program():
-        _main(list(sys.argv[1:] if argv is None else argv))
-
-
-def _main(arguments: list[str]) -> None:
-    if {"-h", "--help"} & set(arguments):
-        program = parser(PROGRAM, EXAMPLES)
-        program.description = DESCRIPTION
-        program.print_help()
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if asks_for_help(arguments):
+        parser("profile", EXAMPLES, description=DESCRIPTION).print_help()
         return
     blas.prepare()
     from mlp.cli import messages
@@ -56,7 +50,7 @@ def _main(arguments: list[str]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")  # to stderr
     overrides = arguments
     try:
-        overrides, folders = overrides_of(arguments, PROGRAM)
+        overrides, folders = overrides_of(arguments, "profile")
         parts = Components.build(resolve(compose(overrides, folders)))
         print(report(parts, *measure(parts)))
     except messages.EXPECTED as error:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlp.base import blas, streams
-from mlp.cli.flags import parser
+from mlp.cli.flags import asks_for_help, parser
 from mlp.tools.profile import overrides_of
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from mlp.nn.network import MLP
 
-PROGRAM = "summary"
 DESCRIPTION = "Show the layers of a network, their shapes and parameters. Leaves no run directory."
 EXAMPLES = """\
 examples:
@@ -32,15 +31,12 @@ examples:
 """
 
 
+@streams.program()
 def main(argv: Sequence[str] | None = None) -> None:
     """Exits as train.py does: with 2 after a user's mistake, else with 1."""
-    streams.prepare()
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if {"-h", "--help"} & set(arguments):
-        program = parser(PROGRAM, EXAMPLES)
-        program.usage = f"{program.prog} [flags] [group=option ...] [key=value ...] | FILE | RUN_DIR"
-        program.description = DESCRIPTION
-        program.print_help()
+    if asks_for_help(arguments):
+        parser("summary", EXAMPLES, description=DESCRIPTION, files=" | FILE | RUN_DIR").print_help()
         return
     blas.prepare()
     from mlp.cli import messages
@@ -59,7 +55,7 @@ def of_configuration(arguments: Sequence[str]) -> str:
     from mlp.config.resolve import resolve
     from mlp.experiment import Components
 
-    overrides, folders = overrides_of(arguments, PROGRAM)
+    overrides, folders = overrides_of(arguments, "summary")
     parts = Components.build(resolve(compose(overrides, folders)))
     slots = len(parts.optimizer.slots)
     keeps = (
