@@ -130,7 +130,7 @@ def train(
         Diverged: the loss became NaN or infinite; what was finished is in the directory.
         CallbackFailed: a callback of `callbacks` raised; "resume=DIR" goes on.
     """
-    _check(overrides, config_dir, allow)
+    _check_call(overrides, config_dir, allow)
     if idle := [each for each in callbacks if not any(hasattr(each, event) for event in EVENTS)]:
         raise UserError(
             f"callbacks must have a method of mlp.training.Callback ({', '.join(EVENTS)}). Got {idle[0]!r}"
@@ -145,7 +145,7 @@ def train(
                 raise UserError(f"{switch} is for the command line")
             config = compose(words, folders)
             new = Path(f"outputs/{datetime.now():%Y-%m-%d/%H-%M-%S}-{secrets.token_hex(3)}")
-            place = _named("hydra.run.dir", words, directory) or new
+            place = _named_directory("hydra.run.dir", words, directory) or new
             place.mkdir(parents=True, exist_ok=True)
             with discarded_if_refused(place, LOG, named=directory is not None), logging_to(place / LOG, verbose):
                 resumed = config.get("resume") is not None
@@ -240,11 +240,11 @@ def search(
 
     Raises UserError for a mistake, and where no trial ends well.
     """
-    _check(overrides, config_dir, allow)
+    _check_call(overrides, config_dir, allow)
     named = last_value(overrides, "search.name")
     own = "search-" + hashlib.sha256("\n".join([*overrides, str(config_dir)]).encode()).hexdigest()[:8]
     name = own if named is None else unquoted(named)
-    place = _named("hydra.sweep.dir", overrides, directory) or Path("multirun_outputs") / name
+    place = _named_directory("hydra.sweep.dir", overrides, directory) or Path("multirun_outputs") / name
     words = [*allow_flags(allow), *([] if config_dir is None else [f"--config-dir={config_dir}"]), *overrides]
     words += [f"hydra.sweep.dir={place}", *([f"search.name={name}"] if named is None else [])]
     program = [sys.executable, "-m", "mlp", "train", "-m", *words]
@@ -275,7 +275,7 @@ def search(
     return SearchResult(place, tuple(allow), url)
 
 
-def _check(overrides: Sequence[str], config_dir: str | os.PathLike[str] | None, allow: Sequence[str]) -> None:
+def _check_call(overrides: Sequence[str], config_dir: str | os.PathLike[str] | None, allow: Sequence[str]) -> None:
     """Refuse what a call gives in another form than a command line can."""
     if wrong := [word for word in overrides if not isinstance(word, str)]:
         raise UserError(f'overrides must be texts, such as "optimizer=adam". Got {wrong[0]!r}; a list needs a star')
@@ -287,7 +287,7 @@ def _check(overrides: Sequence[str], config_dir: str | os.PathLike[str] | None, 
         raise UserError(f"config_dir={config_dir} is no folder")
 
 
-def _named(key: str, words: Sequence[str], given: str | os.PathLike[str] | None) -> Path | None:
+def _named_directory(key: str, words: Sequence[str], given: str | os.PathLike[str] | None) -> Path | None:
     """The directory that the argument or the override `key` names; None where none does."""
     said = last_value(words, key)
     named = None if said is None else Path(unquoted(said))

@@ -14,7 +14,7 @@ from mlp.data import Digits, Samples
 from mlp.nn import MLP
 from mlp.nn.losses import MeanSquaredError
 from mlp.training import Evaluation, evaluate
-from mlp.training.evaluate import CHUNK
+from mlp.training.evaluate import ROWS_AT_ONCE
 from mlp.training.predictions import PICTURES, predictions, save_predictions
 
 CLASSES = 4
@@ -36,7 +36,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-@pytest.mark.parametrize("n", [1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 2500])
+@pytest.mark.parametrize("n", [1, ROWS_AT_ONCE - 1, ROWS_AT_ONCE, ROWS_AT_ONCE + 1, 2 * ROWS_AT_ONCE, 2500])
 def test_chunks_give_what_one_pass_gives(n: int) -> None:
     part, net = samples(n), network()
     result = evaluate(net, part)
@@ -48,7 +48,7 @@ def test_chunks_give_what_one_pass_gives(n: int) -> None:
 
 
 def test_the_mean_squared_error_of_a_short_last_chunk_counts_by_its_samples() -> None:
-    part = samples(CHUNK + 3)
+    part = samples(ROWS_AT_ONCE + 3)
     result = evaluate(network(loss=MeanSquaredError()), part)
     squares = (softmax(result.logits) - np.eye(CLASSES)[part.labels]) ** 2
     assert result.loss == pytest.approx(squares.mean(), rel=1e-12)

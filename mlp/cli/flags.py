@@ -57,7 +57,7 @@ HYDRA_SWITCHES = {
     "-i": None, "--info": None,
 }  # fmt: skip
 #: Of these, one at most.
-COMMANDS = ("--run", "--multirun", "--cfg", "--info", "--shell-completion")
+ONE_AT_MOST = ("--run", "--multirun", "--cfg", "--info", "--shell-completion")
 INFO_KINDS = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
 EXAMPLES = """\
@@ -204,7 +204,7 @@ def parse(arguments: Sequence[str], program: str = "train") -> tuple[argparse.Na
     known = [*flags._option_string_actions, *HYDRA_SWITCHES]
     for token in arguments:
         name = token.partition("=")[0]
-        if token.startswith("-") and not _is_number(token) and name not in known:
+        if token.startswith("-") and not _is_float(token) and name not in known:
             if name in INFERENCE_FLAGS:
                 raise UserError(f"{name} is a flag of {paths.command('inference')}, which measures a saved model")
             near = difflib.get_close_matches(name, known, n=1)
@@ -247,7 +247,7 @@ def _take_switches(arguments: list[str]) -> tuple[list[str], list[str]]:
         if token.startswith("-m="):
             rest.append(f"--momentum{token[2:]}")
         elif token == "-m":
-            momentum = bool(arguments) and all(map(_is_number, arguments[0].split(",")))
+            momentum = bool(arguments) and all(map(_is_float, arguments[0].split(",")))
             (rest if momentum else switches).append("--momentum" if momentum else "--multirun")
         elif name in HYDRA_SWITCHES:
             switches.append(token)
@@ -260,7 +260,7 @@ def _take_switches(arguments: list[str]) -> tuple[list[str], list[str]]:
     return rest, switches
 
 
-def _is_number(text: str) -> bool:
+def _is_float(text: str) -> bool:
     try:
         float(text)
     except ValueError:

@@ -28,7 +28,7 @@ from mlp.config.grammar import last_value, quoted
 
 ENGINES = {"joblib": "joblib", "ray": "ray", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # their extras
 MISTAKES = (UserError, HydraException, OmegaConfBaseException, *streams.MISPLACED)
-EXPECTED = (UserError, Diverged, CallbackFailed, OSError, MemoryError, HydraException, OmegaConfBaseException)
+EXPECTED_ERRORS = (UserError, Diverged, CallbackFailed, OSError, MemoryError, HydraException, OmegaConfBaseException)
 
 
 def fail(error: BaseException, overrides: Sequence[str]) -> NoReturn:
@@ -65,7 +65,7 @@ def explain(error: BaseException, overrides: Sequence[str]) -> str:
         return f"{merged[1]}: {str(error.__cause__).partition(chr(10))[0]}"
     if isinstance(error, MissingConfigException):
         return " ".join(text.partition("\nConfig search path")[0].split())
-    return streams.describe(error)
+    return streams.message_of(error)
 
 
 def _unreadable(word: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mlp.base.errors import UserError
 from mlp.base.files import check_directory
-from mlp.cli.flags import COMMANDS, GROUP_FLAGS, VALUE_FLAGS, parse
+from mlp.cli.flags import GROUP_FLAGS, ONE_AT_MOST, VALUE_FLAGS, parse
 from mlp.config.files import RENAMED, canonical, groups, options, read_option
 from mlp.config.grammar import last_value, quoted, unquoted
 from mlp.config.own import allow
@@ -46,7 +46,7 @@ def to_hydra(arguments: Sequence[str]) -> list[str]:
     flags, given, switches = parse(arguments)
     allow(flags.allow)
     multirun = "--multirun" in switches
-    commands = [name for name in map(_switch_name, switches) if name in COMMANDS]
+    commands = [name for name in map(_switch_name, switches) if name in ONE_AT_MOST]
     if len(commands) > 1:
         raise UserError(f"{' and '.join(commands)} cannot be combined: give one of them")
     for name in map(_switch_name, switches):
@@ -58,19 +58,19 @@ def to_hydra(arguments: Sequence[str]) -> list[str]:
     for _, group, _, _ in GROUP_FLAGS:
         value = getattr(flags, group)
         if value is not None:
-            overrides.append(_checked(f"{group}={value}", folders))
+            overrides.append(_checked_option(f"{group}={value}", folders))
     for _, key, _, _ in VALUE_FLAGS:
         value = getattr(flags, key)
         if value is not None:
             overrides.append(f"{key}={quoted(value) if key.startswith('save.') else value}")
-    overrides += _activation(flags.activation, multirun, folders) + _sizes(flags.sizes, multirun)
+    overrides += _activation_overrides(flags.activation, multirun, folders) + _size_overrides(flags.sizes, multirun)
     overrides += _tracking(flags, given, folders)
     for name in ("model_path", "config_path"):
         if getattr(flags, name) is not None:
             print(f"Note: --{name} is read by inference.py; training ignores it.", file=sys.stderr)
-    given = [_checked(literal(_renamed(word), multirun), folders) for word in given]
+    given = [_checked_option(literal(_renamed(word), multirun), folders) for word in given]
     for group in LISTS:
-        given = _composed(given, group, folders)
+        given = _expanded_list(given, group, folders)
     # Of a key that is given twice, the last value counts.
     values = {key.lstrip("+"): value for key, _, value in (word.partition("=") for word in given)}
     for word in overrides:
@@ -104,7 +104,7 @@ def _tracking(flags: argparse.Namespace, given: Sequence[str], folders: Sequence
     return overrides
 
 
-def _composed(given: list[str], group: str, folders: Sequence[Path]) -> list[str]:
+def _expanded_list(given: list[str], group: str, folders: Sequence[Path]) -> list[str]:
     """`tracker=[wandb,tensorboard]` as Hydra composes it: each option of a list in its place, by its own name."""
     last = max((i for i, word in enumerate(given) if word.startswith(f"{group}=")), default=0)
     match = re.fullmatch(rf"{group}=\[([\w\s,-]*)\]", given[last]) if given else None
@@ -155,12 +155,12 @@ def _canonical_list(group: str, value: str, folders: Sequence[Path]) -> str:
     return before + ",".join(canonical(group, name.strip(), folders) for name in names.split(",")) + after
 
 
-def _activation(words: list[str] | None, multirun: bool, folders: Sequence[Path]) -> list[str]:
+def _activation_overrides(words: list[str] | None, multirun: bool, folders: Sequence[Path]) -> list[str]:
     if words is None:
         return []
     text = ",".join(words)
     if len(words) == 1 and (multirun or "," not in text) and not text.startswith("["):
-        return [_checked(f"activation={text}", folders)]
+        return [_checked_option(f"activation={text}", folders)]
     return [f"model.activations=[{','.join(activation_names(words, folders))}]"]
 
 
@@ -169,7 +169,7 @@ def activation_names(words: Sequence[str], folders: Sequence[Path] = ()) -> list
     return [canonical("activation", name, folders) for name in re.split(r"[\s,\[\]]+", ",".join(words)) if name]
 
 
-def _sizes(words: list[str] | None, multirun: bool) -> list[str]:
+def _size_overrides(words: list[str] | None, multirun: bool) -> list[str]:
     """`128` stays a number, `128 64`, `128,64` and `[128,64]` become a list; `[64],[128,64]` is a sweep."""
     if words is None:
         return []
@@ -199,7 +199,7 @@ def literal(word: str, multirun: bool = False) -> str:
     return f"{key}={quoted(value)}"
 
 
-def _checked(word: str, folders: Sequence[Path]) -> str:
+def _checked_option(word: str, folders: Sequence[Path]) -> str:
     """Check the options of a `group=option` override, and spell them as their files are; other overrides pass.
 
     `folders` are further configuration folders that have options.

@@ -16,7 +16,7 @@ from mlp.base.errors import UserError, unknown
 from mlp.base.naming import flat
 from mlp.base.paths import CONF
 from mlp.config.files import groups, options, read_config, rename_keys
-from mlp.config.values import values
+from mlp.config.values import resolved_values
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def resolve(cfg: DictConfig, choices: Mapping[str, Any] | None = None) -> dict[s
 
     `choices` are the options that it was composed of, group to option: kept in the run's own configuration.
     """
-    return _finished(values(cfg), choices)
+    return _finished(resolved_values(cfg), choices)
 
 
 def _finished(config: dict[str, Any], choices: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def resolve_resumed(cfg: DictConfig, directory: Path, overrides: Sequence[str]) 
         raise UserError(
             f"resume={cfg.resume}: no run to continue, {directory / 'config.yaml'} does not exist, or is no file"
         )
-    saved, composed = read_config(directory), values(cfg)
+    saved, composed = read_config(directory), resolved_values(cfg)
     before, said = dict(flat(saved)), []
     saved["resume"] = composed["resume"]
     saved["save"] = dict.fromkeys(("model_path", "config_path"))

@@ -22,7 +22,7 @@ from mlp.config.values import recorded
 from mlp.data import Samples
 from mlp.experiment.best_model import copy_model, make_room, save_model
 from mlp.experiment.components import Components
-from mlp.experiment.directory import lock, save_config
+from mlp.experiment.directory import lock, write_config
 from mlp.model_file import Pretrained
 from mlp.nn.metrics import temperature, wilson_interval
 from mlp.training import Callback, Run, evaluate, random_streams
@@ -105,7 +105,7 @@ def _run(
             )
         for note in left_out(directory, config):
             log.warning("Note: %s.", note)
-        save_config(directory, state.config)  # the number of epochs may have changed
+        write_config(directory, state.config)  # the number of epochs may have changed
     _introduce(parts, len(train), len(validation))
     make_room(config["save"])
     failure: BaseException | None = None

@@ -52,8 +52,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         overrides, folders = overrides_of(arguments, "profile")
         parts = Components.build(resolve(compose(overrides, folders)))
-        print(report(parts, *measure(parts)))
-    except messages.EXPECTED as error:
+        print(timing_table(parts, *measure(parts)))
+    except messages.EXPECTED_ERRORS as error:
         messages.fail(error, overrides)
 
 
@@ -98,7 +98,7 @@ def measure(parts: Components) -> tuple[Seconds, int, int]:
         return stopwatch.parts(), len(stopwatch.plain) + len(stopwatch.timed), len(train)
 
 
-def report(parts: Components, found: Seconds, num_steps: int, num_train: int) -> str:
+def timing_table(parts: Components, found: Seconds, num_steps: int, num_train: int) -> str:
     """The table, what follows from it, and where it was measured."""
     from mlp.base.environment import describe
     from mlp.tools.stopwatch import OF_INPUT, OF_WEIGHTS, PRODUCT

@@ -11,7 +11,7 @@ from mlp.data.pictures import as_pictures, is_picture
 from mlp.nn.types import Labels
 from mlp.training.evaluate import Evaluation
 
-FILE = "predictions.npz"
+PREDICTIONS = "predictions.npz"
 PICTURES = 28
 
 
@@ -51,5 +51,5 @@ def _pictures(correct: np.ndarray) -> Labels:
 
 def save_predictions(directory: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write `predictions.npz`."""
-    with atomic_write(directory / FILE) as file:
+    with atomic_write(directory / PREDICTIONS) as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
