@@ -41,11 +41,10 @@ from mlp.data import divisor_of
 from mlp.experiment.directory import discarded_if_refused
 from mlp.report import draw_run
 from mlp.report.read import RunFiles
-from mlp.training import Callback
 from mlp.training.guards import UserCallback
+from mlp.training.run import EVENTS
 
 LOG = "train.log"
-EVENTS = [name for name in vars(Callback) if name.startswith("on_")]
 
 
 class Model:

@@ -182,11 +182,7 @@ class NeuralNetwork:
         """
         given = weights.item() if isinstance(weights, np.ndarray) and weights.size == 1 else weights
         own = self.get_weights()
-        if (
-            isinstance(given, dict)
-            and given
-            and all(key in own and _replaces(own[key], given[key]) for key in given)
-        ):
+        if isinstance(given, dict) and given and all(key in own and _replaces(own[key], given[key]) for key in given):
             given = {**own, **given}
         pairs = _layer_pairs(given)
         sizes = [len(pairs[0][0]), *(W.shape[1] for W, _ in pairs)]

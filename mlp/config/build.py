@@ -54,7 +54,11 @@ def build(node: Mapping[str, Any], path: str, kind: Any = object, **further: Any
         names = " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
         what = "an abstract class" if inspect.isabstract(cls) else f"no {names}"
         raise UserError(f"{path}._target_ {node['_target_']} is {what}")
-    arguments = {key: value for key, value in node.items() if key != "_target_"}
+    return construct(cls, {key: value for key, value in node.items() if key != "_target_"}, path, **further)
+
+
+def construct(cls: Any, arguments: Mapping[str, Any], path: str, **further: Any) -> Any:
+    """`build` for a class that the program names."""
     check_arguments(cls, arguments, path)
     hints = _hints(cls)
     arguments = {k: _build_nested(v, f"{path}.{k}", _classes(hints.get(k))) for k, v in arguments.items()}

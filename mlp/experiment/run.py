@@ -129,13 +129,8 @@ def _run(
     log.info(
         "Test accuracy %.2f%% (95 %% interval %.2f to %.2f%%), precision %.2f%%, recall %.2f%%, F1 %.2f%% (macro), "
         "loss %.4f, with the weights of epoch %d.",
-        scores[0],
-        100 * low,
-        100 * high,
-        *scores[1:],
-        state.summary["test_loss"],
-        state.best_epoch,
-    )
+        scores[0], 100 * low, 100 * high, *scores[1:], state.summary["test_loss"], state.best_epoch,
+    )  # fmt: skip
     log.info("Run directory: %s", shown(directory))
     return state
 
@@ -213,9 +208,8 @@ def _introduce(parts: Components, num_train: int, num_validation: int) -> None:
     if len(hidden) > GUIDELINE_LAYERS or max(hidden, default=0) > GUIDELINE_NEURONS:
         log.warning(
             "Note: the assignment's guideline is at most %d hidden layers of at most %d neurons.",
-            GUIDELINE_LAYERS,
-            GUIDELINE_NEURONS,
-        )
+            GUIDELINE_LAYERS, GUIDELINE_NEURONS,
+        )  # fmt: skip
 
 
 def _evaluate_best(state: Run, parts: Components, train: Samples, validation: Samples) -> None:

@@ -137,7 +137,8 @@ class Trainer:
         """One pass over the data. The training metrics are those seen on the way, before each update."""
         network, optimizer = run.network, run.optimizer
         base_rate, total_steps = optimizer.learning_rate, self.epochs * len(batches)
-        each_batch = [c.on_batch_end for c in run.callbacks if type(c).on_batch_end is not Callback.on_batch_end]
+        methods = [callback.on_batch_end for callback in run.callbacks]
+        each_batch = [each for each in methods if getattr(each, "__func__", None) is not Callback.on_batch_end]
         run.confusion = counts = np.zeros((network.sizes[-1],) * 2, np.int64)
         total_loss, seen = 0.0, 0.0
         for X, targets, labels, weights in batches.epoch():
