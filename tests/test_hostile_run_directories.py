@@ -84,7 +84,7 @@ def test_a_configuration_that_is_none_is_one_message(run: Path, content: bytes) 
         ({"tracker": [1]}, "tracker is missing"),
         ({"seed": -1}, "seed must be an integer >= 0"),
         ({"seed": [1] * 5000}, "seed must be an integer"),
-        ({"coefficients": 5}, "coefficients is missing"),
+        ({"optimizer_options": 5}, "optimizer_options is missing"),
         ({"unknown": 1}, "key 'unknown' is unknown"),
         ({5: 1}, "key '5' is unknown"),
         ({"plots": "yes"}, "plots must be true or false or null"),

@@ -104,7 +104,7 @@ def _unknown_key(given: str, keys: Sequence[str]) -> str:
     group, _, name = given.rpartition(".")
     meant = {flag.lstrip("-"): key for flags, key, *_ in VALUE_FLAGS for flag in flags}.get(name)
     # Among the coefficients it would be ignored as well.
-    if meant is not None and meant in keys and not meant.startswith("coefficients."):
+    if meant is not None and meant in keys and not meant.startswith("optimizer_options."):
         return f"key '{given}' is unknown; did you mean '{meant}'?"
     siblings = (
         [key for key in keys if key.startswith(f"{group}.")] if group else sorted({k.split(".")[0] for k in keys})

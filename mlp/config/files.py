@@ -16,15 +16,22 @@ RENAMED = {
     "training.clip_norm": "training.max_grad_norm",
     "training.average": "training.ema_decay",
     "optimizer.decoupled": "optimizer.decoupled_weight_decay",
+    **{
+        f"coefficients.{name}": f"optimizer_options.{name}"
+        for name in ("momentum", "beta", "beta1", "beta2", "epsilon")
+    },
 }
 
 
 def rename_keys(config: dict[str, Any]) -> None:
     """Give the keys of a configuration, which may be of an older version, the names that they have now."""
     for old, new in RENAMED.items():
-        (group, key), name = old.split("."), new.partition(".")[2]
-        if isinstance(config.get(group), dict) and key in config[group]:
-            config[group][name] = config[group].pop(key)
+        (group, key), (new_group, name) = old.split("."), new.split(".")
+        is_there = isinstance(config.get(group), dict) and key in config[group]
+        if is_there and isinstance(config.setdefault(new_group, {}), dict):
+            config[new_group][name] = config[group].pop(key)
+            if not config[group]:
+                del config[group]
 
 
 MAX_YAML = 2**17  # bytes of a configuration
