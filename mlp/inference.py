@@ -22,7 +22,7 @@ from mlp.graded import NeuralNetwork
 from mlp.nn import Activation
 from mlp.nn.losses import softmax
 from mlp.training.evaluate import Evaluation
-from mlp.training.predictions import predictions
+from mlp.training.predictions import prediction_arrays
 
 #: What the weights do not say, what is taken where nobody says it, and the flag that does.
 DEFAULTS = {"dataset": ("mnist", "-d"), "activation": ("relu", "-a"), "loss": ("cross_entropy", "-l")}
@@ -142,7 +142,7 @@ def saved_predictions(model_path: Path, dataset: Dataset) -> dict[str, np.ndarra
     samples = dataset.test()
     result = evaluate_model(network, samples.inputs(dtype=np.float64), samples.labels)
     evaluation = Evaluation(result["loss"], samples.labels, result["logits"])
-    return predictions(evaluation, samples, dataset.class_names, dataset.image_shape)
+    return prediction_arrays(evaluation, samples, dataset.class_names, dataset.image_shape)
 
 
 def network_for(

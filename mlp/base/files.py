@@ -87,7 +87,7 @@ def check_directory(directory: Path) -> None:
     W&B links its log in the user's cache; what lies below wandb/RUN is its own, and not read here.
     """
     root = directory.resolve()
-    for path in _entries(root):
+    for path in _all_below(root):
         if path.is_symlink():
             place = Path(os.path.realpath(path))
             if not place.is_relative_to(root) and path.relative_to(root).parts[0] != "wandb":
@@ -100,7 +100,7 @@ def check_directory(directory: Path) -> None:
             raise UserError(f"{path} is a pipe or a device: a run directory has files and folders")
 
 
-def _entries(root: Path) -> Iterator[Path]:
+def _all_below(root: Path) -> Iterator[Path]:
     """All that is below a folder, without following links."""
     number = 0
     for folder, folders, files in os.walk(root):

@@ -79,7 +79,7 @@ def subclasses(base: Any) -> list[Any]:
     return found
 
 
-def find(base: Any, name: str) -> Any:
+def find_named(base: Any, name: str) -> Any:
     """The subclass of `base` whose `name` or one of whose `aliases` is `name` in any spelling, or None."""
     for cls in subclasses(base):
         if normalize_name(str(name)) in map(normalize_name, (cls.name, *cls.aliases)):
@@ -88,8 +88,8 @@ def find(base: Any, name: str) -> Any:
 
 
 def by_name(base: Any, name: str) -> Any:
-    """As `find`. Raises ValueError naming the nearest match and all that is allowed."""
-    if (cls := find(base, name)) is None:
+    """As `find_named`. Raises ValueError naming the nearest match and all that is allowed."""
+    if (cls := find_named(base, name)) is None:
         raise ValueError(unknown(base.__name__.lower(), str(name), [cls.name for cls in subclasses(base)]))
     return cls
 

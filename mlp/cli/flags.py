@@ -156,7 +156,7 @@ def graded_namespace(argv: Sequence[str], program: str = "train") -> argparse.Na
 
     Raises UserError for what is no flag, or a value that is no number where one is needed.
     """
-    given, _, _ = parse(argv, program)
+    given, _, _ = parse_flags(argv, program)
     found: dict[str, Any] = {"help": given.help, "no_wandb": given.no_wandb}
     for names, target, metavar, _ in ONE_VALUE_FLAGS:
         name, text = names[-1].lstrip("-"), getattr(given, target)
@@ -196,7 +196,7 @@ def _groups_text(chosen: Sequence[str] | None, folders: Sequence[Path]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def parse(arguments: Sequence[str], program: str = "train") -> tuple[argparse.Namespace, list[str], list[str]]:
+def parse_flags(arguments: Sequence[str], program: str = "train") -> tuple[argparse.Namespace, list[str], list[str]]:
     """Split a command line into flags, Hydra overrides and Hydra switches. Raises UserError for anything else."""
     flags = parser(program)
     command = paths.command(program)

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from mlp import model_file
 from mlp.base import paths, streams
 from mlp.base.errors import UserError
-from mlp.cli.flags import GROUP_FLAGS, parse, parser, training_flags
+from mlp.cli.flags import GROUP_FLAGS, parse_flags, parser, training_flags
 from mlp.cli.overrides import TEXT_KEYS, activation_names, config_folders
 from mlp.config.build import build
 from mlp.config.files import canonical, read_option
@@ -37,7 +37,7 @@ from mlp.inference import (
 )
 from mlp.nn.metrics import confusion_matrix, per_class, scores, temperature, wilson_interval
 from mlp.training.evaluate import Evaluation
-from mlp.training.predictions import predictions
+from mlp.training.predictions import prediction_arrays
 
 
 @streams.program()
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None, places: Sequence[Path] = ()) -> dict
 
     Exits with 2 after a user's mistake, with 1 where something cannot be written.
     """
-    flags, overrides, switches = parse(sys.argv[1:] if argv is None else argv, "inference")
+    flags, overrides, switches = parse_flags(sys.argv[1:] if argv is None else argv, "inference")
     allow(flags.allow)
     if flags.help:
         parser("inference").print_help()
@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None, places: Sequence[Path] = ()) -> dict
             directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"--plots {directory}: {error.strerror}") from error
-        arrays = predictions(evaluation, samples, dataset.class_names, dataset.image_shape)
+        arrays = prediction_arrays(evaluation, samples, dataset.class_names, dataset.image_shape)
         for path in draw_predictions(arrays, directory, table, len(samples)):
             print(streams.escaped(f"Wrote {path}"))
     return result

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mlp.base.errors import UserError
 from mlp.base.files import check_directory
-from mlp.cli.flags import GROUP_FLAGS, ONE_AT_MOST, VALUE_FLAGS, parse
+from mlp.cli.flags import GROUP_FLAGS, ONE_AT_MOST, VALUE_FLAGS, parse_flags
 from mlp.config.files import RENAMED, canonical, groups, options, read_option
 from mlp.config.grammar import last_value, quoted, unquoted
 from mlp.config.own import allow
@@ -43,7 +43,7 @@ HYDRA_WORDS = ("null", "true", "false", "nan", "inf")
 
 def to_hydra(arguments: Sequence[str]) -> list[str]:
     """Translate a command line of train.py into Hydra's. Raises UserError."""
-    flags, given, switches = parse(arguments)
+    flags, given, switches = parse_flags(arguments)
     allow(flags.allow)
     multirun = "--multirun" in switches
     commands = [name for name in map(_switch_name, switches) if name in ONE_AT_MOST]

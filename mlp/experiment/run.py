@@ -29,7 +29,7 @@ from mlp.training import Callback, Run, evaluate, random_streams
 from mlp.training.callbacks import EarlyStopping, GradientNorms, MetricsFile, ModelCheckpoint
 from mlp.training.checkpoint import Checkpoint, resume
 from mlp.training.guards import TrackerCallback, UserCallback
-from mlp.training.predictions import predictions, save_predictions
+from mlp.training.predictions import prediction_arrays, save_predictions
 from mlp.training.progress import ProgressBar
 
 log = logging.getLogger(__name__)
@@ -229,7 +229,7 @@ def _evaluate_best(state: Run, parts: Components, train: Samples, validation: Sa
         validated = evaluate(network, validation)
         state.summary |= validated.scores("val_")
         state.summary["temperature"] = temperature(validated.logits, validated.y_true)
-    save_predictions(state.directory, predictions(test, test_samples, dataset.class_names, dataset.image_shape))
+    save_predictions(state.directory, prediction_arrays(test, test_samples, dataset.class_names, dataset.image_shape))
     save_model(state, parts)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlp.base import blas, streams
-from mlp.cli.flags import asks_for_help, parse, parser
+from mlp.cli.flags import asks_for_help, parse_flags, parser
 from mlp.cli.overrides import config_folders, to_hydra
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def overrides_of(arguments: Sequence[str], program: str) -> tuple[list[str], lis
 
     from mlp.base.errors import UserError
 
-    _, given, switches = parse(arguments, program)
+    _, given, switches = parse_flags(arguments, program)
     places = re.compile(r"--config-dir|-cd|[^-]")  # --config-dir, and the folder after it
     beyond = [word for word in switches if not places.match(word)]
     beyond += [word for word in given if word.startswith("resume=") and word != "resume=null"]

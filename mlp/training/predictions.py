@@ -15,7 +15,7 @@ PREDICTIONS = "predictions.npz"
 PICTURES = 28
 
 
-def predictions(
+def prediction_arrays(
     evaluation: Evaluation, samples: Samples, class_names: Sequence[str], image_shape: tuple[int, ...]
 ) -> dict[str, np.ndarray]:
     """Arrays of the n samples and the c classes, and k pictures: images (k, h, w) or (k, h, w, 3), image_rows (k,).

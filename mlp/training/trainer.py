@@ -12,7 +12,7 @@ from mlp.nn import checks
 from mlp.nn.metrics import confusion_matrix, scores
 from mlp.nn.types import Array
 from mlp.training.average import WeightAverage
-from mlp.training.class_weight import ClassWeight, checked, of_classes, weigh
+from mlp.training.class_weight import ClassWeight, checked_class_weight, of_classes, weigh
 from mlp.training.evaluate import evaluate
 from mlp.training.run import Callback, Run
 
@@ -58,7 +58,7 @@ class Trainer:
         self.initial_share = checks.number("initial_share", initial_share, ge=0, lt=1)
         if self.initial_share and ema_decay is None:
             raise ValueError(f"initial_share={initial_share:g} needs ema_decay, the average that it is a share of")
-        self.class_weight = checked(class_weight)
+        self.class_weight = checked_class_weight(class_weight)
 
     def check_class_weight(self, num_classes: int, augmentation: Augmentation | None) -> None:
         """Raise UserError if `class_weight` does not fit the classes, or the samples have no class of their own."""
