@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "mlp.searches": ("mlp.training", "mlp.config", "mlp.experiment", "mlp.pages", "mlp.report", "hydra_trials"),
     # Reports read run directories: files, never the objects of a run. A saved model is a file too.
     "mlp.report": (
-        "mlp.nn.metrics", "mlp.nn.types", "mlp.data", "mlp.config", "mlp.inference", "mlp.pages",
+        "mlp.nn.metrics", "mlp.nn.sizes", "mlp.nn.types", "mlp.data", "mlp.config", "mlp.inference", "mlp.pages",
         "mlp.tracking.session",  # to publish the studies
     ),
     # A program may name a run as `mlp runs` does.
