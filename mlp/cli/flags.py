@@ -18,6 +18,7 @@ from mlp.base import paths
 from mlp.base.errors import UserError
 from mlp.base.naming import parse_sizes
 from mlp.config.files import groups, options
+from mlp.config.grammar import entries
 
 #: Flags that choose an option of a group, or set a configuration value: option strings, target, metavar, help.
 GROUP_FLAGS = [
@@ -167,7 +168,7 @@ def graded_namespace(argv: Sequence[str], program: str = "train") -> argparse.Na
             kind = "an integer" if metavar == "N" else "a number"
             raise UserError(f"--{name} must be {kind}. Got {text!r}") from None
     sizes = None if given.sizes is None else parse_sizes("hidden_size", ",".join(given.sizes))
-    activation = given.activation and ",".join(given.activation).strip("[]").split(",")
+    activation = given.activation and entries(given.activation)
     return argparse.Namespace(
         **found,
         hidden_size=sizes,

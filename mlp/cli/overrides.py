@@ -15,7 +15,7 @@ from mlp.base.errors import UserError
 from mlp.base.files import check_directory
 from mlp.cli.flags import GROUP_FLAGS, ONE_AT_MOST, VALUE_FLAGS, parse_flags
 from mlp.config.files import RENAMED, canonical, groups, options, read_option
-from mlp.config.grammar import last_value, quoted, unquoted
+from mlp.config.grammar import entries, last_value, quoted, unquoted
 from mlp.config.own import allow
 
 #: Keys whose values are paths or names, which may have any character.
@@ -166,7 +166,7 @@ def _activation_overrides(words: list[str] | None, multirun: bool, folders: Sequ
 
 def activation_names(words: Sequence[str], folders: Sequence[Path] = ()) -> list[str]:
     """The names in `relu tanh`, `relu,tanh` or `[relu,tanh]`."""
-    return [canonical("activation", name, folders) for name in re.split(r"[\s,\[\]]+", ",".join(words)) if name]
+    return [canonical("activation", name, folders) for name in entries(words)]
 
 
 def _size_overrides(words: list[str] | None, multirun: bool) -> list[str]:
@@ -176,7 +176,7 @@ def _size_overrides(words: list[str] | None, multirun: bool) -> list[str]:
     text = ",".join(words)
     if "(" in text or (multirun and "]," in text):
         return [f"model.hidden_sizes={text}"]
-    sizes = [size for size in re.split(r"[\s,\[\]]+", text) if size]
+    sizes = entries(words)
     if not sizes and "[" not in text:
         raise UserError("hidden_size needs a number or a list, such as 128 or 128 64")
     single = len(sizes) == 1 and "[" not in text

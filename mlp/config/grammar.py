@@ -23,3 +23,8 @@ def last_value(overrides: Sequence[str], key: str) -> str | None:
     """What the overrides give a key, of several the last one; None where none does."""
     words = (word.lstrip("+").partition("=") for word in reversed(overrides))
     return next((value for name, sign, value in words if name == key and sign), None)
+
+
+def entries(words: Sequence[str]) -> list[str]:
+    """The entries of a list as people write it: `128 64`, `128,64`, `[128, 64]`."""
+    return [entry for entry in re.split(r"[\s,\[\]]+", ",".join(words)) if entry]

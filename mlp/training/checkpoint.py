@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mlp.base.arrays import Array, read_npz
+from mlp.base.arrays import AnyArray, read_npz
 from mlp.base.errors import UserError
 from mlp.base.files import atomic_write
 from mlp.training.average import WeightAverage
@@ -127,7 +127,7 @@ def _checked_progress(progress: Any, run: Run) -> dict[str, str]:
     return dict(sums)
 
 
-def _check_arrays(path: Path, arrays: Mapping[str, Array], progress: Mapping[str, Any], run: Run) -> None:
+def _check_arrays(path: Path, arrays: Mapping[str, AnyArray], progress: Mapping[str, Any], run: Run) -> None:
     """Raise UserError for the numbers of another network, ValueError where something cannot be."""
     network, state = run.network, arrays["state"]
     if (state.shape, state.dtype) != (network.state.shape, network.dtype):
@@ -194,7 +194,7 @@ def _check_data(path: Path, then: dict[str, str], now: dict[str, str]) -> None:
         )
 
 
-def _read_arrays(path: Path, most: int) -> dict[str, Array]:
+def _read_arrays(path: Path, most: int) -> dict[str, AnyArray]:
     try:
         return read_npz(path, most)
     except UserError as error:
