@@ -103,7 +103,7 @@ def _unknown_key(given: str, keys: Sequence[str]) -> str:
     """`unknown`, with the keys of the same group only, and `lr` understood as people mean it."""
     group, _, name = given.rpartition(".")
     meant = {flag.lstrip("-"): key for flags, key, *_ in VALUE_FLAGS for flag in flags}.get(name)
-    # Among the coefficients it would be ignored as well.
+    # Among the options for any optimizer it would be ignored as well.
     if meant is not None and meant in keys and not meant.startswith("optimizer_options."):
         return f"key '{given}' is unknown; did you mean '{meant}'?"
     siblings = (

@@ -30,7 +30,7 @@ INNER = ("plots", "wandb", "tensorboard", "mlruns", "running", "workers", "__pyc
 #: Parts of a configuration that change nothing of what a run computes.
 BESIDE = ("tracker", "save", "plots", "resume", "choices")
 #: Parts that a user need not see: resolved into others, or the run's own.
-INTERNAL = ("resume", "choices", "coefficients")
+INTERNAL = ("resume", "choices", "optimizer_options")
 #: What best_config.json says of the best epoch before the run has ended.
 OF_THE_BEST = ("val_loss", "val_accuracy", "val_f1", "best_epoch")
 
