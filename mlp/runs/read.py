@@ -13,10 +13,11 @@ from typing import Any
 from hydra_trials.locks import is_locked
 from mlp.base.errors import UserError
 from mlp.base.files import check_directory, plain, read_bytes
+from mlp.base.naming import flat
 from mlp.base.paths import CONF
 from mlp.config.files import groups, read_yaml
 from mlp.report.read import RunFiles, option_values, read_facts
-from mlp.tracking.record import flat, run_name
+from mlp.tracking.record import run_name
 
 #: Where runs are if nobody says otherwise.
 PLACES = ("outputs", "multirun_outputs")
@@ -29,7 +30,7 @@ INNER = ("plots", "wandb", "tensorboard", "mlruns", "running", "workers", "__pyc
 #: Parts of a configuration that change nothing of what a run computes.
 BESIDE = ("tracker", "save", "plots", "resume", "choices")
 #: Parts that a user need not see: resolved into others, or the run's own.
-INTERNAL = ("resume", "choices", "coefficients")
+INTERNAL = ("resume", "choices", "optimizer_options")
 #: What best_config.json says of the best epoch before the run has ended.
 OF_THE_BEST = ("val_loss", "val_accuracy", "val_f1", "best_epoch")
 
