@@ -23,7 +23,7 @@ def draw_augmented(args: argparse.Namespace) -> list[Path]:
     """draw ten images and what an augmentation makes of them"""
     from mlp.data import Augmentation, Dataset
     from mlp.report import style
-    from mlp.report.augmented import augmented
+    from mlp.report.figures.wall import augmented
     from mlp.report.read import build_option
 
     dataset = build_option("dataset", canonical("dataset", args.dataset), Dataset)
