@@ -11,7 +11,7 @@ from mlp.base.errors import ArgumentParser
 from mlp.config.files import canonical
 
 
-def draw_run(args: argparse.Namespace) -> list[Path]:
+def plot_run(args: argparse.Namespace) -> list[Path]:
     """draw the plots of one run again: plots/*.png in its directory"""
     from mlp.report import run_plots  # matplotlib: not for --help
     from mlp.runs import select
@@ -70,7 +70,7 @@ def _parser() -> ArgumentParser:
         made.set_defaults(draw=draw)
         return made
 
-    run = command("run", draw_run)
+    run = command("run", plot_run)
     run.add_argument("run", metavar="RUN", help="a path, a name or its unique beginning, last, or best")
 
     images = command("augment", draw_augmented)

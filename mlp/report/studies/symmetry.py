@@ -171,7 +171,7 @@ def _gradients(facts: Mapping[str, Mapping[str, Any]], first: Mapping[str, Gradi
             integer_axis(ax)
             ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))  # no common factor above the title
             if gradients:
-                _lines(ax, gradients)
+                _draw_neurons(ax, gradients)
                 top = top or max(tops) or 1.0
                 ax.set_ylim(-0.07 * top, 1.08 * top)
     shared_legend(figure, axes.flat, "outside right center")
@@ -191,7 +191,7 @@ def _losses(facts: Mapping[str, Mapping[str, Any]], first: Mapping[str, Gradient
     return figure
 
 
-def _lines(ax: Axes, gradients: Gradients) -> None:
+def _draw_neurons(ax: Axes, gradients: Gradients) -> None:
     """A line per neuron; one inside the other where they coincide."""
     identical = (gradients.different == 1).all()
     for n, norms in enumerate(gradients.norms.T):

@@ -91,14 +91,14 @@ class Transfer(Study):
                 "own_model": own_model if "test_accuracy" in own_model else None,
             },
             {"transfer_curves": lambda: _curves(groups), "transfer_classes": lambda: _classes(groups, classes)},
-            [_lines(group) for group in groups],
+            [_accuracies(group) for group in groups],
         )  # fmt: skip
 
 
 # Figures
 
 
-def _lines(group: Configuration) -> Lines:
+def _accuracies(group: Configuration) -> Lines:
     """Accuracy over the epochs, for W&B."""
     columns = {"training": "train_accuracy", "validation": "val_accuracy"}
     tables = {label: stacked(group.runs, column) for label, column in columns.items()
