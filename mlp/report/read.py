@@ -19,7 +19,7 @@ from mlp.base.paths import CONF
 from mlp.config.build import build
 from mlp.config.files import options, read_config, read_yaml
 from mlp.nn.metrics import confusion_matrix
-from mlp.nn.naming import expand_hidden_sizes
+from mlp.nn.sizes import expand_hidden_sizes
 from mlp.nn.types import Labels
 from mlp.report.statistics import MeanStd
 from mlp.report.text import activation_name, shorten

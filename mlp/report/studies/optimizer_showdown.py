@@ -46,7 +46,7 @@ class AtRate:
             "rate": self.rate,
             "runs": len(self.runs),
             "diverged": self.diverged,
-            "loss": {1: over_seeds(self.runs, self.losses[:, 0]), self.losses.shape[1]: self.final},
+            "loss": {epoch: over_seeds(self.runs, column) for epoch, column in enumerate(self.losses.T, 1)},
             "hardly_learns": self.final.mean >= NEAR_GUESS * guess,
             "test_accuracy": over_seeds(self.runs, "test_accuracy") if tested else None,
         }
