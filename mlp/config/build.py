@@ -62,7 +62,7 @@ def construct(cls: Any, arguments: Mapping[str, Any], path: str, **further: Any)
     """`build` for a class that the program names."""
     check_arguments(cls, arguments, path)
     hints = _hints(cls)
-    arguments = {k: _build_nested(v, f"{path}.{k}", _classes(hints.get(k))) for k, v in arguments.items()}
+    arguments = {k: _build_nested(v, f"{path}.{k}", _classes_of(hints.get(k))) for k, v in arguments.items()}
     try:
         return cls(**arguments, **further)
     except ValueError as error:
@@ -82,10 +82,10 @@ def _build_nested(value: Any, path: str, kinds: tuple[type, ...]) -> Any:
     return used(value)
 
 
-def _classes(hint: Any) -> tuple[type, ...]:
+def _classes_of(hint: Any) -> tuple[type, ...]:
     """The classes that a type hint takes objects of: (Callback,) of Mapping[str, Callback] | None."""
     if arguments := typing.get_args(hint):
-        return tuple(each for argument in arguments for each in _classes(argument))
+        return tuple(each for argument in arguments for each in _classes_of(argument))
     return (hint,) if inspect.isclass(hint) and hint.__module__ not in ("builtins", "types") else ()
 
 
