@@ -62,7 +62,7 @@ def test_run_is_labelled_as_asked(finished: Finished) -> None:
     )  # fmt: skip
     assert list(run.tags) == ["a", "b"]
     assert run.display_name == f"{finished.place.name}/run"
-    assert run.run_id == (finished.directory / "wandb_id.txt").read_text().strip()
+    assert run.run_id == (finished.directory / "wandb_id.txt").read_text().split()[0]
 
 
 def test_summary_holds_the_results_and_the_status(finished: Finished) -> None:
