@@ -12,7 +12,7 @@ from mlp.data.pictures import as_pictures, is_picture
 from mlp.nn.types import Array
 from mlp.tools.robustness import moved
 from mlp.training.evaluate import Evaluation
-from mlp.training.predictions import predictions
+from mlp.training.predictions import prediction_arrays
 
 N, HEIGHT, WIDTH = 40, 7, 9
 PICTURES = np.random.default_rng(0).integers(0, 256, (N, HEIGHT, WIDTH, 3), dtype=np.uint8)
@@ -64,8 +64,8 @@ def test_shapes_of_which_it_cannot_be_told(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("change", [Augmentation(shift=2, rotation=0.3), Augmentation(erase=1), Augmentation(flip=1)])
 def test_channels_first_are_augmented_as_channels_last(change: Augmentation) -> None:
     def applied(images: Array, shape: tuple[int, ...]) -> Array:
-        out = np.empty(images.shape, np.float32)
-        change.apply(images, np.zeros((N, 2), np.float32), shape, np.random.default_rng(1), out)
+        out = images.astype(np.float32)
+        change.apply(out, np.zeros((N, 2), np.float32), shape, np.random.default_rng(1))
         return out
 
     expected = applied(flat(PICTURES), (HEIGHT, WIDTH, 3)).reshape(PICTURES.shape)
@@ -97,7 +97,9 @@ def test_pictures_of_the_predictions_are_ready_to_be_drawn(tmp_path: Path, layou
     np.savez(tmp_path / "mine.npz", x_train=x, y_train=y, x_test=x, y_test=y)
     dataset = NPZ(path=str(tmp_path / "mine.npz"))
     samples = dataset.test()
-    said = predictions(Evaluation(0, samples.labels, np.zeros((N, 2))), samples, ("0", "1"), dataset.image_shape)
+    said = prediction_arrays(
+        Evaluation(0, samples.labels, np.zeros((N, 2))), samples, ("0", "1"), dataset.image_shape
+    )
     expected = PICTURES[..., 0] if "grey" in layout else PICTURES
     np.testing.assert_array_equal(said["images"], expected[said["image_rows"]])
 

@@ -6,6 +6,7 @@ import pickle
 import re
 import runpy
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,24 @@ def test_evaluate_model_takes_weights_or_a_network(
     logits = reference_logits(weights, X)
     assert_measured(evaluate_model(weights, X, shaped, activation="tanh"), logits, y)
     assert_measured(evaluate_model(network, X, shaped), logits, y)
+
+
+def test_weights_from_a_file_are_measured_with_the_activation_beside_it(
+    run: Path, digits: tuple[np.ndarray, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    X, y = digits
+    weights = load_model(run / "best_model.npy")
+    assert_measured(evaluate_model(weights, X, y), reference_logits(weights, X), y)  # tanh, says its best_config.json
+    relu = reference_logits(weights, X, lambda z: np.maximum(z, 0))
+    assert_measured(evaluate_model(weights, X, y, activation="relu"), relu, y)
+    assert_measured(evaluate_model(dict(weights), X, y), relu, y)  # no longer those of a file
+    assert capsys.readouterr().err == ""
+    shutil.copy(run / "best_model.npy", tmp_path)
+    assert_measured(evaluate_model(load_model(tmp_path / "best_model.npy"), X, y), relu, y)
+    assert capsys.readouterr().err == (
+        f"Note: no best_config.json beside {tmp_path}/best_model.npy: taking activation relu, loss cross_entropy, "
+        "unless activation=/loss= is given.\n"
+    )
 
 
 def test_evaluate_model_divides_pixels_by_255() -> None:

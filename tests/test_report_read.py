@@ -59,9 +59,9 @@ def test_a_difference_is_paired_where_the_seeds_are_the_same() -> None:
 
 
 def test_over_fitted_is_more_than_a_point_and_more_than_chance() -> None:
-    assert is_overfitted(0.99, 0.97)
-    assert not is_overfitted(0.99, 0.985)
-    assert not is_overfitted(0.99, 0.97, error=0.011)
+    assert is_overfitted(0.99, 0.97, None)
+    assert not is_overfitted(0.99, 0.985, None)
+    assert not is_overfitted(0.99, 0.97, 200)
 
 
 def test_labels_that_are_no_integers_are_refused() -> None:

@@ -20,13 +20,13 @@ from omegaconf import DictConfig, OmegaConf
 from hydra_trials.compat import VERSION_BASE, CachingConfigLoader, register_resolver
 from mlp import experiment
 from mlp.base.errors import UserError, refuse, shortened
+from mlp.base.naming import flat
 from mlp.base.paths import CONF
-from mlp.cli.messages import EXPECTED, fail, overridden, swept_options
+from mlp.cli.messages import EXPECTED_ERRORS, fail, overridden, swept_options
 from mlp.cli.overrides import completion_line, to_hydra
 from mlp.config.compose import composing
 from mlp.config.own import is_allowed
 from mlp.config.resolve import resolve, resolve_resumed, resolve_trial
-from mlp.config.values import flat
 from mlp.experiment.directory import discarded_if_refused
 from mlp.report import draw_run
 
@@ -44,7 +44,7 @@ class _Loader(CachingConfigLoader):
 
     def load_configuration(self, *args: Any, **kwargs: Any) -> DictConfig:
         config = super().load_configuration(*args, **kwargs)
-        for key, name in flat(OmegaConf.to_container(config.hydra, resolve=False)):  # type: ignore[arg-type]
+        for key, name in flat(OmegaConf.to_container(config.hydra, resolve=False)):
             kinds = {"_target_": BUILDS, "hooks": BUILDS, "class": LOGS, "()": LOGS}.get(key.rpartition(".")[2])
             if kinds and not str(name).startswith(kinds) and not is_allowed(str(name)):
                 module = str(name).rpartition(".")[0]
@@ -76,7 +76,7 @@ def launch(arguments: Sequence[str]) -> float | None:
     hydra._internal.hydra.ConfigLoaderImpl = _Loader  # type: ignore[attr-defined]
     try:
         return _start(hydra_arguments)
-    except EXPECTED as error:
+    except EXPECTED_ERRORS as error:
         if full_report:
             raise
         fail(error, hydra_arguments)
@@ -118,5 +118,5 @@ def _hydra_main(cfg: DictConfig) -> float | None:
                 config = resolve(cfg, hydra_config.runtime.choices)
             plots = experiment.plot_callbacks(config, draw_run, default=single)
             return experiment.run(config, directory, plots, overrides, progress_bar=single).best_value
-    except EXPECTED as error:
+    except EXPECTED_ERRORS as error:
         fail(error, overrides)

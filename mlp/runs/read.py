@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -14,11 +12,12 @@ from typing import Any
 
 from hydra_trials.locks import is_locked
 from mlp.base.errors import UserError
-from mlp.base.files import fault_of_file, plain, read_bytes
+from mlp.base.files import check_directory, plain, read_bytes
+from mlp.base.naming import flat
 from mlp.base.paths import CONF
 from mlp.config.files import groups, read_yaml
 from mlp.report.read import RunFiles, option_values, read_facts
-from mlp.tracking.record import flat, run_name
+from mlp.tracking.record import run_name
 
 #: Where runs are if nobody says otherwise.
 PLACES = ("outputs", "multirun_outputs")
@@ -31,12 +30,17 @@ INNER = ("plots", "wandb", "tensorboard", "mlruns", "running", "workers", "__pyc
 #: Parts of a configuration that change nothing of what a run computes.
 BESIDE = ("tracker", "save", "plots", "resume", "choices")
 #: Parts that a user need not see: resolved into others, or the run's own.
-INTERNAL = ("resume", "choices", "coefficients")
+INTERNAL = ("resume", "choices", "optimizer_options")
 #: What best_config.json says of the best epoch before the run has ended.
 OF_THE_BEST = ("val_loss", "val_accuracy", "val_f1", "best_epoch")
 
 FIXED = ("name", "path", "state", "started", "dataset", "search", "seconds", "epoch", "changed", "config")
 STATES = ("running", "completed", "pruned", "diverged", "resumable", "interrupted", "failed", "damaged")
+
+
+def places(directories: Sequence[str | os.PathLike[str]]) -> str:
+    """Where runs are looked for, for a message."""
+    return " and ".join(map(str, directories or PLACES))
 
 
 def find(directories: Sequence[str | os.PathLike[str]] = ()) -> list[Path]:
@@ -107,7 +111,7 @@ def ended_row(path: str | os.PathLike[str], strict: bool = False) -> dict[str, o
                              "epoch": 0}  # fmt: skip
     config: dict[str, Any] = {}
     try:
-        check_files(directory)
+        check_directory(directory, SEEN)
         run = RunFiles(directory)
         summary = read_facts(directory, "summary.json")
         config = configuration(run)
@@ -125,23 +129,6 @@ def ended_row(path: str | os.PathLike[str], strict: bool = False) -> dict[str, o
             what = str(error) if isinstance(error, UserError | OSError) else f"{type(error).__name__}: {error}"
             raise UserError(f"{directory} is damaged: {what}") from error
         return {**found, "state": "damaged", "changed": {}, "config": config}
-
-
-def check_files(directory: Path) -> None:
-    """Raise UserError where a file of SEEN, which may be a stranger's, is a link out of the run directory, a pipe, a
-    device or a folder."""
-    for name in SEEN:
-        check_file(directory / name)
-
-
-def check_file(path: Path) -> None:
-    """`check_files` for a single file."""
-    try:
-        usual = stat.S_ISREG(path.lstat().st_mode)
-    except FileNotFoundError:
-        return
-    if not usual and (fault := fault_of_file(path, path.parent, most=sys.maxsize)):
-        raise UserError(f"{path} {fault}")
 
 
 def is_running(path: str | os.PathLike[str]) -> bool:
@@ -229,7 +216,12 @@ def differences(config: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in config.items():
         if key not in _default_options() and not (key in usual and usual[key] == value):
             found.setdefault(key, value)
-    return {key: value for key, value in found.items() if key.partition(".")[0] not in BESIDE}
+    return of_the_result(found)
+
+
+def of_the_result(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A `configuration` without what changes nothing of the result."""
+    return {key: value for key, value in config.items() if key.partition(".")[0] not in BESIDE}
 
 
 @cache

@@ -17,7 +17,7 @@ MODULES = {
 }  # fmt: skip
 
 
-def run(place: Path, program: str, *words: str, env: Mapping[str, str] | None = None, seconds: float = 10) -> Outcome:
+def run(place: Path, program: str, *words: str, env: Mapping[str, str] | None = None, seconds: float = 20) -> Outcome:
     """What `program words...` does in the folder `place`."""
 
     def work() -> None:
