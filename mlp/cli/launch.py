@@ -44,7 +44,8 @@ class _Loader(CachingConfigLoader):
 
     def load_configuration(self, *args: Any, **kwargs: Any) -> DictConfig:
         config = super().load_configuration(*args, **kwargs)
-        for key, name in flat(OmegaConf.to_container(config.hydra, resolve=False)):
+        settings: Any = OmegaConf.to_container(config.hydra, resolve=False)
+        for key, name in flat(settings):
             kinds = {"_target_": BUILDS, "hooks": BUILDS, "class": LOGS, "()": LOGS}.get(key.rpartition(".")[2])
             if kinds and not str(name).startswith(kinds) and not is_allowed(str(name)):
                 module = str(name).rpartition(".")[0]
