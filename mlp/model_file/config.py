@@ -109,11 +109,7 @@ def _entries(raw: dict[str, Any]) -> list[tuple[str, Any]]:
             entries += _entries(value)
         elif isinstance(value, dict) and "value" in value and value.keys() <= {"value", "desc"}:
             entries.append((key, value["value"]))  # as W&B writes it
-        elif (
-            isinstance(value, dict)
-            and (name := value.get("name") or value.get("type"))
-            and ours in ("dataset", *_KINDS)
-        ):
+        elif isinstance(value, dict) and ours in _NAMED and (name := value.get("name") or value.get("type")):
             options = {k: v for k, v in value.items() if k not in ("name", "type")}
             entries.append((key, name))  # {"activation": {"name": "leaky_relu", "negative_slope": 0.2}}
             entries += [("activation_options", options)] if ours == "activation" else _entries(options)

@@ -206,17 +206,12 @@ def differences(config: Mapping[str, Any]) -> dict[str, Any]:
 
     The values of an option that is not the default one are compared with those of its file.
     """
-    usual = dict(_defaults())
+    usual = {**_defaults(), **_default_options()}
     for group in _default_options():
         usual |= _option(group, str(config.get(group)))
-    found = {"experiment": config["experiment"]} if "experiment" in config else {}
-    for group, option in _default_options().items():
-        if group in config and config[group] != option:
-            found[group] = config[group]
-    for key, value in config.items():
-        if key not in _default_options() and not (key in usual and usual[key] == value):
-            found.setdefault(key, value)
-    return of_the_result(found)
+    first = [key for key in ("experiment", *_default_options()) if key in config]
+    keys = dict.fromkeys([*first, *config])
+    return of_the_result({key: config[key] for key in keys if key not in usual or usual[key] != config[key]})
 
 
 def of_the_result(config: Mapping[str, Any]) -> dict[str, Any]:
