@@ -80,7 +80,7 @@ def test_values_are_the_defaults_of_the_arguments(path: Path) -> None:
 
 @every_file
 def test_a_file_is_named_after_its_class(path: Path) -> None:
-    assert path.stem == getattr(target(path), "name", path.stem)
+    assert getattr(target(path), "name", None) in (path.stem, None)  # a tracker's is an option
 
 
 @every_file
