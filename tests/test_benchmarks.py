@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import ROOT
+from forks import python
 
 OURS = ("ours", "matmul-only", "numpy-preallocated", "numpy-naive")
 OPTIMIZERS = ("sgd", "momentum", "nag", "rmsprop", "adam", "nadam")
@@ -71,8 +72,7 @@ def altered(tmp_path: Path) -> Callable[[str, str, str], Path]:
 
 def test_the_table_of_estimators_is_that_of_its_single_figures(tmp_path: Path) -> None:
     words = ["--data", "digits", "--seeds", "2", "--max_iter", "3", "--hidden", "8", "--json"]
-    command = [sys.executable, "estimators.py", *words, str(tmp_path / "result.json")]
-    done = subprocess.run(command, cwd=ROOT / "benchmarks", capture_output=True, text=True, timeout=240, check=True)
+    done = python(str(ROOT / "benchmarks" / "estimators.py"), *words, "result.json", cwd=tmp_path)
     head, _, *rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith("|")]
     assert head[:4] == ["data", "early_stopping", "contender", "test accuracy %"]
     runs = json.loads((tmp_path / "result.json").read_text())
@@ -201,6 +201,7 @@ def test_the_products_alone_multiply_as_much_as_a_training_step(monkeypatch: pyt
     ],
 )
 def test_a_wrong_argument_is_explained(arguments: list[str], message: str, tmp_path: Path) -> None:
-    outcome = Outcome(*arguments, folder=tmp_path)
-    assert outcome.code == 2
-    assert message in outcome.errors
+    program = str(ROOT / "benchmarks" / "compare.py")
+    refused = python(program, "--peers-python", sys.executable, *arguments, cwd=tmp_path)
+    assert refused.returncode == 2
+    assert message in refused.stderr

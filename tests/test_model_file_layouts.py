@@ -134,41 +134,33 @@ LAYOUTS = {
 }
 
 
-@pytest.mark.parametrize("orientation", ["(in, out)", "(out, in)"])
+SHAPES = [(-1,), (1, -1), (-1, 1)]  # of a bias
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_layouts_give_the_same_network(layout, orientation):
+def test_layouts_give_the_same_network_whatever_the_shape_of_the_biases(tmp_path, layout):
     Ws, bs = network([6, 5, 4, 3])
-    stored = Ws if orientation == "(in, out)" else [W.T for W in Ws]
-    raw = LAYOUTS[layout](stored, bs)
-    computes_the_same(normalise(raw), Ws, bs)
-    computes_the_same(normalise(objects([raw]).reshape(())), Ws, bs)  # as np.load returns it, without .item()
+    for stored, shape in itertools.product((Ws, [W.T for W in Ws]), SHAPES):
+        raw = LAYOUTS[layout](stored, [b.reshape(shape) for b in bs])
+        wrapped = objects([raw]).reshape(())  # as np.load returns it, without .item()
+        np.save(tmp_path / "m.npy", wrapped, allow_pickle=True)
+        for weights in (normalise(raw), normalise(wrapped), load_weights(tmp_path / "m.npy")):
+            computes_the_same(weights, Ws, bs)
 
 
-@pytest.mark.parametrize("shape", [(-1,), (1, -1), (-1, 1)], ids=["(n,)", "(1, n)", "(n, 1)"])
-@pytest.mark.parametrize("orientation", ["(in, out)", "(out, in)"])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_layouts_survive_the_file_whatever_the_shape_of_the_biases(tmp_path, layout, orientation, shape):
-    Ws, bs = network([6, 5, 4, 3])
-    stored = Ws if orientation == "(in, out)" else [W.T for W in Ws]
-    raw = LAYOUTS[layout](stored, [b.reshape(shape) for b in bs])
-    np.save(tmp_path / "m.npy", objects([raw]).reshape(()), allow_pickle=True)
-    computes_the_same(load_weights(tmp_path / "m.npy"), Ws, bs)
-
-
-@pytest.mark.parametrize("seed", range(60))
-def test_networks_of_any_size_come_back_from_any_layout(seed):
-    rng = np.random.default_rng(seed)
-    sizes = [int(n) for n in rng.integers(1, 9, size=rng.integers(4, 9))]
-    sizes[0] = 20 + seed  # wider than the rest, as images are: nothing is ambiguous
-    Ws, bs = network(sizes, seed)
-    for name, layout in LAYOUTS.items():
-        shape = [(-1,), (1, -1), (-1, 1)][rng.integers(3)]
-        flipped = bool(rng.integers(2))
-        raw = layout([W.T if flipped else W for W in Ws], [b.reshape(shape) for b in bs])
+def test_networks_of_any_size_come_back_from_any_layout(layout):
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        sizes = [int(n) for n in rng.integers(1, 9, size=rng.integers(4, 9))]
+        sizes[0] = 20 + seed  # wider than the rest, as images are: nothing is ambiguous
+        Ws, bs = network(sizes, seed)
+        shape, flipped = SHAPES[rng.integers(3)], bool(rng.integers(2))
+        raw = LAYOUTS[layout]([W.T if flipped else W for W in Ws], [b.reshape(shape) for b in bs])
         try:
             computes_the_same(normalise(raw), Ws, bs)
         except ModelFileError as error:
-            raise AssertionError(f"{name}, sizes {sizes}, flipped {flipped}, biases {shape}") from error
+            raise AssertionError(f"sizes {sizes}, flipped {flipped}, biases {shape}") from error
 
 
 def test_more_than_ten_layers_are_ordered_by_number():

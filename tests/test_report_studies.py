@@ -209,7 +209,6 @@ def test_every_study_has_an_experiment_that_names_its_search() -> None:
         assert len(study.question) > 100
 
 
-@pytest.mark.slow
 def test_a_study_from_nothing_and_again(tmp_path: Path) -> None:
     first = report(tmp_path, "--only", "loss_comparison", "-d", "digits", "--quick", "--out", "made/report")
     assert first.returncode == 0, first.stderr
@@ -228,6 +227,7 @@ def test_a_study_from_nothing_and_again(tmp_path: Path) -> None:
     assert "other: 6 done" in ended.out
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_small_version_of_all_ten(quick_studies: Path) -> None:
     """On the digits; the transfer is about Fashion-MNIST all the same."""

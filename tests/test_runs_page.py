@@ -12,6 +12,7 @@ from urllib.parse import unquote
 import browser
 import numpy as np
 import pytest
+from conftest import Refusal
 
 from mlp.report.read import confusion, read_metrics, read_predictions
 from mlp.runs import page
@@ -46,6 +47,13 @@ def made(folder: Path, name: str, epochs: int = 3, pace: float = 0.25, **facts: 
     known = {"state": "completed", "started": None, "dataset": "digits", "search": None, "seconds": 1.5}
     about = {"name": name, "path": str(directory), "epoch": epochs, **known, **facts}
     return {**about, "changed": own, "config": {**config, **own}}
+
+
+@pytest.fixture
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLP_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path
 
 
 @pytest.fixture(scope="module")
@@ -132,26 +140,18 @@ def test_hostile_names_stay_text_and_only_the_scripts_of_the_page_may_run(tmp_pa
     ],
 )
 def test_mistakes_are_one_message(
-    words: list[str], said: str, digits_search: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    words: list[str], said: str, digits_search: Path, empty: Path, refusal: Refusal
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLP_CACHE_DIR", str(tmp_path / "cache"))
-    with pytest.raises(SystemExit) as end:
-        main(["page", *(word.format(runs=digits_search) for word in words)])
-    assert end.value.code == 2
-    error = capsys.readouterr().err
-    assert error.startswith("Error: ")
-    assert said in error
-    assert not list(tmp_path.glob("*.html"))
+    assert said in refusal(main, "page", *(word.format(runs=digits_search) for word in words))
+    assert not list(empty.glob("*.html"))
 
 
 def test_the_command_writes_the_page_and_opens_it(
-    digits_search: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    digits_search: Path, empty: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     opened: list[str] = []
     monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or False)
-    monkeypatch.setenv("MLP_CACHE_DIR", str(tmp_path / "cache"))
-    out = tmp_path / "all runs.html"
+    out = empty / "all runs.html"
     main(["page", str(digits_search), "--where", "state=completed", "--out", str(out), "--open"])
     assert re.search(r"all runs.html: 4 runs, \d+\.\d MB. No browser was found", capsys.readouterr().out)
     assert opened == [out.as_uri()]

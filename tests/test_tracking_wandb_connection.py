@@ -4,11 +4,11 @@ import json
 import os
 import pty
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import wandb_file
+from forks import python
 from wandb_runs import EPOCHS, NOWHERE, TRAIN, command, execute
 from wandb_server import answering_server, environment, silent_server
 
@@ -126,7 +126,9 @@ def test_online_without_a_login_does_not_ask_on_a_terminal(tmp_path: Path) -> No
     ],
     ids=["known", "no such function", "no such module"],
 )
-def test_waiting_for_the_service_is_shortened_where_that_is_known_and_left_alone_elsewhere(release: str) -> None:
+def test_waiting_for_the_service_is_shortened_where_that_is_known_and_left_alone_elsewhere(
+    tmp_path: Path, release: str
+) -> None:
     code = f"""
 import sys
 from wandb.sdk.lib.service import service_port_file
@@ -137,16 +139,17 @@ with service_asked_often():
     assert (vars(service_port_file) == before) is bool({release!r})
 assert vars(service_port_file) == before
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = python("-c", code, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_disabled_leaves_no_trace_and_imports_nothing(tmp_path: Path) -> None:
-    check = '\nassert "wandb" not in sys.modules'
-    run = execute(tmp_path, TRAIN + check, WANDB_MODE="disabled")
-    again = execute(tmp_path, TRAIN.replace("WandbTracker()", "WandbTracker(mode='disabled')") + check)
-    assert list(run.directory.iterdir()) == []
-    assert run.stderr == again.stderr == ""
+@pytest.mark.parametrize("arguments", ["", "mode='disabled'"])
+def test_disabled_leaves_no_trace_and_imports_nothing(tmp_path: Path, arguments: str) -> None:
+    code = TRAIN.replace("WandbTracker()", f"WandbTracker({arguments})") + '\nassert "wandb" not in sys.modules'
+    env = environment(tmp_path, **({} if arguments else {"WANDB_MODE": "disabled"}))
+    done = subprocess.run(command(code), cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list((tmp_path / "run").iterdir()) == []
 
 
 def test_a_failing_start_is_one_warning_and_the_training_goes_on(tmp_path: Path) -> None:
