@@ -1,6 +1,6 @@
 """Evaluate a saved model: python inference.py [--model_path FILE] [-d DATASET] [--plots DIR]; see --help."""
 
-from mlp import blas
+from mlp.base import blas
 
 blas.prepare()  # before NumPy is imported
 

@@ -23,10 +23,10 @@ from typing import Any, Self
 import numpy as np
 from contenders.protocol import SIZES, Task
 
+from mlp.base.environment import describe
+from mlp.base.files import write_json
 from mlp.data import MNIST, Samples
 from mlp.data.batches import Batches
-from mlp.environment import describe
-from mlp.files import write_json
 from mlp.nn import MLP, Optimizer
 from mlp.nn.losses import one_hot
 from mlp.nn.naming import by_name, subclasses

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mlp import blas
+from mlp.base import blas
 
 blas.prepare()  # as train.py does, before NumPy is imported
 
@@ -28,7 +28,7 @@ from sklearn.model_selection import train_test_split  # noqa: E402
 from sklearn.neural_network import MLPClassifier as Theirs  # noqa: E402
 
 from mlp import MLPClassifier as Ours  # noqa: E402
-from mlp import environment  # noqa: E402
+from mlp.base import environment  # noqa: E402
 from mlp.data import MNIST  # noqa: E402
 
 Parts = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # x_train, x_test, y_train, y_test

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlp.api import Run, SearchResult, load, search, train
-    from mlp.errors import CallbackFailed, Diverged, UserError
+    from mlp.base.errors import CallbackFailed, Diverged, UserError
     from mlp.estimators import MLPClassifier
     from mlp.graded import NeuralNetwork
     from mlp.inference import evaluate_model, load_model
 
 _HOMES = {
     **dict.fromkeys(("train", "load", "Run", "SearchResult"), "mlp.api"),
-    **dict.fromkeys(("UserError", "Diverged", "CallbackFailed"), "mlp.errors"),
+    **dict.fromkeys(("UserError", "Diverged", "CallbackFailed"), "mlp.base.errors"),
     **dict.fromkeys(("load_model", "evaluate_model"), "mlp.inference"),
     "NeuralNetwork": "mlp.graded",
     "MLPClassifier": "mlp.estimators",

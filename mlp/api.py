@@ -27,6 +27,10 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from mlp import experiment, inference, model_file
+from mlp.base.errors import CallbackFailed, Diverged, UserError
+from mlp.base.files import check_directory
+from mlp.base.paths import command
+from mlp.base.process import logging_to
 from mlp.cli.messages import MISTAKES, explain
 from mlp.cli.overrides import to_hydra
 from mlp.config.compose import compose
@@ -34,11 +38,7 @@ from mlp.config.grammar import unquoted
 from mlp.config.own import allow_flags, allowing
 from mlp.config.resolve import resolve, resolve_resumed
 from mlp.data import divisor_of
-from mlp.errors import CallbackFailed, Diverged, UserError
 from mlp.experiment.directory import discarded_if_refused
-from mlp.files import check_directory
-from mlp.paths import command
-from mlp.process import logging_to
 from mlp.report import draw_run
 from mlp.report.read import RunFiles
 from mlp.training import Callback

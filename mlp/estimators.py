@@ -15,9 +15,9 @@ from sklearn.utils import check_array, check_consistent_length, check_random_sta
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from mlp.base.errors import Diverged, UserError, unknown
 from mlp.data import Samples
 from mlp.data.split import stratified_split
-from mlp.errors import Diverged, UserError, unknown
 from mlp.nn import MLP, Activation, Constant, Initializer, Loss, Optimizer, checks
 from mlp.nn.naming import by_name
 from mlp.nn.network import DTYPES

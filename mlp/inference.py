@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from mlp import model_file
+from mlp.base.errors import UserError
 from mlp.config.build import check_arguments, check_type, locate
 from mlp.config.files import canonical
 from mlp.data import Dataset, divisor_of
 from mlp.data.own import OwnData, some_of
-from mlp.errors import UserError
 from mlp.graded import NeuralNetwork
 from mlp.nn import Activation
 from mlp.nn.losses import softmax
@@ -28,12 +28,20 @@ from mlp.training.predictions import predictions
 DEFAULTS = {"dataset": ("mnist", "-d"), "activation": ("relu", "-a"), "loss": ("cross_entropy", "-l")}
 
 
-def load_model(model_path: str | Path) -> dict[str, np.ndarray]:
+class SavedWeights(dict[str, np.ndarray]):
+    """The weights in a file, and the file: the configuration beside it says the activation and the loss."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(model_file.load_weights(path))
+        self.path = path
+
+
+def load_model(model_path: str | Path) -> SavedWeights:
     """The weights in a file: {"W0": (d_in, h), "b0": (h,), "W1": ...}. Never runs code from the file.
 
     Reads .npy and .npz, in the layouts that people use (see `mlp.model_file`). Raises UserError otherwise.
     """
-    return model_file.load_weights(model_path)
+    return SavedWeights(Path(model_path))
 
 
 class Ensemble:
@@ -89,21 +97,36 @@ def evaluate_model(
     model: NeuralNetwork | Ensemble | Mapping[str, np.ndarray],
     X_test: np.ndarray,
     y_test: np.ndarray,
-    activation: str | Sequence[str] = "relu",
-    loss: str = "cross_entropy",
+    activation: str | Sequence[str] | None = None,
+    loss: str | None = None,
 ) -> dict[str, Any]:
     """Logits (n, c), loss, accuracy, and macro f1, precision and recall of `model` on X (n, d_in), y (n,).
 
-    `model` is a network, an ensemble, or weights as `load_model` returns them: `activation` and `loss` say the rest.
+    `model` is a network, an ensemble, or weights. `activation` and `loss` of weights are those given, else those of
+    the configuration beside the file that `load_model` read, else ReLU and cross-entropy; what the configuration does
+    not say is noted on stderr.
     X is scaled as training scales arrays of unknown origin: uint8 is taken for pixels and divided by 255, all other
     types, other integers included, are taken as they are.
     """
-    network = model if isinstance(model, NeuralNetwork | Ensemble) else network_of(model, activation, loss)
+    if isinstance(model, NeuralNetwork | Ensemble):
+        network = model
+    else:
+        given = {key: value for key, value in {"activation": activation, "loss": loss}.items() if value is not None}
+        network = network_of(model, **(_saved(model, given) if isinstance(model, SavedWeights) else given))
     X = np.asarray(X_test)
     if (divisor := divisor_of(X)) != 1:
         X = X / divisor
     logits = network.forward(X)
     return {"logits": logits, **network.evaluate_logits(logits, y_test)}
+
+
+def _saved(weights: SavedWeights, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of `network_of` for weights from a file: what its configuration says, with what is `given` on top."""
+    notes: list[str] = []
+    defaults = {key: (DEFAULTS[key][0], f"{key}=") for key in ("activation", "loss")}
+    config = saved_config(weights.path, weights, None, given, notes, defaults)
+    say(notes)
+    return {key: config.get(key) for key in ("activation", "loss", "activation_options")}
 
 
 def network_of(
@@ -180,20 +203,24 @@ def saved_config(
     config_path: Path | None,
     given: Mapping[str, Any],
     notes: list[str],
+    defaults: Mapping[str, tuple[str, str]] = DEFAULTS,
 ) -> dict[str, Any]:
-    """What the model's configuration says of it, with what is `given` on top, and a note for all that is doubtful."""
+    """What the model's configuration says of it, with what is `given` on top, and a note for all that is doubtful.
+
+    `defaults`: what is asked for, what is taken where nobody says it, and how the user says it.
+    """
     path, config = _configuration(model_path, weights, config_path, notes)
     try:
         check_type("activation_options", config.get("activation_options") or {}, Mapping)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    _load_own_classes(config, given)
-    open_questions = [key for key in DEFAULTS if key not in given]
+    open_questions = [key for key in defaults if key not in given]
+    _load_own_classes(config, open_questions)
     if path is not None:
         doubts = model_file.contradictions(config, weights)
         believed = [f"{key} {_shown(config[key])}" for key in open_questions if key in config]
         if doubts and believed:
-            flags = "/".join(DEFAULTS[key][1] for key in open_questions if key in config)
+            flags = "/".join(defaults[key][1] for key in open_questions if key in config)
             notes.append(
                 f"{path} {'; it '.join(doubts)}. Taking its {', '.join(believed)} all the same, unless "
                 f"{flags} is given."
@@ -204,14 +231,14 @@ def saved_config(
                 f"{path}: the model was trained on {_shown(trained_on)}. This measures it on {given['dataset']}."
             )
     if missing := [key for key in open_questions if key not in config]:
-        assumed = ", ".join(f"{key} {DEFAULTS[key][0]}" for key in missing)
-        flags = "/".join(DEFAULTS[key][1] for key in missing)
+        taken = ", ".join(f"{key} {defaults[key][0]}" for key in missing)
+        flags = "/".join(defaults[key][1] for key in missing)
         what = (
             f"{path} does not say the {' and the '.join(missing)}"
             if path is not None
             else f"no {model_file.config_beside(model_path).name} beside {model_path}"
         )
-        notes.append(f"{what}: taking {assumed}, unless {flags} is given.")
+        notes.append(f"{what}: taking {taken}, unless {flags} is given.")
     if "activation" in given:
         config.pop("activation_options", None)
     for key in (key for key in open_questions if key in config):
@@ -228,8 +255,8 @@ def saved_config(
                     check_arguments(by_name(Activation, option), options, "activation_options")
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
-    defaults = {key: default for key, (default, _) in DEFAULTS.items()}
-    return {**defaults, **config, **given, "trained_on": config.get("dataset")}
+    assumed = {key: default for key, (default, _) in defaults.items()}
+    return {**assumed, **config, **given, "trained_on": config.get("dataset")}
 
 
 def training_divisor(config: Mapping[str, Any]) -> float | None:
@@ -256,10 +283,10 @@ def own_classes(config: Mapping[str, Any], key: str) -> list[str]:
     return list(own.get(key, []))
 
 
-def _load_own_classes(config: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+def _load_own_classes(config: Mapping[str, Any], keys: Sequence[str]) -> None:
     """Import the user's own classes that a model was trained with, if the user allows them. Raises UserError."""
-    for key in ("dataset", "activation", "loss"):
-        for target in own_classes(config, key) if key not in given else ():
+    for key in keys:
+        for target in own_classes(config, key):
             try:
                 locate(target)
             except UserError as error:

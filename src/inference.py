@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import ann
-from mlp import blas
+from mlp.base import blas
 
 blas.prepare()  # before NumPy is imported
 

@@ -14,14 +14,17 @@ from pathlib import Path
 import pytest
 from forks import FORKS, python
 
-from mlp import blas
+from mlp.base import blas
 
 # Where nothing compiled is kept, every process of the tests compiles the project, and every worker the tests.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 blas.prepare()  # before NumPy is imported: as the programs do, and the test workers share the cores
 
+import numpy as np  # noqa: E402
 from runs import plotless  # noqa: E402
+
+from mlp.data import Digits  # noqa: E402
 
 # In the background it is ignored, and the programs that tests start would ignore it too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -118,6 +121,13 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a finished run on digits, for reading: 64-24-12-10, tanh."""
     line = "-d digits -e 4 -sz 24 12 -a tanh -lr 0.01 -s 3 --no_wandb hydra.run.dir=run"
     return once(tmp_path_factory, "run", lambda place: _command("train.py", place)(*line.split(), check=True)) / "run"
+
+
+@pytest.fixture(scope="session")
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    """Inputs and labels of the test set of the digits."""
+    x, y = Digits().load("test")
+    return x / 16, y
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from mlp.base.errors import UserError
 from mlp.cli.flags import parser
 from mlp.cli.overrides import to_hydra
-from mlp.errors import UserError
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 

@@ -17,9 +17,9 @@ from omegaconf import OmegaConf
 from runs import Strike, run
 
 from hydra_trials.study import Search
+from mlp.base.errors import UserError
 from mlp.cli.overrides import literal, to_hydra
 from mlp.config.grammar import unquoted
-from mlp.errors import UserError
 from mlp.searches import results
 
 TEXTS = [

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from mlp.base.errors import UserError
 from mlp.data import CIFAR10
-from mlp.errors import UserError
 
 ROWS = 20
 LAYOUTS = [

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mlp.base.errors import UserError
 from mlp.data import CSV
-from mlp.errors import UserError
 
 PLANTS = "length,width,species\n" + "".join(
     f"{1 + i % 7}.5,{i},{name}\n" for i, name in enumerate(["setosa", "iris b", "rosa"] * 10)

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 import mlp.data.folder
+from mlp.base.errors import UserError
 from mlp.data.folder import ImageFolder
-from mlp.errors import UserError
 
 
 @pytest.fixture(autouse=True)

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import sklearn.datasets
 
+from mlp.base.errors import UserError
 from mlp.data import MNIST, FashionMNIST, Samples, idx, openml
 from mlp.data.idx import IDXDataset
-from mlp.errors import UserError
 
 DATA = Path(__file__).parents[1] / "data"
 MANIFEST = json.loads((DATA / "manifest.json").read_text())

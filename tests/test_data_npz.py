@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mlp.base.errors import UserError
 from mlp.data import NPZ
-from mlp.errors import UserError
 
 Arrays = dict[str, np.ndarray]
 
@@ -180,7 +180,7 @@ MISTAKES = {
     "no features": (lambda a: a.update(x_train=np.zeros((60, 0))), "Got (60, 0)"),
     "one dimension": (lambda a: a.update(x_train=np.zeros(60)), "must be (samples, features ...)"),
     "complex": (lambda a: a.update(x_train=np.zeros((60, 5), complex)), "must hold numbers. Got complex128"),
-    "objects": (lambda a: a.update(x_train=np.zeros((60, 5), object)), "cannot be read: Object arrays"),
+    "objects": (lambda a: a.update(x_train=np.zeros((60, 5), object)), "cannot be read: an array of type object"),
 }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlp.files import atomic_write, plain, write_json
+from mlp.base.files import atomic_write, plain, write_json
 
 
 def names(folder: Path) -> list[str]:
@@ -196,7 +196,7 @@ def test_plain_does_not_change_what_it_is_given() -> None:
 
 
 def test_json_is_utf_8_whatever_the_locale_says(tmp_path: Path) -> None:
-    code = "import sys; from mlp.files import write_json; write_json(sys.argv[1], chr(0xF1))"
+    code = "import sys; from mlp.base.files import write_json; write_json(sys.argv[1], chr(0xF1))"
     env = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "file.json")], env=env, check=True)
     assert (tmp_path / "file.json").read_bytes() == '"ñ"\n'.encode()

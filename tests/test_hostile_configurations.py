@@ -16,9 +16,9 @@ import mlp.api
 import mlp.report.build
 import mlp.searches.objective
 import mlp.tools.profile
+from mlp.base.errors import UserError
 from mlp.config.build import OPTIONS, build, locate
 from mlp.data import Augmentation, Dataset
-from mlp.errors import UserError
 from mlp.nn import MLP, Activation, Initializer, Loss, Normalization, Optimizer, Schedule
 from mlp.training import Trainer
 
@@ -90,6 +90,9 @@ MANY = "9" * 5000
         ("hydra/sweeper=tpe", ["Could not find 'hydra/sweeper/tpe' Available options in 'hydra/sweeper':"]),
         ("$'hydra.verbose=\\x1b[31m'", ["hydra.verbose=\\x1b[31m"]),
         ("-a==", ["unexpected argument '='"]),
+        ("'tracker.name=<script>'", ["tracker.name=<script> cannot be read", "\"tracker.name='<script>'\""]),
+        ("'seed=a;b$'", ["seed=a;b$ cannot be read", "'seed='\"'\"'a;b$'\"'\"''"]),
+        ("'a b=<'", ["a b=< is no override: KEY=VALUE"]),
     ],
 )  # fmt: skip
 def test_an_odd_command_line_is_one_message(tmp_path: Path, line: str, parts: list[str]) -> None:

@@ -18,10 +18,10 @@ from conftest import once
 
 import mlp
 from mlp.api import Model
+from mlp.base.errors import UserError
 from mlp.cli.flags import HYDRA_SWITCHES
 from mlp.config.build import build
 from mlp.config.values import FromEnvironment, used
-from mlp.errors import UserError
 from mlp.report import draw_run
 from mlp.report.read import read_facts
 from mlp.runs import detail, page, verify
@@ -75,7 +75,10 @@ def test_a_configuration_that_is_none_is_one_message(run: Path, content: bytes) 
     ("changes", "part"),
     [
         ({"optimizer": {"_target_": "os.system", "command": "id"}}, "_target_ must be a class of the package mlp"),
-        ({"optimizer": {"_target_": "mlp.streams._Lasting", "file": "x", "mode": "w"}}, "_target_ must be a class"),
+        (
+            {"optimizer": {"_target_": "mlp.base.streams._Lasting", "file": "x", "mode": "w"}},
+            "_target_ must be a class",
+        ),
         ({"activation": {"_target_": "mlp.nn.Adam"}}, "is no Activation"),
         ({"tracker": {"_target_": "mlp.nn.MLP", "input_size": 1, "output_size": 1}}, "must be a Callback"),
         ({"tracker": [1]}, "tracker is missing"),
@@ -94,7 +97,9 @@ def test_what_it_cannot_say_is_one_message(run: Path, changes: dict[Any, Any], p
     assert {path.name for path in run.parent.iterdir()} == {"run"}
 
 
-@pytest.mark.parametrize("kind", ["mlp.streams._Lasting", "mlp.nn.Adam", "mlp.data.Digits", "mlp.training.run.Run"])
+@pytest.mark.parametrize(
+    "kind", ["mlp.base.streams._Lasting", "mlp.nn.Adam", "mlp.data.Digits", "mlp.training.run.Run"]
+)
 def test_an_object_inside_must_be_of_the_kind_that_its_place_takes(run: Path, kind: str) -> None:
     training = yaml.safe_load((run / "config.yaml").read_text())["training"]
     configured(run, {"training": {**training, "callbacks": {"x": {"_target_": kind}}}})

@@ -1,6 +1,5 @@
 """inference.py measures anybody's model exactly, believes no file, and says what is wrong with its input."""
 
-import argparse
 import json
 import re
 import runpy
@@ -12,51 +11,12 @@ import numpy as np
 import pytest
 import runs
 from conftest import ROOT, Command, Refusal
+from measured import Data, assert_measured, reference_logits
 from scipy import special
-from sklearn.metrics import accuracy_score, classification_report, log_loss, precision_recall_fscore_support
+from sklearn.metrics import accuracy_score, classification_report, log_loss
 
 from mlp.cli.inference import main
-from mlp.data import NPZ, Digits
-from mlp.graded import NeuralNetwork
 from mlp.inference import evaluate_model, load_model
-
-Data = tuple[np.ndarray, np.ndarray]
-KEYS = {"logits", "loss", "accuracy", "f1", "precision", "recall"}
-
-
-@pytest.fixture(scope="module")
-def digits() -> Data:
-    """Inputs and labels of the test set."""
-    x, y = Digits().load("test")
-    return x / 16, y
-
-
-def reference_logits(weights: dict[str, np.ndarray], X: np.ndarray, activation: Any = np.tanh) -> np.ndarray:
-    """The network written down once more, in its plainest form."""
-    layers = len(weights) // 2
-    for i in range(layers):
-        X = X @ weights[f"W{i}"].astype(float) + weights[f"b{i}"].astype(float)
-        X = activation(X) if i < layers - 1 else X
-    return X
-
-
-def assert_measured(result: dict[str, Any], logits: np.ndarray, y: np.ndarray) -> None:
-    """`result` holds these logits and scikit-learn's scores of them."""
-    assert set(result) == KEYS
-    np.testing.assert_allclose(result["logits"], logits, rtol=1e-9, atol=1e-9)
-    guess = logits.argmax(axis=1)
-    precision, recall, f1, _ = precision_recall_fscore_support(y, guess, average="macro", zero_division=0)
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    loss = log_loss(y, shifted / shifted.sum(axis=1, keepdims=True), labels=range(logits.shape[1]))
-    expected = {
-        "accuracy": accuracy_score(y, guess),
-        "precision": precision,
-        "recall": recall,
-        "f1": f1,
-        "loss": loss,
-    }
-    assert {name: result[name] for name in expected} == pytest.approx(expected, rel=1e-9)
-
 
 # What graders call
 
@@ -99,40 +59,6 @@ def test_table_of_the_classes_is_that_of_scikit_learn(
     for name, *printed in rows:
         expected = [f"{report[name][key]:.4f}" for key in ("precision", "recall", "f1-score")]
         assert printed == [*expected, str(int(report[name]["support"]))]
-
-
-def test_load_model_returns_the_dictionary_of_the_file(digits_run: Path) -> None:
-    expected = np.load(digits_run / "best_model.npy", allow_pickle=True).item()
-    for path in (digits_run / "best_model.npy", str(digits_run / "best_model.npy")):
-        loaded = load_model(path)
-        assert list(loaded) == ["W0", "b0", "W1", "b1", "W2", "b2"]
-        runs.assert_same_bits(loaded, expected)
-
-
-@pytest.mark.parametrize("labels", ["(n,)", "(n, 1)", "one-hot"])
-def test_evaluate_model_takes_weights_or_a_network(digits_run: Path, digits: Data, labels: str) -> None:
-    X, y = digits
-    shaped = {"(n,)": y, "(n, 1)": y[:, None], "one-hot": np.eye(10)[y]}[labels]
-    weights = load_model(digits_run / "best_model.npy")
-    network = NeuralNetwork(argparse.Namespace(dataset="digits", activation="tanh"))
-    network.set_weights(weights)
-    logits = reference_logits(weights, X)
-    assert_measured(evaluate_model(weights, X, shaped, activation="tanh"), logits, y)
-    assert_measured(evaluate_model(network, X, shaped), logits, y)
-
-
-def test_evaluate_model_divides_pixels_by_255() -> None:
-    rng = np.random.default_rng(0)
-    weights = {
-        "W0": rng.normal(size=(6, 5)),
-        "b0": rng.normal(size=5),
-        "W1": rng.normal(size=(5, 3)),
-        "b1": np.ones(3),
-    }
-    pixels, y = rng.integers(0, 256, (40, 6), dtype=np.uint8), np.arange(40) % 3
-    logits = reference_logits(weights, pixels / 255, lambda z: np.maximum(z, 0))
-    assert_measured(evaluate_model(weights, pixels, y), logits, y)
-    assert_measured(evaluate_model(weights, pixels / 255, y), logits, y)
 
 
 def test_mean_squared_error_is_measured_when_asked(digits_run: Path, digits: Data) -> None:
@@ -334,14 +260,3 @@ def test_coefficients_of_the_activation_come_with_the_model(tmp_path: Path) -> N
     result = main(["-mp", str(tmp_path / "leaky/best_model.npy")])
     assert result["accuracy"] == pytest.approx(runs.summary(tmp_path / "leaky")["test_accuracy"])
     assert main(["-mp", str(tmp_path / "leaky/best_model.npy"), "-a", "leaky_relu"])["accuracy"] != result["accuracy"]
-
-
-@pytest.mark.parametrize("dtype", ["uint8", "int16", "int64", "uint16", "float32"])
-def test_evaluate_model_scales_each_type_as_training_does(tmp_path: Path, dtype: str) -> None:
-    pixels, y = (200 * np.eye(4)).astype(dtype), np.array([0, 1, 2, 0])
-    np.savez(tmp_path / "data.npz", x_train=pixels, y_train=y, x_test=pixels, y_test=y)
-    weights = {"W0": np.arange(12.0).reshape(4, 3), "b0": np.zeros(3)}
-    result = evaluate_model(weights, pixels, y)
-    in_training = NPZ(path=str(tmp_path / "data.npz")).test().inputs()
-    np.testing.assert_allclose(result["logits"], in_training @ weights["W0"], rtol=1e-6)
-    np.testing.assert_allclose(in_training, pixels / (255 if dtype == "uint8" else 1), rtol=1e-6)

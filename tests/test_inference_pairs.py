@@ -10,10 +10,10 @@ import pytest
 import runs
 from conftest import ROOT, Refusal
 
+from mlp.base.errors import UserError
 from mlp.cli.inference import main
 from mlp.config.compose import compose
 from mlp.config.resolve import resolve
-from mlp.errors import UserError
 from mlp.experiment.best_model import make_room, strengths
 from mlp.experiment.components import Components
 from mlp.model_file import config_beside, load_weights, save_weights, weights_sha256

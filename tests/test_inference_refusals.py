@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from conftest import Refusal
 
+from mlp.base.errors import UserError
 from mlp.cli.inference import main
-from mlp.errors import UserError
 from mlp.inference import load_model
 
 

@@ -15,7 +15,7 @@ import joblib
 import numpy as np
 import pytest
 
-from mlp.errors import UserError
+from mlp.base.errors import UserError
 from mlp.model_file import ModelFileError, Pretrained, layer_sizes, load_weights, save_weights
 from mlp.nn import MLP, BatchNorm
 

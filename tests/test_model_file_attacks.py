@@ -25,6 +25,8 @@ from attack.pickles import (
     words,
 )
 
+from mlp.base.errors import UserError
+from mlp.data.npz import read_npz
 from mlp.model_file import ModelFileError, load_weights
 from mlp.model_file.pickles import loads
 
@@ -72,6 +74,29 @@ def test_archives_are_unpacked_only_as_numpy_packs_them(tmp_path: Path, method: 
         archive.writestr("W0.npy", bytes(1_000_000))
     with pytest.raises(ModelFileError, match="packed in a way that"):
         load_weights(tmp_path / "m.npz")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '<f8', 'fortran_order': False, 'shape': f(3)}",
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (3,)}" + " " * 20_000,
+        "{'descr': '<f8', 'fortran_order': 0, 'shape': (3L,)}",
+        "-" * 9_000 + "1",
+        "[1]",
+    ],
+    ids=lambda header: header[-20:],
+)
+@pytest.mark.filterwarnings("error")
+def test_a_header_that_is_none_is_told_in_our_words(header: str, tmp_path: Path) -> None:
+    """NumPy's texts name syntax trees, and advise to trust the file."""
+    data = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + bytes(24)
+    (tmp_path / "model.npy").write_bytes(data)
+    with zipfile.ZipFile(tmp_path / "data.npz", "w") as archive:
+        archive.writestr("x.npy", data)
+    for work in (lambda: load_weights(tmp_path / "model.npy"), lambda: read_npz(tmp_path / "data.npz", "x")):
+        with pytest.raises(UserError, match=r"damaged or incomplete \(the header of an array cannot be read\)$"):
+            work()
 
 
 def test_an_archive_that_lies_about_its_size_is_not_unpacked_further(tmp_path: Path) -> None:

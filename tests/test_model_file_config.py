@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlp.errors import UserError
+from mlp.base.errors import UserError
 from mlp.model_file import load_config, save_config
 
 OURS = {

@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from mlp.errors import UserError
+from mlp.base.errors import UserError
 from mlp.model_file import ModelFileError, load_weights, normalise
 
 

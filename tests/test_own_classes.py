@@ -11,9 +11,9 @@ import pytest
 from conftest import ROOT
 from forks import python
 
+from mlp.base.errors import UserError
 from mlp.config.build import locate
 from mlp.config.own import allowing, foreign
-from mlp.errors import UserError
 from mlp.nn.naming import Named
 
 MODULE = '''

@@ -24,7 +24,7 @@ from wandb_server import answering_server, environment
 PROGRAM = """
 import sys
 import numpy as np
-from mlp.errors import UserError
+from mlp.base.errors import UserError
 from mlp.report import __main__, style
 from mlp.report import build
 from mlp.report.blocks import Analysis, Confusion, Fold, Gallery, Histogram, Lines, Picture, Table

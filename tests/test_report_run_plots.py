@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_runs import make_run
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from mlp.errors import UserError
+from mlp.base.errors import UserError
 from mlp.report import run_plots
 from mlp.report.__main__ import main
 from mlp.report.figures.bars import per_class, robustness
@@ -467,7 +468,8 @@ def test_the_command_draws_a_run_and_prints_the_paths_without_pyplot(tmp_path):
     assert [Path(line).name for line in done.stdout.split("\n")[:-1]] == ["curves.png", *PREDICTION_PLOTS]
 
 
-def test_a_users_mistake_ends_with_code_2_and_one_message(tmp_path, capsys):
+def test_a_users_mistake_ends_with_code_2_and_one_message(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     absent = tmp_path / "absent"
     write_run(tmp_path, metrics_csv())
     (tmp_path / "plots").write_text("a file where the folder should be")
@@ -479,7 +481,18 @@ def test_a_users_mistake_ends_with_code_2_and_one_message(tmp_path, capsys):
         assert message.startswith("Error: ")
         assert message.count("\n") == 1
         if str(absent) in arguments:
-            assert message == f"Error: '{absent}' is not a directory; give the directory of a run\n"
+            assert message == "Error: there is no such run below outputs and multirun_outputs: give the path of one\n"
+
+
+def test_a_run_is_named_as_for_mlp_runs(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLP_CACHE_DIR", str(tmp_path / "cache"))
+    directory = make_run(
+        tmp_path / "outputs" / "digits" / "first", ["dataset=digits"], {"val_loss": [1.0]}, {"val_accuracy": 0.5}
+    )
+    for name in ("last", "best", "digits/fi"):
+        main(["run", name])
+        assert capsys.readouterr().out == f"{directory.relative_to(tmp_path) / 'plots' / 'curves.png'}\n"
 
 
 def test_help_answers_without_matplotlib():

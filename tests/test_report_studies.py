@@ -21,8 +21,8 @@ from made_runs import make_run
 from matplotlib.figure import Figure
 from runs import run
 
+from mlp.base.errors import UserError
 from mlp.config.files import options
-from mlp.errors import UserError
 from mlp.report import build, style, templates
 from mlp.report.blocks import Analysis, Fold, Headline, Picture, Table, parse
 from mlp.report.build import Chapter

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import Command
 
-from mlp.errors import UserError
+from mlp.base.errors import UserError
 from mlp.tools.robustness import accuracies, moved
 
 SHAPE = (6, 8)

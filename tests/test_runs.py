@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from made_runs import METRICS, at_work, listed_run, make_run, three_runs
 
-from mlp.errors import UserError
+from mlp.base.errors import UserError
 from mlp.experiment.directory import locked
 from mlp.runs import read, table
 from mlp.runs.__main__ import main

@@ -37,7 +37,7 @@ def test_reading_a_search_ends_well_without_them(digits_search: Path, program: s
 
 
 def test_programs_that_are_started_have_streams_too() -> None:
-    code = "import subprocess, sys; from mlp import streams; streams.prepare(); "
+    code = "import subprocess, sys; from mlp.base import streams; streams.prepare(); "
     code += "sys.exit(subprocess.call(sys.argv[1:]))"
     child = "import sys; print(1); print(2, file=sys.stderr); sys.exit(sys.stdout is None or sys.stderr is None)"
     command = f'exec "{sys.executable}" -c "{code}" "{sys.executable}" -c "{child}" >&- 2>&-'
@@ -90,7 +90,7 @@ def test_an_output_that_cannot_be_written_is_one_message(tmp_path: Path, words: 
 
 @pytest.mark.parametrize("switch", [[], ["-u"]])
 def test_it_is_one_message_of_any_program(switch: list[str]) -> None:
-    code = "from mlp import streams\nwith streams.program(): print(1, flush=True)"
+    code = "from mlp.base import streams\nwith streams.program(): print(1, flush=True)"
     with open("/dev/full", "w") as full:
         command = [sys.executable, *switch, "-c", code]
         ended = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
@@ -117,13 +117,13 @@ def test_a_program_ends_with_one_message_and_its_exit_code(
     tmp_path: Path, ending: str, code: int, message: str
 ) -> None:
     """What a signal finds in the last milliseconds is at its end too."""
-    program = "import os, sys, atexit\nfrom mlp import streams\nfrom mlp.errors import UserError\n"
+    program = "import os, sys, atexit\nfrom mlp.base import streams\nfrom mlp.base.errors import UserError\n"
     ended = python("-c", f"{program}with streams.program(): {ending or 'pass'}", cwd=tmp_path)
     assert (ended.returncode, ended.stderr) == (code, message)
 
 
 def test_characters_that_a_terminal_lacks_are_no_error(tmp_path: Path) -> None:
-    code = "from mlp import streams\nwith streams.program(): print('µ \\udce9')"
+    code = "from mlp.base import streams\nwith streams.program(): print('µ \\udce9')"
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
     ended = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, check=True

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from made_runs import make_run
 
+from mlp.base.errors import UserError
 from mlp.data import NPZ, Digits
-from mlp.errors import UserError
 from mlp.report.blocks import Analysis, Confusion, Gallery, Picture, Table
 from mlp.report.studies.data_exploration import ClassImages, DataExploration, pair_facts
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from made_runs import make_run
 
-from mlp.errors import UserError
+from mlp.base.errors import UserError
 from mlp.report.blocks import Analysis, Histogram, Picture, Table
 from mlp.report.studies.dead_neurons import DeadNeurons
 from mlp.training.diagnostics.dead_units import GEOMETRIC, LINEAR

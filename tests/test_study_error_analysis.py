@@ -10,8 +10,8 @@ import pytest
 from made_runs import make_run
 from runs import run
 
+from mlp.base.errors import UserError
 from mlp.data import Digits
-from mlp.errors import UserError
 from mlp.report.blocks import Analysis, Confusion, Gallery, Picture, Table
 from mlp.report.predictions import Model, caught, nearer_to_predicted
 from mlp.report.studies import error_analysis

@@ -23,18 +23,18 @@ def text_of(found: Analysis) -> str:
 
 
 @pytest.mark.parametrize(
-    ("train", "test", "error", "overfitted"),
+    ("train", "test", "samples", "overfitted"),
     [
-        (0.99, 0.975, 0.005, True),
-        (0.99, 0.975, 0.008, False),  # within two standard errors
-        (0.99, 0.981, 0.001, False),  # not a point
-        (0.97, 0.99, 0.001, False),
+        (0.99, 0.975, 1000, True),
+        (0.99, 0.975, 400, False),  # within two standard errors
+        (0.99, 0.981, 10**6, False),  # not a point
+        (0.97, 0.99, 10**6, False),
     ],
 )
 def test_overfitted_is_a_gap_of_a_point_and_two_standard_errors(
-    train: float, test: float, error: float, overfitted: bool
+    train: float, test: float, samples: int, overfitted: bool
 ) -> None:
-    assert ScoredTrial(trial(0, SGD), "trial 0", train, test, error).is_overfitted == overfitted
+    assert ScoredTrial(trial(0, SGD), "trial 0", train, test, samples).is_overfitted == overfitted
 
 
 def test_it_shares_the_runs_of_the_search() -> None:

@@ -8,7 +8,7 @@ import pytest
 from made_trials import ADAM, PARAMETERS, SGD, make_search, parameter, trial
 from runs import run
 
-from mlp.errors import UserError
+from mlp.base.errors import UserError
 from mlp.report.axes import Axis, axes
 from mlp.report.blocks import Analysis, Picture, Table
 from mlp.report.figures.parallel import parallel_coordinates
@@ -60,7 +60,7 @@ def test_the_best_is_the_completed_trial_with_the_highest_validation_accuracy(tm
     assert "**4 runs:** a search by the tree-structured Parzen estimator (TPE) of 4 points, of which 2 ran to" in text
     assert "1 was stopped by the median pruner and 1 failed. 1 failed with: the loss became NaN." in text
     assert found.headline is not None
-    assert found.headline.number == "80.00 %"
+    assert found.headline.number == "80.00 % validation accuracy"
     # 143 or 144 validation images of 1438: sqrt(0.8 * 0.2 / 144) = 3.33 points, and 30 points are more than two.
     assert "standard error is 3.33 points: no other run comes within two" in text
     assert "on average over the 2 best, the test accuracy is 15.00 points higher" in text

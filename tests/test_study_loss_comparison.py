@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from made_runs import make_run
 
-from mlp.errors import UserError
+from mlp.base.errors import UserError
 from mlp.report.blocks import Analysis, Picture, Table
 from mlp.report.studies.loss_comparison import LossComparison
 

@@ -9,9 +9,9 @@ import pytest
 from made_runs import make_run
 from runs import run
 
+from mlp.base.errors import UserError
 from mlp.config.compose import compose
 from mlp.config.resolve import resolve
-from mlp.errors import UserError
 from mlp.experiment import Components
 from mlp.report.blocks import Analysis, Picture, Table
 from mlp.report.statistics import MeanStd

@@ -8,7 +8,7 @@ import pytest
 from made_runs import make_run
 from runs import run
 
-from mlp.errors import UserError
+from mlp.base.errors import UserError
 from mlp.nn import MLP, Adam, Tanh
 from mlp.nn.schedules import Constant
 from mlp.report.blocks import Analysis, Picture, Table

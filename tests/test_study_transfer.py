@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from made_runs import make_run
 
+from mlp.base.errors import UserError
 from mlp.config.compose import compose
 from mlp.config.files import CONF
 from mlp.config.resolve import resolve
-from mlp.errors import UserError
 from mlp.report.blocks import Analysis, Picture, Table
 from mlp.report.studies import transfer
 from mlp.report.studies.transfer import NAMES, Transfer

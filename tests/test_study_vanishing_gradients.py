@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from made_runs import make_run
 
-from mlp.errors import UserError
+from mlp.base.errors import UserError
 from mlp.report.blocks import Analysis, Picture, Table
 from mlp.report.figures.panels import binned
 from mlp.report.statistics import MeanStd

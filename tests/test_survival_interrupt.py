@@ -69,7 +69,7 @@ def test_ctrl_c_while_the_plots_are_drawn_leaves_a_completed_run_and_no_tracebac
     assert (tmp_path / "run" / "plots" / "curves.png").exists()
 
 
-@pytest.mark.parametrize("function", ["mlp.environment.describe", "mlp.experiment.run.write_json"])
+@pytest.mark.parametrize("function", ["mlp.base.environment.describe", "mlp.experiment.run.write_json"])
 def test_a_signal_in_the_last_moments_takes_nothing_from_the_record(tmp_path: Path, function: str) -> None:
     strike = Strike(function, 1, "SIGTERM")
     ended = run(tmp_path, *COMMAND, "-e", "1", "hydra.run.dir=run", strike=strike, code=143)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mlp.base.errors import UserError
 from mlp.data import Samples
-from mlp.errors import UserError
 from mlp.nn import MLP, Cosine, Optimizer
 from mlp.nn import optimizers as optimizer_module
 from mlp.nn.naming import subclasses

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from runs import Strike, assert_same_run, metrics, run
 
+from mlp.base.errors import UserError
 from mlp.data import Augmentation, Samples
-from mlp.errors import UserError
 from mlp.nn import MLP, SGD, Constant
 from mlp.training import Run, Trainer, evaluate, random_streams
 from mlp.training.class_weight import of_classes

@@ -11,10 +11,10 @@ import pytest
 from runs import assert_same_bits, best_model, metrics, run, summary
 
 from mlp import experiment
+from mlp.base.errors import CallbackFailed, Diverged, UserError
 from mlp.config.compose import compose
 from mlp.config.resolve import resolve, resolve_resumed
 from mlp.data import Digits
-from mlp.errors import CallbackFailed, Diverged, UserError
 from mlp.training import Callback, Run, Trainer
 
 Experiment = Callable[..., Run]

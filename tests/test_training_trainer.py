@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, log_loss
 
+from mlp.base.errors import Diverged, UserError
 from mlp.data import Samples
-from mlp.errors import Diverged, UserError
 from mlp.nn import MLP, SGD, Constant, Cosine, Optimizer, Schedule
 from mlp.training import Callback, Run, Trainer, evaluate, random_streams
 from mlp.training.callbacks import CallbackOptions, EarlyStopping, GradientNorms, MetricsFile, ModelCheckpoint

@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from mlp import blas
+from mlp.base import blas
 
 blas.prepare()  # as the programs of the project do, before NumPy is imported
 

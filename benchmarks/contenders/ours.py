@@ -1,6 +1,6 @@
 """This project: the objects that a run builds from the default configuration, and the loop of its trainer."""
 
-from mlp import blas
+from mlp.base import blas
 
 blas.prepare()  # as train.py does, before NumPy is imported
 

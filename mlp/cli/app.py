@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlp import blas, streams
+from mlp.base import blas, streams
 from mlp.cli.flags import parser
 
 

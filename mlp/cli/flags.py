@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mlp import paths
+from mlp.base import paths
 from mlp.config.files import groups, options
 
 #: Flags that choose an option of a group, or set a configuration value: option strings, target, metavar, help.
@@ -148,7 +148,7 @@ def graded_namespace(argv: Sequence[str], program: str = "train") -> argparse.Na
 
     Raises UserError for what is no flag, or a value that is no number where one is needed.
     """
-    from mlp.errors import UserError
+    from mlp.base.errors import UserError
     from mlp.nn.naming import parse_sizes
 
     given, _, _ = parse(argv, program)
@@ -201,7 +201,7 @@ def parse(arguments: Sequence[str], program: str = "train") -> tuple[argparse.Na
     for token in arguments:
         name = token.partition("=")[0]
         if token.startswith("-") and not _is_number(token) and name not in known:
-            from mlp.errors import UserError
+            from mlp.base.errors import UserError
 
             if name in INFERENCE_FLAGS:
                 raise UserError(f"{name} is a flag of {paths.command('inference')}, which measures a saved model")
@@ -213,7 +213,7 @@ def parse(arguments: Sequence[str], program: str = "train") -> tuple[argparse.Na
         flags.exit_on_error = False
         namespace, rest = flags.parse_known_args(arguments)
     except argparse.ArgumentError as error:
-        from mlp.errors import UserError
+        from mlp.base.errors import UserError
 
         raise UserError(str(error)) from error
     overrides = []
@@ -230,7 +230,7 @@ def parse(arguments: Sequence[str], program: str = "train") -> tuple[argparse.Na
     overrides = sorted([*overrides, *rest], key=lambda word: places.get(word, -1))
     for word in overrides:
         if ("=" not in word and not word.startswith("~")) or word.lstrip("+~").startswith("="):
-            from mlp.errors import UserError
+            from mlp.base.errors import UserError
 
             raise UserError(
                 f"unexpected argument '{word}': expected a flag, group=option or key=value "

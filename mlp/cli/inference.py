@@ -12,7 +12,9 @@ from typing import Any, cast
 import numpy as np
 from omegaconf import OmegaConf
 
-from mlp import model_file, paths, streams
+from mlp import model_file
+from mlp.base import paths, streams
+from mlp.base.errors import UserError
 from mlp.cli.flags import GROUP_FLAGS, parse, parser, training_flags
 from mlp.cli.overrides import TEXT_KEYS, activation_names, config_folders
 from mlp.config.build import build
@@ -22,7 +24,6 @@ from mlp.config.own import allow
 from mlp.data import Dataset
 from mlp.data.own import OwnData, some_of
 from mlp.data.pictures import PICTURE_SHAPES, is_picture
-from mlp.errors import UserError
 from mlp.experiment.best_model import saved
 from mlp.inference import (
     evaluate_model,

@@ -19,13 +19,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from hydra_trials.compat import VERSION_BASE, CachingConfigLoader, register_resolver
 from mlp import experiment
+from mlp.base.errors import UserError, refuse
+from mlp.base.paths import CONF
 from mlp.cli.messages import EXPECTED, fail, overridden, swept_options
 from mlp.cli.overrides import completion_line, to_hydra
 from mlp.config.compose import composing
 from mlp.config.resolve import resolve, resolve_resumed, resolve_trial
-from mlp.errors import UserError, refuse
 from mlp.experiment.directory import discarded_if_refused
-from mlp.paths import CONF
 from mlp.report import draw_run
 
 

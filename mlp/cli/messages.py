@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,16 +16,15 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hydra_trials.errors import not_in_all_options
 from hydra_trials.passwords import hidden_in_message, without_password
-from mlp import streams
+from mlp.base import streams
+from mlp.base.errors import CallbackFailed, Diverged, UserError, unknown
+from mlp.base.paths import CONF, pip_install
 from mlp.cli.flags import VALUE_FLAGS
 from mlp.cli.overrides import config_folders
 from mlp.config.compose import compose
 from mlp.config.files import options
 from mlp.config.grammar import quoted
-from mlp.errors import CallbackFailed, Diverged, UserError, unknown
-from mlp.paths import CONF, pip_install
 
-KEY_AND_URL = 'search.storage="postgresql://..."'
 ENGINES = {"joblib": "joblib", "ray": "ray", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # their extras
 MISTAKES = (UserError, HydraException, OmegaConfBaseException, *streams.MISPLACED)
 EXPECTED = (UserError, Diverged, CallbackFailed, OSError, MemoryError, HydraException, OmegaConfBaseException)
@@ -56,9 +56,7 @@ def explain(error: BaseException, overrides: Sequence[str]) -> str:
         extra = ENGINES[engine[1]]
         return f"hydra/launcher={engine[1]} is not installed: {pip_install(extra)}"
     if isinstance(error, OverrideParseException):
-        if (shown := without_password(error.override)) != error.override:  # what is wrong may be in the password
-            return f"{shown} cannot be read. Quote the URL twice, for the shell and for Hydra: '{KEY_AND_URL}'"
-        return f"{error.override}: {text}"
+        return _unreadable(error.override)
     if merged := re.match("Error merging override (.*)", text):
         key = merged[1].lstrip("+").partition("=")[0]
         if "Cannot merge DictConfig with" in str(error.__cause__):
@@ -67,6 +65,22 @@ def explain(error: BaseException, overrides: Sequence[str]) -> str:
     if isinstance(error, MissingConfigException):
         return " ".join(text.partition("\nConfig search path")[0].split())
     return streams.describe(error)
+
+
+def _unreadable(word: str) -> str:
+    """That a word of the command line cannot be parsed, and how it can: its value in quotes, unless there may be a
+    password in it."""
+    shown = without_password(word)
+    key, sign, value = word.partition("=")
+    text = f"{key}={quoted(value)}" if shown == word else f"{key}='...'"
+    try:
+        OverridesParser.create().parse_override(text)
+    except HydraException:  # it is the key that cannot be read
+        sign = ""
+    if not sign:
+        return f"{shown} is no override: KEY=VALUE"
+    in_shell = shlex.quote(text) if set(text) & set('"$`\\!') else f'"{text}"'
+    return f"{shown} cannot be read. Such a text needs quotes, for Hydra and for the shell: {in_shell}"
 
 
 def overridden(error: BaseException) -> str:

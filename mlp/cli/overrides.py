@@ -40,7 +40,7 @@ HYDRA_WORDS = ("null", "true", "false", "nan", "inf")
 
 def to_hydra(arguments: Sequence[str]) -> list[str]:
     """Translate a command line of train.py into Hydra's. Raises UserError."""
-    from mlp.errors import UserError
+    from mlp.base.errors import UserError
 
     flags, given, switches = parse(arguments)
     if flags.allow:
@@ -108,7 +108,7 @@ def _tracking(flags: argparse.Namespace, given: Sequence[str], folders: Sequence
 
 def _composed(given: list[str], group: str, folders: Sequence[Path]) -> list[str]:
     """`tracker=[wandb,tensorboard]` as Hydra composes it: each option of a list in its place, by its own name."""
-    from mlp.errors import UserError
+    from mlp.base.errors import UserError
 
     last = max((i for i, word in enumerate(given) if word.startswith(f"{group}=")), default=0)
     match = re.fullmatch(rf"{group}=\[([\w\s,-]*)\]", given[last]) if given else None
@@ -131,8 +131,8 @@ def _renamed(word: str) -> str:
 
 def _resumed(given: list[str], values: Mapping[str, str]) -> list[str]:
     """The overrides `given`, with the directory of the run that is resumed. Raises UserError where there is none."""
-    from mlp.errors import UserError
-    from mlp.files import check_directory
+    from mlp.base.errors import UserError
+    from mlp.base.files import check_directory
 
     resume, run_dir = values.get("resume", "null"), values.get("hydra.run.dir")
     if resume == "null":
@@ -178,7 +178,7 @@ def activation_names(words: Sequence[str], folders: Sequence[Path] = ()) -> list
 
 def _sizes(words: list[str] | None, multirun: bool) -> list[str]:
     """`128` stays a number, `128 64`, `128,64` and `[128,64]` become a list; `[64],[128,64]` is a sweep."""
-    from mlp.errors import UserError
+    from mlp.base.errors import UserError
 
     if words is None:
         return []
@@ -213,7 +213,7 @@ def _checked(word: str, folders: Sequence[Path]) -> str:
 
     `folders` are further configuration folders that have options.
     """
-    from mlp.errors import UserError
+    from mlp.base.errors import UserError
 
     prefix, group, value = re.fullmatch(r"([+~]*)([^=]*)=?(.*)", word, re.DOTALL).groups()  # type: ignore[union-attr]
     if group not in groups():
@@ -272,7 +272,7 @@ def _searched(entry: str) -> list[Path]:
 
 def _check_searchpath(given: Sequence[str]) -> None:
     """Hydra would go on without a folder that is not there."""
-    from mlp.errors import UserError
+    from mlp.base.errors import UserError
 
     for entry in _searchpath_entries(given):
         if "${" not in entry and not any(folder.is_dir() for folder in _searched(entry)):
@@ -282,7 +282,7 @@ def _check_searchpath(given: Sequence[str]) -> None:
 
 def completion_line(line: str) -> str:
     """The line that bash completes, with the flags before its last word translated: Hydra knows only overrides."""
-    from mlp.errors import UserError
+    from mlp.base.errors import UserError
 
     *words, last = line.split(" ")
     program = next((i + 1 for i, word in enumerate(words) if word.endswith(".py")), 1)

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from mlp import blas, streams
+from mlp.base import blas, streams
 
 #: Each command: the module that has its `main(argv)`, and what it does.
 COMMANDS = {
@@ -41,7 +41,7 @@ def _main(words: list[str]) -> None:
     elif command in COMMANDS:
         importlib.import_module(COMMANDS[command][0]).main(arguments)
     else:
-        from mlp.errors import UserError, unknown
+        from mlp.base.errors import UserError, unknown
 
         raise UserError(unknown("command", command, list(COMMANDS)))
 

@@ -9,9 +9,9 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
+from mlp.base.errors import UserError, shortened, unknown
 from mlp.config.own import is_allowed
 from mlp.config.values import used
-from mlp.errors import UserError, shortened, unknown
 
 #: Where this package has the classes that a configuration may name.
 OPTIONS = ("mlp.nn", "mlp.data", "mlp.training", "mlp.tracking", "mlp.model_file")

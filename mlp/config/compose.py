@@ -19,8 +19,8 @@ from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from hydra_trials.compat import VERSION_BASE
-from mlp.errors import UserError
-from mlp.paths import CONF
+from mlp.base.errors import UserError
+from mlp.base.paths import CONF
 
 _one_at_a_time = threading.Lock()
 

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mlp.paths import CONF
+from mlp.base.paths import CONF
 
 #: Keys that had another name, which still works on the command line and in files.
 RENAMED = {
@@ -36,8 +36,8 @@ def read_yaml(path: Path) -> Any:
     """
     import yaml
 
-    from mlp.errors import UserError
-    from mlp.files import read_bytes
+    from mlp.base.errors import UserError
+    from mlp.base.files import read_bytes
 
     depth = 0
     try:
@@ -79,7 +79,7 @@ def _yaml_loader() -> Any:
 
 def read_config(directory: Path) -> dict[str, Any]:
     """The config.yaml of a run, with the names that keys have now. Raises UserError."""
-    from mlp.errors import UserError
+    from mlp.base.errors import UserError
 
     path = directory / "config.yaml"
     config = read_yaml(path)
@@ -132,7 +132,7 @@ def canonical(group: str, name: str, folders: Sequence[Path] = ()) -> str:
 
     Raises UserError naming the nearest match and what is allowed.
     """
-    from mlp.errors import UserError, unknown
+    from mlp.base.errors import UserError, unknown
     from mlp.nn.naming import normalize_name
 
     known = options(group, folders)
@@ -148,8 +148,8 @@ def canonical(group: str, name: str, folders: Sequence[Path] = ()) -> str:
 
 
 def _aliases(group: str, option: str, folders: Sequence[Path]) -> tuple[str, ...]:
+    from mlp.base.errors import UserError
     from mlp.config.build import locate
-    from mlp.errors import UserError
 
     paths = [path for folder in (CONF, *folders) if (path := folder / group / f"{option}.yaml").is_file()]
     target = re.search(r"^_target_: *(\S+)", paths[0].read_text(), re.MULTILINE)

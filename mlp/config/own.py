@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from mlp.errors import UserError
+from mlp.base.errors import UserError
 
 _allowed: ContextVar[tuple[str, ...]] = ContextVar("allowed", default=())
 

@@ -12,10 +12,10 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from mlp.base.errors import UserError, unknown
+from mlp.base.paths import CONF
 from mlp.config.files import groups, options, read_config, rename_keys
 from mlp.config.values import flat, values
-from mlp.errors import UserError, unknown
-from mlp.paths import CONF
 
 log = logging.getLogger(__name__)
 

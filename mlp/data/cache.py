@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mlp.files import atomic_write
+from mlp.base.files import atomic_write
 
 log = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from mlp.base.errors import UserError
 from mlp.data.cache import cached, file_identity, imported
 from mlp.data.dataset import Dataset, given_file
 from mlp.data.keras_data import keras_datasets_folder, load_with_keras
-from mlp.errors import UserError
 
 BATCHES = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}
 

@@ -18,9 +18,9 @@ from typing import Literal, NoReturn, TextIO
 
 import numpy as np
 
+from mlp.base.errors import UserError, unknown
 from mlp.data.cache import cached
 from mlp.data.own import LARGEST, OwnData, Part, as_integer, is_integer, some_of
-from mlp.errors import UserError, unknown
 
 LABELS = ("label", "labels", "class", "target", "y")
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t"}

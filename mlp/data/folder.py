@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from mlp.base.errors import UserError
 from mlp.data.cache import cached
 from mlp.data.own import OwnData
-from mlp.errors import UserError
 
 if TYPE_CHECKING:
     from PIL import Image

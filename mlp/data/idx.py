@@ -11,13 +11,13 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from mlp.base.errors import UserError
+from mlp.base.paths import CHECKOUT, command
 from mlp.data.cache import cached, file_identity, imported
 from mlp.data.dataset import Dataset, given_file
 from mlp.data.keras_data import keras_datasets_folder, keras_is_installed, load_with_keras
 from mlp.data.npz import read_npz
 from mlp.data.openml import load_from_openml
-from mlp.errors import UserError
-from mlp.paths import CHECKOUT, command
 
 #: The data that come with the repository; an installed package has none.
 REPOSITORY_DATA = None if CHECKOUT is None else CHECKOUT / "data"

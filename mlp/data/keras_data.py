@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mlp.errors import UserError
-from mlp.paths import pip_install
+from mlp.base.errors import UserError
+from mlp.base.paths import pip_install
 
 
 def keras_datasets_folder() -> Path:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mlp.arrays import check_size, header
+from mlp.base.arrays import checked, parse
+from mlp.base.errors import UserError
 from mlp.data.own import LARGEST, OwnData, Part, some_of
 from mlp.data.samples import divisor_of
-from mlp.errors import UserError
 from mlp.nn.checks import RENUMBER
 
+BROKEN = (zipfile.BadZipFile, zlib.error)
 MOST_CLASSES = 65_536
 MOST_GAPS = 10  # times as many classes as there are labels
 
@@ -24,29 +25,14 @@ def read_npz(path: Path, *keys: str, optional: Sequence[str] = ()) -> dict[str, 
     if not zipfile.is_zipfile(path):
         raise UserError(f"{path} is not an .npz file, or is cut short. np.savez(path, x_train=...) writes one")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if missing := [key for key in keys if key not in archive.files]:
-                has = ", ".join(archive.files) or "nothing"
-                raise UserError(f"{path} has no array {', '.join(missing)}. It has: {has}")
-            wanted = [*keys, *(key for key in optional if key in archive.files)]
-            for key in wanted:
-                _check_header(archive.zip, f"{key}.npy")
-            return {key: archive[key] for key in wanted}
-    except (OSError, ValueError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+        with zipfile.ZipFile(path) as archive:
+            members = {member.filename.removesuffix(".npy"): member for member in checked(archive)}
+            if not (missing := [key for key in keys if key not in members]):
+                wanted = [*keys, *(key for key in optional if key in members)]
+                return {key: parse(archive.read(members[key])) for key in wanted}
+    except (UserError, OSError, ValueError, EOFError, RuntimeError, MemoryError, *BROKEN) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
-
-
-def _check_header(archive: zipfile.ZipFile, name: str) -> None:
-    """Raise ValueError for an array that claims more than the file holds, before there is memory for it."""
-    if name not in archive.namelist():
-        return
-    with archive.open(name) as file:
-        try:
-            shape, _, dtype, start = header(file.read(12_000))  # longer than any header of numbers
-            if not dtype.hasobject:  # which NumPy refuses
-                check_size(shape, dtype, archive.getinfo(name).file_size - start)
-        except UserError as error:
-            raise ValueError(str(error)) from error
+    raise UserError(f"{path} has no array {', '.join(missing)}. It has: {', '.join(members) or 'nothing'}")
 
 
 class NPZ(OwnData):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mlp.errors import UserError
+from mlp.base.errors import UserError
 
 log = logging.getLogger(__name__)
 

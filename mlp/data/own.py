@@ -8,9 +8,9 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from mlp.base.errors import UserError
 from mlp.data.dataset import Dataset
 from mlp.data.split import stratified_split
-from mlp.errors import UserError
 
 MOST_OUTPUTS = 4096  # confusion matrices and one-hot rows are classes x classes
 LARGEST = float(np.finfo(np.float32).max)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlp import model_file
+from mlp.base.errors import UserError
+from mlp.base.files import atomic_write
 from mlp.config.values import FromEnvironment
-from mlp.errors import UserError
-from mlp.files import atomic_write
 from mlp.model_file import DIGEST, OWN_CLASSES, Pretrained
 from mlp.training import Run
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mlp.base.errors import UserError, unknown
 from mlp.config.build import build, check_type, locate
 from mlp.config.resolve import tracker_nodes
 from mlp.data import Augmentation, Dataset
 from mlp.data.pictures import PICTURE_SHAPES, is_picture
-from mlp.errors import UserError, unknown
 from mlp.nn import MLP, Activation, Initializer, Loss, Normalization, Optimizer, Schedule
 from mlp.training import Callback, Trainer, random_streams
 from mlp.training.callbacks import CallbackOptions

@@ -15,8 +15,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hydra_trials.passwords import hidden_word
-from mlp.errors import UserError
-from mlp.files import atomic_write, remove_leftovers
+from mlp.base.errors import UserError
+from mlp.base.files import atomic_write, remove_leftovers
 
 LOCK_ATTEMPTS = 5
 

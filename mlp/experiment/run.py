@@ -12,17 +12,17 @@ from typing import Any, NoReturn
 
 from hydra_trials.files import shown
 from hydra_trials.signals import Terminated, deferred, sigterm_interrupts
-from mlp import environment, paths
+from mlp.base import environment, paths
+from mlp.base.errors import CallbackFailed, Diverged, UserError
+from mlp.base.files import write_json
 from mlp.config.build import check_type
 from mlp.config.own import allow_flags, foreign
 from mlp.config.resolve import left_out, trackers_outside
 from mlp.config.values import recorded
 from mlp.data import Samples
-from mlp.errors import CallbackFailed, Diverged, UserError
 from mlp.experiment.best_model import copy_model, make_room, save_model
 from mlp.experiment.components import Components
 from mlp.experiment.directory import lock, save_config
-from mlp.files import write_json
 from mlp.model_file import Pretrained
 from mlp.nn.metrics import temperature, wilson_interval
 from mlp.training import Callback, Run, evaluate, random_streams

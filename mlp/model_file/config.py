@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import Any, NoReturn
 
-from mlp.errors import UserError
-from mlp.files import read_bytes, write_json
+from mlp.base.errors import UserError
+from mlp.base.files import read_bytes, write_json
 from mlp.model_file.pickles import ModelFileError
 from mlp.nn import Activation, Initializer, Loss, Optimizer
 from mlp.nn.naming import find, normalize_name, parse_sizes

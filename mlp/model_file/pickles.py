@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from mlp.arrays import check_shape, check_size, shown
-from mlp.errors import UserError
+from mlp.base.arrays import check_shape, check_size, shown
+from mlp.base.errors import UserError
 
 
 class ModelFileError(UserError):

@@ -10,9 +10,9 @@ from typing import Any
 
 from numpy.lib import format as npy
 
-from mlp import arrays
-from mlp.errors import UserError
-from mlp.files import read_bytes
+from mlp.base import arrays
+from mlp.base.errors import UserError
+from mlp.base.files import read_bytes
 from mlp.model_file.pickles import ModelFileError, loads
 
 _PICKLE = b"\x80"  # the first byte of a pickle of protocol 2 or later
@@ -36,7 +36,7 @@ def read(path: str | Path, skipped: list[str] | None = None) -> Any:
             return loads(data)
     except UserError:
         raise
-    except Exception as error:  # a damaged pickle, header or archive raises anything
+    except Exception as error:  # a damaged pickle or archive raises anything
         raise ModelFileError(f"damaged or incomplete ({error or type(error).__name__})") from error
     kind = "a text file" if _is_text(data) else "a file of an unknown kind"
     raise ModelFileError(f"{kind}; expected .npy or .npz as written by np.save or np.savez")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mlp.errors import UserError
-from mlp.files import atomic_write
+from mlp.base.errors import UserError
+from mlp.base.files import atomic_write
 from mlp.model_file.layouts import Weights, normalise
 from mlp.model_file.pair import weights_sha256
 from mlp.model_file.pickles import ModelFileError

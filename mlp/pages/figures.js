@@ -63,9 +63,13 @@ function grouped(items, keyOf) {
   return groups;
 }
 
-// "ink" as a colour is that of the page's text.
+// Colours by name: "ink" is that of the page's text, the others are those of the palette.
+const NAMED = ["blue", "vermilion", "green", "pink", "orange", "sky", "brown", "grey"];
+
 function inked(part) {
-  if (Array.isArray(part) || !part || typeof part !== "object") return part === "ink" ? css("--ink") : part;
+  if (part === "ink") return css("--ink");
+  if (NAMED.includes(part)) return colour(NAMED.indexOf(part));
+  if (Array.isArray(part) || !part || typeof part !== "object") return part;
   return Object.fromEntries(Object.entries(part).map(([key, value]) => [key, inked(value)]));
 }
 
@@ -119,17 +123,38 @@ DARK.addEventListener("change", () =>
   painted.forEach((again, plot) => (plot.isConnected ? again() : painted.delete(plot))),
 );
 
-// Pictures that come with the page: each <figure> that holds the data of its own as JSON.
-function drawEmbedded(onClick) {
-  for (const figure of document.querySelectorAll("figure")) {
-    const source = figure.querySelector("script");
-    if (!source) continue;
-    const { data, layout, most_width: most } = JSON.parse(source.textContent);
-    const plot = figure.querySelector(".plot");
-    if (most) plot.style.maxWidth = `${most}px`;
-    draw(plot, data, layout);
-    plot.on("plotly_click", (event) => onClick(event.points[0].customdata));
-  }
+// Points
+
+const LEGEND = { orientation: "h", x: 0, y: 1.01, xanchor: "left", yanchor: "bottom" };
+
+function titled(text) {
+  return { title: { text: escaped(text), standoff: 8 } };
+}
+
+// A line among points; null interrupts it.
+function lineOf(x, y, { name, color, width = 1, ...look }) {
+  const line = { color, width, ...look };
+  return { type: "scatter", mode: "lines", name: escaped(name ?? ""), x, y, hoverinfo: "skip", line };
+}
+
+// One picture of points. `groups`: [{name, members, marker, trace?}], each with marks of its own; a member's place is
+// (x, y), its `text` is shown where the mouse is, and a click tells its `key`.
+function drawPoints(plot, groups, { x, y, text, key }, { lines = [], ...layout } = {}) {
+  const points = groups.map(({ name, members, marker, trace }) => ({
+    type: "scatter",
+    mode: "markers",
+    name: escaped(shortened(name, 40)),
+    x: members.map(x),
+    y: members.map(y),
+    text: members.map((one) => escaped(text(one)).replace(/\n/g, "<br>")),
+    hoverinfo: "text",
+    customdata: members.map(key),
+    marker: { size: 8, opacity: 0.8, ...marker },
+    ...trace,
+  }));
+  const traces = [...lines, ...points].filter((trace) => trace.x.length);
+  const usual = { height: 380, margin: { l: 64, r: 20, t: 40, b: 56 }, showlegend: true, legend: LEGEND };
+  return draw(plot, traces, { ...usual, ...layout });
 }
 
 // Learning curves

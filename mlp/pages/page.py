@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from mlp.files import plain
+from mlp.base.files import plain
 
 HERE = Path(__file__).parent
 #: What draws tables and pictures; a page's own scripts follow.

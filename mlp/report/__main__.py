@@ -6,16 +6,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlp import paths, streams
+from mlp.base import paths, streams
+from mlp.base.errors import ArgumentParser
 from mlp.config.files import canonical
-from mlp.errors import ArgumentParser
 
 
 def draw_run(args: argparse.Namespace) -> list[Path]:
-    """draw the plots of one run again: RUN_DIR/plots/*.png"""
+    """draw the plots of one run again: plots/*.png in its directory"""
     from mlp.report import run_plots  # matplotlib: not for --help
+    from mlp.runs import select
 
-    return run_plots.draw_run(args.run_dir)
+    return run_plots.draw_run(select.directory(args.run))
 
 
 def draw_augmented(args: argparse.Namespace) -> list[Path]:
@@ -70,7 +71,7 @@ def _parser() -> ArgumentParser:
         return made
 
     run = command("run", draw_run)
-    run.add_argument("run_dir", metavar="RUN_DIR", type=Path, help="a directory that a training run wrote")
+    run.add_argument("run", metavar="RUN", help="a path, a name or its unique beginning, last, or best")
 
     images = command("augment", draw_augmented)
     images.add_argument("name", metavar="NAME", help="an option of conf/augment")

@@ -3,9 +3,9 @@
 import numpy as np
 from matplotlib.figure import Figure
 
+from mlp.base.errors import UserError
 from mlp.data import Augmentation, Dataset
 from mlp.data.pictures import is_picture
-from mlp.errors import UserError
 from mlp.report import style
 from mlp.report.figures.wall import Wall, as_bytes
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from PIL import Image
 
-from mlp import paths
-from mlp.errors import UserError, unknown
-from mlp.files import atomic_write
+from mlp.base import paths
+from mlp.base.errors import UserError, unknown
+from mlp.base.files import atomic_write
 from mlp.pages.page import shell
 from mlp.report import style, templates
 from mlp.report.blocks import Analysis, Picture

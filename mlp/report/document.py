@@ -10,7 +10,7 @@ from typing import Any
 
 import wandb_workspaces.reports.v2 as wr
 
-from mlp.errors import UserError
+from mlp.base.errors import UserError
 from mlp.report.blocks import Chart, Fold, Gallery, Histogram, Picture, markdown
 from mlp.report.build import TITLE
 from mlp.report.templates import quoted

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlp.errors import UserError
+from mlp.base.errors import UserError
 from mlp.report import build
 from mlp.report.blocks import Picture, Table
 from mlp.report.build import Chapter

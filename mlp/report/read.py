@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlp.arrays import read_npz
+from mlp.base.arrays import read_npz
+from mlp.base.errors import UserError
+from mlp.base.files import check_directory, read_bytes, read_json
+from mlp.base.paths import CONF
 from mlp.config.build import build
 from mlp.config.files import options, read_config, read_yaml
-from mlp.errors import UserError
-from mlp.files import check_directory, read_bytes, read_json
 from mlp.nn.metrics import confusion_matrix
 from mlp.nn.types import Labels
-from mlp.paths import CONF
 from mlp.report.statistics import MeanStd
 from mlp.report.text import shorten
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from mlp.errors import UserError, shortened
-from mlp.files import check_directory
+from mlp.base.errors import UserError, shortened
+from mlp.base.files import check_directory
 from mlp.report import style
 from mlp.report.figures.bars import per_class, robustness
 from mlp.report.figures.curves import curves

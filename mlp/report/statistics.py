@@ -103,10 +103,11 @@ def accuracy_error(accuracy: float, samples: int) -> float:
     return math.sqrt(max(accuracy * (1 - accuracy), 0.0) / samples) if samples else 0.0
 
 
-def is_overfitted(train_accuracy: float, test_accuracy: float, error: float = 0.0) -> bool:
+def is_overfitted(train_accuracy: float, test_accuracy: float, test_samples: int | None) -> bool:
     """Whether the training accuracy is more than OVERFITTED above the test accuracy, and by more than chance.
 
-    `error` is the standard error of the difference, where the number of samples is known.
+    Chance is in the test accuracy, by its number of samples; the training accuracy is that of all training samples.
+    Where the number is not known only OVERFITTED counts.
     """
     gap = train_accuracy - test_accuracy
-    return gap > OVERFITTED and is_significant(gap, error)
+    return gap > OVERFITTED and is_significant(gap, accuracy_error(test_accuracy, test_samples or 0))

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from mlp.files import atomic_write
+from mlp.base.files import atomic_write
 
 # Okabe and Ito's palette: told apart by colour-blind readers, and in greyscale print.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlp import paths
-from mlp.errors import UserError
-from mlp.files import fault_of_file
+from mlp.base import paths
+from mlp.base.errors import UserError
+from mlp.base.files import fault_of_file
 from mlp.report.read import RunFiles
 from mlp.report.text import shorten
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlp.files import plain
+from mlp.base.files import plain
 from mlp.report import templates
 from mlp.report.blocks import Chart, Confusion, Gallery, Histogram, Lines, Picture, Table
 from mlp.report.build import HERE, Chapter

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlp import paths, streams
-from mlp.errors import ArgumentParser, UserError, positive_integer
+from mlp.base import paths, streams
+from mlp.base.errors import ArgumentParser, UserError, positive_integer
 
 
 def list_runs(args: argparse.Namespace) -> str:

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlp import paths
+from mlp.base import paths
+from mlp.base.errors import UserError
 from mlp.config.files import read_yaml
 from mlp.config.own import allow_flags, foreign
-from mlp.errors import UserError
 from mlp.report.read import RunFiles
 from mlp.report.text import metric, shorten
 from mlp.runs import listing, read

@@ -14,7 +14,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 
 from hydra_trials.files import escaped
-from mlp.files import plain
+from mlp.base.files import plain
 from mlp.report.text import metric
 from mlp.runs import read
 from mlp.runs.select import Row, shown, value

@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 import numpy as np
 
-from mlp.errors import UserError
-from mlp.files import atomic_write
+from mlp.base.errors import UserError
+from mlp.base.files import atomic_write
 from mlp.pages.page import as_text, column, environment, rounded, shell
 from mlp.report.read import Array, confusion, read_metrics, read_predictions
 from mlp.report.text import count, listed

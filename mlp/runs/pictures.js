@@ -258,9 +258,9 @@ function drawScatter() {
       by && by !== "recipe" ? `${by} ${written(row[by])}` : row.changed,
     ]
       .filter(Boolean)
-      .map((one) => escaped(shortened(String(one), 90)))
-      .join("<br>");
-  const traces = kinds.map((kind, slot) => {
+      .map((one) => shortened(String(one), 90))
+      .join("\n");
+  const groups = kinds.map((kind, slot) => {
     const members = shown.filter((_, i) => kind === null || written(values[i]) === kind);
     const shades = continuous
       ? {
@@ -269,31 +269,25 @@ function drawScatter() {
           colorbar: { title: { text: escaped(by) }, thickness: 12 },
         }
       : { color: colour(slot) };
-    return {
-      type: "scatter",
-      mode: "markers",
-      name: escaped(shortened(kind || "(none)", 40)),
-      x: members.map((row) => row[x]),
-      y: members.map((row) => row[y]),
-      text: members.map(text),
-      hoverinfo: "text",
-      customdata: members.map((row) => row.$key),
-      marker: {
-        size: members.map((row) => (slots.has(row.$key) ? 12 : 7)),
-        symbol: members.map((row) => (slots.has(row.$key) ? "diamond" : "circle")),
-        opacity: 0.85,
-        line: { width: members.map((row) => (slots.has(row.$key) ? 1.5 : 0)), color: "ink" },
-        ...shades,
-      },
+    const marker = {
+      size: members.map((row) => (slots.has(row.$key) ? 12 : 7)),
+      symbol: members.map((row) => (slots.has(row.$key) ? "diamond" : "circle")),
+      opacity: 0.85,
+      line: { width: members.map((row) => (slots.has(row.$key) ? 1.5 : 0)), color: "ink" },
+      ...shades,
     };
+    return { name: kind || "(none)", members, marker };
   });
   const axis = (name, letter) => ({
-    title: { text: escaped(name), standoff: 6 },
+    ...titled(name),
     type: isNumbers(column.get(name)) ? (get("scatter-log").includes(letter) ? "log" : "linear") : "category",
   });
-  const legend =
-    kinds[0] === null ? {} : { showlegend: true, legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" } };
-  draw($("scatter-plot"), traces, { height: 440, xaxis: axis(x, "x"), yaxis: axis(y, "y"), ...legend });
+  drawPoints(
+    $("scatter-plot"),
+    groups,
+    { x: (row) => row[x], y: (row) => row[y], text, key: (row) => row.$key },
+    { height: 440, showlegend: kinds[0] !== null, xaxis: axis(x, "x"), yaxis: axis(y, "y") },
+  );
   painted.set($("scatter-plot"), drawScatter);
 }
 

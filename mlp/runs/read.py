@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from hydra_trials.locks import is_locked
+from mlp.base.errors import UserError
+from mlp.base.files import fault_of_file, plain, read_bytes
+from mlp.base.paths import CONF
 from mlp.config.files import groups, read_yaml
-from mlp.errors import UserError
-from mlp.files import fault_of_file, plain, read_bytes
-from mlp.paths import CONF
 from mlp.report.read import RunFiles, option_values, read_facts
 from mlp.tracking.record import flat, run_name
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from hydra_trials.errors import SearchError
 from hydra_trials.files import LEFTOVER
 from hydra_trials.locks import commands
-from mlp.errors import UserError
+from mlp.base.errors import UserError
+from mlp.base.files import atomic_write
 from mlp.experiment.directory import locked
-from mlp.files import atomic_write
 from mlp.runs import read
 from mlp.runs.detail import size
 from mlp.runs.listing import clean

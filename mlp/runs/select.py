@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from mlp.base.errors import UserError
 from mlp.config.files import groups
-from mlp.errors import UserError
 from mlp.runs import read
 from mlp.runs.table import rows
 
@@ -208,6 +208,11 @@ def lookup(names: Sequence[str], directories: Sequence[Any] = (), where: str | N
         among = chosen(rows(directories), where) if among is None else among
         found.append(_named(name, among, " and ".join(map(str, directories or read.PLACES))))
     return found
+
+
+def directory(name: str) -> Path:
+    """The directory of the run that a user means: the one with this path, else as `lookup` finds it."""
+    return Path(name if Path(name).is_dir() else lookup([name])[0]["path"])
 
 
 def _named(name: str, among: Sequence[Row], places: str) -> Row:

@@ -12,8 +12,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+from mlp.base.paths import CONF
 from mlp.data.cache import cache_directory
-from mlp.paths import CONF
 from mlp.report import read as files
 from mlp.runs import read
 

@@ -10,10 +10,11 @@ from typing import Any
 from omegaconf import OmegaConf
 from threadpoolctl import threadpool_limits
 
-from mlp import environment, experiment
+from mlp import experiment
+from mlp.base import environment
+from mlp.base.errors import Diverged, UserError
+from mlp.base.files import read_bytes
 from mlp.config.resolve import resolve
-from mlp.errors import Diverged, UserError
-from mlp.files import read_bytes
 from mlp.report.read import RunFiles, read_facts, read_metrics
 from mlp.runs import detail
 from mlp.runs.listing import clean

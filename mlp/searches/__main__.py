@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlp import paths, streams
-from mlp.errors import ArgumentParser, UserError, positive_integer
+from mlp.base import paths, streams
+from mlp.base.errors import ArgumentParser, UserError, positive_integer
 
 if TYPE_CHECKING:
     from hydra_trials.study import Search

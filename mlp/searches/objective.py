@@ -25,11 +25,12 @@ from hydra_trials.errors import SearchError
 from hydra_trials.files import escaped, shown
 from hydra_trials.space import Space, extremes
 from hydra_trials.study import Search
-from mlp import experiment, paths
+from mlp import experiment
+from mlp.base import paths
+from mlp.base.errors import CallbackFailed, Diverged, UserError
 from mlp.config.files import RENAMED
 from mlp.config.own import allowed, allowing
 from mlp.config.resolve import resolve, resolve_trial
-from mlp.errors import CallbackFailed, Diverged, UserError
 from mlp.experiment import Components
 from mlp.experiment.directory import discarded_if_refused
 from mlp.report import draw_run

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from optuna.trial import FrozenTrial, TrialState
@@ -19,8 +19,11 @@ from mlp.pages.page import column, environment, shell
 from mlp.report.statistics import OVERFITTED
 from mlp.report.text import count
 from mlp.report.trials import short_name
-from mlp.searches import figures, parameter_figures, results
-from mlp.searches.plotly import number
+from mlp.searches import drawn, results
+from mlp.searches.drawn import number
+
+if TYPE_CHECKING:
+    from mlp.report.importance import Importances
 
 PAGE = "search.html"
 HERE = Path(__file__).parent
@@ -45,12 +48,13 @@ def render(search: Search) -> str:
 
 def content(search: Search, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
     """What the page says, by the names of the template."""
-    done, objectives = search.ranked(trials), search.objectives
-    found = counts(trials)
-    curves = figures.learning_curves(search, trials)
-    parallel = parameter_figures.parallel_coordinates(search, trials)
+    done, objectives, found = search.ranked(trials), search.objectives, counts(trials)
+    shown, runs = drawn.trials_drawn(search, trials), drawn.runs_drawn(search, trials)
+    lines = drawn.lines_drawn(search, trials)
     several = len(objectives) > 1
-    left_out = {"importance" if several else "pareto", *(["curves"] if not curves else [])}
+    importances = None if several else drawn.importances(search, trials)
+    curves = any(one["epochs"] for one in shown)
+    left_out = {"importance" if several else "pareto", *([] if curves else ["curves"])}
     names = ("parallel", "importance", "pareto", "history", "overlay", "slices", "curves", "leaderboard")
     return {
         "name": search.name,
@@ -60,21 +64,34 @@ def content(search: Search, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
         "command": results.command(search),
         "left": found["running"] + found["waiting"],
         "done": len(done),
-        "min_trials": figures.MIN_TRIALS,
-        "lines": len(parallel["lines"]) if parallel else 0,
-        "importance": None if several else _importance(search, trials),
+        "min_trials": drawn.MIN_TRIALS,
+        "lines": len(lines),
+        "importance": importances and _importance(importances),
         "front": len(search.pareto_front()),
-        "pareto": [
-            figures.pareto_front(search, trials, *pair)
-            for pair in itertools.combinations(range(len(objectives)), 2)
-            if done
-        ],
-        "history": _history(search, trials),
-        "overlay": _overlay(search, trials),
-        "slices": [(name, parameter_figures.slices(search, trials, i)) for i, name in enumerate(objectives)],
+        "pareto": list(itertools.combinations(range(len(objectives)), 2)) if done else [],
+        "history": [_history(search, trials, i) for i in range(len(objectives))] if shown else [],
+        "gap": 100 * statistics.median(run["train"] - run["test"] for run in runs) if runs else None,
+        "allowed": 100 * OVERFITTED,
         "pruned": sum(trial.state == TrialState.PRUNED for trial in trials),
         "leaderboard": (search.directory / results.LEADERBOARD).exists(),
-        "data": {**_table(search, trials), "parallel": parallel, "curves": curves, "objective": objectives[0]},
+        "data": {
+            **_table(search, trials),
+            "objectives": [{"name": name, "less": search.minimizes(i)} for i, name in enumerate(objectives)],
+            "trials": shown,
+            "lines": lines,
+            "axes": drawn.axes_drawn(search, trials),
+            "importance": [
+                {
+                    "name": name,
+                    "increase": one.increase,
+                    "error": 2 * one.error,
+                    "guess": one.trials < drawn.MIN_TRIALS,
+                }
+                for name, one in (importances.by_key.items() if importances else ())
+            ],
+            "runs": runs,
+            "allowed": OVERFITTED,
+        },
     }
 
 
@@ -106,48 +123,31 @@ def _best(search: Search, winner: FrozenTrial) -> str:
     return f"trial {winner.number}, {first}{scores}" + (f": {point}" if point else "")
 
 
-def _importance(search: Search, trials: Sequence[FrozenTrial]) -> dict[str, Any] | None:
-    found = figures.importance(search, trials)
-    if found is None:
-        return None
-    sure = {key: one for key, one in found.by_key.items() if one.trials >= figures.MIN_TRIALS}
+def _importance(found: Importances) -> dict[str, Any]:
+    sure = {key: one for key, one in found.by_key.items() if one.trials >= drawn.MIN_TRIALS}
     return {
         "forecast_error": number(found.forecast_error),
         "median_error": number(found.median_error),
         "helps": found.forecast_error < found.median_error,
         "first": [f"{key} ({number(one.increase)})" for key, one in sure.items() if one.is_significant][:3],
         "guesses": len(sure) < len(found.by_key),
-        "bars": figures.importance_bars(found.by_key),
     }
 
 
-def _history(search: Search, trials: Sequence[FrozenTrial]) -> list[dict[str, Any]]:
-    """For each objective its picture, the best value, its trial, and how many were completed after it."""
-    if not any(trial.state.is_finished() for trial in trials):
-        return []
-    made = []
-    for index, objective in enumerate(search.objectives):
-        figure = figures.history(search, trials, index)
-        facts: dict[str, Any] = {"objective": objective, "figure": figure, "best": None}
-        for line in (trace for trace in figure["data"] if trace["mode"] == "lines"):
-            best = line["y"][-1]
-            place = line["y"].index(best)
-            facts |= {"best": number(best), "trial": line["x"][place], "after": len(line["x"]) - place - 1}
-        made.append(facts)
-    return made
-
-
-def _overlay(search: Search, trials: Sequence[FrozenTrial]) -> dict[str, Any] | None:
-    runs = figures.scored_runs(search, trials)
-    if not runs:
-        return None
+def _history(search: Search, trials: Sequence[FrozenTrial], index: int) -> dict[str, Any]:
+    """The best value of an objective, the first trial that reached it, and how many were completed after it."""
+    values = {
+        trial.number: value
+        for trial in trials
+        if trial.state == TrialState.COMPLETE and (value := drawn.objective(trial, index)) is not None
+    }
+    if not values:
+        return {"objective": search.objectives[index], "best": None}
+    best = (min if search.minimizes(index) else max)(values, key=lambda trial: values[trial])
     return {
-        "runs": len(runs),
-        "over": sum(run.overfitted for run in runs),
-        "gap": 100 * statistics.median(run.gap for run in runs),
-        "allowed": 100 * OVERFITTED,
-        "figure": figures.train_against_test(runs),
-    }
+        "objective": search.objectives[index], "best": number(values[best]), "trial": best,
+        "after": len(values) - 1 - list(values).index(best),
+    }  # fmt: skip
 
 
 def _table(search: Search, trials: Sequence[FrozenTrial]) -> dict[str, Any]:

@@ -17,12 +17,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hydra_trials.files import fault_of_file
 from hydra_trials.study import REASON, Search, counts, finite, state
-from mlp import paths
+from mlp.base import paths
+from mlp.base.errors import UserError
+from mlp.base.files import atomic_write, read_json
 from mlp.config.files import read_yaml
 from mlp.config.own import allow_flags, foreign
-from mlp.errors import UserError
 from mlp.experiment.best_model import CONFIG, MODEL
-from mlp.files import atomic_write, read_json
 from mlp.report.text import metric
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlp import blas, streams
+from mlp.base import blas, streams
 from mlp.cli.flags import parse, parser
 from mlp.cli.overrides import config_folders, to_hydra
 
@@ -67,7 +67,7 @@ def overrides_of(arguments: Sequence[str], program: str) -> tuple[list[str], lis
     """The Hydra overrides of one training run, and further configuration folders. Raises UserError for more."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    from mlp.errors import UserError
+    from mlp.base.errors import UserError
 
     _, given, switches = parse(arguments, program)
     places = re.compile(r"--config-dir|-cd|[^-]")  # --config-dir, and the folder after it
@@ -106,7 +106,7 @@ def measure(parts: Components) -> tuple[Seconds, int, int]:
 
 def report(parts: Components, found: Seconds, num_steps: int, num_train: int) -> str:
     """The table, what follows from it, and where it was measured."""
-    from mlp.environment import describe
+    from mlp.base.environment import describe
     from mlp.tools.stopwatch import OF_INPUT, OF_WEIGHTS, PRODUCT
 
     network, machine = parts.network, describe()

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlp import blas, streams
+from mlp.base import blas, streams
 from mlp.cli.flags import parser
 from mlp.tools.profile import overrides_of
 
@@ -73,8 +73,8 @@ def of_file(path: Path) -> str:
     from omegaconf import OmegaConf
 
     from mlp import inference, model_file
+    from mlp.base.errors import UserError
     from mlp.config.resolve import resolve
-    from mlp.errors import UserError
     from mlp.experiment import Components
 
     if (path / "config.yaml").is_file():

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mlp.arrays import read_npz
+from mlp.base.arrays import read_npz
 from mlp.nn.metrics import confusion_matrix
 from mlp.nn.types import Array, Labels
 

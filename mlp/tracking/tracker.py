@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mlp.errors import UserError
-from mlp.files import read_bytes
-from mlp.paths import pip_install
+from mlp.base.errors import UserError
+from mlp.base.files import read_bytes
+from mlp.base.paths import pip_install
 from mlp.tracking.record import TrackedRun
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlp.errors import unknown
+from mlp.base.errors import unknown
 from mlp.tracking import record, session
 from mlp.tracking.record import TrackedRun
 from mlp.tracking.tracker import Tracker

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mlp.files import atomic_write
+from mlp.base.files import atomic_write
 from mlp.nn import checks
 from mlp.training.run import Callback, Run
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from mlp.arrays import Array, read_npz
-from mlp.errors import UserError
-from mlp.files import atomic_write
+from mlp.base.arrays import Array, read_npz
+from mlp.base.errors import UserError
+from mlp.base.files import atomic_write
 from mlp.training.average import WeightAverage
 from mlp.training.run import Callback, Run
 

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from mlp.base.errors import UserError
 from mlp.data import Samples
-from mlp.errors import UserError
 from mlp.nn import checks
 
 ClassWeight = Literal["balanced"] | Sequence[float] | Mapping[Any, float] | None

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mlp.base.errors import Diverged
 from mlp.data import Samples
-from mlp.errors import Diverged
 from mlp.nn.losses import one_hot, softmax
 from mlp.nn.metrics import calibration_error, confusion_matrix, scores
 from mlp.nn.network import MLP

@@ -7,7 +7,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from mlp.errors import CallbackFailed, Diverged, UserError
+from mlp.base.errors import CallbackFailed, Diverged, UserError
 from mlp.training.run import Callback, Run
 
 log = logging.getLogger(__name__)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from mlp.base.files import atomic_write
 from mlp.data import Samples
 from mlp.data.pictures import as_pictures, is_picture
-from mlp.files import atomic_write
 from mlp.nn.types import Labels
 from mlp.training.evaluate import Evaluation
 

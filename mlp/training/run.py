@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from mlp.base.errors import CallbackFailed
 from mlp.data import Samples
-from mlp.errors import CallbackFailed
 from mlp.nn.network import MLP
 from mlp.nn.optimizers import Optimizer
 from mlp.nn.schedules import Schedule

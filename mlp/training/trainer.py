@@ -5,9 +5,9 @@ import time
 
 import numpy as np
 
+from mlp.base.errors import Diverged, UserError
 from mlp.data import Augmentation, Samples
 from mlp.data.batches import Batches
-from mlp.errors import Diverged, UserError
 from mlp.nn import checks
 from mlp.nn.metrics import confusion_matrix, scores
 from mlp.nn.types import Array

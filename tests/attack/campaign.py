@@ -27,7 +27,7 @@ from attack import pickles, readers
 from attack.limits import in_child
 from attack.readers import KINDS, Kind
 from hydra_trials.errors import SearchError
-from mlp.errors import Diverged, UserError
+from mlp.base.errors import Diverged, UserError
 
 SECONDS, MEGABYTES = 10, 1024  # for one file
 BATCH = {True: 1, False: 40}  # files for one child, by whether their readers write

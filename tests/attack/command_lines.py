@@ -73,10 +73,10 @@ ODD = (
     "no/such/file", "\x1b[31mred", "a\nb", "a\tb", "\\", "\\'", "\xe9", "\U0001f600", "${seed}", "${oc.env:HOME}",
     "${oc.env:NO_SUCH}", "${", "${}", "${a", "${now:}", "${.x}", "${hydra:job.name}", "$", "${oc.decode:x}",
     "${oc.create:{a:1}}", "${oc.select:seed}", "${no.such:1}", "???", "!!python/name:os.system", "&a",
-    "mlp.nn.Adam", "mlp.nn.MLP", "mlp.nn", "mlp", "os.system", "numpy.ndarray", "mlp.files.Path", "mlp..x", "mlp.",
-    "-", "--", "---", "-x", "--no-such", "@", "a@b", "#", "%s", "%", "{0}", "\udce9", "*", "**", "?", "!", "|", "<",
-    ">", "job", "hydra", "all", "defaults", "config", "install=bash", "query=bash", "uninstall=bash", "-1.0", "+1",
-    "+a=b",
+    "mlp.nn.Adam", "mlp.nn.MLP", "mlp.nn", "mlp", "os.system", "numpy.ndarray", "mlp.base.files.Path", "mlp..x",
+    "mlp.", "-", "--", "---", "-x", "--no-such", "@", "a@b", "#", "%s", "%", "{0}", "\udce9", "*", "**", "?", "!",
+    "|", "<", ">", "job", "hydra", "all", "defaults", "config", "install=bash", "query=bash", "uninstall=bash",
+    "-1.0", "+1", "+a=b",
 )  # fmt: skip
 COMMANDS = {
     "search": ("show", "best", "report", "--top", "--install", "--to"),

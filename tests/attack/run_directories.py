@@ -60,9 +60,9 @@ TARGETS = (
     ".", "mlp.nn", "mlp.nn.optimizers.Optimizer", "mlp.nn.MLP", "mlp.nn.Adam", "mlp.nn.ReLU", "mlp.data.MNIST",
     "mlp.data.NPZ", "mlp.data.Dataset", "mlp.data.samples.Samples", "mlp.training.Trainer", "mlp.training.Callback",
     "mlp.training.Run", "mlp.training.callbacks.CallbackOptions", "mlp.training.callbacks.ProgressBar",
-    "mlp.tracking.MLflowTracker", "mlp.tracking.TrackioTracker", "mlp.tracking.Tracker", "mlp.streams._Lasting",
-    "mlp.files.Path", "mlp.nn.\0", "mlp/x", "mlp.graded.NeuralNetwork", "mlp.api.Model", "mlp.nn.types.np",
-    "mlp.nn.layers.Dropout", "mlp.errors.UserError", 5,
+    "mlp.tracking.MLflowTracker", "mlp.tracking.TrackioTracker", "mlp.tracking.Tracker", "mlp.base.streams._Lasting",
+    "mlp.base.files.Path", "mlp.nn.\0", "mlp/x", "mlp.graded.NeuralNetwork", "mlp.api.Model", "mlp.nn.types.np",
+    "mlp.nn.layers.Dropout", "mlp.base.errors.UserError", 5,
 )  # fmt: skip
 YAML = (
     b"", b"\0", b"\xff\xfe\0", "seed: é\n".encode("utf-16"), b"seed: \xe9\n", b"[1, 2", b"a: b: c", b"{",

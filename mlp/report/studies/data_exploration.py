@@ -11,10 +11,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from mlp.base.errors import UserError
 from mlp.data import Dataset
 from mlp.data.pictures import is_picture
 from mlp.data.split import stratified_split
-from mlp.errors import UserError
 from mlp.nn.metrics import per_class
 from mlp.nn.types import Labels
 from mlp.report import style

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from mlp import paths
+from mlp.base import paths
+from mlp.base.errors import UserError
 from mlp.config.files import options
 from mlp.data import Dataset
 from mlp.data.pictures import as_pictures, is_picture
-from mlp.errors import UserError
 from mlp.inference import saved_predictions
 from mlp.nn.metrics import calibration_error
 from mlp.nn.types import Labels

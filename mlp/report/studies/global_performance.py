@@ -17,7 +17,7 @@ from mlp.report.axes import axes
 from mlp.report.blocks import Analysis
 from mlp.report.figures.panels import grid, percent_axis
 from mlp.report.read import Array
-from mlp.report.statistics import OVERFITTED, accuracy_error, is_overfitted, is_significant
+from mlp.report.statistics import OVERFITTED, is_overfitted, is_significant
 from mlp.report.studies.hyperparameter_search import HyperparameterSearch, read_searches
 from mlp.report.studies.study import Study, StudyRuns
 from mlp.report.trials import Parameter, Trial
@@ -30,17 +30,17 @@ LOOKS = {False: ("o", style.BLUE, "not over-fitted"), True: ("D", style.VERMILIO
 
 @dataclass
 class ScoredTrial:
-    """A trial with both accuracies, and the standard error of their difference."""
+    """A trial with both accuracies, the latter on so many samples."""
 
     trial: Trial
     name: str
     train: float
     test: float
-    error: float
+    samples: int
 
     def __post_init__(self) -> None:
         self.gap = self.train - self.test
-        self.is_overfitted = is_overfitted(self.train, self.test, self.error)
+        self.is_overfitted = is_overfitted(self.train, self.test, self.samples)
 
     @cached_property
     def facts(self) -> dict[str, Any]:
@@ -76,8 +76,7 @@ class GlobalPerformance(Study):
             if a is None or b is None:
                 unmeasured.append({"name": name, "state": trial.state})
             else:
-                error = math.hypot(accuracy_error(a, training), accuracy_error(b, test))
-                runs.append(ScoredTrial(replace(trial, number=number), name, a, b, error))
+                runs.append(ScoredTrial(replace(trial, number=number), name, a, b, test))
         over, rest = ([run for run in runs if run.is_overfitted == which] for which in (True, False))
         return self.answer(
             {

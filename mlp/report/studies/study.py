@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 
 from omegaconf import OmegaConf
 
+from mlp.base.errors import UserError
+from mlp.base.paths import CONF
 from mlp.config.build import build
 from mlp.data import Dataset
-from mlp.errors import UserError
-from mlp.paths import CONF
 from mlp.report import templates
 from mlp.report.blocks import Analysis, Chart, Figures, parse
 from mlp.report.read import RunFiles, build_option, runs_of

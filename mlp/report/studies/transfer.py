@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 from matplotlib.figure import Figure
 
-from mlp import paths
-from mlp.errors import UserError
+from mlp.base import paths
+from mlp.base.errors import UserError
 from mlp.nn.metrics import per_class
 from mlp.report import style
 from mlp.report.blocks import Analysis, Lines

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mlp.errors import UserError
+from mlp.base.errors import UserError
 from mlp.nn import checks
 from mlp.training.diagnostics.recorder import Recorder
 from mlp.training.run import Run

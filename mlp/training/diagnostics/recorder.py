@@ -6,9 +6,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from mlp.arrays import read_npz
-from mlp.errors import UserError
-from mlp.files import atomic_write
+from mlp.base.arrays import read_npz
+from mlp.base.errors import UserError
+from mlp.base.files import atomic_write
 from mlp.nn.types import Array, Labels
 from mlp.training.run import Callback, Run
 

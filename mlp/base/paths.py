@@ -4,7 +4,7 @@ import shlex
 import sys
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parents[1]
 #: The repository; None where a wheel is installed.
 CHECKOUT = PACKAGE.parent if (PACKAGE.parent / "train.py").is_file() else None
 CONF = (CHECKOUT or PACKAGE) / "conf"

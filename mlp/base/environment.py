@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from hydra_trials.passwords import without_password
-from mlp import paths
+from mlp.base import paths
 
 
 def describe() -> dict[str, Any]:

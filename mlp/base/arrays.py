@@ -5,6 +5,7 @@ Sizes that a file claims are compared with the bytes it has before anything is a
 
 import io
 import math
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
-from mlp.errors import UserError
-from mlp.files import MAX_BYTES, read_bytes
+from mlp.base.errors import UserError, shortened
+from mlp.base.files import MAX_BYTES, read_bytes
 
 MAX_DIMENSIONS = 32
 PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the two that are unpacked in bounded pieces
@@ -37,34 +38,47 @@ def members(data: bytes, most: int = MAX_BYTES) -> Iterator[tuple[str, bytes]]:
     if not zipfile.is_zipfile(io.BytesIO(data)):
         raise UserError("no .npz file, or one that is cut off")
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        entries = archive.infolist()
-        if (size := sum(member.file_size for member in entries)) > most:
-            raise UserError(f"{size:,} bytes when unpacked are too many; at most {most:,} are read")
-        if other := [member.filename for member in entries if member.compress_type not in PACKED]:
-            raise UserError(f"{other[0][:80]!r} inside is packed in a way that np.savez never uses")
-        if len({member.filename for member in entries}) < len(entries):
-            raise UserError("two arrays inside have the same name")
-        for member in entries:
+        for member in checked(archive, most):
             with archive.open(member) as file:  # no more than it says that it has
                 yield member.filename.removesuffix(".npy"), file.read(member.file_size)
 
 
+def checked(archive: zipfile.ZipFile, most: int | None = None) -> list[zipfile.ZipInfo]:
+    """The members of an archive. Raises UserError where they have more than `most` bytes when unpacked, cannot be
+    unpacked in bounded pieces, or have the same name."""
+    entries = archive.infolist()
+    if most is not None and (size := sum(member.file_size for member in entries)) > most:
+        raise UserError(f"{size:,} bytes when unpacked are too many; at most {most:,} are read")
+    if other := [member.filename for member in entries if member.compress_type not in PACKED]:
+        raise UserError(f"{other[0][:80]!r} inside is packed in a way that np.savez never uses")
+    if len({member.filename for member in entries}) < len(entries):
+        raise UserError("two arrays inside have the same name")
+    return entries
+
+
 def parse(data: bytes) -> Array:
-    """The array of an .npy file: numbers or texts. Raises UserError or, where it is damaged, anything."""
+    """The array of an .npy file: numbers or texts. Raises UserError."""
     shape, fortran, dtype, start = header(data)
     if dtype.hasobject or dtype.fields:
-        raise UserError(f"an array of {dtype} inside; expected plain numbers")
+        raise UserError(f"an array of type {shortened(str(dtype))} inside; expected plain numbers")
     check_size(shape, dtype, len(data) - start)
     return np.ndarray(shape, dtype, buffer=data, offset=start, order="F" if fortran else "C")
 
 
 def header(data: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
-    """Shape, whether it is in Fortran's order, type, and where the content of an .npy file begins."""
+    """Shape, whether it is in Fortran's order, type, and where the content of an .npy file begins.
+
+    Raises UserError.
+    """
     file = io.BytesIO(data)
-    version = npy.read_magic(file)
-    if version not in _HEADERS:
-        raise UserError(f"npy format {version[0]}.{version[1]} is not supported; expected 1.0 or 2.0")
-    return *_HEADERS[version](file), file.tell()
+    try:
+        version = npy.read_magic(file)
+        if version in _HEADERS:
+            with warnings.catch_warnings(action="ignore"):  # of Python's parser
+                return *_HEADERS[version](file), file.tell()
+    except Exception as error:  # its texts tell of syntax trees, and of arguments that we do not have
+        raise UserError("damaged or incomplete (the header of an array cannot be read)") from error
+    raise UserError(f"npy format {version[0]}.{version[1]} is not supported; expected 1.0 or 2.0")
 
 
 def check_shape(shape: tuple[Any, ...]) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 from hydra_trials.files import LogFile
-from mlp import blas, streams
+from mlp.base import blas, streams
 
 
 class _Process:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from hydra_trials.files import LEFTOVER, atomic_write, fault_of_file
-from mlp.errors import UserError
+from mlp.base.errors import UserError
 
 __all__ = [
     "LEFTOVER", "MAX_BYTES", "atomic_write", "check_directory", "fault_of_file", "plain", "read_bytes", "read_json",
