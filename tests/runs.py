@@ -126,7 +126,7 @@ def fork(work: Callable[[], None]) -> Callable[[], int]:
     return lambda: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def wait_until(process: subprocess.Popen[str], condition: Callable[[], bool], timeout: float = 60) -> None:
+def wait_until(process: subprocess.Popen[str], condition: Callable[[], bool], timeout: float = 120) -> None:
     """Wait for something that a live process does."""
     deadline = time.monotonic() + timeout
     while not condition():

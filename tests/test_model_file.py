@@ -23,12 +23,7 @@ from mlp.nn import MLP, BatchNorm
 @pytest.fixture
 def weights():
     rng = np.random.default_rng(5)
-    return {
-        "W0": rng.normal(size=(4, 3)),
-        "b0": rng.normal(size=3),
-        "W1": rng.normal(size=(3, 2)),
-        "b1": np.ones(2),
-    }
+    return {"W0": rng.normal(size=(4, 3)), "b0": rng.normal(size=3), "W1": rng.normal(size=(3, 2)), "b1": np.ones(2)}
 
 
 def same(loaded, expected):
@@ -73,10 +68,7 @@ def test_layer_sizes_go_from_inputs_to_outputs(weights):
 def test_views_into_one_flat_vector_are_saved_as_their_own_values(tmp_path):
     theta = np.arange(9.0)
     save_weights(tmp_path / "m.npy", {"W0": theta[:6].reshape(2, 3), "b0": theta[6:]})
-    same(
-        load_weights(tmp_path / "m.npy"),
-        {"W0": np.array([[0.0, 1, 2], [3, 4, 5]]), "b0": np.array([6.0, 7, 8])},
-    )
+    same(load_weights(tmp_path / "m.npy"), {"W0": np.array([[0.0, 1, 2], [3, 4, 5]]), "b0": np.array([6.0, 7, 8])})
 
 
 def test_a_failed_save_leaves_the_old_file_as_it_was(tmp_path, weights):
@@ -96,12 +88,7 @@ def test_a_failure_to_write_stays_an_os_error(tmp_path, weights):
 @pytest.mark.parametrize("old", [False, True], ids=["numpy 2", "numpy 1"])
 def test_every_pickle_protocol_and_both_module_spellings_are_read(tmp_path, weights, protocol, old):
     weights["W1"] = np.asfortranarray(weights["W1"])
-    extras = {
-        "f1": np.float32(0.5),
-        "name": np.str_("é"),
-        "shuffled": np.bool_(True),
-        "epochs": [1, None, 2.5],
-    }
+    extras = {"f1": np.float32(0.5), "name": np.str_("é"), "shuffled": np.bool_(True), "epochs": [1, None, 2.5]}
     content = pickle.dumps(np.array(OrderedDict(weights | extras), dtype=object), protocol)
     if old and protocol < 4:
         content = content.replace(b"numpy._core.", b"numpy.core.")
@@ -128,16 +115,7 @@ def test_a_bare_pickle_is_read_as_numpy_would_read_it(tmp_path, weights):
 
 @pytest.mark.parametrize(
     ("stored", "loaded"),
-    [
-        ("f2", "f4"),
-        ("f4", "f4"),
-        (">f4", "f4"),
-        ("f8", "f8"),
-        (">f8", "f8"),
-        ("g", "f8"),
-        ("i4", "f8"),
-        ("u1", "f8"),
-    ],
+    [("f2", "f4"), ("f4", "f4"), (">f4", "f4"), ("f8", "f8"), (">f8", "f8"), ("g", "f8"), ("i4", "f8"), ("u1", "f8")],
 )
 def test_every_numeric_type_comes_back_as_a_native_float(tmp_path, stored, loaded):
     W, b = np.array([[1, 2, 3], [4, 5, 6]], stored), np.array([7, 8, 9], stored)
@@ -192,10 +170,7 @@ def test_a_pickle_that_calls_a_function_is_refused_by_name_and_calls_nothing(
         (b"\x80\x04cnumpy._core.multiarray\n_reconstruct.__self__\n.", "refused to load"),
         (b"\x80\x04\x8c\x05numpy\x8c\x09ndarray.T\x93.", "refused to load"),
         (b"\x80\x02cnumpy\nndarray\n(J\xff\xff\xff\x7ftR.", "damaged"),  # numpy.ndarray(2**31 - 1)
-        (
-            b"\x80\x02ccollections\nOrderedDict\n)\x81N}\x8c\x01aK\x01s\x86b.",
-            "NEWOBJ",
-        ),  # attributes set
+        (b"\x80\x02ccollections\nOrderedDict\n)\x81N}\x8c\x01aK\x01s\x86b.", "NEWOBJ"),  # attributes set
         (b"\x80\x02\x82\x01.", "EXT1"),  # the copyreg extension registry
         (b"\x80\x02Ppersistent\n.", "PERSID"),
         (b"\x80\x02Nr\xff\xff\xff\xff.", "no weights found"),  # a memo as a list would allocate 64 GB
@@ -327,12 +302,7 @@ def test_what_is_no_model_is_named(tmp_path, data, match):
 
 def test_what_is_no_readable_file_is_named(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    for name, match in {
-        "missing.npy": "No such file",
-        "": "a directory",
-        "pipe": "a pipe",
-        "a\0b": "null",
-    }.items():
+    for name, match in {"missing.npy": "No such file", "": "a directory", "pipe": "a pipe", "a\0b": "null"}.items():
         with pytest.raises(UserError, match=match):
             load_weights(f"{tmp_path}/{name}")
 

@@ -216,32 +216,20 @@ REFUSED = {
     "a layer lost from the middle": ({"W0": W, "b0": b, "W2": W, "b2": b}, "chain neither"),
     "a weight that is no matrix": ({"W0": np.ones(30), "b0": b}, r"W0 \(W0\) must be a matrix. Got \(30,\)"),
     "a convolution": ({"W0": np.ones((3, 3, 1, 5)), "b0": b}, r"must be a matrix. Got \(3, 3, 1, 5\)"),
-    "a bias that is a matrix": (
-        {"W0": np.ones((6, 4)), "b0": np.ones((2, 2))},
-        r"b0 \(the bias of W0\) must be",
-    ),
+    "a bias that is a matrix": ({"W0": np.ones((6, 4)), "b0": np.ones((2, 2))}, r"b0 \(the bias of W0\) must be"),
     "no units": ({"W0": np.ones((6, 0)), "b0": np.ones(0)}, r"must be a matrix. Got \(6, 0\)"),
-    "keys that no one can print": (
-        {10**5000: W, (1, 2): b, "²": W, "arr_" + "9" * 5000: 1},
-        "no weights found",
-    ),
+    "keys that no one can print": ({10**5000: W, (1, 2): b, "²": W, "arr_" + "9" * 5000: 1}, "no weights found"),
     "a layer with an odd number": ({"W²": W, "b²": b}, "cannot tell what W² is"),
     "NaN": ({"w1": W * np.nan, "b1": b}, r"W0 \(w1\) holds 30 values that are NaN or infinite"),
     "infinity": ({"W0": W, "b0": np.array([1, 2, np.inf, 4, -np.inf])}, r"b0 .* holds 2 values that are NaN"),
     "complex numbers": ({"W0": W * 1j, "b0": b}, r"W0 \(W0\) must hold real numbers. Got complex128"),
-    "two networks": (
-        {"model": {"W0": W, "b0": b}, "teacher": {"W0": W, "b0": b}},
-        "cannot tell what teacher.W0 is",
-    ),
+    "two networks": ({"model": {"W0": W, "b0": b}, "teacher": {"W0": W, "b0": b}}, "cannot tell what teacher.W0 is"),
     "the same layer twice": ({"W0": W, "w_0": W, "b0": b}, "W0 and w_0 look like the same array"),
     "batch normalisation": (
         {"W0": W, "b0": b, "gamma_0": b, "running_mean_0": b},
         r"gamma_0 \(5,\) looks like a normalisation .* fold it into the weights",
     ),
-    "normalised inputs": (
-        {"W0": W, "b0": b, "X_mean": np.ones(6)},
-        r"X_mean \(6,\) looks like a normalisation",
-    ),
+    "normalised inputs": ({"W0": W, "b0": b, "X_mean": np.ones(6)}, r"X_mean \(6,\) looks like a normalisation"),
 }
 
 

@@ -31,8 +31,6 @@ from mlp.report.studies import STUDIES
 from mlp.report.studies.study import Study, StudyRuns
 from mlp.report.text import listed
 
-pytestmark = pytest.mark.timeout(120)
-
 
 def report(cwd: Path, *arguments: str, timeout: float = 100) -> subprocess.CompletedProcess[str]:
     return python("-m", "mlp.report", "studies", *arguments, cwd=cwd, timeout=timeout, env=environment())

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import sqlite3
-import threading
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -65,14 +64,14 @@ def test_a_row_says_how_a_run_ended(status: str | None, files: tuple[str, ...], 
         assert read.row(run)["state"] == "running"
 
 
-def test_who_looks_at_a_lock_is_no_run_and_stops_none() -> None:
+def test_who_looks_at_a_lock_is_no_run_and_stops_none(monkeypatch: pytest.MonkeyPatch) -> None:
     run = listed_run("run")
     looker = os.open(run, os.O_RDONLY)
     fcntl.flock(looker, fcntl.LOCK_SH)
     assert not read.is_running(run)
     with pytest.raises(UserError, match="is being written by another process"), locked(run):
         pass
-    threading.Timer(0.03, os.close, [looker]).start()
+    monkeypatch.setattr("mlp.experiment.directory.time.sleep", lambda _: os.close(looker))
     with locked(run):
         assert read.is_running(run)
 

@@ -30,8 +30,6 @@ from searches import (
 from test_survival_disk import fill, one_message
 from test_survival_interrupt import screen, terminal
 
-pytestmark = pytest.mark.timeout(120)
-
 GRID = ("optimizer.learning_rate=0.01,0.02,0.03,0.04",)
 LONG = (*GRID, "-e", "100")  # trials of about two seconds
 STEP = "mlp.nn.optimizers.Optimizer.step"  # 21 times in an epoch

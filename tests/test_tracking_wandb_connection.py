@@ -77,7 +77,7 @@ def test_a_resumed_online_run_asks_the_server_for_where_it_was(tmp_path: Path) -
 
 
 def test_a_server_that_never_answers_costs_the_timeout_and_no_data(tmp_path: Path) -> None:
-    code = TRAIN.replace("WandbTracker()", "WandbTracker(timeout=2.0)")
+    code = TRAIN.replace("WandbTracker()", "WandbTracker(timeout=5.0)")
     with silent_server() as (url, connections):
         run = execute(tmp_path, code, WANDB_API_KEY="0" * 40, WANDB_BASE_URL=url)
         assert connections

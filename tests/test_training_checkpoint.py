@@ -172,11 +172,12 @@ def test_that_is_cut_off_anywhere(tmp_path: Path) -> None:
         refused(new_run(tmp_path))
 
 
-def test_with_a_flipped_bit_is_refused_or_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", [11, pytest.param(1, marks=pytest.mark.slow)])
+def test_with_a_flipped_bit_is_refused_or_the_same(tmp_path: Path, step: int) -> None:
     """The archive holds checksums of its content; what they do not cover must do no harm, nor raise anything else."""
     expected = trained(tmp_path)
     whole = (tmp_path / FILE).read_bytes()
-    bits = [*range(8 * 300), *(int(bit) for bit in rng.integers(8 * 300, 8 * len(whole), 1000))]
+    bits = [*range(0, 8 * 300, step), *map(int, rng.integers(8 * 300, 8 * len(whole), 1000 // step))]
     refusals = 0
     for bit in bits:
         damaged = bytearray(whole)
