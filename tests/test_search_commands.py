@@ -15,6 +15,7 @@ import made_searches
 import pytest
 import runs
 from conftest import ROOT, Command
+from forks import python
 from made_searches import trial
 from optuna.trial import TrialState
 
@@ -34,19 +35,9 @@ def command(cwd: Path, *words: str) -> runs.Ended:
     return runs.Ended(code, out.getvalue(), err.getvalue())
 
 
-@pytest.mark.slow
 def test_the_program_says_the_same_as_the_function(digits_search: Path, tmp_path: Path) -> None:
     for words in (["show", str(digits_search)], ["show", "nowhere"]):
-        ended = subprocess.run(
-            [sys.executable, "-m", "mlp.search", *words],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        ended = python("-m", "mlp.search", *words, cwd=tmp_path)
         assert runs.Ended(ended.returncode, ended.stdout, ended.stderr) == command(tmp_path, *words)
 
 

@@ -110,7 +110,7 @@ def interruptible() -> None:
 
 def wait_for_the_end(directory: Path) -> Iterator[object]:
     """The trials, once no worker holds one."""
-    search, deadline = Search(directory), time.monotonic() + 30
+    search, deadline = Search(directory), time.monotonic() + 120
     while any(trial.state == TrialState.RUNNING for trial in search.study.get_trials()):
         assert time.monotonic() < deadline
         time.sleep(0.2)
@@ -124,7 +124,7 @@ def wait_for_the_end(directory: Path) -> Iterator[object]:
 def test_a_cluster_of_ray_that_is_there_already_is_joined(tmp_path: Path, local: list[tuple[str, str, str]]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    short = tempfile.mkdtemp(prefix="ray")  # names of sockets may have 107 characters
+    short = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # names of sockets may have 107 characters
     ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--object-store-memory=80000000"]
     options = {"env": {**os.environ, **QUIET}, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     head = [f"--port={port}", "--head", "--num-cpus=1", "--include-dashboard=false", f"--temp-dir={short}"]
@@ -176,7 +176,7 @@ class Lost:
                 os.kill(os.getpid(), signal.SIGINT)
 
         del [Finalized()][0]
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while not signals.received:
             assert time.monotonic() < until, "the interruption is lost"
             time.sleep(0.01)

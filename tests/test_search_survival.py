@@ -116,7 +116,7 @@ def test_orphans_end_by_themselves_and_give_their_trials_back(tmp_path: Path) ->
     wait_until(process, lambda: some_run(directory))
     process.kill()
     finish(process)
-    wait_for_quiet(process.pid, 10)
+    wait_for_quiet(process.pid)
     found = trials(directory)
     assert [trial.user_attrs["reason"] for trial in found if trial.user_attrs.get("lost")] == ["interrupted"] * 2
     assert states(found[-2:]) == ["WAITING"] * 2
