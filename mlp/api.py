@@ -38,6 +38,7 @@ from mlp.config.grammar import unquoted
 from mlp.config.own import allow_flags, allowing
 from mlp.config.resolve import resolve, resolve_resumed
 from mlp.data import divisor_of
+from mlp.data.own import some_of
 from mlp.experiment.directory import discarded_if_refused
 from mlp.report import draw_run
 from mlp.report.read import RunFiles
@@ -65,12 +66,18 @@ class Model:
                 inference.network_of(weights, config["activation"], config["loss"], config.get("activation_options"))
             )
             configs.append(config)
+        self._members = len(paths)
         self.network, config = inference.joined(paths, networks, configs), configs[0]
         names, count = config.get("class_names"), self.network.sizes[-1]
         is_whole = isinstance(names, list) and len(names) == count and all(isinstance(name, str) for name in names)
         self.class_names: list[str] = names if is_whole else [str(i) for i in range(count)]  # type: ignore[assignment]
         self._divisor = inference.training_divisor(config)
         self._is_table = config["dataset"] == "csv"
+
+    def __repr__(self) -> str:
+        mean = f"mean of {self._members}, " if self._members > 1 else ""
+        sizes = "-".join(map(str, self.network.sizes))
+        return f"Model({mean}{sizes}, classes {some_of(self.class_names)})"
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Probabilities (n, classes)."""
@@ -152,7 +159,7 @@ def train(
                 resolved = resolve_resumed(config, place, given) if resumed else resolve(config)
                 plots = experiment.plot_callbacks(resolved, draw_run, default=False)
                 guarded = [UserCallback(each, f"the callback {type(each).__name__}") for each in callbacks]
-                experiment.run(resolved, place, [*guarded, *plots], given, progress_bar=verbose)
+                experiment.run(resolved, place, [*guarded, *plots], [*switches, *given], progress_bar=verbose)
         except (UserError, Diverged, CallbackFailed):
             raise
         except MISTAKES as error:

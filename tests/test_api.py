@@ -23,6 +23,7 @@ WORDS = ("dataset=digits", "training.epochs=2", "tracker=none")
 OWN_CLASS_PROGRAM = """
 import mlp
 import numpy as np
+from mlp.runs.detail import again
 
 words = ("dataset=digits", "training.epochs=1", "tracker=none", "activation=twice")
 run = mlp.train(*words, config_dir="conf", allow=["apimine"])
@@ -33,6 +34,7 @@ for refused in (lambda: mlp.train(*words, config_dir="conf"), lambda: mlp.load(r
     except mlp.UserError as error:
         print("refused" if "--allow apimine" in str(error) else error)
 print(mlp.load(run.directory, allow=["apimine"]).model is not None)
+print(again(run))
 """
 
 
@@ -64,8 +66,10 @@ def test_the_model_predicts_what_the_summary_says() -> None:
     probabilities = run.model.predict_proba(X)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1)
     assert run.model.class_names[3] == "3"
+    assert repr(run.model) == "Model(64-128-128-128-10, classes 0, 1, 2, 3, 4, 5, 6, 7, 8, 9)"
     ensemble = mlp.load([run.directory, run.directory])
     np.testing.assert_allclose(ensemble.predict_proba(X), probabilities, rtol=1e-12)
+    assert repr(ensemble).startswith("Model(mean of 2, 64-10, classes 0, 1")
     with pytest.raises(mlp.UserError, match="Got an empty list"):
         mlp.load([])
     X[1, 2] = np.nan
@@ -215,7 +219,8 @@ def test_own_classes_are_allowed_for_a_call(folder: Path) -> None:
     (folder / "program.py").write_text(OWN_CLASS_PROGRAM)
     done = python("program.py", cwd=folder)  # in a process of its own, where the class stays known
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["(1,)", "refused", "refused", "True"]
+    assert done.stdout.split()[:4] == ["(1,)", "refused", "refused", "True"]
+    assert " --allow apimine --config-dir=conf dataset=digits " in done.stdout
 
 
 def test_what_holds_no_run_is_not_loaded(folder: Path) -> None:

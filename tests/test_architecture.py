@@ -22,7 +22,7 @@ BASE = "mlp.base"
 MAY_IMPORT = {
     BASE: ("mlp.nn.naming", "hydra_trials.files", "hydra_trials.passwords", "hydra_trials.signals"),
     "mlp.nn": (),
-    "mlp.data": ("mlp.nn",),
+    "mlp.data": ("mlp.nn", "mlp.model_file.pickles"),
     "mlp.model_file": ("mlp.nn",),
     "mlp.tracking": ("mlp.nn",),
     "mlp.training": ("mlp.nn", "mlp.data"),

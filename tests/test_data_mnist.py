@@ -15,7 +15,7 @@ import pytest
 import sklearn.datasets
 
 from mlp.base.errors import UserError
-from mlp.data import MNIST, FashionMNIST, Samples, idx, openml
+from mlp.data import MNIST, FashionMNIST, Samples, idx, published
 from mlp.data.idx import IDXDataset
 
 DATA = Path(__file__).parents[1] / "data"
@@ -30,7 +30,7 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("KERAS_BACKEND", "openvino")
     monkeypatch.setitem(sys.modules, "keras", None)
-    openml.fetch.cache_clear()
+    published.fetch.cache_clear()
     monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path / "scikit_learn"))
     for name in ("https_proxy", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # where nobody listens: the real fetch_openml fails
@@ -47,15 +47,15 @@ def idx_md5(samples: Samples) -> tuple[str, str]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_decoded_content_is_the_published_one(kind: type[IDXDataset]) -> None:
-    published = {file: entry["content_md5"] for file, entry in MANIFEST[kind.name].items()}
+    expected = {file: entry["content_md5"] for file, entry in MANIFEST[kind.name].items()}
     train, _ = kind().split(np.random.default_rng(0))
     assert idx_md5(train) == (
-        published["train-images-idx3-ubyte.gz"],
-        published["train-labels-idx1-ubyte.gz"],
+        expected["train-images-idx3-ubyte.gz"],
+        expected["train-labels-idx1-ubyte.gz"],
     )
     assert idx_md5(kind().test()) == (
-        published["t10k-images-idx3-ubyte.gz"],
-        published["t10k-labels-idx1-ubyte.gz"],
+        expected["t10k-images-idx3-ubyte.gz"],
+        expected["t10k-labels-idx1-ubyte.gz"],
     )
 
 
@@ -339,7 +339,7 @@ def test_openml_has_the_training_set_first_and_is_checked(
     np.testing.assert_array_equal(y, test[1])
     kind().load("train")
     assert asked == [kind.openml]  # the archive has both parts
-    openml.fetch.cache_clear()
+    published.fetch.cache_clear()
     pixels[60_000, 0] += 1
     shutil.rmtree(tmp_path / "cache2", ignore_errors=True)
     monkeypatch.setenv("MLP_CACHE_DIR", str(tmp_path / "cache2"))

@@ -64,8 +64,8 @@ def test_shapes_of_which_it_cannot_be_told(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("change", [Augmentation(shift=2, rotation=0.3), Augmentation(erase=1), Augmentation(flip=1)])
 def test_channels_first_are_augmented_as_channels_last(change: Augmentation) -> None:
     def applied(images: Array, shape: tuple[int, ...]) -> Array:
-        out = np.empty(images.shape, np.float32)
-        change.apply(images, np.zeros((N, 2), np.float32), shape, np.random.default_rng(1), out)
+        out = images.astype(np.float32)
+        change.apply(out, np.zeros((N, 2), np.float32), shape, np.random.default_rng(1))
         return out
 
     expected = applied(flat(PICTURES), (HEIGHT, WIDTH, 3)).reshape(PICTURES.shape)

@@ -230,3 +230,20 @@ def test_an_alias_belongs_to_one_class_and_not_to_what_derives_from_it() -> None
     first = type("First", (Named,), {"aliases": ("one",)})
     assert first.aliases == ("one",)
     assert type("Second", (first,), {}).aliases == ()
+
+
+def test_an_own_study_trains_and_answers_in_the_report(tmp_path: Path) -> None:
+    folder = shutil.copytree(ROOT / "examples" / "own_study", tmp_path / "own_study")
+    words = ("report", "studies", "--allow", "width", "--only", "width", "-d", "digits", "--quick")
+    assert "width" in mlp(folder, *words[:2], "--only", "width", code=2).stderr
+    missing = mlp(folder, *words, "--no-run", code=2).stdout
+    command = (
+        r"train --allow width --config-dir=\S+/own_study/conf \+experiment=width dataset=digits training.epochs=2"
+    )
+    assert re.search(command, missing)
+    assert re.search(r"report studies --allow width -d digits --quick\n", missing)
+    mlp(folder, *words)
+    text = (folder / "report" / "report.md").read_text()
+    assert "1 of 1 studies are answered, on digits." in text
+    assert "> How accurate is a network with one hidden layer" in text
+    assert re.search(r"\| 64 \| \d\d\.\d\d ± \d", text)

@@ -5,7 +5,8 @@ import json
 import math
 import os
 import stat
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -82,24 +83,27 @@ def read_json(path: str | Path) -> dict[str, Any]:
         raise UserError(f"{path} is not a JSON object: {error}") from error
 
 
-def check_directory(directory: Path) -> None:
+def check_directory(directory: Path, names: Iterable[str] | None = None) -> None:
     """Raise UserError where a run directory, which may be a stranger's, has a link that leads out of it, a pipe or a
-    device: nothing else is read or written by its means.
+    device: nothing else is read or written by its means. `names`: only these of its files, no folders.
 
     W&B links its log in the user's cache; what lies below wandb/RUN is its own, and not read here.
     """
     root = directory.resolve()
-    for path in _entries(root):
-        if path.is_symlink():
-            place = Path(os.path.realpath(path))
-            if not place.is_relative_to(root) and path.relative_to(root).parts[0] != "wandb":
-                raise UserError(
-                    f"{path} is a link that leads out of the run directory, to {place}: it is not followed"
-                )
-            if place.is_dir() and not place.is_relative_to(root):
-                raise UserError(f"{path} is a link to a folder outside the run directory: it is not followed")
-        elif not stat.S_ISREG(path.lstat().st_mode) and not path.is_dir():
-            raise UserError(f"{path} is a pipe or a device: a run directory has files and folders")
+    for path in _entries(root) if names is None else (root / name for name in names):
+        try:
+            mode = path.lstat().st_mode
+        except FileNotFoundError:
+            continue
+        if stat.S_ISREG(mode) or (names is None and stat.S_ISDIR(mode)):
+            continue
+        if names is None and path.is_dir():
+            fault = "" if path.resolve().is_relative_to(root) else f"is a link to a folder that is not in {root}"
+        else:
+            of_wandb = path.is_symlink() and path.relative_to(root).parts[0] == "wandb"
+            fault = "" if of_wandb else fault_of_file(path, root, most=sys.maxsize)
+        if fault:
+            raise UserError(f"{path} {fault}: it is not read")
 
 
 def _entries(root: Path) -> Iterator[Path]:

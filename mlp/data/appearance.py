@@ -10,7 +10,6 @@ from abc import abstractmethod
 import numpy as np
 
 from mlp.data.augmentation import CHUNK, Augmentation
-from mlp.data.pictures import as_pictures
 from mlp.nn import checks
 from mlp.nn.types import Array
 
@@ -20,47 +19,31 @@ class Appearance(Augmentation):
 
     Args:
         share: probability that an image is changed.
+        strengths: of the change; with all at 0, images stay as they are.
     """
 
-    def __init__(self, share: float) -> None:
+    def __init__(self, share: float, *strengths: float) -> None:
         super().__init__()
         self.share = checks.number("share", share, ge=0, le=1)
-
-    @property
-    @abstractmethod
-    def strong(self) -> bool:
-        """Whether a strength is above 0."""
+        self._strong = any(strengths)
 
     @property
     def needs_images(self) -> bool:
-        return self.strong and self.share > 0
+        return self._strong and self.share > 0
 
-    def apply(
-        self,
-        images: Array,
-        targets: Array,
-        shape: tuple[int, ...],
-        rng: np.random.Generator,
-        out: Array,
-        white: float = 255.0,
-    ) -> None:
-        if out is not images:
-            out[...] = images
-        if not self.active:
-            return
-        chosen = np.flatnonzero(rng.random(len(out)) < self.share)
+    def change(self, pictures: Array, rng: np.random.Generator, white: float) -> None:
+        chosen = np.flatnonzero(rng.random(len(pictures)) < self.share)
         for start in range(0, len(chosen), CHUNK):
             rows = chosen[start : start + CHUNK]
-            part = out[rows]
-            part /= out.dtype.type(white)
-            pictures = as_pictures(part, shape)
-            self.change(pictures, rng)
+            part = pictures[rows]
+            part /= part.dtype.type(white)
+            self.alter(part, rng)
             np.clip(part, 0, 1, out=part)
-            part *= out.dtype.type(white)
-            out[rows] = part
+            part *= part.dtype.type(white)
+            pictures[rows] = part
 
     @abstractmethod
-    def change(self, pictures: Array, rng: np.random.Generator) -> None:
+    def alter(self, pictures: Array, rng: np.random.Generator) -> None:
         """Change pictures (n, height, width, channels), from 0 to 1, in place; what leaves that range is cut off."""
 
 
@@ -77,14 +60,10 @@ class Noise(Appearance):
     """
 
     def __init__(self, deviation: float = 0.3, share: float = 0.5) -> None:
-        super().__init__(share)
         self.deviation = checks.number("deviation", deviation, ge=0)
+        super().__init__(share, self.deviation)
 
-    @property
-    def strong(self) -> bool:
-        return self.deviation > 0
-
-    def change(self, pictures: Array, rng: np.random.Generator) -> None:
+    def alter(self, pictures: Array, rng: np.random.Generator) -> None:
         noise = rng.standard_normal(pictures.shape, pictures.dtype.type)
         noise *= drawn(0, self.deviation, pictures, rng)
         pictures += noise
@@ -99,15 +78,11 @@ class Brightness(Appearance):
     """
 
     def __init__(self, brightness: float = 0.2, contrast: float = 0.3, share: float = 0.5) -> None:
-        super().__init__(share)
         self.brightness = checks.number("brightness", brightness, ge=0)
         self.contrast = checks.number("contrast", contrast, ge=0, le=1)
+        super().__init__(share, self.brightness, self.contrast)
 
-    @property
-    def strong(self) -> bool:
-        return self.brightness > 0 or self.contrast > 0
-
-    def change(self, pictures: Array, rng: np.random.Generator) -> None:
+    def alter(self, pictures: Array, rng: np.random.Generator) -> None:
         pictures *= drawn(1 - self.contrast, 1 + self.contrast, pictures, rng)
         pictures += drawn(-self.brightness, self.brightness, pictures, rng)
 
@@ -120,14 +95,10 @@ class Blur(Appearance):
     """
 
     def __init__(self, weight: float = 1 / 3, share: float = 0.3) -> None:
-        super().__init__(share)
         self.weight = checks.number("weight", weight, ge=0, le=1 / 3)
+        super().__init__(share, self.weight)
 
-    @property
-    def strong(self) -> bool:
-        return self.weight > 0
-
-    def change(self, pictures: Array, rng: np.random.Generator) -> None:
+    def alter(self, pictures: Array, rng: np.random.Generator) -> None:
         blur(pictures, drawn(0, self.weight, pictures, rng))
 
 
@@ -141,14 +112,10 @@ class Stroke(Appearance):
     """
 
     def __init__(self, width: float = 0.7, share: float = 0.3) -> None:
-        super().__init__(share)
         self.width = checks.number("width", width, ge=0, le=1)
+        super().__init__(share, self.width)
 
-    @property
-    def strong(self) -> bool:
-        return self.width > 0
-
-    def change(self, pictures: Array, rng: np.random.Generator) -> None:
+    def alter(self, pictures: Array, rng: np.random.Generator) -> None:
         stroke(pictures, drawn(-self.width, self.width, pictures, rng))
 
 

@@ -81,46 +81,35 @@ class Augmentation:
         return self.needs_images or bool(self.mixup)
 
     def apply(
-        self,
-        images: Array,
-        targets: Array,
-        shape: tuple[int, ...],
-        rng: np.random.Generator,
-        out: Array,
-        white: float = 255.0,
+        self, images: Array, targets: Array, shape: tuple[int, ...], rng: np.random.Generator, white: float = 255.0
     ) -> None:
-        """out (n, d) <- the images (n, d) changed, in the same units; mixup also changes `targets` (n, c).
+        """Change images (n, d), C-contiguous and of floats, in place; mixup also changes `targets` (n, c).
 
         `shape` is that of a picture (see `mlp.data.pictures`), whose product is d; for mixup alone it may be any.
-        `out` may be `images`. `white` is what the network's input divides pixels by.
+        `white` is what the network's input divides pixels by.
         """
         if self.needs_images:
-            for start in range(0, len(images), CHUNK):
-                self._change(images[start : start + CHUNK], shape, rng, out[start : start + CHUNK])
-        else:
-            out[...] = images
+            self.change(as_pictures(images, shape), rng, white)
         if self.mixup:
-            self._mix(out, targets, rng)
+            self._mix(images, targets, rng)
 
-    def _change(self, images: Array, shape: tuple[int, ...], rng: np.random.Generator, out: Array) -> None:
-        """out <- the images moved and erased."""
-        pictures, changed = as_pictures(images, shape), as_pictures(out, shape)
-        _, height, width, _ = pictures.shape
-        if self.moves:
-            x, y = self._sources(len(images), height, width, rng, out.dtype)
-            interpolate(pictures, x, y, changed)
-        else:
-            out[...] = images
-        if self.erase:
-            self._erase(changed, rng)
+    def change(self, pictures: Array, rng: np.random.Generator, white: float) -> None:
+        """Move and erase in pictures (n, height, width, channels), whose pixels go from 0 to `white`."""
+        for start in range(0, len(pictures), CHUNK):
+            part = pictures[start : start + CHUNK]
+            if self.moves:
+                interpolate(part, *self._sources(part.shape, rng, part.dtype), part)
+            if self.erase:
+                self._erase(part, rng)
 
     def _sources(
-        self, n: int, height: int, width: int, rng: np.random.Generator, dtype: np.dtype[np.floating]
+        self, shape: tuple[int, ...], rng: np.random.Generator, dtype: np.dtype[np.floating]
     ) -> tuple[Array, Array]:
         """Where each pixel comes from: columns x and rows y, both (n, height * width), in pixels.
 
         A source is linear in (column, row, 1) and in the displacements of the knots, so that all are two products.
         """
+        n, height, width, _ = shape
         basis = _basis(height, width, dtype.name)
         x, y = np.zeros((2, n, len(basis)), dtype)
         angle = rng.uniform(-self.rotation, self.rotation, n)
@@ -184,23 +173,11 @@ class Compose(Augmentation):
     def needs_images(self) -> bool:
         return any(step.needs_images for step in self.steps)
 
-    @property
-    def active(self) -> bool:
-        return any(step.active for step in self.steps)
-
     def apply(
-        self,
-        images: Array,
-        targets: Array,
-        shape: tuple[int, ...],
-        rng: np.random.Generator,
-        out: Array,
-        white: float = 255.0,
+        self, images: Array, targets: Array, shape: tuple[int, ...], rng: np.random.Generator, white: float = 255.0
     ) -> None:
-        """As `Augmentation.apply`. A step finds its images in `out`."""
-        out[...] = images
         for step in self.steps:
-            step.apply(out, targets, shape, rng, out, white)
+            step.apply(images, targets, shape, rng, white)
 
 
 @functools.lru_cache(maxsize=4)

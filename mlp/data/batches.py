@@ -82,6 +82,7 @@ class Batches:
         if self.augmentation is None:
             np.divide(raw, self._divisor, out=X)
         else:
-            self.augmentation.apply(raw, T, self._image_shape, self._augment_rng, X, self.samples.divisor)
+            X[...] = raw
+            self.augmentation.apply(X, T, self._image_shape, self._augment_rng, self.samples.divisor)
             X /= self._divisor
         return X, T, labels, None if self._weights is None else self._weights[rows]

@@ -39,10 +39,10 @@ def cached(
     """
     try:
         path = cache_directory() / f"{name}.npy"
-        array = _open(path, shape, kinds)
     except RuntimeError as error:  # the user has no home directory
-        return _in_memory(decode(), error)
-    if array is not None:
+        _warn(str(error))
+        return decode()
+    if (array := _open(path, shape, kinds)) is not None:
         return array
     decoded = decode()
     try:
@@ -51,7 +51,7 @@ def cached(
             np.save(file, decoded)
             file.write(hashlib.sha256(np.ascontiguousarray(decoded).data).digest())
     except OSError as error:
-        return _in_memory(decoded, error)
+        _warn(f"{path.parent}: {error.strerror or error}")
     array = _open(path, shape, kinds)
     return decoded if array is None else array
 
@@ -86,11 +86,9 @@ def _open(path: Path, shape: tuple[int | None, ...], kinds: str) -> np.ndarray |
         whole = path.stat().st_size == end + hashlib.sha256().digest_size
     except Exception:  # a damaged header can fail anywhere in NumPy's parser
         return None
-    fits = len(mapped.shape) == len(shape) and all(
-        want in (None, have) for want, have in zip(shape, mapped.shape, strict=True)
-    )
-    kind = mapped.dtype.kind in kinds and (mapped.dtype.kind != "u" or mapped.dtype == np.uint8)
-    if not (whole and fits and kind and mapped.flags.c_contiguous):
+    fits = mapped.ndim == len(shape) and all(map(lambda want, have: want in (None, have), shape, mapped.shape))
+    is_wanted = mapped.dtype.kind in kinds and (mapped.dtype.kind != "u" or mapped.dtype == np.uint8)
+    if not (whole and fits and is_wanted and mapped.flags.c_contiguous):
         return None
     content = mapped.view(_Mapped)
     content.sha256 = _checked(file_identity(path), mapped.offset, end)
@@ -106,10 +104,10 @@ def _checked(identity: tuple[str, int, int, int, int], start: int, end: int) -> 
     return found.hexdigest() if found.digest() == content[end:].tobytes() else ""
 
 
-def _in_memory(array: np.ndarray, reason: Exception) -> np.ndarray:
+@functools.cache  # a dataset has several arrays
+def _warn(reason: str) -> None:
     log.warning(
         "The data is decoded in memory, again in every process, because the cache cannot be used: %s. "
         "MLP_CACHE_DIR can name another directory.",
         reason,
     )
-    return array

@@ -108,7 +108,7 @@ class CSV(OwnData):
             raise self._error("dataset.ignore_columns leaves no features, or takes the labels away")
         columns = self._label, tuple(self._columns)
         tables = [read_table(*file, *columns) for file in zip(paths, (layout, *others), strict=True)]
-        self._keep_texts(self._spelled(tables), layout.column(self._label), str(paths[-1]))
+        self._keep(self._spelled(tables), layout.column(self._label), str(paths[-1]))
         self._scale(self._parts["train"][0], image_shape, divide_by)
 
     def _scale(self, x: np.ndarray, image_shape: Sequence[int] | None, divide_by: float | None) -> None:

@@ -8,7 +8,6 @@ from typing import Literal
 
 import numpy as np
 
-from mlp.base.errors import UserError
 from mlp.data.cache import content_sha256
 from mlp.data.pictures import PICTURE_SHAPES, is_picture
 from mlp.data.samples import Samples
@@ -82,13 +81,3 @@ class Dataset(ABC):
         """The SHA-256 of one part: the shape of its samples, and type, shape and content of x (n, d) and y (n,)."""
         arrays = [(array.dtype.str, array.shape, content_sha256(array)) for array in (x, y)]
         return hashlib.sha256(repr((tuple(self.image_shape), *arrays)).encode()).hexdigest()
-
-
-def given_file(folder: Path, found: Path | None, name: str) -> Path:
-    """A file of `dataset.data_dir`: what the user names must be there, and nothing else takes its place."""
-    if found is None:
-        what = (
-            f"does not hold {name}" if folder.is_dir() else "is not a folder" if folder.exists() else "does not exist"
-        )
-        raise UserError(f"dataset.data_dir={folder} {what}. Without dataset.data_dir the usual places are searched")
-    return found

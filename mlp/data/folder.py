@@ -45,7 +45,7 @@ class ImageFolder(OwnData):
         class_names: Sequence[str | int] | None = None,
     ) -> None:
         super().__init__(validation_fraction, path, test_fraction, class_names)
-        size = (image_size, image_size) if isinstance(image_size, int) else image_size
+        size = [image_size] * 2 if isinstance(image_size, int) else image_size
         if size is not None and (len(size) != 2 or min(size) < 1):
             raise ValueError(f"image_size must be one number or two, >= 1. Got {image_size}")
         self._unread: list[str] = []
@@ -60,15 +60,16 @@ class ImageFolder(OwnData):
             stats = [file.stat() for part in parts for _, file in part]
         except OSError as error:
             raise self._error(f"cannot be read: {error}") from error
-        if odd := [file for file, status in zip(files, stats, strict=True) if not stat.S_ISREG(status.st_mode)]:
-            raise self._error(f"{odd[0]} is a device or a pipe; expected a picture")
+        for file, status in zip(files, stats, strict=True):
+            if not stat.S_ISREG(status.st_mode):
+                raise self._error(f"{file} is a device or a pipe; expected a picture")
         states = [(file.st_ino, file.st_size, file.st_mtime_ns, file.st_ctime_ns) for file in stats]
         what = repr((size and tuple(size), channels, self._path.absolute(), files, states))
         name = f"folder-1-{hashlib.sha256(what.encode()).hexdigest()}"
         x = cached(name, (len(files), None, None, None), lambda: _decode(files, size, channels))
         self.image_shape = x.shape[1:3] if x.shape[3] == 1 else x.shape[1:]
         rows = np.split(x.reshape(len(x), -1), [len(parts[0])]) if is_divided else [x.reshape(len(x), -1)]
-        self._keep_texts(list(zip(rows, classes, strict=True)), str(of[0]), str(of[-1]))
+        self._keep(list(zip(rows, classes, strict=True)), str(of[0]), str(of[-1]))
 
     def notes(self) -> list[str]:
         unread = [f"{len(self._unread)} files are not read, such as {self._unread[0]}"] if self._unread else []
@@ -102,10 +103,7 @@ class ImageFolder(OwnData):
 def _entries(folder: str | Path) -> list[os.DirEntry[str]]:
     """What is in a folder, by name, without what is hidden. Not as paths: a search reads it for every trial."""
     with os.scandir(folder) as entries:
-        return sorted(
-            (entry for entry in entries if entry.name[0] != "." and entry.name[:2] != "__"),
-            key=lambda entry: entry.name,
-        )
+        return sorted((entry for entry in entries if not entry.name.startswith((".", "__"))), key=lambda e: e.name)
 
 
 def _decode(files: Sequence[str], size: Sequence[int] | None, channels: int | None) -> np.ndarray:

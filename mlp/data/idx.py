@@ -14,10 +14,14 @@ import numpy as np
 from mlp.base.errors import UserError
 from mlp.base.paths import CHECKOUT, command
 from mlp.data.cache import cached, file_identity, imported
-from mlp.data.dataset import Dataset, given_file
-from mlp.data.keras_data import keras_datasets_folder, keras_is_installed, load_with_keras
 from mlp.data.npz import read_npz
-from mlp.data.openml import load_from_openml
+from mlp.data.published import (
+    Published,
+    keras_datasets_folder,
+    keras_is_installed,
+    load_from_openml,
+    load_with_keras,
+)
 
 #: The data that come with the repository; an installed package has none.
 REPOSITORY_DATA = None if CHECKOUT is None else CHECKOUT / "data"
@@ -64,26 +68,20 @@ def _damaged(source: Path | str, what: str) -> UserError:
     return UserError(f"{source} {what}. Restore it{restore}, or name another folder with dataset.data_dir=FOLDER.")
 
 
-class IDXDataset(Dataset):
+class IDXDataset(Published):
     """MNIST or a set of the same format, each array known by its MD5 wherever it comes from."""
 
     image_shape = (28, 28)
     divisor = 255.0
+    published = [file for file, _ in FILES.values()]  # noqa: RUF012
+    suffixes = (".gz", "")
     md5: ClassVar[dict[str, str]]  # of the four uncompressed IDX files, by the keys of FILES
     openml: ClassVar[int]  # its number at openml.org, where the training set comes first
     keras_cache: ClassVar[str]  # what keras.datasets leaves in its folder: a folder of IDX files, or an .npz
 
-    def __init__(self, validation_fraction: float = 0.1, data_dir: str | None = None) -> None:
-        super().__init__(validation_fraction)
-        self._given: dict[str, Path] = {}  # the IDX files of the folder that was given, by the keys of FILES
-        if data_dir is not None:
-            folder = Path(data_dir).expanduser()
-            for key, (file, _) in FILES.items():
-                self._given[key] = given_file(folder, _find(file, folder / self.name, folder), f"{file}[.gz]")
-
     def load(self, part: Literal["train", "test"]) -> tuple[np.ndarray, np.ndarray]:
-        for key, path in self._given.items():  # of both parts: a fault must not come to light after all epochs
-            _check(type(self), key, file_identity(path))
+        for key, (file, _) in FILES.items() if self._given else ():  # a fault must not come to light after all epochs
+            _check(type(self), key, file_identity(self._given[file]))
         x, y = self._array(f"x_{part}"), self._array(f"y_{part}")
         return x.reshape(len(x), self.num_features), y.astype(np.int64)
 
@@ -106,15 +104,12 @@ class IDXDataset(Dataset):
         """The first source that has the array, and the array as it is there: what was given and nothing else; or the
         repository's data, else what Keras has downloaded, else a download."""
         file, shape = FILES[key]
-        if self._given:
-            return self._given[key], read_idx(self._given[key], shape)
-        folders = self._folders()
-        if path := _find(file, *folders):
+        if path := self.find(file):
             return path, read_idx(path, shape)
         keras = keras_datasets_folder() / self.keras_cache
         if keras.is_file():
             return keras, read_npz(keras, key)[key]
-        missing = f"{file} of {self.name} is not in {', '.join(map(str, folders))}"
+        missing = f"{file} of {self.name} is not in {', '.join(map(str, self.places()))}"
         otherwise = [
             *(["in a clone of the repository: git checkout -- data"] if REPOSITORY_DATA else []),
             "from files that you have (IDX, .gz or plain): dataset.data_dir=FOLDER, or for ever: "
@@ -127,20 +122,10 @@ class IDXDataset(Dataset):
         array = x[rows].reshape(-1, 28, 28) if key.startswith("x") else y[rows]
         return f"https://www.openml.org/d/{self.openml}", array
 
-    def _folders(self) -> list[Path]:
-        """Where the files may lie: in the repository, among the user's, in Keras' cache."""
+    def places(self) -> list[Path]:
+        """In the repository, among the user's files, in Keras' cache."""
         own = [] if REPOSITORY_DATA is None else [REPOSITORY_DATA / self.name, REPOSITORY_DATA]
         return [*own, imported(self.name), keras_datasets_folder() / self.keras_cache]
-
-    def files(self) -> list[Path]:
-        paths = [self._given.get(key) or _find(file, *self._folders()) for key, (file, _) in FILES.items()]
-        return [path for path in paths if path is not None]
-
-
-def _find(file: str, *folders: Path) -> Path | None:
-    """The IDX file in the first of the folders that has it, as .gz or plain."""
-    paths = (folder / name for folder in folders for name in (f"{file}.gz", file))
-    return next((path for path in paths if path.is_file()), None)
 
 
 @functools.lru_cache(maxsize=16)  # a search opens the same files again and again

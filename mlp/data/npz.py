@@ -67,13 +67,11 @@ class NPZ(OwnData):
         parts = [self._checked(*pair, arrays) for pair in of]
         if test_fraction is None:
             self._check_alike(x, y, arrays["x_test"], arrays["y_test"])
-        if y.dtype.kind == "U":
-            self._keep_texts(parts, self._of[1], "y_test")
-        else:
-            self._check_labels(parts[0][1], parts[-1][1], self._of[1], "y_test")
+        count = None
+        if y.dtype.kind != "U":
             count = y.shape[1] if _is_one_hot(y) else int(parts[0][1].max()) + 1
             self._check_gaps(y, len(np.unique(parts[0][1])), count)
-            self._keep(parts, list(map(str, range(count))), self._of[1], are_numbers=True)
+        self._keep(parts, self._of[1], "y_test", count)
         self.image_shape = x.shape[1:] if x.ndim > 2 else ()
         self.divisor = divisor_of(x)
 

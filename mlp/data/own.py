@@ -20,9 +20,9 @@ Part = tuple[np.ndarray, np.ndarray]
 class OwnData(Dataset):
     """Data of the user's, read and checked when they are opened, and kept in memory or mapped.
 
-    A subclass reads both parts in its constructor and hands them to `_keep` or `_keep_texts`. The test part is one of
-    its own, or `test_fraction` of all samples of each class, drawn with a seed of its own: the same samples for every
-    seed of a run.
+    A subclass reads both parts in its constructor and hands them to `_keep`. The test part is one of its own, or
+    `test_fraction` of all samples of each class, drawn with a seed of its own: the same samples for every seed of a
+    run.
     """
 
     needs: ClassVar[str]  # what a user must say, for the message
@@ -90,26 +90,22 @@ class OwnData(Dataset):
                 f"same for every seed, with dataset.test_fraction=0.2"
             )
 
-    def _check_labels(self, train: np.ndarray, test: np.ndarray, of: str, of_test: str) -> None:
-        """Raise UserError unless the training part (n,) has two classes or more, and all those of the test part."""
-        if len(found := np.unique(train)) < 2:
-            raise self._error(f"{of} has only the class {some_of(in_order(found))}; there is nothing to tell apart")
-        if unseen := np.setdiff1d(test, found).tolist():
-            raise self._error(f"{of_test} has classes that {of} lacks: {some_of(in_order(unseen))}")
-
-    def _keep_texts(self, parts: Sequence[Part], of: str, of_test: str) -> None:
-        """Keep parts whose labels (n,) are texts: their sorted values are the classes."""
-        self._check_labels(parts[0][1], parts[-1][1], of, of_test)
-        labels = in_order(np.unique(parts[0][1]))
-        self._keep([(x, _numbered(texts, labels)) for x, texts in parts], labels, of)
-
-    def _keep(self, parts: Sequence[Part], labels: Sequence[str], of: str, are_numbers: bool = False) -> None:
+    def _keep(self, parts: Sequence[Part], of: str, of_test: str, count: int | None = None) -> None:
         """Keep x (n, d), y (n,) of the training and the test part; of one alone, a share becomes the test part.
 
-        `labels` are what is written for the classes 0, 1, ... in `of`; `are_numbers`: just these numbers.
+        y are texts, whose sorted values are the classes, or numbers below `count`. `of` and `of_test` are what the
+        labels are called. Raises UserError unless the training part has two classes or more, and all of the test.
         """
+        if len(found := np.unique(parts[0][1])) < 2:
+            raise self._error(f"{of} has only the class {some_of(in_order(found))}; there is nothing to tell apart")
+        if unseen := np.setdiff1d(parts[-1][1], found).tolist():
+            raise self._error(f"{of_test} has classes that {of} lacks: {some_of(in_order(unseen))}")
+        labels = in_order(found) if count is None else list(_numbers(count))
         if len(labels) > MOST_OUTPUTS:
             raise self._error(f"{of} has {len(labels):,} classes; at most {MOST_OUTPUTS:,} are possible")
+        names, number = self._named_classes(labels)
+        if count is None:
+            parts = [(x, _numbered(texts, labels)) for x, texts in parts]
         if len(parts) == 1:
             (x, y), own_seed = parts[0], 0  # the test part is the same for all seeds of a search
             assert self._test_fraction is not None
@@ -117,9 +113,8 @@ class OwnData(Dataset):
             parts = [(x[rows], y[rows]) for rows in divided]
         if not len(parts[1][1]):
             raise self._error("the test part has no samples")
-        names, number = self._named_classes(labels)
         self._parts = {name: (x, number[y]) for name, (x, y) in zip(("train", "test"), parts, strict=True)}
-        self.named = not are_numbers or names != list(labels)
+        self.named = count is None or names != labels
         self.class_names = tuple(names)
 
     def _named_classes(self, labels: Sequence[str]) -> tuple[list[str], np.ndarray]:

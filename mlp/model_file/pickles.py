@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pickletools
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -63,7 +63,6 @@ class _Array:
     """An array whose content comes later."""
 
     state: tuple[Any, ...] | None = None
-    made: list[np.ndarray[Any, Any]] = field(default_factory=list)
 
 
 def loads(data: bytes) -> Any:
@@ -287,7 +286,9 @@ def _set_items(target: dict[Any, Any], items: list[Any]) -> dict[Any, Any]:
         raise ModelFileError("damaged or incomplete (a key without a value)")
     for key, item in zip(items[::2], items[1::2], strict=True):
         if type(key) not in (str, int, float, bool, type(None)):
-            if isinstance(key, np.generic) and key.dtype.kind in "biuU":
+            if type(key) is bytes:  # a text of Python 2
+                key = key.decode("latin1")
+            elif isinstance(key, np.generic) and key.dtype.kind in "biuU":
                 key = key.item()
             else:
                 raise ModelFileError("a dictionary with keys that are neither texts nor numbers inside")
@@ -301,8 +302,8 @@ def _global(module: Any, name: Any) -> _Global:
     known = ALLOWED.get(f"{module.replace('numpy.core.', 'numpy._core.')}.{name}")
     if known is None:
         raise refuse(
-            f"the file wants to use {module[:80]}.{name[:80]}, and a model needs only arrays, dictionaries, lists, "
-            "strings and numbers. Nothing of it has been run"
+            f"the file wants to use {module[:80]}.{name[:80]}, and only arrays, dictionaries, lists, strings and "
+            "numbers are read. Nothing of it has been run"
         )
     return _Global(known)
 

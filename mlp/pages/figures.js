@@ -250,9 +250,14 @@ function drawCurves(
       });
     }
   }
+  const few = x !== "time" && !logX && data.every((trace) => trace.x.at(-1) <= 8); // no tick at half an epoch
   return draw(plot, data, {
     height,
-    xaxis: { title: { text: x === "time" ? "seconds" : x, standoff: 6 }, type: logX ? "log" : "linear" },
+    xaxis: {
+      title: { text: x === "time" ? "seconds" : x, standoff: 6 },
+      type: logX ? "log" : "linear",
+      ...(few ? { dtick: 1 } : {}),
+    },
     yaxis: {
       title: { text: escaped(metric), standoff: 6 },
       type: logY ? "log" : "linear",

@@ -9,6 +9,7 @@ from typing import Any
 from mlp.base import paths, streams
 from mlp.base.errors import ArgumentParser
 from mlp.config.files import canonical
+from mlp.config.own import allow
 
 
 def draw_run(args: argparse.Namespace) -> list[Path]:
@@ -53,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with streams.program():
         args = _parser().parse_args(argv)
         try:
+            allow(args.allow)
             written: list[Path] = args.draw(args)
         except KeyboardInterrupt:
             print("The same command goes on.", file=sys.stderr)
@@ -67,7 +69,7 @@ def _parser() -> ArgumentParser:
 
     def command(name: str, draw: Callable[..., list[Path]], **more: Any) -> ArgumentParser:
         made = commands.add_parser(name, help=draw.__doc__, description=draw.__doc__, **more)
-        made.set_defaults(draw=draw)
+        made.set_defaults(draw=draw, allow=[])
         return made
 
     run = command("run", draw_run)
@@ -81,6 +83,8 @@ def _parser() -> ArgumentParser:
     which = ArgumentParser(add_help=False)
     only = "only these: names of conf/experiment, with blanks or commas between them"
     which.add_argument("--only", nargs="+", action="extend", default=[], metavar="NAME", help=only)
+    own = "a module of yours that defines studies; may be given several times"
+    which.add_argument("--allow", metavar="MODULE", action="append", default=[], help=own)
     which.add_argument("-d", "--dataset", default="mnist", help="what they are about (default mnist)")
     which.add_argument("--quick", action="store_true", help="a small version, in about two minutes")
     which.add_argument("--out", default="report", metavar="DIR", type=Path, help="where it goes (default report)")

@@ -21,7 +21,7 @@ def augmented(dataset: Dataset, augmentation: Augmentation, title: str, seed: in
     targets, rng = np.eye(len(stored), dtype=np.float32), np.random.default_rng(seed)
     rows = np.stack([stored.astype(np.float32)] * (1 + DRAWS))
     for changed in rows[1:]:
-        augmentation.apply(stored, targets.copy(), dataset.image_shape, rng, changed, dataset.divisor)
+        augmentation.apply(changed, targets.copy(), dataset.image_shape, rng, dataset.divisor)
     pictures = as_bytes(rows.reshape(-1, x.shape[1]) / dataset.divisor, dataset.image_shape)
     pictures = pictures if pictures.ndim == 4 else 255 - pictures  # grey ones dark on paper
     wall = Wall(pictures, len(stored), size=0.9, beside=0.08, below=0.08, left=1.1, above=0.5)

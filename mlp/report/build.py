@@ -18,12 +18,13 @@ from PIL import Image
 from mlp.base import paths
 from mlp.base.errors import UserError, unknown
 from mlp.base.files import atomic_write
+from mlp.config.own import allow_flags, allowed
 from mlp.pages.page import shell
 from mlp.report import style, templates
 from mlp.report.blocks import Analysis, Picture
 from mlp.report.configurations import configured
 from mlp.report.studies import STUDIES
-from mlp.report.studies.study import Study, StudyRuns
+from mlp.report.studies.study import Study, StudyRuns, own_studies
 
 RUNS = Path("multirun_outputs")
 TITLE = "Ten studies of a multi-layer perceptron"
@@ -62,18 +63,25 @@ class Chapter:
 
 
 def chosen(names: Sequence[str]) -> list[Study]:
-    """The studies with these names, all where none is given, in the order of the report. Raises UserError."""
-    known = [study.name for study in STUDIES]
+    """The studies with these names, all where none is given, in the order of the report; the user's own come after
+    the ten. Raises UserError."""
+    studies = [*STUDIES, *own_studies()]
+    known = [study.name for study in studies]
     names = [name for word in names for name in word.split(",") if name]
     for name in names:
         if name not in known:
             raise UserError(unknown("study", name, known))
-    return [study for study in STUDIES if not names or study.name in names]
+    return [study for study in studies if not names or study.name in names]
 
 
 def command(study: Study, dataset: str, quick: bool) -> str:
     """What makes the study's runs, as a user types it: a line for each of its experiments."""
-    return "\n".join(paths.command("train", *study.overrides(dataset, quick, one)) for one in study.experiments)
+    return "\n".join(paths.command("train", *words) for words in _words(study, dataset, quick))
+
+
+def _words(study: Study, dataset: str, quick: bool) -> list[tuple[str, ...]]:
+    """What `train` is given, for each of the study's experiments."""
+    return [(*study.switches, *study.overrides(dataset, quick, experiment)) for experiment in study.experiments]
 
 
 def run(studies: Sequence[Study], dataset: str, quick: bool) -> None:
@@ -83,8 +91,8 @@ def run(studies: Sequence[Study], dataset: str, quick: bool) -> None:
     """
     commands: dict[tuple[str, ...], Study] = {}
     for study in studies:  # two may share their runs
-        for experiment in study.experiments:
-            commands.setdefault(tuple(study.overrides(dataset, quick, experiment)), study)
+        for words in _words(study, dataset, quick):
+            commands.setdefault(words, study)
     minutes = sum(study.seconds for study in dict.fromkeys(commands.values())) / 60
     size = "the small version" if quick else f"from scratch about {minutes:.0f} minutes on two cores"
     print(f"{len(studies)} studies on {dataset}: {size}; what is done is not run again.", flush=True)
@@ -101,15 +109,15 @@ def run(studies: Sequence[Study], dataset: str, quick: bool) -> None:
 
 def print_missing(studies: Sequence[Study], dataset: str, quick: bool) -> None:
     """Print the commands of those experiments that have no finished run yet, and the one that runs them all."""
-    every = [(study, experiment) for study in studies for experiment in study.experiments]
     commands = dict.fromkeys(
-        paths.command("train", *study.overrides(dataset, quick, experiment))
-        for study, experiment in every
+        paths.command("train", *words)
+        for study in studies
+        for experiment, words in zip(study.experiments, _words(study, dataset, quick), strict=True)
         if not list(study.directory(RUNS, dataset, quick, experiment).glob("*/summary.json"))
     )
     if commands:
         print("No runs yet; these commands make them:", *commands, sep="\n  ")
-        options = [*([] if dataset == "mnist" else ["-d", dataset]), *(["--quick"] if quick else [])]
+        options = [*allow_flags(allowed()), *([] if dataset == "mnist" else ["-d", dataset]), *["--quick"] * quick]
         print(f"All at once, and the report: {paths.command('report', 'studies', *options)}")
 
 

@@ -16,7 +16,7 @@ from mlp.base.errors import ArgumentParser, UserError, positive_integer
 
 def list_runs(args: argparse.Namespace) -> str:
     """list the runs, newest first: how they ended, what differs from the default, scores"""
-    from mlp.runs import listing, select
+    from mlp.runs import listing, read, select
     from mlp.runs.table import rows
 
     found = rows(args.directories)
@@ -33,7 +33,7 @@ def list_runs(args: argparse.Namespace) -> str:
     if args.csv:
         return listing.as_csv(chosen, columns or known.names)
     if not found:
-        return f"No run below {' and '.join(map(str, args.directories)) or 'outputs and multirun_outputs'}."
+        return f"No run below {read.places(args.directories)}."
     board = listing.table(chosen, columns or listing.COLUMNS) + "\n\n" if chosen else ""
     return board + listing.ending(chosen, len(found))
 
@@ -64,8 +64,13 @@ def verify_run(args: argparse.Namespace) -> str:
     from mlp.runs import select, verify
 
     allow(args.allow)
-    logging.getLogger("mlp").setLevel(logging.ERROR)  # its messages are about a folder that will not stay
-    text, same = verify.verify(select.lookup([args.run], args.among, args.where)[0], args.epochs)
+    row, logger = select.lookup([args.run], args.among, args.where)[0], logging.getLogger("mlp")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # its messages are about a folder that will not stay
+    try:
+        text, same = verify.verify(row, args.epochs)
+    finally:
+        logger.setLevel(level)
     args.code = 0 if same else 1
     return text
 
@@ -73,21 +78,17 @@ def verify_run(args: argparse.Namespace) -> str:
 def page_runs(args: argparse.Namespace) -> str:
     """write one HTML page of all runs: sort, filter, tick, compare; it works offline, without a server"""
     from mlp.report.text import count
-    from mlp.runs import page, select
+    from mlp.runs import page, read, select
     from mlp.runs.table import rows
 
     chosen = select.chosen(rows(args.directories), args.where)
     if not chosen:
-        raise UserError(
-            f"no run below {' and '.join(map(str, args.directories)) or 'outputs and multirun_outputs'}"
-            + (f" with {args.where}" if args.where else "")
-        )
+        condition = f" with {args.where}" if args.where else ""
+        raise UserError(f"no run below {read.places(args.directories)}{condition}")
     written = page.page(chosen, args.out)
     opened = not args.open or webbrowser.open(written.absolute().as_uri())
-    size = written.stat().st_size / 1e6
-    return f"{written}: {count(len(chosen), 'run')}, {size:.1f} MB" + (
-        "" if opened else ". No browser was found to open it with."
-    )
+    failed = "" if opened else ". No browser was found to open it with."
+    return f"{written}: {count(len(chosen), 'run')}, {written.stat().st_size / 1e6:.1f} MB{failed}"
 
 
 def rm(args: argparse.Namespace) -> str:
@@ -144,12 +145,15 @@ def _parser() -> ArgumentParser:
         made.set_defaults(say=say, code=0)
         return made
 
+    def folders(parser: argparse.ArgumentParser, *name: str, **more: Any) -> None:
+        help = "where runs are (default: outputs and multirun_outputs)"
+        parser.add_argument(*name, metavar="DIR", type=Path, help=help, **more)
+
     where = argparse.ArgumentParser(add_help=False)
     where.add_argument("--where", metavar="EXPR", help='only these: "optimizer=adam and val_accuracy>0.97"')
 
     listed = command("list", list_runs, parents=[where])
-    listed.add_argument("directories", nargs="*", metavar="DIR", type=Path,
-                        help="where runs are (default: outputs and multirun_outputs)")  # fmt: skip
+    folders(listed, "directories", nargs="*")
     listed.add_argument("--sort", metavar="COLUMN", help="smallest first (default: newest first)")
     listed.add_argument("-r", "--reverse", action="store_true", help="in the other order")
     listed.add_argument("--columns", metavar="A,B,...", help="such as name,optimizer,learning_rate,val_f1")
@@ -159,8 +163,7 @@ def _parser() -> ArgumentParser:
     form.add_argument("--csv", action="store_true", help="as CSV with everything, or with --columns")
 
     among = argparse.ArgumentParser(add_help=False, parents=[where])
-    among.add_argument("--in", dest="among", action="append", default=[], metavar="DIR", type=Path,
-                       help="where runs are (default: outputs and multirun_outputs)")  # fmt: skip
+    folders(among, "--in", dest="among", action="append", default=[])
     run = "a path, a name or its unique beginning, last, or best (by validation accuracy)"
 
     shown = command("show", show_run, parents=[among])
@@ -179,8 +182,7 @@ def _parser() -> ArgumentParser:
                           help="let its configuration name classes of your MODULE")  # fmt: skip
 
     paged = command("page", page_runs, parents=[where])
-    paged.add_argument("directories", nargs="*", metavar="DIR", type=Path,
-                       help="where runs are (default: outputs and multirun_outputs)")  # fmt: skip
+    folders(paged, "directories", nargs="*")
     paged.add_argument("--out", metavar="FILE.html", type=Path, default=Path("runs.html"), help="default: runs.html")
     paged.add_argument("--open", action="store_true", help="open it in the browser")
 
@@ -198,8 +200,7 @@ def _parser() -> ArgumentParser:
 
     sent = command("send", send, parents=[where])
     sent.add_argument("tracker", metavar="TRACKER", choices=["trackio"], help="trackio")
-    sent.add_argument("directories", nargs="*", metavar="DIR", type=Path,
-                      help="where runs are (default: outputs and multirun_outputs)")  # fmt: skip
+    folders(sent, "directories", nargs="*")
     sent.add_argument("--project", default="numpy-mlp", help="of Trackio (default numpy-mlp)")
 
     return parser

@@ -11,8 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.filesize import decimal
+
 from mlp.base import paths
 from mlp.base.errors import UserError
+from mlp.base.files import check_directory
 from mlp.config.files import read_yaml
 from mlp.config.own import allow_flags, foreign
 from mlp.report.read import RunFiles
@@ -53,7 +56,7 @@ def show(row: Row) -> str:
 
 def _state(row: Row, run: RunFiles) -> str:
     planned = row["config"].get("training.epochs", "?")
-    after = f" after epoch {row['epoch']} of {planned}" if row["state"] != "completed" else f", {row['epoch']} epochs"
+    after = f", {row['epoch']} epochs" if row["state"] == "completed" else f" after epoch {row['epoch']} of {planned}"
     reason = run.summary.get("reason")
     return f"{row['state']}{after}{f': {listing.clean(str(reason))}' if reason else ''}"
 
@@ -68,14 +71,12 @@ def _began(row: Row) -> Iterator[str]:
 def _scores(row: Row) -> list[str]:
     """A table of the scores of the best epoch's weights."""
     there = [part for part in PARTS if any(f"{part}_{name}" in row for name in SCORES)]
-    best = f"Epoch {row.get('best_epoch', '?')}"
-    lines = [f"{best:12}{''.join(f'{part:>10}' for part in there)}"]
+    table = [[f"Epoch {row.get('best_epoch', '?')}", *there]]
     for name in SCORES:
         values = [row.get(f"{part}_{name}") for part in there]
         if any(value is not None for value in values):
-            cells = ("-" if value is None else metric(name, float(value)) for value in values)
-            lines.append(f"{name:12}{''.join(f'{text:>10}' for text in cells)}")
-    return [*lines, ""] if lines else []
+            table.append([name, *("-" if value is None else metric(name, float(value)) for value in values)])
+    return [*(f"{name:12}{''.join(f'{text:>10}' for text in cells)}" for name, *cells in table), ""]
 
 
 def _curves(run: RunFiles) -> list[str]:
@@ -85,9 +86,10 @@ def _curves(run: RunFiles) -> list[str]:
     except (OSError, UserError):
         return []
     width = min(60, max(10, (shutil.get_terminal_size().columns if sys.stdout.isatty() else 100) - 42))
-    drawn = [(name, metrics[name]) for name in CURVES if name in metrics and len(metrics[name]) > 1]
+    drawn = {name: metrics[name] for name in CURVES if name in metrics and len(metrics[name]) > 1}
     lines = [
-        f"{name:15} {sparkline(list(values), width)}  {values[0]:.4g} to {values[-1]:.4g}" for name, values in drawn
+        f"{name:15} {sparkline(list(values), width)}  {values[0]:.4g} to {values[-1]:.4g}"
+        for name, values in drawn.items()
     ]
     return [*lines, ""] if lines else []
 
@@ -110,20 +112,10 @@ def sparkline(values: Sequence[float], width: int) -> str:
 def _files(directory: Path) -> Iterator[tuple[str, str]]:
     for path in sorted(directory.iterdir()):
         if path.is_dir() and not path.is_symlink():
-            inside = [file for file in path.rglob("*") if file.is_file() and not file.is_symlink()]
-            yield (
-                f"{listing.clean(path.name)}/",
-                f"{len(inside):,} files, {size(sum(f.stat().st_size for f in inside))}",
-            )
+            sizes = [file.lstat().st_size for file in path.rglob("*") if file.is_file() and not file.is_symlink()]
+            yield f"{listing.clean(path.name)}/", f"{len(sizes):,} files, {decimal(sum(sizes))}"
         elif not path.name.startswith("."):
-            yield listing.clean(path.name), size(path.lstat().st_size)
-
-
-def size(number: int) -> str:
-    """`12.3 kB`"""
-    return (
-        f"{number:,} B" if number < 1000 else f"{number / 1e3:.1f} kB" if number < 1e6 else f"{number / 1e6:,.1f} MB"
-    )
+            yield listing.clean(path.name), decimal(path.lstat().st_size)
 
 
 def again(run: RunFiles) -> str:
@@ -133,7 +125,7 @@ def again(run: RunFiles) -> str:
 
 
 def _config_dir(run: RunFiles) -> list[str]:
-    """The switch that names the user's folder of options, if the run was given one."""
+    """The switch that names the user's folder of options, if the command of the run had one."""
     found = run.summary.get("environment")
     command = found.get("command") if isinstance(found, dict) else None
     try:
@@ -168,9 +160,9 @@ def compare(rows: Sequence[Row]) -> str:
     """What differs between runs: configuration, scores, environment, data, weights."""
     runs = [RunFiles(Path(row["path"])) for row in rows]
     for run in runs:
-        read.check_files(run.directory)
+        check_directory(run.directory, read.SEEN)
     sections = {
-        "Configuration": [row["config"] for row in rows],
+        "Configuration": [read.of_the_result(row["config"]) for row in rows],
         "Results": [_results(row) for row in rows],
         "Data and weights": [_hashes(run) for run in runs],
         "Environment": [environment(run) for run in runs],
@@ -200,16 +192,17 @@ def environment(run: RunFiles) -> dict[str, Any]:
     return {key: value for key, value in found.items() if key != "command"} if isinstance(found, dict) else {}
 
 
-def _hashes(run: RunFiles) -> dict[str, Any]:
-    data = data_hashes(run.summary)
-    weights = run.summary.get("weights_sha256")
-    return {**{f"data, {part}": str(of)[:12] for part, of in data.items()}, "weights": str(weights)[:12]}
+def _hashes(run: RunFiles) -> dict[str, str]:
+    """The hash of each part of the data, and of the weights, as far as summary.json has them."""
+    return {name: str(of)[:12] for name, of in data_hashes(run.summary).items()} | {
+        "weights": str(run.summary.get("weights_sha256"))[:12]
+    }
 
 
 def data_hashes(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The hash of each part of the data, as summary.json has them."""
+    """The hash of each part of the data: `data, train`."""
     found = facts.get("data_sha256")
-    return found if isinstance(found, dict) else {}
+    return {f"data, {part}": of for part, of in found.items()} if isinstance(found, dict) else {}
 
 
 def _differing(values: Sequence[Mapping[str, Any]]) -> list[list[str]]:
@@ -247,7 +240,6 @@ def plot(rows: Sequence[Row], path: Path) -> Path:
     from mlp.report.figures.panels import integer_axis, percent_axis
 
     colors = (style.BLUE, style.VERMILION, style.GREEN, style.PURPLE, style.ORANGE, style.SKY, style.BLACK)
-
     figure = style.new_figure(13, 5.2)
     loss, accuracy = figure.subplots(1, 2)
     style.tidy(loss, "Loss", "epoch", "mean loss per sample")
@@ -257,11 +249,11 @@ def plot(rows: Sequence[Row], path: Path) -> Path:
         if not row["epoch"]:
             raise UserError(f"{row['name']} has no finished epoch to draw")
         metrics = RunFiles(Path(row["path"])).metrics
+        named = "val_loss" if "val_loss" in metrics else "train_loss"  # the line that the legend shows
         for axes, name in ((loss, "loss"), (accuracy, "accuracy")):
             for part, look in (("train", ":"), ("val", "-")):
-                if (values := metrics.get(f"{part}_{name}")) is not None:
-                    label = f"{_letter(number)}: {row['name']}" if name == "loss" else None
-                    label = label if part == "val" or "val_loss" not in metrics else None
+                if (values := metrics.get(column := f"{part}_{name}")) is not None:
+                    label = f"{_letter(number)}: {row['name']}" if column == named else None
                     axes.plot(metrics["epoch"], values, look, color=colors[number % len(colors)], label=label,
                               marker="o" if len(values) == 1 else "")  # fmt: skip
     for axes in (loss, accuracy):

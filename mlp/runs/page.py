@@ -14,11 +14,10 @@ from urllib.parse import quote
 import numpy as np
 
 from mlp.base.errors import UserError
-from mlp.base.files import atomic_write
+from mlp.base.files import atomic_write, check_directory
 from mlp.pages.page import as_text, column, environment, rounded, shell
 from mlp.report.read import Array, confusion, read_metrics, read_predictions
 from mlp.report.text import count, listed
-from mlp.runs.read import check_file
 
 HERE = Path(__file__).parent
 PAGE = "runs.html"
@@ -143,7 +142,7 @@ def _curves(run: Path, most: int, problems: list[str]) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        check_file(path)
+        check_directory(run, [path.name])
         table = read_metrics(path)
     except (UserError, OSError) as error:
         problems.append(str(error))
@@ -175,7 +174,7 @@ def _matrices(runs: Sequence[Path], problems: list[str]) -> tuple[dict[str, Any]
             left_out += 1
         elif path.is_file():
             try:
-                check_file(path)
+                check_directory(run, [path.name])
                 arrays = read_predictions(path, ("y_true", "y_pred", "class_names"))
                 names = tuple(map(str, arrays["class_names"]))
                 flat = confusion(arrays).ravel().tolist()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -14,7 +12,7 @@ from typing import Any
 
 from hydra_trials.locks import is_locked
 from mlp.base.errors import UserError
-from mlp.base.files import fault_of_file, plain, read_bytes
+from mlp.base.files import check_directory, plain, read_bytes
 from mlp.base.paths import CONF
 from mlp.config.files import groups, read_yaml
 from mlp.report.read import RunFiles, option_values, read_facts
@@ -37,6 +35,11 @@ OF_THE_BEST = ("val_loss", "val_accuracy", "val_f1", "best_epoch")
 
 FIXED = ("name", "path", "state", "started", "dataset", "search", "seconds", "epoch", "changed", "config")
 STATES = ("running", "completed", "pruned", "diverged", "resumable", "interrupted", "failed", "damaged")
+
+
+def places(directories: Sequence[str | os.PathLike[str]]) -> str:
+    """Where runs are looked for, for a message."""
+    return " and ".join(map(str, directories or PLACES))
 
 
 def find(directories: Sequence[str | os.PathLike[str]] = ()) -> list[Path]:
@@ -107,7 +110,7 @@ def ended_row(path: str | os.PathLike[str], strict: bool = False) -> dict[str, o
                              "epoch": 0}  # fmt: skip
     config: dict[str, Any] = {}
     try:
-        check_files(directory)
+        check_directory(directory, SEEN)
         run = RunFiles(directory)
         summary = read_facts(directory, "summary.json")
         config = configuration(run)
@@ -125,23 +128,6 @@ def ended_row(path: str | os.PathLike[str], strict: bool = False) -> dict[str, o
             what = str(error) if isinstance(error, UserError | OSError) else f"{type(error).__name__}: {error}"
             raise UserError(f"{directory} is damaged: {what}") from error
         return {**found, "state": "damaged", "changed": {}, "config": config}
-
-
-def check_files(directory: Path) -> None:
-    """Raise UserError where a file of SEEN, which may be a stranger's, is a link out of the run directory, a pipe, a
-    device or a folder."""
-    for name in SEEN:
-        check_file(directory / name)
-
-
-def check_file(path: Path) -> None:
-    """`check_files` for a single file."""
-    try:
-        usual = stat.S_ISREG(path.lstat().st_mode)
-    except FileNotFoundError:
-        return
-    if not usual and (fault := fault_of_file(path, path.parent, most=sys.maxsize)):
-        raise UserError(f"{path} {fault}")
 
 
 def is_running(path: str | os.PathLike[str]) -> bool:
@@ -229,7 +215,12 @@ def differences(config: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in config.items():
         if key not in _default_options() and not (key in usual and usual[key] == value):
             found.setdefault(key, value)
-    return {key: value for key, value in found.items() if key.partition(".")[0] not in BESIDE}
+    return of_the_result(found)
+
+
+def of_the_result(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A `configuration` without what changes nothing of the result."""
+    return {key: value for key, value in config.items() if key.partition(".")[0] not in BESIDE}
 
 
 @cache

@@ -10,6 +10,8 @@ from contextlib import nullcontext, suppress
 from functools import cache
 from pathlib import Path
 
+from rich.filesize import decimal
+
 from hydra_trials.errors import SearchError
 from hydra_trials.files import LEFTOVER
 from hydra_trials.locks import commands
@@ -17,7 +19,6 @@ from mlp.base.errors import UserError
 from mlp.base.files import atomic_write
 from mlp.experiment.directory import locked
 from mlp.runs import read
-from mlp.runs.detail import size
 from mlp.runs.listing import clean
 from mlp.runs.select import Row
 
@@ -54,9 +55,9 @@ def _done(word: str, rows: Sequence[Row], yes: bool, checkpoints: bool = False, 
         except UserError as error:
             lines.append(f"keep {clean(row['name'])}: {clean(str(error))}")
         else:
-            lines.append(f"{word} {clean(row['name'])}: {row['state']}, {size(number)}")
+            lines.append(f"{word} {clean(row['name'])}: {row['state']}, {decimal(number)}")
             total, done = total + number, done + 1
-    runs = f"{done} run{'s' * (done != 1)}, {size(total)}"
+    runs = f"{done} run{'s' * (done != 1)}, {decimal(total)}"
     if yes or not chosen:
         return "\n".join([*lines, f"Done: {runs}." if done else "Nothing to do."])
     return "\n".join([*lines, f"Nothing has been done. With --yes: {word} {runs}."])
@@ -116,7 +117,5 @@ def _remove(directory: Path) -> None:
 
 
 def _bytes(path: Path) -> int:
-    files = (
-        [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file() and not file.is_symlink()]
-    )
-    return sum(file.stat().st_size for file in files)
+    files = [path] if path.is_file() else path.rglob("*")
+    return sum(file.stat().st_size for file in files if file.is_file() and not file.is_symlink())

@@ -8,6 +8,7 @@ import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -102,16 +103,16 @@ class Where:
         return False
 
     def _any(self) -> Test:
-        tests = [self._all()]
-        while self._taken("or"):
-            tests.append(self._all())
-        return tests[0] if len(tests) == 1 else lambda row: any(test(row) for test in tests)
+        return self._joined("or", self._all, any)
 
     def _all(self) -> Test:
-        tests = [self._one()]
-        while self._taken("and"):
-            tests.append(self._one())
-        return tests[0] if len(tests) == 1 else lambda row: all(test(row) for test in tests)
+        return self._joined("and", self._one, all)
+
+    def _joined(self, word: str, part: Callable[[], Test], of: Callable[[Iterable[bool]], bool]) -> Test:
+        tests = [part()]
+        while self._taken(word):
+            tests.append(part())
+        return tests[0] if len(tests) == 1 else lambda row: of(test(row) for test in tests)
 
     def _one(self) -> Test:
         if self._taken("not"):
@@ -199,15 +200,11 @@ def lookup(names: Sequence[str], directories: Sequence[Any] = (), where: str | N
 
     They are looked for in and below `directories`, among those that fulfil `where`.
     """
-    among: list[Row] | None = None
-    found = []
-    for name in names:
-        if (Path(name) / "config.yaml").is_file():
-            found.append(read.row(name))
-            continue
-        among = chosen(rows(directories), where) if among is None else among
-        found.append(_named(name, among, " and ".join(map(str, directories or read.PLACES))))
-    return found
+    among = cache(lambda: chosen(rows(directories), where))
+    return [
+        read.row(name) if (Path(name) / "config.yaml").is_file() else _named(name, among(), read.places(directories))
+        for name in names
+    ]
 
 
 def directory(name: str) -> Path:

@@ -13,12 +13,12 @@ from threadpoolctl import threadpool_limits
 from mlp import experiment
 from mlp.base import environment
 from mlp.base.errors import Diverged, UserError
-from mlp.base.files import read_bytes
+from mlp.base.files import check_directory
 from mlp.config.resolve import resolve
 from mlp.report.read import RunFiles, read_facts, read_metrics
 from mlp.runs import detail
 from mlp.runs.listing import clean
-from mlp.runs.read import check_files
+from mlp.runs.read import SEEN
 from mlp.runs.select import Row, shown
 from mlp.training import Callback, Run
 
@@ -44,7 +44,7 @@ def verify(row: Row, epochs: int | None) -> tuple[str, bool]:
     or cannot be run again.
     """
     directory = Path(row["path"])
-    check_files(directory)
+    check_directory(directory, SEEN)
     before = _rows(directory)
     if not before:
         raise UserError(f"{directory} has no finished epoch to compare with")
@@ -83,8 +83,7 @@ def verify(row: Row, epochs: int | None) -> tuple[str, bool]:
     if same:
         weights = f", and the weights (SHA-256 {_short(was)})" if whole else ""
         lines.append(f"The same bits: metrics of {'epoch 1' if wanted == 1 else f'epochs 1 to {wanted}'}{weights}")
-    then |= {f"data, {part}": of for part, of in detail.data_hashes(was).items()}
-    now |= {f"data, {part}": of for part, of in detail.data_hashes(facts).items()}
+    then, now = then | detail.data_hashes(was), now | detail.data_hashes(facts)
     changed = [key for key in then if then[key] != now.get(key)]
     lines += [f"  {clean(key)}: {clean(shown(then[key]))} then, {clean(shown(now.get(key)))} now" for key in changed]
     if changed:
@@ -95,14 +94,11 @@ def verify(row: Row, epochs: int | None) -> tuple[str, bool]:
 
 
 def _rows(directory: Path) -> list[dict[str, str]]:
-    """The finished epochs of metrics.csv, as they are written."""
+    """The finished epochs of metrics.csv: a number is written so that it is read to the bit."""
     path = directory / "metrics.csv"
-    if not path.exists():
-        return []
-    read_metrics(path)  # that it is a table of numbers
-    lines = read_bytes(path, empty=True).decode("utf-8", "replace").split("\n")[:-1]  # the rest was cut off
-    header, *rows = (line.strip().split(",") for line in lines or [""])
-    return [dict(zip(header, row, strict=True)) for row in rows]
+    columns = read_metrics(path) if path.exists() else {}
+    texts = ([str(value).removesuffix(".0") for value in values.tolist()] for values in columns.values())
+    return [dict(zip(columns, row, strict=True)) for row in zip(*texts, strict=True)]
 
 
 def _short(facts: dict[str, Any]) -> str:

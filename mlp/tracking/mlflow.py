@@ -10,12 +10,13 @@ import shlex
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlp.tracking import record, session
 from mlp.tracking.record import TrackedRun
-from mlp.tracking.tracker import Tracker
+from mlp.tracking.tracker import LOSS, Tracker
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -26,6 +27,7 @@ STORE = Path("mlruns")
 PARAMETERS = 100  # that MLflow takes at a time
 
 
+@dataclass(eq=False)
 class MLflowTracker(Tracker):
     """A callback that tracks the run in MLflow.
 
@@ -34,31 +36,23 @@ class MLflowTracker(Tracker):
     `group`. MLflow has no histograms. Its pages begin with those of language models: the runs
     are under "Model training".
 
-    Epochs that are trained again after a kill, since the checkpoint was older, are there twice; the later one counts.
-    MLflow's imports take about 3 s in the first run of a process, and the tables of a new file 8 s.
+    A value that MLflow has stays: an epoch that is trained again after a kill, to other bits, is there twice, and the
+    later one counts. MLflow's imports take about 3 s in the first run of a process, and the tables of a new file 8 s.
     """
 
     package = "mlflow"
 
-    def __init__(
-        self,
-        experiment: str = "numpy-mlp",
-        tracking_uri: str | None = None,
-        group: str | None = None,
-        name: str | None = None,
-        log_model: bool = True,
-        log_plots: bool = True,
-    ) -> None:
-        super().__init__()
-        if not experiment.strip():
-            raise ValueError(f"experiment must be a name. Got {experiment!r}")
-        self.experiment = experiment
-        self.tracking_uri = tracking_uri
-        self.group = group
-        self.name = name
-        self.log_model = log_model
-        self.log_plots = log_plots
-        self._id = ""
+    experiment: str = "numpy-mlp"
+    tracking_uri: str | None = None
+    group: str | None = None
+    name: str | None = None
+    log_model: bool = True
+    log_plots: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.experiment.strip():
+            raise ValueError(f"experiment must be a name. Got {self.experiment!r}")
 
     def start(self, run: TrackedRun) -> bool:
         # MLflow reports its usage to its makers.
@@ -104,6 +98,9 @@ class MLflowTracker(Tracker):
             if there.get(name, value) != value:
                 log.info("Note: MLflow keeps the parameter %s=%s; %s is a tag.", name, there[name], value)
                 self.session.log_batch(self._id, tags=[RunTag(name, value)])
+
+    def losses(self) -> dict[int, float]:
+        return {metric.step: metric.value for metric in self.session.get_metric_history(self._id, LOSS)}
 
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         from mlflow.entities import Metric

@@ -9,6 +9,7 @@ import socket
 import struct
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 FOLDER = "tensorboard"
 
 
+@dataclass(eq=False)
 class TensorBoardTracker(Tracker):
     """A callback that writes what TensorBoard shows to `<run directory>/tensorboard`.
 
@@ -35,11 +37,9 @@ class TensorBoardTracker(Tracker):
 
     package = "tensorboard"
 
-    def __init__(self, group: str | None = None, histograms: bool = True, log_plots: bool = True) -> None:
-        super().__init__()
-        self.group = group
-        self.histograms = histograms
-        self.log_plots = log_plots
+    group: str | None = None
+    histograms: bool = True
+    log_plots: bool = True
 
     def start(self, run: TrackedRun) -> bool:
         from tensorboard.compat.proto.event_pb2 import SessionLog

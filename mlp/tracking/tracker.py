@@ -15,20 +15,22 @@ from mlp.tracking.record import TrackedRun
 
 log = logging.getLogger(__name__)
 
+LOSS = "train_loss"  # tells an epoch that was trained again to the same bits from another one
+
 
 class Tracker:
     """A callback that copies a run: its configuration, a row of numbers per epoch, and its results at the end.
 
-    A subclass opens the copy in `start`, and keeps what is open in `session`. What it raises costs the copy and never
-    the run: `mlp.training.guards.TrackerCallback` then switches it off.
+    A subclass is a dataclass of its options; it opens the copy in `start`, and keeps what is open in `session`. What
+    it raises costs the copy and never the run: `mlp.training.guards.TrackerCallback` then switches it off.
 
     Raises UserError where `package`, which the extra of the same name installs, is missing.
     """
 
     package: ClassVar[str]
+    session: Any = None
 
-    def __init__(self) -> None:
-        self.session: Any = None
+    def __post_init__(self) -> None:
         if importlib.util.find_spec(self.package) is None:
             raise UserError(
                 f"{type(self).__name__} needs the package {self.package}, which is not installed: "
@@ -38,6 +40,10 @@ class Tracker:
     def start(self, run: TrackedRun) -> bool:
         """Open `session`, unless nothing is to be tracked; whether it continues the copy that the run had before."""
         raise NotImplementedError
+
+    def losses(self) -> dict[int, float]:
+        """The training loss of each epoch that a continued copy has, where it cannot take one back."""
+        return {}
 
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Copy a row of metrics.csv."""
@@ -55,7 +61,9 @@ class Tracker:
 
     def on_run_start(self, run: TrackedRun) -> None:
         self.session = None
-        if not self.start(run) and self.session is not None and run.history:
+        is_known = self.start(run)
+        self._there = self.losses() if is_known else {}
+        if not is_known and self.session is not None and run.history:
             log.info("%s: a new run, with the epochs of the resumed one.", type(self).__name__)
             for row in run.history:
                 self.log_epoch(int(row["epoch"]), row)
@@ -64,7 +72,10 @@ class Tracker:
         """An epoch is the unit here: what changes faster belongs in a file of the run directory."""
 
     def on_epoch_end(self, run: TrackedRun) -> None:
-        if self.session is not None:
+        if self.session is None:
+            return
+        # After a kill the epochs since the checkpoint are trained again, as a rule to the same bits.
+        if run.epoch not in self._there or self._there[run.epoch] != run.metrics[LOSS]:
             self.log_epoch(run.epoch, run.metrics)
             self.log_parameters(run)
 

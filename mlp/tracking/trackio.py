@@ -8,45 +8,40 @@ import re
 import shlex
 from collections.abc import Mapping
 from contextlib import redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mlp.tracking import record
 from mlp.tracking.record import TrackedRun
-from mlp.tracking.tracker import Tracker
+from mlp.tracking.tracker import LOSS, Tracker
 
 log = logging.getLogger(__name__)
 
 RENAMED = {"step": "steps"}  # Trackio's own word for what is the epoch here
 
 
+@dataclass(eq=False)
 class TrackioTracker(Tracker):
     """A callback that tracks the run with Trackio, in its folder: TRACKIO_DIR, or a cache in the user's home.
 
     `trackio show` shows all projects. Variables that would send runs elsewhere (TRACKIO_SPACE_ID, TRACKIO_SERVER_URL)
-    are not read. Epochs that are trained again after a kill, since the checkpoint was older, are there twice.
+    are not read. An epoch that is trained again after a kill, to other bits, is there twice.
     """
 
     package = "trackio"
 
-    def __init__(
-        self,
-        project: str = "numpy-mlp",
-        group: str | None = None,
-        name: str | None = None,
-        histograms: bool = True,
-        log_model: bool = True,
-        log_plots: bool = True,
-    ) -> None:
-        super().__init__()
-        if not re.fullmatch(r"[\w -]{1,128}", project):
-            raise ValueError(f"project must be 1 to 128 letters, digits, blanks, - or _. Got {project!r}")
-        self.project = project
-        self.group = group
-        self.name = name
-        self.histograms = histograms
-        self.log_model = log_model
-        self.log_plots = log_plots
+    project: str = "numpy-mlp"
+    group: str | None = None
+    name: str | None = None
+    histograms: bool = True
+    log_model: bool = True
+    log_plots: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not re.fullmatch(r"[\w -]{1,128}", self.project):
+            raise ValueError(f"project must be 1 to 128 letters, digits, blanks, - or _. Got {self.project!r}")
 
     def start(self, run: TrackedRun) -> bool:
         import trackio
@@ -86,6 +81,12 @@ class TrackioTracker(Tracker):
             return stored is not None and any(run.id == stored for run in trackio.Api().runs(self.project))
         except ValueError:  # there is no such project
             return False
+
+    def losses(self) -> dict[int, float]:
+        from trackio.sqlite_storage import SQLiteStorage
+
+        rows = SQLiteStorage.get_metric_values(self.project, None, LOSS, run_id=self.session.id)
+        return {row["step"]: row["value"] for row in rows}
 
     def _log(self, values: Mapping[str, Any], step: int) -> None:
         self.session.log(dict(values), step=step)

@@ -6,6 +6,7 @@ import logging
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from mlp.tracking.tracker import Tracker
 log = logging.getLogger(__name__)
 
 
+@dataclass(eq=False)
 class WandbTracker(Tracker):
     """A callback that tracks the run in Weights & Biases.
 
@@ -31,38 +33,28 @@ class WandbTracker(Tracker):
 
     package = "wandb"
 
-    def __init__(
-        self,
-        project: str = "numpy-mlp",
-        entity: str | None = None,
-        mode: str = "auto",
-        group: str | None = None,
-        name: str | None = None,
-        tags: Sequence[str] = (),
-        job_type: str = "train",
-        notes: str | None = None,
-        log_model: bool = True,
-        log_plots: bool = True,
-        timeout: float = 30.0,
-    ) -> None:
-        super().__init__()
-        if mode not in session.MODES:
-            raise ValueError(unknown("mode", str(mode), session.MODES))
+    project: str = "numpy-mlp"
+    entity: str | None = None
+    mode: str = "auto"
+    group: str | None = None
+    name: str | None = None
+    tags: Sequence[str] = ()
+    job_type: str = "train"
+    notes: str | None = None
+    log_model: bool = True
+    log_plots: bool = True
+    timeout: float = 30.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.mode not in session.MODES:
+            raise ValueError(unknown("mode", str(self.mode), session.MODES))
+        tags = self.tags
         if isinstance(tags, str) or not all(isinstance(tag, str) and 0 < len(tag) <= 64 for tag in tags):
             raise ValueError(f"tags must be a list of strings of 1 to 64 characters. Got {tags!r}")
-        if not timeout > 0:
-            raise ValueError(f"timeout must be > 0 seconds. Got {timeout}")
-        self.project = session.project_name(project)
-        self.entity = entity
-        self.mode = mode
-        self.group = group
-        self.name = name
-        self.tags = tuple(tags)
-        self.job_type = job_type
-        self.notes = notes
-        self.log_model = log_model
-        self.log_plots = log_plots
-        self.timeout = timeout
+        if not self.timeout > 0:
+            raise ValueError(f"timeout must be > 0 seconds. Got {self.timeout}")
+        session.project_name(self.project)
 
     def start(self, run: TrackedRun) -> bool:
         if (session.wanted_mode() if self.mode == "auto" else self.mode) == "disabled":
@@ -80,7 +72,7 @@ class WandbTracker(Tracker):
             entity=self.entity,
             group=self.group,
             name=self.name or plan.settings.run_name or record.run_name(run.directory),
-            tags=self.tags or None,
+            tags=tuple(self.tags) or None,
             job_type=self.job_type,
             notes=self.notes,
             config=_beside_swept(run.config, plan.settings.sweep_param_path),

@@ -11,11 +11,10 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from omegaconf import OmegaConf
-
 from mlp.base.errors import UserError
-from mlp.base.paths import CONF
 from mlp.config.build import build
+from mlp.config.files import canonical, read_option
+from mlp.config.own import allow_flags, is_allowed
 from mlp.data import Dataset
 from mlp.report import templates
 from mlp.report.blocks import Analysis, Chart, Figures, parse
@@ -59,8 +58,9 @@ class StudyRuns:
 
 
 class Study(ABC):
-    """One of the ten. Its training is `conf/experiment/NAME.yaml`; this class turns the runs into facts and figures,
-    and the template beside its module (MODULE.md.j2) says them."""
+    """One of the ten, or a user's own. Its training is `conf/experiment/NAME.yaml`; this class turns the runs into
+    facts and figures, and the template beside its module (MODULE.md.j2) says them. Of an own study the folder `conf`
+    lies beside its module, and its docstring is the question."""
 
     name: ClassVar[str]  # of its experiment file
     seconds: ClassVar[float]  # that its runs take from nothing, on two cores
@@ -74,13 +74,30 @@ class Study(ABC):
 
     @property
     def title(self) -> str:
-        """The heading of the assignment, with its number."""
-        return questions()[self.name][0]
+        """The heading of the assignment, with its number; of an own study, its name."""
+        return self._asked[0]
 
     @property
     def question(self) -> str:
         """As the assignment asks it, in Markdown."""
-        return questions()[self.name][1]
+        return self._asked[1]
+
+    @property
+    def _asked(self) -> tuple[str, str]:
+        own = self.name.replace("_", " ").capitalize(), inspect.getdoc(type(self)) or ""
+        return questions().get(self.name, own)
+
+    @property
+    def _conf(self) -> list[Path]:
+        """The folder of options beside the module of a user's own study, if it has one."""
+        folder = Path(inspect.getfile(type(self))).with_name("conf")
+        return [folder] if _is_own(type(self)) and folder.is_dir() else []
+
+    @property
+    def switches(self) -> list[str]:
+        """What `train` needs to find what a user's own study trains."""
+        own = allow_flags([type(self).__module__]) if _is_own(type(self)) else []
+        return [*own, *(f"--config-dir={folder}" for folder in self._conf)]
 
     @abstractmethod
     def analyse(self, found: StudyRuns) -> Analysis:
@@ -98,9 +115,16 @@ class Study(ABC):
         return [self.experiment or self.name, *filter(None, [self.further])]
 
     def directory(self, root: Path, dataset: str, quick: bool = False, experiment: str = "") -> Path:
-        """Where the runs of an experiment are, of its first without a name; `root` is the folder of all searches."""
-        content: Any = OmegaConf.load(CONF / "experiment" / f"{experiment or self.experiments[0]}.yaml")
-        name = str(content.search.name).replace("{dataset}", self.dataset or dataset)
+        """Where the runs of an experiment are, of its first without a name; `root` is the folder of all searches.
+
+        Raises UserError where there is no such experiment, or it is no search with a name.
+        """
+        experiment = canonical("experiment", experiment or self.experiments[0], self._conf)
+        try:
+            content = read_option("experiment", experiment, self._conf)
+            name = str(content["search"]["name"]).replace("{dataset}", self.dataset or dataset)
+        except (KeyError, TypeError):
+            raise UserError(f"the experiment {experiment} must name its search (search: name: ...)") from None
         return root / (f"{name}-quick" if quick else name)
 
     def overrides(self, dataset: str, quick: bool = False, experiment: str = "") -> list[str]:
@@ -120,6 +144,18 @@ class Study(ABC):
     def find_runs(self, root: Path, dataset: str, quick: bool = False) -> StudyRuns:
         further = self.directory(root, dataset, quick, self.further) if self.further else None
         return StudyRuns(self.dataset or dataset, self.directory(root, dataset, quick), quick, further)
+
+
+def own_studies() -> list[Study]:
+    """The studies of the modules that the user has allowed."""
+    classes: list[type[Study]] = Study.__subclasses__()
+    for cls in classes:
+        classes.extend(cls.__subclasses__())  # which the loop comes to
+    return [cls() for cls in dict.fromkeys(classes) if _is_own(cls) and not inspect.isabstract(cls)]
+
+
+def _is_own(cls: type[Study]) -> bool:
+    return is_allowed(f"{cls.__module__}.{cls.__qualname__}")
 
 
 @cache
