@@ -47,7 +47,7 @@ Refusal = Callable[..., str]
 
 
 def _command(script: str, cwd: Path) -> Command:
-    def run(*arguments: str, timeout: float = 120, env: dict[str, str] | None = None, check: bool = False):
+    def run(*arguments: str, timeout: float = 300, env: dict[str, str] | None = None, check: bool = False):
         words = plotless(arguments) if script == "train.py" else arguments
         result = python(str(ROOT / script), *words, cwd=cwd, env={**os.environ, **(env or {})}, timeout=timeout)
         if check and result.returncode:

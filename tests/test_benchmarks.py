@@ -24,7 +24,7 @@ class Outcome:
     def __init__(self, *arguments: str, folder: Path, benchmarks: Path = ROOT / "benchmarks") -> None:
         file = folder / "result.json"
         command = [sys.executable, "compare.py", "--peers-python", sys.executable, "--json", str(file), *arguments]
-        result = subprocess.run(command, cwd=benchmarks, capture_output=True, text=True, timeout=240, check=False)
+        result = subprocess.run(command, cwd=benchmarks, capture_output=True, text=True, timeout=500, check=False)
         self.code, self.text, self.errors = result.returncode, result.stdout, result.stderr
         self.json: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
 

@@ -54,7 +54,7 @@ def pasted(command: str, place: Path) -> subprocess.CompletedProcess[str]:
     command = command.replace("python -m", f"'{sys.executable}' -m")
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        ["bash", "-c", command], cwd=place, env=env, capture_output=True, text=True, timeout=120, check=False
+        ["bash", "-c", command], cwd=place, env=env, capture_output=True, text=True, timeout=300, check=False
     )
 
 

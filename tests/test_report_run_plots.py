@@ -200,7 +200,7 @@ def test_draw_run_writes_all_plots_and_nothing_else(tmp_path):
         assert picture.std() > 0.05  # something is drawn
 
 
-@pytest.mark.parametrize("pictures", [0, 3])
+@pytest.mark.parametrize("pictures", [3, pytest.param(0, marks=pytest.mark.slow)])
 def test_plots_of_data_that_are_not_pictures_leave_the_samples_out(tmp_path, pictures):
     arrays = predictions(pictures=pictures) | {"images": np.zeros((pictures, 7))}
     paths = run_plots.draw_predictions(arrays, tmp_path / "new" / "folder")

@@ -22,7 +22,7 @@ from mlp.report.studies import STUDIES
 from mlp.report.studies.study import StudyRuns
 
 
-def report(cwd: Path, *arguments: str, timeout: float = 100) -> subprocess.CompletedProcess[str]:
+def report(cwd: Path, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
     return python("-m", "mlp.report", "studies", *arguments, cwd=cwd, timeout=timeout, env=environment())
 
 
@@ -52,14 +52,17 @@ def test_a_study_from_nothing_and_again(tmp_path: Path) -> None:
     again = report(tmp_path, "--only", "loss_comparison", "-d", "digits", "--quick", "--out", "made/report")
     assert "nothing is left to run" in again.stdout
     assert (tmp_path / "made/report/index.html").read_bytes() == page
-    # What the experiment file runs may be narrowed on the command line, under another name.
+
+
+@pytest.mark.slow
+def test_what_an_experiment_runs_may_be_narrowed_under_another_name(tmp_path: Path) -> None:
     ended = run(tmp_path, "+experiment=loss_comparison", "-d", "digits", "-e", "1", "seed=0,1", "optimizer=adam",
                 "search.name=other", "tracker=none")  # fmt: skip
     assert "other: 6 done" in ended.out
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_the_small_version_of_all_ten(quick_studies: Path) -> None:
     """On the digits; the transfer is about Fashion-MNIST all the same."""
     ended = json.loads((quick_studies / "ended.json").read_text())

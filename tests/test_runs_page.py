@@ -58,8 +58,8 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def real(digits_search: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("page") / "runs.html"
-    return page.page([row(path) for path in sorted(find([digits_search]))], out)
+    rows = [row(path) for path in sorted(find([digits_search]))]
+    return page.page(rows, tmp_path_factory.mktemp("page") / "runs.html")
 
 
 def test_every_run_is_there_with_its_numbers_curves_and_files(real: Path, digits_search: Path) -> None:
@@ -79,8 +79,7 @@ def test_every_run_is_there_with_its_numbers_curves_and_files(real: Path, digits
         assert curves["val_accuracy"] == pytest.approx(table["val_accuracy"], rel=1e-3)
         assert (curves["epoch"], curves["step"]) == ([1], [int(table["step"][0])])
         matrix = found["matrices"]["of"][place]
-        expected = confusion(read_predictions(run / "predictions.npz"))
-        assert matrix["cells"] == expected.ravel().tolist()
+        assert matrix["cells"] == confusion(read_predictions(run / "predictions.npz")).ravel().tolist()
         assert found["matrices"]["classes"][matrix["classes"]] == list("0123456789")
 
 
@@ -97,8 +96,7 @@ def test_long_curves_are_thinned_and_the_page_says_so(tmp_path: Path, monkeypatc
 
 
 def test_a_name_may_have_any_bytes(tmp_path: Path) -> None:
-    name = os.fsdecode(b"a b%\xff")
-    run = made(tmp_path, name)
+    run = made(tmp_path, name := os.fsdecode(b"a b%\xff"))
     (tmp_path / name / "predictions.npz").write_bytes(b"no zip")
     out = page.page([run], tmp_path / "runs.html")
     assert data(out)["paths"] == ["a%20b%25%FF"]

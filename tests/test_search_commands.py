@@ -47,7 +47,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(digits_search: Path, tmp_path
     words = [sys.executable, "-m", "mlp.search", "show", str(digits_search)]
     ended = subprocess.run(
         words, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=writing, stderr=subprocess.PIPE,
-        timeout=60, check=False,
+        timeout=300, check=False,
     )  # fmt: skip
     os.close(writing)
     assert (ended.returncode, ended.stderr) == (0, b"")

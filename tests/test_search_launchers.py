@@ -94,7 +94,7 @@ def test_an_interrupted_search_leaves_no_worker_and_no_trial_behind(engine: str,
     arguments = ("-o", "sgd,adam,nag", "training.epochs=20000")
     process = launch(tmp_path, engine, *arguments, start_new_session=True, preexec_fn=interruptible)
     directory = tmp_path / "multirun_outputs" / "grid"
-    runs.wait_until(process, lambda: all((directory / n / "metrics.csv").exists() for n in "01"), timeout=120)
+    runs.wait_until(process, lambda: all((directory / n / "metrics.csv").exists() for n in "01"), timeout=300)
     process.send_signal(signal.SIGINT)  # to this process alone: an engine's workers may be anywhere
     ended = runs.finish(process)
     assert ended.code == 130
@@ -145,7 +145,7 @@ def test_a_cluster_of_ray_that_is_there_already_is_joined(tmp_path: Path, local:
         for node in reversed(nodes):
             node.terminate()
         for node in reversed(nodes):
-            node.wait(60)
+            node.wait(300)
         shutil.rmtree(short, ignore_errors=True)
 
 

@@ -86,7 +86,7 @@ def test_a_trial_that_kills_every_worker_is_given_up_and_the_others_are_not(tmp_
 )
 def test_a_search_killed_at_its_start(tmp_path: Path, at: Strike) -> None:
     process = begin(tmp_path, *GRID, strike=at)
-    assert process.wait(60) == -signal.SIGKILL
+    assert process.wait(300) == -signal.SIGKILL
     finish(process)
     run(tmp_path, *SMALL, *GRID)
     assert_whole(tmp_path / DIRECTORY, 4)

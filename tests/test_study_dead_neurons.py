@@ -240,7 +240,7 @@ def test_runs_without_their_counts_are_left_out_and_counted(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_real_runs_are_answered_by_one_command(quick_studies: Path) -> None:
     said = (quick_studies / "report" / "report.md").read_text()
     assert "ReLU units" in said

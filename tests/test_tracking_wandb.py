@@ -212,7 +212,7 @@ def test_runs_of_two_processes_at_once_are_separate(tmp_path: Path) -> None:
         subprocess.Popen([*command(code), name], cwd=tmp_path, env=environment(tmp_path), stdin=subprocess.DEVNULL)
         for name in ("one", "two")
     ]
-    assert [process.wait(60) for process in both] == [0, 0]
+    assert [process.wait(300) for process in both] == [0, 0]
     for name in ("one", "two"):
         content = wandb_file.read(*wandb_file.find(tmp_path / name))
         assert content.config["name"] == name
@@ -222,7 +222,7 @@ def test_runs_of_two_processes_at_once_are_separate(tmp_path: Path) -> None:
 
 def test_a_closed_stdin_does_not_matter(tmp_path: Path) -> None:
     shell = ["sh", "-c", 'exec "$@" <&-', "sh", *command(TRAIN)]
-    done = subprocess.run(shell, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=60)
+    done = subprocess.run(shell, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert Finished(tmp_path, "", done.stderr).content.rows("train_loss") == EPOCHS
 

@@ -105,7 +105,7 @@ def test_online_without_a_login_does_not_ask_on_a_terminal(tmp_path: Path) -> No
     os.close(end)
     printed = b""
     try:
-        process.wait(60)
+        process.wait(300)
         printed = os.read(terminal, 100_000)
     finally:
         process.kill()
@@ -193,8 +193,7 @@ def test_a_failing_start_is_one_warning_and_the_training_goes_on(tmp_path: Path)
             "WARNING W&B is offline (its settings are refused: UsageError: Invalid project name",
             marks=pytest.mark.slow,
         ),
-        ({"WANDB_RUN_ID": "a/b"}, "WARNING W&B is offline (its settings are refused: UsageError: Run ID cannot"),
-        ({"HOME": ""}, "INFO W&B is offline (not logged in). "),
+        pytest.param({"HOME": ""}, "INFO W&B is offline (not logged in). ", marks=pytest.mark.slow),
         pytest.param({"HOME": "/proc/nobody"}, "INFO W&B is offline (not logged in). ", marks=pytest.mark.slow),
     ],
     ids=lambda value: " ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else "",
