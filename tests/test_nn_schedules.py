@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from recorded import arrays
 
+from mlp.base.naming import subclasses
 from mlp.nn import Constant, Cosine, Exponential, OneCycle, Schedule, Step
-from mlp.nn.naming import subclasses
 
 
 @pytest.mark.parametrize(

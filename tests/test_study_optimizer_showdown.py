@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from answers import drawn, pictures_of, tables_of, text_of
 from made_runs import make_run
 from runs import run
 
@@ -13,7 +14,7 @@ from mlp.base.errors import UserError
 from mlp.config.compose import compose
 from mlp.config.resolve import resolve
 from mlp.experiment import Components
-from mlp.report.blocks import Analysis, Picture, Table
+from mlp.report.blocks import Analysis
 from mlp.report.statistics import MeanStd
 from mlp.report.studies.optimizer_showdown import OPTIMIZERS, OptimizerShowdown
 
@@ -44,14 +45,6 @@ def analysis(root: Path, losses: Losses, first: Mapping[str, float] | None = Non
     return STUDY.analyse(STUDY.find_runs(root, "digits"))
 
 
-def text_of(found: Analysis) -> str:
-    return "\n".join(block for block in found.blocks if isinstance(block, str))
-
-
-def picture(found: Analysis, name: str) -> Picture:
-    return next(block for block in found.blocks if isinstance(block, Picture) and block.name == name)
-
-
 def test_initial_weights_depend_on_the_seed_and_not_on_the_optimizer() -> None:
     def theta(optimizer: str, seed: int) -> np.ndarray:
         return Components.build(resolve(compose([f"optimizer={optimizer}", f"seed={seed}"]))).network.theta
@@ -66,16 +59,15 @@ def test_real_runs_of_one_seed_begin_with_the_same_gradients(tmp_path: Path) -> 
     run(tmp_path, "+experiment=optimizer_showdown", "dataset=digits", "optimizer=sgd,nadam", "seed=0", "tracker=none",
         "optimizer.learning_rate=1e-2,1e-1", "training.epochs=1", "model.hidden_sizes=[8,8,8]")  # fmt: skip
     found = STUDY.analyse(STUDY.find_runs(tmp_path / "multirun_outputs", "digits"))
-    assert "the norms of their first gradients are equal in all 4 runs" in text_of(found)
+    assert "their first gradients have the same norms in all 4 runs" in text_of(found)
     assert set(found.facts["groups"]) == {"sgd/0.01", "sgd/0.1", "nadam/0.01", "nadam/0.1"}
-    for block in found.blocks:
-        if isinstance(block, Picture):
-            block.draw()
+    for one in pictures_of(found):
+        one.draw()
 
 
 def test_runs_that_do_not_begin_alike_are_told(tmp_path: Path) -> None:
     losses = {("sgd", 0.1, 0): [1.0, 0.5], ("adam", 0.1, 0): [1.0, 0.4]}
-    assert "are equal in all 2 runs" in text_of(analysis(tmp_path / "a", losses))
+    assert "have the same norms in all 2 runs" in text_of(analysis(tmp_path / "a", losses))
     text = text_of(analysis(tmp_path / "b", losses, first={"adam": 1.001}))
     assert "**The runs of one seed do not begin alike**" in text
     for trace in (tmp_path / "a").rglob("gradient_trace.npz"):
@@ -89,13 +81,13 @@ def test_the_lowest_loss_wins_whoever_has_it(tmp_path: Path) -> None:
     assert "**sgd: its training loss after 2 epochs is 0.5**, before adam with 0.7." in text
     assert "After epoch 1 adam leads (0.9)." in text
     assert "**Here SGD is ahead of adam.**" in text
-    assert "With one seed nothing says how much of the order is chance." in text
-    assert "adam has the highest test accuracy, 90.00 %." in text
+    assert "One seed does not show how much of the order is chance." in text
+    assert "the highest is that of adam, 90.00 %." in text
     found = analysis(tmp_path / "b", {("sgd", 0.1, 0): [0.9, 0.7], ("adam", 0.1, 0): [1.0, 0.5]}, sgd=0.8, adam=0.9)
     assert "**adam: its training loss after 2 epochs is 0.5**" in text_of(found)
     assert "Here adam reaches 0.5, SGD 0.7, each at its best rate" in text_of(found)
     assert found.headline is not None
-    assert (found.headline.number, found.headline.picture) == ("0.5", "optimizer_showdown")
+    assert (found.headline.number, found.headline.picture) == ("training loss 0.5", "optimizer_showdown")
 
 
 def test_a_lead_within_the_spread_of_the_seeds_is_a_tie(tmp_path: Path) -> None:
@@ -104,8 +96,8 @@ def test_a_lead_within_the_spread_of_the_seeds_is_a_tie(tmp_path: Path) -> None:
     text = text_of(analysis(tmp_path, losses))
     assert "after 1 epoch is 0.55 ± 0.07**, before adam with 0.580 ± 0.014; adam is not significantly slower." in text
     assert "**Here adam and SGD do not differ significantly.**" in text
-    assert "The slowest is nag with 0.8" in text
-    assert "With one seed" not in text
+    assert "**From fast to slow: sgd, adam and nag**" in text
+    assert "One seed does" not in text
 
 
 def test_each_counts_at_its_best_rate_and_a_diverged_rate_never_does(tmp_path: Path) -> None:
@@ -119,13 +111,13 @@ def test_each_counts_at_its_best_rate_and_a_diverged_rate_never_does(tmp_path: P
     text = text_of(found)
     assert "**sgd with a learning rate of 0.1: its training loss after 2 epochs is 0.3**" in text
     assert "rmsprop diverged at every rate." in text
-    assert "At 0.001 nag is lowest (0.4); rmsprop diverged in 1 of 1 runs." in text
-    assert "adam is hardly better than guessing; nag diverged in 1 of 1 runs" in text
+    assert "At 0.001 nag has the lowest loss (0.4); rmsprop diverged in 1 of 1 runs." in text
+    assert "adam is little better than guessing; nag diverged in 1 of 1 runs" in text
     assert (
         "The rate matters least for sgd, whose worst loss is 3 times its best, and most for adam (3.8 times)" in text
     )
     assert "The best rate of sgd, nag and adam is at the end of the range" in text
-    figure = picture(found, "optimizer_rates").draw()
+    figure = drawn(found, "optimizer_rates")
     words = [text.get_text() for text in figure.axes[0].texts]
     assert words == ["0.9", "0.3", "0.4", "1 of 1\ndiverged", "1 of 1\ndiverged", "1 of 1\ndiverged", "0.6", "2.3"]
     assert len(figure.axes[0].patches) == 3
@@ -135,13 +127,13 @@ def test_theory_is_beside_what_was_measured(tmp_path: Path) -> None:
     losses = {("sgd", 0.001, 0): [0.1], ("sgd", 0.1, 0): [0.2], ("adam", 0.001, 0): [0.2], ("adam", 0.1, 0): [0.1],
               ("nadam", 0.001, 0): [0.4], ("nadam", 0.1, 0): [0.3]}  # fmt: skip
     text = text_of(analysis(tmp_path / "a", losses))
-    assert "Measured: at 0.1 SGD has a loss of 0.2, at 0.001 0.1." in text
-    assert "nadam 0.3, adam 0.1: higher." in text
-    assert "RMSprop has no correction" not in text  # it was not run
+    assert "Measured: at 0.1 SGD ends at a loss of 0.2, at 0.001 of 0.1." in text
+    assert "nadam 0.3, adam 0.1 (higher)." in text
+    assert "RMSprop, which has no correction" not in text  # it was not run
     # Norms of 1 in layers of 128 x 128 and of 128 x 10 weights: the root of 12.8.
-    assert "the gradient per weight differs 3.6-fold from layer to layer" in text
+    assert "the gradient per weight differs 3.6-fold between layers" in text
     lower = {**losses, ("rmsprop", 0.1, 0): [0.05]}
-    assert "after epoch 1 its loss is 0.05, Adam's 0.1: at this scale the larger steps help." in text_of(
+    assert "has a loss of 0.05 after epoch 1, Adam 0.1: here the larger steps help." in text_of(
         analysis(tmp_path / "b", lower)
     )
 
@@ -149,10 +141,10 @@ def test_theory_is_beside_what_was_measured(tmp_path: Path) -> None:
 def test_curves_are_means_over_the_seeds_and_shares_of_the_lowest(tmp_path: Path) -> None:
     found = analysis(tmp_path, {("sgd", 0.1, 0): [1.0, 0.4], ("sgd", 0.1, 1): [3.0, 0.6],
                                 ("adam", 0.1, 0): [1.0, 1.0], ("adam", 0.1, 1): [1.0, 1.0]})  # fmt: skip
-    left, right = picture(found, "optimizer_showdown").draw().axes
+    left, right = drawn(found, "optimizer_showdown").axes
     np.testing.assert_allclose([np.asarray(line.get_ydata()) for line in left.lines], [[2, 0.5], [1, 1]])
     np.testing.assert_allclose([np.asarray(line.get_ydata()) for line in right.lines], [[2, 1], [1, 2]])
-    table = next(block for block in found.blocks if isinstance(block, Table))
+    table = tables_of(found)[0]
     assert [row[:4] for row in table.rows] == [
         ["sgd", "0.1", "2.0 ± 1.4", "0.50 ± 0.14"],
         ["adam", "0.1", "1 ± 0", "1 ± 0"],
@@ -174,10 +166,9 @@ def test_a_spread_is_written_to_the_digits_that_count(values: list[float], words
 
 def test_where_all_diverged_there_is_no_winner(tmp_path: Path) -> None:
     found = analysis(tmp_path, {("sgd", 0.1, 0): [math.nan], ("sgd", 1.0, 0): [math.nan]})
-    assert "**None:** no optimizer has a learning rate" in text_of(found)
-    for block in found.blocks:
-        if isinstance(block, Picture):
-            block.draw()
+    assert "**No optimizer has a learning rate" in text_of(found)
+    for one in pictures_of(found):
+        one.draw()
 
 
 def test_without_runs_it_says_so(tmp_path: Path) -> None:

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mlp.base.naming import subclasses
 from mlp.data import Samples
 from mlp.nn import MLP, Cosine, Optimizer
 from mlp.nn import optimizers as optimizer_module
-from mlp.nn.naming import subclasses
 from mlp.training import Run, Trainer, random_streams
 from mlp.training.callbacks import EarlyStopping, MetricsFile
-from mlp.training.checkpoint import FILE, Checkpoint, load_checkpoint, save_checkpoint
+from mlp.training.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint, save_checkpoint
 
 OPTIMIZERS = subclasses(Optimizer)
 rng = np.random.default_rng(0)
@@ -44,7 +44,7 @@ def test_training_from_a_checkpoint_ends_in_the_same_bits(tmp_path: Path, kind: 
     trainer = Trainer(epochs=4, batch_size=10)
     trainer.fit(whole, TRAIN, VALIDATION)
 
-    (tmp_path / FILE).unlink()
+    (tmp_path / CHECKPOINT).unlink()
 
     class Killed(Exception):
         pass
@@ -98,7 +98,7 @@ def test_checkpoints_are_written_at_the_start_every_so_often_and_at_the_end(
 
 def test_a_checkpoint_holds_no_pickles(tmp_path: Path) -> None:
     trained(tmp_path)
-    with zipfile.ZipFile(tmp_path / FILE) as archive:
+    with zipfile.ZipFile(tmp_path / CHECKPOINT) as archive:
         for name in archive.namelist():
             array = np.load(io.BytesIO(archive.read(name)), allow_pickle=False)
             assert array.dtype != object
@@ -108,7 +108,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = trained(tmp_path)
-    before = (tmp_path / FILE).read_bytes()
+    before = (tmp_path / CHECKPOINT).read_bytes()
 
     def full(file: Any, **_: np.ndarray) -> None:
         file.write(b"half of it")
@@ -117,8 +117,8 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
     monkeypatch.setattr(np, "savez", full)
     with pytest.raises(OSError, match="No space left"):
         save_checkpoint(run)
-    assert (tmp_path / FILE).read_bytes() == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == [FILE, "metrics.csv"]
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == [CHECKPOINT, "metrics.csv"]
 
 
 def test_a_checkpoint_of_a_release_that_kept_no_loss_goes_on_by_its_rule_the_first_of_equal_scores(
@@ -132,11 +132,11 @@ def test_a_checkpoint_of_a_release_that_kept_no_loss_goes_on_by_its_rule_the_fir
 
     monkeypatch.setattr(Trainer, "_keep_best", all_equal)
     trained(tmp_path)
-    with np.load(tmp_path / FILE) as file:
+    with np.load(tmp_path / CHECKPOINT) as file:
         arrays = dict(file)
     progress = json.loads(arrays["progress"].item())
     assert progress.pop("best_loss") == 0.25
-    np.savez(tmp_path / FILE, **{**arrays, "progress": np.array(json.dumps(progress | {"best_epoch": 2}))})
+    np.savez(tmp_path / CHECKPOINT, **{**arrays, "progress": np.array(json.dumps(progress | {"best_epoch": 2}))})
     resumed = new_run(tmp_path)
     load_checkpoint(resumed)
     Trainer(epochs=6, batch_size=10).fit(resumed, TRAIN, VALIDATION)

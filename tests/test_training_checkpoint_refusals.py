@@ -13,7 +13,7 @@ from test_training_checkpoint import TRAIN, VALIDATION, new_run, trained
 from mlp.base.errors import UserError
 from mlp.nn import optimizers as optimizer_module
 from mlp.training import Run, Trainer
-from mlp.training.checkpoint import FILE, load_checkpoint, save_checkpoint
+from mlp.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 
 
 def refused(run: Run, *parts: str) -> None:
@@ -21,7 +21,7 @@ def refused(run: Run, *parts: str) -> None:
     with pytest.raises(UserError) as error:
         load_checkpoint(run)
     message = str(error.value)
-    assert str(run.directory / FILE) in message
+    assert str(run.directory / CHECKPOINT) in message
     assert "\n" not in message
     for part in parts:
         assert part in message
@@ -60,7 +60,7 @@ def test_of_another_optimizer(tmp_path: Path) -> None:
     ids=str,
 )
 def test_that_is_none(tmp_path: Path, content: bytes | str, part: str) -> None:
-    path = tmp_path / FILE
+    path = tmp_path / CHECKPOINT
     if isinstance(content, bytes):
         path.write_bytes(content)
     elif content == "folder":
@@ -84,9 +84,9 @@ def test_that_is_none(tmp_path: Path, content: bytes | str, part: str) -> None:
 
 def test_that_is_cut_off_anywhere(tmp_path: Path) -> None:
     trained(tmp_path)
-    whole = (tmp_path / FILE).read_bytes()
+    whole = (tmp_path / CHECKPOINT).read_bytes()
     for length in [*range(0, len(whole), 97), len(whole) - 1]:
-        (tmp_path / FILE).write_bytes(whole[:length])
+        (tmp_path / CHECKPOINT).write_bytes(whole[:length])
         refused(new_run(tmp_path))
 
 
@@ -94,7 +94,7 @@ def test_that_is_cut_off_anywhere(tmp_path: Path) -> None:
 def test_with_a_flipped_bit_is_refused_or_the_same(tmp_path: Path, step: int) -> None:
     """The archive holds checksums of its content; what they do not cover must do no harm, nor raise anything else."""
     expected = trained(tmp_path)
-    whole = (tmp_path / FILE).read_bytes()
+    whole = (tmp_path / CHECKPOINT).read_bytes()
     bits = [
         *range(0, 8 * 300, step),
         *map(int, np.random.default_rng(0).integers(8 * 300, 8 * len(whole), 1000 // step)),
@@ -103,7 +103,7 @@ def test_with_a_flipped_bit_is_refused_or_the_same(tmp_path: Path, step: int) ->
     for bit in bits:
         damaged = bytearray(whole)
         damaged[bit // 8] ^= 1 << bit % 8
-        (tmp_path / FILE).write_bytes(damaged)
+        (tmp_path / CHECKPOINT).write_bytes(damaged)
         run = new_run(tmp_path)
         try:
             load_checkpoint(run)
@@ -130,17 +130,17 @@ class Bomb:
 @pytest.mark.parametrize("name", ["theta", "progress", "optimizer.m", "something else"])
 def test_with_a_program_inside_is_refused_and_not_run(tmp_path: Path, name: str) -> None:
     save_checkpoint(new_run(tmp_path))
-    with np.load(tmp_path / FILE) as file:
+    with np.load(tmp_path / CHECKPOINT) as file:
         arrays = dict(file)
     trap = np.empty((), object)
     trap[()] = Bomb(tmp_path / "exploded")
-    np.savez(tmp_path / FILE, **{**arrays, name: trap})
+    np.savez(tmp_path / CHECKPOINT, **{**arrays, name: trap})
     refused(new_run(tmp_path), "cannot be read as a checkpoint")
     assert not (tmp_path / "exploded").exists()
 
 
 def test_that_is_a_bare_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
-    (tmp_path / FILE).write_bytes(pickle.dumps(Bomb(tmp_path / "exploded")))
+    (tmp_path / CHECKPOINT).write_bytes(pickle.dumps(Bomb(tmp_path / "exploded")))
     refused(new_run(tmp_path))
     assert not (tmp_path / "exploded").exists()
     pickle.loads(pickle.dumps(Bomb(tmp_path / "exploded")))
@@ -149,7 +149,7 @@ def test_that_is_a_bare_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
 
 def rewritten(directory: Path, changes: dict[str, Any] | None = None, **arrays: np.ndarray | None) -> None:
     """Write the checkpoint again, with other entries of its progress and other arrays; None takes one out."""
-    with np.load(directory / FILE) as file:
+    with np.load(directory / CHECKPOINT) as file:
         found = dict(file)
     told = json.loads(found["progress"].item())
     for path, value in (changes or {}).items():
@@ -159,7 +159,7 @@ def rewritten(directory: Path, changes: dict[str, Any] | None = None, **arrays: 
             node = node[int(parent) if isinstance(node, list) else parent]
         node[name] = value
     found |= {"progress": np.array(json.dumps(told)), **arrays}
-    np.savez(directory / FILE, **{name: array for name, array in found.items() if array is not None})
+    np.savez(directory / CHECKPOINT, **{name: array for name, array in found.items() if array is not None})
 
 
 @pytest.mark.parametrize(
