@@ -130,6 +130,7 @@ def test_what_is_not_installed_is_left_out_with_a_line(timed: Outcome) -> None:
     assert timed.json["failed"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("contender", "optimizer"),
     [("numpy-naive", name) for name in OPTIMIZERS] + [("numpy-preallocated", "sgd"), ("numpy-preallocated", "adam")],
@@ -143,18 +144,21 @@ def test_plain_numpy_computes_the_losses_of_ours(checked: Outcome, contender: st
     assert single["losses"] == pytest.approx(ours["losses"], rel=5e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_the_losses_compared_are_those_of_a_network_that_learns(checked: Outcome, optimizer: str) -> None:
     [ours] = checked.results(contender="ours", optimizer=optimizer, dtype="float64")
     assert ours["losses"][-1] < 0.8 * ours["losses"][0] < 0.8 * np.log(10) * 1.1
 
 
+@pytest.mark.slow
 def test_an_optimizer_that_a_contender_lacks_is_named(checked: Outcome) -> None:
     assert checked.code == 0, checked.text
     assert checked.json["left_out"] == ["numpy-preallocated: it has adam and sgd only"]
     assert {r["optimizer"] for r in checked.results(contender="numpy-preallocated")} == {"sgd", "adam"}
 
 
+@pytest.mark.slow
 def test_the_check_fails_for_a_contender_that_computes_something_else(
     altered: Callable[[str, str, str], Path], tmp_path: Path
 ) -> None:
@@ -166,6 +170,7 @@ def test_the_check_fails_for_a_contender_that_computes_something_else(
     assert "more than 1e-09" in outcome.text
 
 
+@pytest.mark.slow
 def test_the_others_go_on_when_a_contender_breaks_down(
     altered: Callable[[str, str, str], Path], tmp_path: Path
 ) -> None:

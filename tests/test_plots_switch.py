@@ -79,6 +79,7 @@ def test_on_the_command_line_it_decides_in_a_single_run(train: Command, tmp_path
     assert json.loads((tmp_path / "without/summary.json").read_text())["status"] == "completed"
 
 
+@pytest.mark.slow
 def test_the_plots_of_a_trial_can_be_drawn_later_and_by_resuming_it(train: Command, search: Path) -> None:
     train(*SEARCH, "training.epochs=1", "seed=1,2", "plots=false", check=True)
     assert python("-m", "mlp.report", "run", str(search / "0"), cwd=ROOT).returncode == 0
