@@ -50,7 +50,7 @@ def check_same(directory: Path, before: Mapping[str, Any], now: Definition) -> N
     if changed and not now.accept_mismatch:
         raise SearchError(
             f"{directory} holds a search with another definition ({changed}). Choose another {now.node}.name, or "
-            f"{now.node}.on_mismatch=accept to go on with the new one"
+            f"{now.node}.on_mismatch=accept to continue with the new one"
         )
 
 

@@ -147,9 +147,9 @@ MISTAKES: dict[str, tuple[Any, dict[str, Any], str]] = {
     "one class": (lambda f: shutil.rmtree(f / "cat"), {}, "has only the class dog"),
     "empty class": (lambda f: (f / "emu").mkdir(), {}, "emu has no pictures (.png, .jpg"),
     "deeper": (lambda f: picture(f / "dog" / "big" / "1.png", 1), {}, "dog/big is a folder in that of a class"),
-    "cut short": (lambda f: truncate(f / "cat" / "3.png"), {}, "cat/3.png is no picture that can be read: "),
-    "empty": (lambda f: (f / "cat" / "3.png").write_bytes(b""), {}, "cat/3.png is no picture that can be read"),
-    "text": (lambda f: (f / "cat" / "3.png").write_text("cat"), {}, "cat/3.png is no picture that can be read"),
+    "cut short": (lambda f: truncate(f / "cat" / "3.png"), {}, "cat/3.png is not a readable picture: "),
+    "empty": (lambda f: (f / "cat" / "3.png").write_bytes(b""), {}, "cat/3.png is not a readable picture"),
+    "text": (lambda f: (f / "cat" / "3.png").write_text("cat"), {}, "cat/3.png is not a readable picture"),
     "a broken link": (lambda f: (f / "cat" / "9a.png").symlink_to(f / "none"), {}, "9a.png"),
     "transparent": (lambda f: transparent(f / "cat" / "3.png"), {}, "cat/3.png is transparent in places"),
     "a transparent grey": (
@@ -165,7 +165,7 @@ MISTAKES: dict[str, tuple[Any, dict[str, Any], str]] = {
             f / "cat" / "3.gif", save_all=True, append_images=[Image.new("L", (5, 4), 9)]
         ), {}, "cat/3.gif has several pictures",
     ),
-    "names": (lambda _: None, {"class_names": ["a", "b"]}, "class_names must be the labels in the order"),
+    "names": (lambda _: None, {"class_names": ["a", "b"]}, "class_names must be the labels in the desired order"),
 }  # fmt: skip
 
 

@@ -204,7 +204,7 @@ def parse(arguments: Sequence[str], program: str = "train") -> tuple[argparse.Na
             from mlp.base.errors import UserError
 
             if name in INFERENCE_FLAGS:
-                raise UserError(f"{name} is a flag of {paths.command('inference')}, which measures a saved model")
+                raise UserError(f"{name} is a flag of {paths.command('inference')}, which evaluates a saved model")
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise UserError(f"unknown flag {name}{hint} ({command} --help lists the flags)")

@@ -139,7 +139,7 @@ def _read(file: str, mode: str, size: Sequence[int] | None) -> np.ndarray:
         image = ImageOps.exif_transpose(image)
         has_alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
         if has_alpha and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
-            raise UserError(f"{file} is transparent in places: lay it on a background")
+            raise UserError(f"{file} is transparent in places: put it on a background")
         image = image.convert(mode)
         return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR) if size else image)
 
@@ -154,4 +154,4 @@ def _opened(file: str) -> Iterator[Image.Image]:
     except UserError:
         raise
     except Exception as error:  # a damaged file can fail anywhere in Pillow
-        raise UserError(f"{file} is no picture that can be read: {error}") from error
+        raise UserError(f"{file} is not a readable picture: {error}") from error

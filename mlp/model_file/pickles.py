@@ -203,7 +203,7 @@ class _Machine:
                 return {}
             case "dict", (list(pairs),):
                 if not all(type(pair) in (list, tuple) and len(pair) == 2 for pair in pairs):
-                    raise ModelFileError("damaged or incomplete (a dictionary of something else than pairs)")
+                    raise ModelFileError("damaged or incomplete (a dictionary of something other than pairs)")
                 return _set_items({}, [item for pair in pairs for item in pair])
         raise ModelFileError(f"damaged or incomplete ({function.name} of something unexpected)")
 

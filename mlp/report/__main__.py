@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             allow(args.allow)
             written: list[Path] = args.draw(args)
         except KeyboardInterrupt:
-            print("The same command goes on.", file=sys.stderr)
+            print("The same command continues.", file=sys.stderr)
             raise
         if written:
             print(streams.escaped("\n".join(map(str, written))))
