@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
 
@@ -10,7 +9,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.resolvers import oc
 
 #: The variables that were read, while somebody wants to know.
-_read: ContextVar[list[str] | None] = ContextVar("read", default=None)
+_variables_read: ContextVar[list[str] | None] = ContextVar("read", default=None)
 
 
 class FromEnvironment(str):
@@ -31,7 +30,7 @@ class FromEnvironment(str):
         return FromEnvironment, (str(self), self.interpolation)
 
 
-def values(config: DictConfig) -> dict[str, Any]:
+def resolved_values(config: DictConfig) -> dict[str, Any]:
     """The configuration as a plain dictionary, interpolations resolved.
 
     Texts from the environment are `FromEnvironment`. The numbers that `oc.decode` makes of them are plain numbers:
@@ -58,18 +57,9 @@ def used(value: Any) -> Any:
     return str(value) if isinstance(value, FromEnvironment) else value
 
 
-def flat(config: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The values of a nested configuration, by dotted names."""
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
-
-
 def _oc_env(key: str, *default: Any) -> Any:
     """OmegaConf's own resolver, which tells of what it reads."""
-    if (read := _read.get()) is not None:
+    if (read := _variables_read.get()) is not None:
         read.append(key)
     return oc.env(key, *default)
 
@@ -86,12 +76,12 @@ def _value(node: Any, key: Any, resolved: Any, written: Any) -> Any:
         return _values(child, resolved, written) if isinstance(child, DictConfig | ListConfig) else resolved
     if not isinstance(written, str) or "${" not in written or not OmegaConf.is_interpolation(node, key):
         return resolved
-    token = _read.set([])
+    token = _variables_read.set([])
     try:
         node[key]
-        return _marked(resolved, written) if _read.get() else resolved
+        return _marked(resolved, written) if _variables_read.get() else resolved
     finally:
-        _read.reset(token)
+        _variables_read.reset(token)
 
 
 def _marked(value: Any, interpolation: str) -> Any:

@@ -116,7 +116,7 @@ class MlpSearch(Hooks):
                 "activation is searched, and model.activations would replace what its trials draw: give one of them"
             )
         for key in sorted({*varied, *definition.space.given}):
-            name = key.removeprefix("coefficients.")
+            name = key.removeprefix("optimizer_options.")
             if name != key and f"optimizer.{name}" in varied:
                 raise SearchError(
                     f"optimizer.{name} is searched, and {key} (--{name}) would replace what its trials draw: "
@@ -134,7 +134,7 @@ class MlpSearch(Hooks):
             print("Note: WANDB_RUN_ID is ignored in a search: each trial is a run of its own.", file=sys.stderr)
 
     def replaced(self, fixed: Iterable[str]) -> set[str]:
-        keys = {key.replace("coefficients.", "optimizer.") for key in fixed if key.startswith("coefficients.")}
+        keys = {key.replace("_options.", ".") for key in fixed if key.startswith("optimizer_options.")}
         return keys | ({"activation"} if "model.activations" in fixed else set())
 
     def max_resource(self, space: Space, config: DictConfig) -> int:
@@ -182,13 +182,13 @@ class MlpSearch(Hooks):
         """leaderboard.csv, search.html, and at the end the plots of the best trial. A failed page is only logged."""
         from mlp.searches.page import write_page
 
-        if complete and config.get("plots") is not False:
-            results.draw_best(search)
+        drawn = results.draw_best(search) if complete and config.get("plots") is not False else lambda: None
         results.write_leaderboard(search)
         try:
-            write_page(search)
+            write_page(search, drawn)
         except Exception as error:  # `python -m mlp.search report` draws it again
             log.error("search.html could not be written: %s: %s", type(error).__name__, error)
+        drawn()
 
     def summary(self, search: Search) -> str:
         return escaped(results.show(search))
