@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository, IConfigRepository
+from hydra.core import utils
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.default_element import ResultDefault
@@ -102,6 +104,20 @@ class CachingConfigLoader(ConfigLoaderImpl):
                     self._nodes[key] = super()._compose_config_from_defaults_list(its, repo)._get_node(name)
                 composed[name] = copy.deepcopy(self._nodes[key])
         return composed
+
+
+def with_loader(context: HydraContext, loader: ConfigLoader) -> HydraContext:
+    """The context of a search. Where the program says what Hydra 1.4 may call, the log of a trial is added."""
+    allowed = getattr(context, "execution_whitelist", None)
+    more = {"execution_whitelist": (*allowed, "hydra_trials.files.LogFile")} if isinstance(allowed, tuple) else {}
+    return replace(context, config_loader=loader, **more)  # type: ignore[arg-type]
+
+
+def configure_log(context: HydraContext, config: DictConfig) -> None:
+    """Let Hydra log as the configuration says."""
+    allowed = getattr(context, "execution_whitelist", None)
+    more = {} if allowed is None else {"execution_whitelist": allowed}
+    utils.configure_log(config.hydra.hydra_logging, config.hydra.verbose, **more)
 
 
 def run_task(
