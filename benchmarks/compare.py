@@ -25,11 +25,11 @@ from contenders.protocol import SIZES, Task
 
 from mlp.base.environment import describe
 from mlp.base.files import write_json
+from mlp.base.naming import by_name, subclasses
 from mlp.data import MNIST, Samples
 from mlp.data.batches import Batches
 from mlp.nn import MLP, Optimizer
 from mlp.nn.losses import one_hot
-from mlp.nn.naming import by_name, subclasses
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent

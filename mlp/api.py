@@ -34,7 +34,7 @@ from mlp.base.process import logging_to
 from mlp.cli.messages import MISTAKES, explain
 from mlp.cli.overrides import to_hydra
 from mlp.config.compose import compose
-from mlp.config.grammar import unquoted
+from mlp.config.grammar import last_value, unquoted
 from mlp.config.own import allow_flags, allowing
 from mlp.config.resolve import resolve, resolve_resumed
 from mlp.data import divisor_of
@@ -42,11 +42,10 @@ from mlp.data.own import some_of
 from mlp.experiment.directory import discarded_if_refused
 from mlp.report import draw_run
 from mlp.report.read import RunFiles
-from mlp.training import Callback
 from mlp.training.guards import UserCallback
+from mlp.training.run import EVENTS
 
 LOG = "train.log"
-EVENTS = [name for name in vars(Callback) if name.startswith("on_")]
 
 
 class Model:
@@ -137,7 +136,7 @@ def train(
         Diverged: the loss became NaN or infinite; what was finished is in the directory.
         CallbackFailed: a callback of `callbacks` raised; "resume=DIR" goes on.
     """
-    _check(overrides, config_dir, allow)
+    _check_call(overrides, config_dir, allow)
     if idle := [each for each in callbacks if not any(hasattr(each, event) for event in EVENTS)]:
         raise UserError(
             f"callbacks must have a method of mlp.training.Callback ({', '.join(EVENTS)}). Got {idle[0]!r}"
@@ -151,7 +150,8 @@ def train(
             if switch := next((word for word in words if word.startswith("-")), None):
                 raise UserError(f"{switch} is for the command line")
             config = compose(words, folders)
-            place = _directory(words, directory)
+            new = Path(f"outputs/{datetime.now():%Y-%m-%d/%H-%M-%S}-{secrets.token_hex(3)}")
+            place = _named_directory("hydra.run.dir", words, directory) or new
             place.mkdir(parents=True, exist_ok=True)
             with discarded_if_refused(place, LOG, named=directory is not None), logging_to(place / LOG, verbose):
                 resumed = config.get("resume") is not None
@@ -246,13 +246,13 @@ def search(
 
     Raises UserError for a mistake, and where no trial ends well.
     """
-    _check(overrides, config_dir, allow)
-    named = [word.partition("=")[2] for word in overrides if word.lstrip("+").startswith("search.name=")]
+    _check_call(overrides, config_dir, allow)
+    named = last_value(overrides, "search.name")
     own = "search-" + hashlib.sha256("\n".join([*overrides, str(config_dir)]).encode()).hexdigest()[:8]
-    name = unquoted(named[-1]) if named else own
-    place = _named("hydra.sweep.dir", overrides, directory) or Path("multirun_outputs") / name
+    name = own if named is None else unquoted(named)
+    place = _named_directory("hydra.sweep.dir", overrides, directory) or Path("multirun_outputs") / name
     words = [*allow_flags(allow), *([] if config_dir is None else [f"--config-dir={config_dir}"]), *overrides]
-    words += [f"hydra.sweep.dir={place}", *([] if named else [f"search.name={name}"])]
+    words += [f"hydra.sweep.dir={place}", *([f"search.name={name}"] if named is None else [])]
     program = [sys.executable, "-m", "mlp", "train", "-m", *words]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)}
     # A notebook is no terminal: what the search says is passed on to it, line by line.
@@ -276,12 +276,12 @@ def search(
         none = f"no trial ended well: {command('search', 'show', str(place))} says why"
         silent = none if process.returncode == 1 else f"the search ended with {process.returncode}"
         raise UserError(said.strip().removeprefix("Error: ") or silent)
-    storage = [word.partition("=")[2] for word in overrides if word.lstrip("+").startswith("search.storage=")]
-    url = OmegaConf.create([unquoted(storage[-1])])[0] if storage else None  # an interpolation is resolved
+    storage = last_value(overrides, "search.storage")
+    url = None if storage is None else OmegaConf.create([unquoted(storage)])[0]  # an interpolation is resolved
     return SearchResult(place, tuple(allow), url)
 
 
-def _check(overrides: Sequence[str], config_dir: str | os.PathLike[str] | None, allow: Sequence[str]) -> None:
+def _check_call(overrides: Sequence[str], config_dir: str | os.PathLike[str] | None, allow: Sequence[str]) -> None:
     """Refuse what a call gives in another form than a command line can."""
     if wrong := [word for word in overrides if not isinstance(word, str)]:
         raise UserError(f'overrides must be texts, such as "optimizer=adam". Got {wrong[0]!r}; a list needs a star')
@@ -293,16 +293,12 @@ def _check(overrides: Sequence[str], config_dir: str | os.PathLike[str] | None, 
         raise UserError(f"config_dir={config_dir} is no folder")
 
 
-def _directory(words: Sequence[str], given: str | os.PathLike[str] | None) -> Path:
-    """Where a run is, or is to be."""
-    now = datetime.now()
-    new = Path(f"outputs/{now:%Y-%m-%d}/{now:%H-%M-%S}-{secrets.token_hex(3)}")
-    return _named("hydra.run.dir", words, given) or new
-
-
-def _named(key: str, words: Sequence[str], given: str | os.PathLike[str] | None) -> Path | None:
+def _named_directory(key: str, words: Sequence[str], given: str | os.PathLike[str] | None) -> Path | None:
     """The directory that the argument or the override `key` names; None where none does."""
-    named = [Path(unquoted(word.partition("=")[2])) for word in words if word.startswith(f"{key}=")]
-    if given is not None and named and named[-1].resolve() != Path(given).resolve():
-        raise UserError(f"directory={given} contradicts {named[-1]}: give one of them")
-    return Path(given) if given is not None else named[-1] if named else None
+    said = last_value(words, key)
+    named = None if said is None else Path(unquoted(said))
+    if given is None:
+        return named
+    if named is not None and named.resolve() != Path(given).resolve():
+        raise UserError(f"directory={given} contradicts {named}: give one of them")
+    return Path(given)

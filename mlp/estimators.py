@@ -16,14 +16,14 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from mlp.base.errors import Diverged, UserError, unknown
+from mlp.base.naming import by_name
 from mlp.data import Samples
 from mlp.data.split import stratified_split
 from mlp.nn import MLP, Activation, Constant, Initializer, Loss, Optimizer, checks
-from mlp.nn.naming import by_name
 from mlp.nn.network import DTYPES
 from mlp.nn.types import Array
 from mlp.training import Callback, Run, Trainer, random_streams
-from mlp.training.evaluate import CHUNK
+from mlp.training.evaluate import ROWS_AT_ONCE
 
 FULL_BATCH = 200  # samples of a step with batch_size="auto", as in scikit-learn
 
@@ -120,7 +120,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X, y = validate_data(self, X, y, dtype=self._dtypes())
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
-        train = _samples(X, labels, sample_weight)
+        train = _weighted_samples(X, labels, sample_weight)
         validation, run = replace(train, rows=train.rows[:0]), self._new_run(X)
         if not isinstance(self.early_stopping, bool | np.bool_):
             raise ValueError(f"early_stopping must be True or False. Got {self.early_stopping!r}")
@@ -167,7 +167,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         labels = np.searchsorted(known, y).clip(max=len(known) - 1)
         if np.any(other := known[labels] != y):
             raise ValueError(f"y must hold the classes {known} only. Got {np.unique(y[other])}")
-        train = _samples(X, labels, sample_weight)
+        train = _weighted_samples(X, labels, sample_weight)
         if first:
             self.classes_ = known
             run = self._new_run(X)
@@ -183,7 +183,8 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "network_")
         X = validate_data(self, X, dtype=self.network_.dtype, reset=False)
         network = copy.deepcopy(self.network_)  # layers own buffers, and other threads may predict at the same time
-        return np.concatenate([network.predict_proba(X[i : i + CHUNK]) for i in range(0, len(X), CHUNK)])
+        parts = range(0, len(X), ROWS_AT_ONCE)
+        return np.concatenate([network.predict_proba(X[i : i + ROWS_AT_ONCE]) for i in parts])
 
     def predict_log_proba(self, X: Any) -> Array:
         """Logarithms (n, c) of the probabilities."""
@@ -315,7 +316,7 @@ def _object(kind: Any, parameter: str, given: Any) -> Any:
     return copy.deepcopy(given)
 
 
-def _samples(X: Array, labels: np.ndarray, sample_weight: Any) -> Samples:
+def _weighted_samples(X: Array, labels: np.ndarray, sample_weight: Any) -> Samples:
     """The samples that have a weight, and how much they weigh."""
     if sample_weight is None:
         return Samples(X, labels, np.arange(len(X)), 1.0)

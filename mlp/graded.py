@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from mlp.base.naming import by_name, normalize_name, parse_sizes
 from mlp.nn import checks
 from mlp.nn.activations import Activation
 from mlp.nn.initializers import Initializer, Zeros
 from mlp.nn.layers import Linear
 from mlp.nn.losses import Loss, one_hot, softmax
 from mlp.nn.metrics import confusion_matrix, scores
-from mlp.nn.naming import by_name, normalize_name, parse_sizes
 from mlp.nn.network import MLP
 from mlp.nn.optimizers import Optimizer
 from mlp.nn.types import Array
@@ -182,9 +182,9 @@ class NeuralNetwork:
         """
         given = weights.item() if isinstance(weights, np.ndarray) and weights.size == 1 else weights
         own = self.get_weights()
-        if isinstance(given, dict) and given and all(key in own and _fits(own[key], given[key]) for key in given):
+        if isinstance(given, dict) and given and all(key in own and _replaces(own[key], given[key]) for key in given):
             given = {**own, **given}
-        pairs = _pairs(given)
+        pairs = _layer_pairs(given)
         sizes = [len(pairs[0][0]), *(W.shape[1] for W, _ in pairs)]
         if sizes != self.sizes:
             several_kinds = len({type(activation) for activation in self._activations}) > 1  # one fits any depth
@@ -237,13 +237,13 @@ def _hidden_layers(sizes: Any, depth: Any) -> tuple[int | list[int], int | None]
     return parsed[0] if len(parsed) == 1 else parsed, depth
 
 
-def _fits(own: Array, given: Any) -> bool:
+def _replaces(own: Array, given: Any) -> bool:
     """Whether an array can take the place of `own`; a bias may be (1, n)."""
     shape = np.shape(given)
     return shape == own.shape or (own.ndim == 1 and shape == (1, *own.shape))
 
 
-def _pairs(weights: Any) -> list[tuple[Array, Array]]:
+def _layer_pairs(weights: Any) -> list[tuple[Array, Array]]:
     """[(W0, b0), (W1, b1), ...], checked to chain."""
     if not isinstance(weights, dict) or "W0" not in weights:
         found = sorted(map(str, weights)) if isinstance(weights, dict) else type(weights).__name__

@@ -13,6 +13,7 @@ import numpy as np
 
 from mlp import model_file
 from mlp.base.errors import UserError
+from mlp.base.naming import by_name, normalize_name
 from mlp.config.build import check_arguments, check_type, locate
 from mlp.config.files import canonical
 from mlp.data import Dataset, divisor_of
@@ -20,9 +21,8 @@ from mlp.data.own import OwnData, some_of
 from mlp.graded import NeuralNetwork
 from mlp.nn import Activation
 from mlp.nn.losses import softmax
-from mlp.nn.naming import by_name, normalize_name
 from mlp.training.evaluate import Evaluation
-from mlp.training.predictions import predictions
+from mlp.training.predictions import prediction_arrays
 
 #: What the weights do not say, what is taken where nobody says it, and the flag that does.
 DEFAULTS = {"dataset": ("mnist", "-d"), "activation": ("relu", "-a"), "loss": ("cross_entropy", "-l")}
@@ -165,7 +165,7 @@ def saved_predictions(model_path: Path, dataset: Dataset) -> dict[str, np.ndarra
     samples = dataset.test()
     result = evaluate_model(network, samples.inputs(dtype=np.float64), samples.labels)
     evaluation = Evaluation(result["loss"], samples.labels, result["logits"])
-    return predictions(evaluation, samples, dataset.class_names, dataset.image_shape)
+    return prediction_arrays(evaluation, samples, dataset.class_names, dataset.image_shape)
 
 
 def network_for(

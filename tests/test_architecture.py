@@ -16,17 +16,17 @@ SOURCES = sorted(
     ]
 )
 
-#: What all rooms may import: it imports nothing but itself, and how names are spelled.
+#: What all rooms may import.
 BASE = "mlp.base"
 #: Every room, and what of this project it may import beside itself and BASE. What is not named here is forbidden.
 MAY_IMPORT = {
-    BASE: ("mlp.nn.naming", "hydra_trials.files", "hydra_trials.passwords", "hydra_trials.signals"),
+    BASE: ("hydra_trials.files", "hydra_trials.passwords", "hydra_trials.signals"),
     "mlp.nn": (),
     "mlp.data": ("mlp.nn", "mlp.model_file.pickles"),
     "mlp.model_file": ("mlp.nn",),
     "mlp.tracking": ("mlp.nn",),
     "mlp.training": ("mlp.nn", "mlp.data"),
-    "mlp.config": ("mlp.nn.naming", "hydra_trials.compat"),  # it knows classes by their names only
+    "mlp.config": ("hydra_trials.compat",),  # it knows classes by their names only
     "mlp.experiment": ("mlp.nn", "mlp.data", "mlp.model_file", "mlp.training", "mlp.config", "hydra_trials.files",
                        "hydra_trials.passwords", "hydra_trials.signals"),
     "mlp.graded": ("mlp.nn",),
@@ -38,14 +38,14 @@ MAY_IMPORT = {
     "mlp.searches": ("mlp.training", "mlp.config", "mlp.experiment", "mlp.pages", "mlp.report", "hydra_trials"),
     # Reports read run directories: files, never the objects of a run. A saved model is a file too.
     "mlp.report": (
-        "mlp.nn.metrics", "mlp.nn.naming", "mlp.nn.types", "mlp.data", "mlp.config", "mlp.inference", "mlp.pages",
+        "mlp.nn.metrics", "mlp.nn.sizes", "mlp.nn.types", "mlp.data", "mlp.config", "mlp.inference", "mlp.pages",
         "mlp.tracking.session",  # to publish the studies
     ),
     # A program may name a run as `mlp runs` does.
     "mlp.report.__main__": ("mlp.report", "mlp.config", "mlp.data", "mlp.runs.select"),
     # Runs as things: a table of them, one in detail, several beside each other; it runs one again to verify it.
     "mlp.runs": (
-        "mlp.nn.types", "mlp.nn.naming", "mlp.config", "mlp.data", "mlp.experiment", "mlp.pages", "mlp.report",
+        "mlp.nn.types", "mlp.config", "mlp.data", "mlp.experiment", "mlp.pages", "mlp.report",
         "mlp.tracking", "mlp.training", "hydra_trials.locks", "hydra_trials.study", "hydra_trials.files",
         "hydra_trials.errors",
     ),

@@ -85,11 +85,11 @@ TABLE = [
     ("-sz --hidden_size --hidden_sizes --hidden_layers", "96", "model.hidden_sizes", 96),
     ("-a --activation", "tanh", "activation._target_", "mlp.nn.Tanh"),
     ("-w_i -wi --weight_init", "random", "init._target_", "mlp.nn.Random"),
-    ("-m --momentum", "0.8", "coefficients.momentum", 0.8),
-    ("-beta --beta", "0.95", "coefficients.beta", 0.95),
-    ("-beta1 --beta1", "0.85", "coefficients.beta1", 0.85),
-    ("-beta2 --beta2", "0.98", "coefficients.beta2", 0.98),
-    ("-eps --epsilon", "1e-6", "coefficients.epsilon", 1e-6),
+    ("-m --momentum", "0.8", "optimizer_options.momentum", 0.8),
+    ("-beta --beta", "0.95", "optimizer_options.beta", 0.95),
+    ("-beta1 --beta1", "0.85", "optimizer_options.beta1", 0.85),
+    ("-beta2 --beta2", "0.98", "optimizer_options.beta2", 0.98),
+    ("-eps --epsilon", "1e-6", "optimizer_options.epsilon", 1e-6),
     ("-wp -w_p --wandb_project", "demo", "tracker.project", "demo"),
     ("-we --wandb_entity", "me", "tracker.entity", "me"),
     ("-msp --model_save_path", "out/model.npy", "save.model_path", "out/model.npy"),
@@ -202,13 +202,13 @@ def test_m_with_a_number_is_momentum_and_alone_is_multirun(line: str, multirun: 
     if multirun:
         assert overrides.pop(0) == "--multirun"
     assert "--multirun" not in overrides
-    assert [point.get("coefficients.momentum") for point in points(overrides)] == momenta
+    assert [point.get("optimizer_options.momentum") for point in points(overrides)] == momenta
 
 
 @pytest.mark.parametrize(
     ("line", "key", "values"),
     [
-        ("-m -beta1 0.8,0.9", "coefficients.beta1", [0.8, 0.9]),
+        ("-m -beta1 0.8,0.9", "optimizer_options.beta1", [0.8, 0.9]),
         ("-m -lr 1e-3,1e-4", "optimizer.learning_rate", [1e-3, 1e-4]),
         ("-m -lr 'choice(0.1, 0.2)'", "optimizer.learning_rate", [0.1, 0.2]),
         ("-m -s 'range(1,4)'", "seed", [1, 2, 3]),

@@ -79,13 +79,13 @@ MISTAKES = {
     "sed=3": ["'sed'", "did you mean 'seed'"],
     "optimizer=adam optimizer.momentum=0.9": ["'optimizer.momentum' is unknown", "optimizer.beta1"],
     "optimizer.lr=1": ["'optimizer.lr'", "did you mean 'optimizer.learning_rate'"],
-    "coefficients.beta3=0.9": ["'coefficients.beta3'", "coefficients.beta2"],
+    "optimizer_options.beta3=0.9": ["'optimizer_options.beta3'", "optimizer_options.beta2"],
     "+optimizer.gamma=1": ["'optimizer.gamma'", "optimizer.beta1"],
     "++foo=1": ["'foo'", "optimizer", "training"],
     # what must be there cannot be taken away
     "~optimizer": ["optimizer"],
     "~seed": ["seed"],
-    "coefficients=null": ["coefficients"],
+    "optimizer_options=null": ["optimizer_options"],
     "'training.callbacks={mine: {_target_: mlp.nn.SGD}}'": ["training.callbacks.mine"],
     # wrong types
     "-e abc": ["training.epochs", "an integer", "'abc'"],

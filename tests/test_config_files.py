@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
+from mlp.base.naming import subclasses
 from mlp.cli.overrides import to_hydra
 from mlp.config.build import locate
 from mlp.config.compose import compose
@@ -14,7 +15,6 @@ from mlp.config.files import CONF, RENAMED
 from mlp.config.resolve import resolve
 from mlp.data import Dataset
 from mlp.nn import MLP, Activation, Initializer, Loss, Normalization, Optimizer, Schedule
-from mlp.nn.naming import subclasses
 from mlp.training import Trainer
 from mlp.training.callbacks import CallbackOptions
 

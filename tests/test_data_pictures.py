@@ -12,7 +12,7 @@ from mlp.data.pictures import as_pictures, is_picture
 from mlp.nn.types import Array
 from mlp.tools.robustness import moved
 from mlp.training.evaluate import Evaluation
-from mlp.training.predictions import predictions
+from mlp.training.predictions import prediction_arrays
 
 N, HEIGHT, WIDTH = 40, 7, 9
 PICTURES = np.random.default_rng(0).integers(0, 256, (N, HEIGHT, WIDTH, 3), dtype=np.uint8)
@@ -97,7 +97,9 @@ def test_pictures_of_the_predictions_are_ready_to_be_drawn(tmp_path: Path, layou
     np.savez(tmp_path / "mine.npz", x_train=x, y_train=y, x_test=x, y_test=y)
     dataset = NPZ(path=str(tmp_path / "mine.npz"))
     samples = dataset.test()
-    said = predictions(Evaluation(0, samples.labels, np.zeros((N, 2))), samples, ("0", "1"), dataset.image_shape)
+    said = prediction_arrays(
+        Evaluation(0, samples.labels, np.zeros((N, 2))), samples, ("0", "1"), dataset.image_shape
+    )
     expected = PICTURES[..., 0] if "grey" in layout else PICTURES
     np.testing.assert_array_equal(said["images"], expected[said["image_rows"]])
 

@@ -1,5 +1,7 @@
-"""The documentation: every link leads somewhere, every page is found, and its commands are valid."""
+"""The documentation: links lead somewhere, pages are found, commands are valid, and examples print what they say."""
 
+import doctest
+import importlib
 import importlib.util
 import re
 import shlex
@@ -59,6 +61,16 @@ def test_every_command_is_valid(command: str) -> None:
     overrides = [word for word in to_hydra(words) if not word.startswith("-")]
     if "-m" not in words and "--multirun" not in words:
         compose(overrides)
+
+
+EXAMPLES = [path.relative_to(ROOT) for path in sorted((ROOT / "mlp").rglob("*.py")) if ">>>" in text_of(path)]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=str)
+def test_every_example_of_a_docstring_prints_what_it_says(path: Path) -> None:
+    failed, tried = doctest.testmod(importlib.import_module(".".join(path.with_suffix("").parts)))
+    assert tried
+    assert not failed
 
 
 @pytest.mark.slow

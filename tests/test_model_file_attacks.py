@@ -55,8 +55,8 @@ HOSTILE = {
     "an object from elsewhere": (b"N\x51", "BINPERSID"),
     "a buffer from elsewhere": (b"\x97", "NEXT_BUFFER"),
     "a method of an array": (b"cnumpy\nndarray.dump\n", r"wants to use numpy\.ndarray\.dump"),
-    "nothing on the stack": (b"0", "a value is missing"),
-    "a list without a beginning": (b"t", "without a beginning"),
+    "nothing on the stack": (b"0", "pop from empty list"),
+    "a list without a beginning": (b"t", "pop from empty list"),
     "texts as a function": (text("a") + b")R", "calls what is no function"),
 }
 

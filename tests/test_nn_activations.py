@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from recorded import arrays, assert_close, cases
 
+from mlp.base.naming import by_name, subclasses
 from mlp.nn import Activation
-from mlp.nn.naming import by_name, subclasses
 from mlp.nn.types import Array
 
 every_activation = pytest.mark.parametrize("kind", subclasses(Activation), ids=lambda kind: kind.name)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from mlp.base.naming import subclasses
 from mlp.data import Digits
 from mlp.nn import (
     ELU,
@@ -28,7 +29,6 @@ from mlp.nn import (
     Xavier,
     checks,
 )
-from mlp.nn.naming import subclasses
 from mlp.training import Trainer
 from mlp.training.callbacks import CallbackOptions
 

@@ -11,10 +11,10 @@ from networks import graded
 
 import mlp
 import mlp.nn
+from mlp.base.naming import normalize_name, subclasses
 from mlp.data import Dataset
 from mlp.graded import SIZES, NeuralNetwork
 from mlp.nn import Activation, Adam, CrossEntropy, Initializer, Loss, Optimizer, ReLU
-from mlp.nn.naming import normalize_name, subclasses
 
 
 def test_an_empty_namespace_and_one_full_of_none_give_the_defaults() -> None:

@@ -9,9 +9,9 @@ from networks import graded
 from sklearn.datasets import load_digits
 from sklearn.metrics import accuracy_score, f1_score, log_loss, precision_score, recall_score
 
+from mlp.base.naming import subclasses
 from mlp.graded import NeuralNetwork
 from mlp.nn import Activation, Loss, Optimizer, softmax
-from mlp.nn.naming import subclasses
 
 DIGITS, LABELS = load_digits(return_X_y=True)
 DIGITS = DIGITS / 16

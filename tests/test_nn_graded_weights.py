@@ -11,9 +11,9 @@ import pytest
 from networks import graded, random_parameters
 from recorded import assert_close
 
+from mlp.base.naming import subclasses
 from mlp.graded import NeuralNetwork
 from mlp.nn import Optimizer
-from mlp.nn.naming import subclasses
 
 X, LABELS = np.random.default_rng(0).normal(size=(7, 6)), np.array([3, 0, 2, 1, 1, 3, 0])
 SIZES = [6, 5, 7, 4]

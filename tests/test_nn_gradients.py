@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from networks import lively
 
+from mlp.base.naming import by_name, subclasses
 from mlp.nn import ELU, MLP, Activation, CrossEntropy, LeakyReLU, Linear, Loss
 from mlp.nn.losses import one_hot
-from mlp.nn.naming import by_name, subclasses
 from mlp.nn.types import Array
 
 ACTIVATIONS = [activation.name for activation in subclasses(Activation)]

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from mlp.base.naming import subclasses
 from mlp.nn import MLP, He, Initializer, Random, Xavier, Zeros
-from mlp.nn.naming import subclasses
 
 every_initializer = pytest.mark.parametrize(
     "init", [kind() for kind in subclasses(Initializer)], ids=lambda i: i.name

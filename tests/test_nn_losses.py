@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from recorded import arrays, assert_close, cases
 
+from mlp.base.naming import by_name, subclasses
 from mlp.nn import CrossEntropy, Loss, MeanSquaredError, SumSquaredError, softmax
 from mlp.nn.losses import one_hot
-from mlp.nn.naming import by_name, subclasses
 
 every_loss = pytest.mark.parametrize("kind", subclasses(Loss), ids=lambda kind: kind.name)
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mlp.base.naming import subclasses
 from mlp.nn import MLP, SGD, Activation, CrossEntropy, Loss, Optimizer, ReLU
 from mlp.nn.losses import one_hot
-from mlp.nn.naming import subclasses
 
 pytestmark = pytest.mark.skipif(
     tuple(map(int, np.__version__.split(".")[:2])) < (2, 3), reason="NumPy before 2.3 allocates buffers of its own"

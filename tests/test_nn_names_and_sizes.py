@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mlp.base.naming import by_name, normalize_name, parse_sizes, subclasses, unknown
 from mlp.nn import Activation, Initializer, Loss, Optimizer, Schedule, expand_hidden_sizes
-from mlp.nn.naming import by_name, normalize_name, parse_sizes, subclasses, unknown
 
 BASES = [Activation, Initializer, Loss, Optimizer, Schedule]
 CLASSES = [(base, cls) for base in BASES for cls in subclasses(base)]

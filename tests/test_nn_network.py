@@ -8,9 +8,9 @@ import pytest
 from networks import lively
 from recorded import arrays, assert_close, cases
 
+from mlp.base.naming import by_name
 from mlp.nn import MLP, Activation, CrossEntropy, Linear, Loss, Optimizer, ReLU
 from mlp.nn.losses import one_hot
-from mlp.nn.naming import by_name
 
 
 def recorded_network(subject: str, case: dict[str, Any], prefix: str, dtype: str) -> tuple[MLP, Any, Any]:

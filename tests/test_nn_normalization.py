@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from recorded import arrays, assert_close
 
+from mlp.base.naming import by_name, subclasses
 from mlp.nn import MLP, SGD, Activation, BatchNorm, CrossEntropy, Loss, MeanSquaredError, Normalization
 from mlp.nn.losses import one_hot
-from mlp.nn.naming import by_name, subclasses
 from mlp.nn.types import Array
 
 SMOOTH: list[Loss] = [CrossEntropy(), CrossEntropy(label_smoothing=0.1), MeanSquaredError()]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from recorded import arrays, assert_close, cases
 
+from mlp.base.naming import by_name, subclasses
 from mlp.nn import Optimizer, optimizers
-from mlp.nn.naming import by_name, subclasses
 from mlp.nn.types import Array
 
 every_optimizer = pytest.mark.parametrize("rule", subclasses(Optimizer), ids=lambda rule: rule.name)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from recorded import arrays
 
+from mlp.base.naming import subclasses
 from mlp.nn import Constant, Cosine, Exponential, OneCycle, Schedule, Step
-from mlp.nn.naming import subclasses
 
 every_schedule = pytest.mark.parametrize("kind", subclasses(Schedule), ids=lambda kind: kind.name)
 

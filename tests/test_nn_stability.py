@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
+from mlp.base.naming import subclasses
 from mlp.nn import MLP, Activation, Adam, Initializer, Loss, Optimizer, Sigmoid, Zeros
 from mlp.nn.losses import one_hot
-from mlp.nn.naming import subclasses
 
 FEATURES, CLASSES = 6, 4
 LABELS = np.arange(8) % CLASSES

@@ -8,9 +8,9 @@ import pytest
 from networks import lively
 from recorded import assert_close
 
+from mlp.base.naming import by_name
 from mlp.nn import Activation, Loss, textbook
 from mlp.nn.losses import one_hot
-from mlp.nn.naming import by_name
 
 SIZES = [[], [6], [7, 5, 6]]
 

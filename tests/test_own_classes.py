@@ -12,9 +12,9 @@ from conftest import ROOT
 from forks import python
 
 from mlp.base.errors import UserError
+from mlp.base.naming import Named
 from mlp.config.build import locate
 from mlp.config.own import allowing, foreign
-from mlp.nn.naming import Named
 
 MODULE = '''
 import numpy as np

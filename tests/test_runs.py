@@ -114,7 +114,7 @@ def test_who_looks_at_a_lock_is_no_run_and_stops_none() -> None:
         (("seed=3", "tracker=none", "plots=false"), {"seed": 3}),
         (("optimizer=sgd",), {"optimizer": "sgd"}),  # whose own learning rate is no difference
         (("optimizer=sgd", "optimizer.learning_rate=0.5"), {"optimizer": "sgd", "optimizer.learning_rate": 0.5}),
-        (("coefficients.beta1=0.8", "training.epochs=3"), {"optimizer.beta1": 0.8, "training.epochs": 3}),
+        (("optimizer_options.beta1=0.8", "training.epochs=3"), {"optimizer.beta1": 0.8, "training.epochs": 3}),
         (("augment=mixup", "model.hidden_sizes=[8,4]"), {"augment": "mixup", "model.hidden_sizes": [8, 4]}),
     ],
 )

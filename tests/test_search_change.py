@@ -216,7 +216,7 @@ def test_failed_trials_run_again_when_that_is_asked_for(tmp_path: Path) -> None:
 REFUSED = {
     "+experiment=optimizer_showdown,transfer": "+experiment=optimizer_showdown brings sweeps",
     "dataset.validation_fraction=0,0.1 -lr 0.1": "there is no val_accuracy without validation data",
-    "-o momentum optimizer.momentum=0.8,0.9 --momentum 0.5": "coefficients.momentum (--momentum) would replace",
+    "-o momentum optimizer.momentum=0.8,0.9 --momentum 0.5": "optimizer_options.momentum (--momentum) would replace",
     "activation=relu,tanh model.activations=[tanh]": "model.activations names the activation of each layer",
     "-lr 0.1,0.2 -msp best.npy": "best multirun_outputs/s --install --to FOLDER",
     "-lr 0.1 search.seeds=2 --config_save_path best.json": "save.config_path: each trial would replace the model",

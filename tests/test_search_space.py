@@ -12,10 +12,10 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from hydra_trials.errors import SearchError
 from hydra_trials.space import Space
 from hydra_trials.sweep_syntax import from_config, split_sweeps
+from mlp.base.naming import by_name
+from mlp.base.naming import subclasses as classes
 from mlp.config.files import CONF, options
 from mlp.nn import Optimizer
-from mlp.nn.naming import by_name
-from mlp.nn.naming import subclasses as classes
 
 
 def only(line: str) -> Any:

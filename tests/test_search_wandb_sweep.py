@@ -66,7 +66,7 @@ def test_it_follows_the_schema_that_wandb_publishes() -> None:
 
 
 def test_it_varies_what_the_search_of_the_assignment_varies() -> None:
-    keys = {key.replace("coefficients.", "optimizer.") for key in SWEEP["parameters"]}
+    keys = {key.replace("optimizer_options.", "optimizer.") for key in SWEEP["parameters"]}
     assert keys == {*SPACE, "model.num_layers"}  # the length of the list of sizes
 
 
@@ -77,7 +77,7 @@ def test_its_values_are_those_of_the_search(key: str) -> None:
         case["values"] if isinstance(case, dict) else case for case in (entry if isinstance(entry, list) else [entry])
     ]
     sweeps = [OverridesParser.create().parse_override(f"{key}={case}") for case in cases]
-    ours = SWEEP["parameters"].get(key) or SWEEP["parameters"][key.replace("optimizer.", "coefficients.")]
+    ours = SWEEP["parameters"].get(key) or SWEEP["parameters"][key.replace("optimizer.", "optimizer_options.")]
     if sweeps[0].is_interval_sweep():
         intervals = [sweep.value() for sweep in sweeps]
         assert values(ours) == [min(i.start for i in intervals), max(i.end for i in intervals)]
@@ -97,7 +97,7 @@ def test_each_command_of_an_agent_is_a_valid_run(monkeypatch: pytest.MonkeyPatch
         assert network.hidden_sizes == [chosen["model.hidden_sizes"]] * chosen["model.num_layers"]
         assert config["optimizer"]["learning_rate"] == chosen["optimizer.learning_rate"]
         for name in ("momentum", "beta", "beta1", "beta2"):
-            assert config["optimizer"].get(name, None) in (None, chosen[f"coefficients.{name}"])
+            assert config["optimizer"].get(name, None) in (None, chosen[f"optimizer_options.{name}"])
 
 
 @pytest.mark.slow

@@ -37,7 +37,7 @@ def test_reading_a_search_ends_well_without_them(digits_search: Path, program: s
 
 
 def test_programs_that_are_started_have_streams_too() -> None:
-    code = "import subprocess, sys; from mlp.base import streams; streams.prepare(); "
+    code = "import subprocess, sys; from mlp.base import streams; streams.protect(); "
     code += "sys.exit(subprocess.call(sys.argv[1:]))"
     child = "import sys; print(1); print(2, file=sys.stderr); sys.exit(sys.stdout is None or sys.stderr is None)"
     command = f'exec "{sys.executable}" -c "{code}" "{sys.executable}" -c "{child}" >&- 2>&-'

@@ -124,28 +124,26 @@ def test_brightness_alone_names_the_nearest_class(tmp_path: Path) -> None:
 def test_the_share_of_mistakes_on_similar_pairs_is_told(tmp_path: Path) -> None:
     found = analysis(tmp_path / "a", CONFUSES_LIKE_MEANS)
     assert "**0 & 1 (0.96)**, by the cosine similarity of their mean images" in text(found)
-    assert "errs above all where classes look alike: 100 % of its 2 mistakes fall on these 1 of 3 pairs**" in text(
-        found
-    )
-    assert "It confuses 0 & 1 (25.0 % of the images of both) most; over all pairs the rank correlation" in text(found)
+    assert "100 % of the 2 mistakes of the linear classifier fall on these 1 of 3 pairs**" in text(found)
+    assert "It confuses 0 & 1 (25.0 % of the images of both) most." in text(found)
     assert found.facts["top"] == {"similarity": ["0 & 1"], "linear classifier": ["0 & 1"]}
     other = text(analysis(tmp_path / "b", CONFUSES_THE_OTHERS))
-    assert (
-        "**Similar classes are not what the linear classifier confuses: 0 % of its 4 mistakes fall on these" in other
-    )
-    assert "rank correlation with similarity is -1.00" in other
+    assert "**The model does not confuse the classes that look alike: 0 % of the 4 mistakes of the linear" in other
+    assert "Rank correlation of similarity and confusion over all pairs: -1.00 (linear classifier)." in other
 
 
 def test_the_network_is_judged_beside_the_linear_classifier(tmp_path: Path) -> None:
     found = analysis(tmp_path / "a", CONFUSES_THE_OTHERS, network=CONFUSES_LIKE_MEANS)
-    assert "**The network errs above all where classes look alike: 100 % of its 2 mistakes" in text(found)
-    assert "The linear classifier, which sees only where an image is bright, has 0 % of its 4 there." in text(found)
-    assert "what remains is more concentrated on the similar pairs" in text(found)
+    assert "**The model confuses the classes that look alike: 100 % of the 2 mistakes of the network" in text(found)
+    assert "A linear classifier, which sees only where an image is bright, makes 0 % of its mistakes there." in text(
+        found
+    )
+    assert "Hidden layers combine pixels into strokes" in text(found)
     assert found.headline is not None
     assert found.headline.number == "100 % of mistakes"
     assert len(picture(found, "alike").axes) == 3
     worse = text(analysis(tmp_path / "b", CONFUSES_LIKE_MEANS, network=CONFUSES_THE_OTHERS))
-    assert "Hidden layers do not help here." in worse
+    assert "Hidden layers do not help here:" in worse
 
 
 def test_a_classifier_without_mistakes_is_no_measure(tmp_path: Path) -> None:

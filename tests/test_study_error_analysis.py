@@ -142,7 +142,7 @@ def test_the_curves_of_confidence_are_counts() -> None:
 
 def test_the_verdict_counts_and_names() -> None:
     found = text(analysis(said([0, 0, 1, 1, 1], [0, 3, 1, 3, 3], 0.6)))
-    assert "**the best gets 3 of the 5 test images of digits wrong, an accuracy of 40.00 %**" in found
+    assert "**the best misclassifies 3 of the 5 test images of digits, an accuracy of 40.00 %**" in found
     assert "most often 1 → 3 (2), true → predicted. 1 has the lowest recall: 1 of 3, 33.3 %" in found
 
     once = text(analysis(said([0, 0, 1, 1, 1], [0, 3, 1, 3, 1], 0.6)))
@@ -171,7 +171,7 @@ def test_a_model_that_is_never_right_is_described_too() -> None:
         (said([0, 1], [1, 1], 0.5, runner_up=5), "no more than the 11 % of a guess"),
         (said([0, 1] * 50, [1, 1] * 50, 0.9), "the model is overconfident"),
         (said([0, 1] * 50, [1, 1] * 50, 0.2), "the model is underconfident"),
-        (said([0, 1] * 50, [1, 1] * 50, 0.5), "the two do not differ significantly"),
+        (said([0, 1] * 50, [1, 1] * 50, 0.5), "they do not differ significantly"),
     ],
 )
 def test_the_text_follows_the_numbers(arrays: dict[str, np.ndarray], words: str) -> None:
@@ -181,15 +181,15 @@ def test_the_text_follows_the_numbers(arrays: dict[str, np.ndarray], words: str)
 def test_the_second_model_tells_the_mistakes_of_the_images_from_those_of_the_model() -> None:
     truth, best = [0] * 12, said([0] * 12, [1, 2, 3] + [0] * 9, 0.8)
     alone = text(analysis(best))
-    assert "there is no second model of this dataset" in alone
+    assert "There is no second model of this dataset" in alone
     most = text(analysis(best, said(truth, [1, 2] + [0] * 10, 0.8)))
-    assert "a second model makes 2 of the 3 too, so that the cause of most is in the images" in most
-    assert "(by chance 0.5), 2 with the same answer. It is the other, with an accuracy of 83.33 %" in most
+    assert "a second model makes 2 of the 3 too, so most are due to the images" in most
+    assert "(by chance 0.5), 2 with the same answer. The second model is the other, accuracy 83.33 %" in most
     few = text(analysis(best, said(truth, [4] + [0] * 10 + [1], 0.8)))
-    assert "most are the model's own, as a second one makes only 1 of the 3 too" in few
+    assert "most are the model's own; a second one makes only 1 of the 3 too" in few
     assert ", 0 with the same answer" in few
     weak = text(analysis(best, said(truth, [1] * 12, 0.8)))
-    assert "errs more than twice as often, its agreement means less" in weak
+    assert "errs more than twice as often, so its agreement means less" in weak
     assert "errs more than twice as often" not in most
 
 
@@ -213,7 +213,7 @@ def test_the_shipped_model_is_the_best_and_its_counts_are_those_of_its_scores(tm
     assert sum(sorted(cells)[-10:]) == round(10_000 * config["test_accuracy"])
     confusion = next(chart for chart in found.charts if isinstance(chart, Confusion))
     assert len(confusion.y_true) == len(confusion.y_pred) == 10_000
-    assert "found 15 wrong labels in this test set" in text(found)
+    assert "15 labels of this test set are known to be wrong" in text(found)
     assert "run 0 of this study (seed 1, 1 epoch)" in text(found)
 
 

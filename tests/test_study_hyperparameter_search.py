@@ -13,7 +13,7 @@ from mlp.report.axes import Axis, axes
 from mlp.report.blocks import Analysis, Picture, Table
 from mlp.report.figures.parallel import parallel_coordinates
 from mlp.report.importance import interchangeable, permutation_importance
-from mlp.report.studies.hyperparameter_search import HyperparameterSearch, shift
+from mlp.report.studies.hyperparameter_search import HyperparameterSearch, explained
 from mlp.report.trials import read_parameters, read_search
 
 STUDY = HyperparameterSearch()
@@ -62,8 +62,8 @@ def test_the_best_is_the_completed_trial_with_the_highest_validation_accuracy(tm
     assert found.headline is not None
     assert found.headline.number == "80.00 % validation accuracy"
     # 143 or 144 validation images of 1438: sqrt(0.8 * 0.2 / 144) = 3.33 points, and 30 points are more than two.
-    assert "standard error is 3.33 points: no other run comes within two" in text
-    assert "on average over the 2 best, the test accuracy is 15.00 points higher" in text
+    assert "No other run is within two standard errors (3.33 points each, on 144 validation images)." in text
+    assert "for the 2 best the test accuracy is 15.00 points higher on average" in text
     table = next(block for block in found.blocks if isinstance(block, Table))
     assert [row[:3] for row in table.rows] == [["trial 1", "80.00 %", "70.00 %"], ["trial 0", "50.00 %", "90.00 %"]]
 
@@ -72,8 +72,11 @@ def test_runs_within_two_standard_errors_are_not_significantly_different(tmp_pat
     found = analysis(
         tmp_path, [{"varied": SGD, "val": 0.78, "test": 0.82}, {"varied": ADAM, "val": 0.8, "test": 0.86}]
     )
-    assert "1 other run is within two of them and so not significantly worse" in text_of(found)
-    assert "the test accuracy is 5.00 points higher" in text_of(found)
+    assert (
+        "1 other run is within two standard errors (3.33 points each, on 144 validation images), so not"
+        in text_of(found)
+    )
+    assert "test accuracy is 5.00 points higher on average" in text_of(found)
 
 
 def test_the_design_answers_what_matters_and_the_search_what_is_best(tmp_path: Path) -> None:
@@ -92,12 +95,13 @@ def test_the_design_answers_what_matters_and_the_search_what_is_best(tmp_path: P
     assert (
         "a space-filling design (Sobol sequence) of 24 points, of which 24 ran to their end and none failed." in text
     )
-    assert "**The batch_size**, by the parallel coordinates and by the importance." in text
+    assert "**The batch_size: the parallel coordinates and the permutation importance agree.**" in text
     assert (
-        "the 6 darkest lines, the best quarter of the 24 complete runs, pass through batch_size 16 (6 of 6, of all 8"
+        "the median validation accuracy is 90.0 % with 16 (8 runs), 60.0 % with 32 (8) and 30.0 % with 64 (8)."
         in text
     )
-    assert "Median validation accuracy: 16 90.0 % (8), 32 60.0 % (8), 64 30.0 % (8)." in text
+    # Three groups of eight in perfect order: the squares of the ranks within are 42 each, of 1150 in all.
+    assert f"The batch_size explains {100 * (1 - 3 * 42 / 21 / (1150 / 23)):.0f} % of the variance" in text
     assert next(iter(found.facts["importance"])) == "training.batch_size"
     assert "**Trial 0 of the search, with 95.00 % validation accuracy" in text
     assert found.headline is not None
@@ -106,14 +110,15 @@ def test_the_design_answers_what_matters_and_the_search_what_is_best(tmp_path: P
         picture.draw()
 
 
-def test_the_shift_of_an_axis_is_that_worked_by_hand() -> None:
-    # Of ten runs five are best: the halves of the choices against all of the first; quarters of 0 to 9 likewise.
-    choice = Axis("c", "c", {n: float(n >= 5) for n in range(10)}, ("a", "b"))
-    assert shift(choice, set(range(5))) == pytest.approx(0.5)
-    number = Axis("n", "n", {n: float(n) for n in range(10)})
-    # Parts hold 3, 2, 2 and 3 runs; of the best five 3, 2, 0 and 0: half of .3 + .2 + .2 + .3.
-    assert shift(number, set(range(5))) == pytest.approx(0.5)
-    assert shift(number, {1, 2}) is None
+def test_what_an_axis_explains_is_worked_by_hand() -> None:
+    # Ranks 1 to 4 have a variance of 5 / 3. Within the halves squares of 1 are left, on 4 - 2 degrees of freedom.
+    accuracy = {0: 0.1, 1: 0.2, 2: 0.3, 3: 0.9}
+    choice = Axis("c", "c", {0: 0.0, 1: 0.0, 2: 1.0, 3: 1.0}, ("a", "b"))
+    assert explained(choice, accuracy) == pytest.approx(0.7)
+    number = Axis("n", "n", {0: 0.0, 1: 0.5, 2: 9.0, 3: 9.5})
+    assert explained(number, accuracy) == pytest.approx(0.7)
+    assert explained(choice, dict.fromkeys(accuracy, 0.5)) is None
+    assert explained(Axis("c", "c", {0: 0.0, 1: 0.0}, ("a",)), accuracy) is None
 
 
 def test_few_trials_have_no_importance_and_none_completed_no_best(tmp_path: Path) -> None:

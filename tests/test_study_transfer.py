@@ -125,15 +125,15 @@ def test_whether_the_best_for_digits_is_the_best_for_clothing(tmp_path: Path) ->
     assert "**Yes:** on digits six ReLU layers, Adam, augmentation is best (99.00 %), on clothing six ReLU" in text(
         yes
     )
-    assert "lesson A keeps place 3; lesson B keeps place 2; lesson C keeps place 1." in text(yes)
+    assert "By test accuracy, A keeps place 3; B keeps place 2; C keeps place 1." in text(yes)
     assert (
         "**Clothing is harder to fit and to generalise:** the highest training accuracy is 92.0 % on clothing, 99.0 %"
         in text(yes)
     )
     no = analysis(tmp_path / "c", scores, {SHALLOW: 0.99, TANH: 0.98, DEEP: 0.97}, train=1.0)
     assert "**No:** on digits one ReLU layer, Nadam is best (99.00 %)" in text(no)
-    assert "The best for digits reaches 80.00 ± 0.28 % there." in text(no)
-    assert "lesson A falls from place 1 to 3; lesson B keeps place 2; lesson C rises from place 3 to 1." in text(no)
+    assert "There the best for digits reaches 80.00 ± 0.28 %." in text(no)
+    assert "By test accuracy, A falls from place 1 to 3; B keeps place 2; C rises from place 3 to 1." in text(no)
     assert "**Clothing is no harder to fit here:**" in text(no)
     level = analysis(tmp_path / "d", two_seeds(0.9, 0.85, 0.901), {SHALLOW: 0.99, TANH: 0.98, DEEP: 0.97})
     assert "**It is level with the best:** on digits one ReLU layer" in text(level)
@@ -142,7 +142,7 @@ def test_whether_the_best_for_digits_is_the_best_for_clothing(tmp_path: Path) ->
 def test_half_a_point_on_a_single_seed_is_no_lead(tmp_path: Path) -> None:
     close = analysis(tmp_path / "a", {(SHALLOW, 0): 0.8, (TANH, 0): 0.804})
     assert close.facts["groups"][SHALLOW]["level_with"] == [TANH]
-    assert "With a single seed, differences below 0.5 points mean nothing." in text(close)
+    assert "On a single seed, differences below 0.5 points mean nothing." in text(close)
     apart = analysis(tmp_path / "b", {(SHALLOW, 0): 0.8, (TANH, 0): 0.806})
     assert apart.facts["groups"][SHALLOW]["level_with"] == []
 

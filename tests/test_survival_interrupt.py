@@ -49,7 +49,7 @@ def test_a_signal_in_an_epoch_keeps_the_run_and_says_how_to_continue_it(tmp_path
     [
         pytest.param("mlp.experiment.run.save_model", marks=pytest.mark.slow),  # between the files of an epoch
         "mlp.training.checkpoint.save_checkpoint",  # before the first
-        "mlp.training.predictions.predictions",  # during the evaluation at the end
+        "mlp.training.predictions.prediction_arrays",  # during the evaluation at the end
     ],
 )
 def test_ctrl_c_between_epochs_and_at_the_end_is_no_less_orderly(tmp_path: Path, function: str) -> None:

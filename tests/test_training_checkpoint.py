@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from mlp.base.errors import UserError
+from mlp.base.naming import subclasses
 from mlp.data import Samples
 from mlp.nn import MLP, Cosine, Optimizer
 from mlp.nn import optimizers as optimizer_module
-from mlp.nn.naming import subclasses
 from mlp.training import Run, Trainer, random_streams
 from mlp.training.callbacks import EarlyStopping, MetricsFile
-from mlp.training.checkpoint import FILE, Checkpoint, load_checkpoint, save_checkpoint
+from mlp.training.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint, save_checkpoint
 
 OPTIMIZERS = subclasses(Optimizer)
 rng = np.random.default_rng(0)
@@ -46,7 +46,7 @@ def test_training_from_a_checkpoint_ends_in_the_same_bits(tmp_path: Path, kind: 
     trainer = Trainer(epochs=4, batch_size=10)
     trainer.fit(whole, TRAIN, VALIDATION)
 
-    (tmp_path / FILE).unlink()
+    (tmp_path / CHECKPOINT).unlink()
 
     class Killed(Exception):
         pass
@@ -103,7 +103,7 @@ def refused(run: Run, *parts: str) -> None:
     with pytest.raises(UserError) as error:
         load_checkpoint(run)
     message = str(error.value)
-    assert str(run.directory / FILE) in message
+    assert str(run.directory / CHECKPOINT) in message
     assert "\n" not in message
     for part in parts:
         assert part in message
@@ -142,7 +142,7 @@ def test_of_another_optimizer(tmp_path: Path) -> None:
     ids=str,
 )
 def test_that_is_none(tmp_path: Path, content: bytes | str, part: str) -> None:
-    path = tmp_path / FILE
+    path = tmp_path / CHECKPOINT
     if isinstance(content, bytes):
         path.write_bytes(content)
     elif content == "folder":
@@ -166,22 +166,22 @@ def test_that_is_none(tmp_path: Path, content: bytes | str, part: str) -> None:
 
 def test_that_is_cut_off_anywhere(tmp_path: Path) -> None:
     trained(tmp_path)
-    whole = (tmp_path / FILE).read_bytes()
+    whole = (tmp_path / CHECKPOINT).read_bytes()
     for length in [*range(0, len(whole), 97), len(whole) - 1]:
-        (tmp_path / FILE).write_bytes(whole[:length])
+        (tmp_path / CHECKPOINT).write_bytes(whole[:length])
         refused(new_run(tmp_path))
 
 
 def test_with_a_flipped_bit_is_refused_or_the_same(tmp_path: Path) -> None:
     """The archive holds checksums of its content; what they do not cover must do no harm, nor raise anything else."""
     expected = trained(tmp_path)
-    whole = (tmp_path / FILE).read_bytes()
+    whole = (tmp_path / CHECKPOINT).read_bytes()
     bits = [*range(8 * 300), *(int(bit) for bit in rng.integers(8 * 300, 8 * len(whole), 1000))]
     refusals = 0
     for bit in bits:
         damaged = bytearray(whole)
         damaged[bit // 8] ^= 1 << bit % 8
-        (tmp_path / FILE).write_bytes(damaged)
+        (tmp_path / CHECKPOINT).write_bytes(damaged)
         run = new_run(tmp_path)
         try:
             load_checkpoint(run)
@@ -208,17 +208,17 @@ class Bomb:
 @pytest.mark.parametrize("name", ["theta", "progress", "optimizer.m", "something else"])
 def test_with_a_program_inside_is_refused_and_not_run(tmp_path: Path, name: str) -> None:
     save_checkpoint(new_run(tmp_path))
-    with np.load(tmp_path / FILE) as file:
+    with np.load(tmp_path / CHECKPOINT) as file:
         arrays = dict(file)
     trap = np.empty((), object)
     trap[()] = Bomb(tmp_path / "exploded")
-    np.savez(tmp_path / FILE, **{**arrays, name: trap})
+    np.savez(tmp_path / CHECKPOINT, **{**arrays, name: trap})
     refused(new_run(tmp_path), "cannot be read as a checkpoint")
     assert not (tmp_path / "exploded").exists()
 
 
 def test_that_is_a_bare_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
-    (tmp_path / FILE).write_bytes(pickle.dumps(Bomb(tmp_path / "exploded")))
+    (tmp_path / CHECKPOINT).write_bytes(pickle.dumps(Bomb(tmp_path / "exploded")))
     refused(new_run(tmp_path))
     assert not (tmp_path / "exploded").exists()
     pickle.loads(pickle.dumps(Bomb(tmp_path / "exploded")))
@@ -227,7 +227,7 @@ def test_that_is_a_bare_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
 
 def test_a_checkpoint_holds_no_pickles(tmp_path: Path) -> None:
     trained(tmp_path)
-    with zipfile.ZipFile(tmp_path / FILE) as archive:
+    with zipfile.ZipFile(tmp_path / CHECKPOINT) as archive:
         for name in archive.namelist():
             array = np.load(io.BytesIO(archive.read(name)), allow_pickle=False)
             assert array.dtype != object
@@ -237,7 +237,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = trained(tmp_path)
-    before = (tmp_path / FILE).read_bytes()
+    before = (tmp_path / CHECKPOINT).read_bytes()
 
     def full(file: Any, **_: np.ndarray) -> None:
         file.write(b"half of it")
@@ -246,8 +246,8 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
     monkeypatch.setattr(np, "savez", full)
     with pytest.raises(OSError, match="No space left"):
         save_checkpoint(run)
-    assert (tmp_path / FILE).read_bytes() == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == [FILE, "metrics.csv"]
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == [CHECKPOINT, "metrics.csv"]
 
 
 def test_a_checkpoint_of_a_release_that_kept_no_loss_goes_on_by_its_rule_the_first_of_equal_scores(
@@ -261,11 +261,11 @@ def test_a_checkpoint_of_a_release_that_kept_no_loss_goes_on_by_its_rule_the_fir
 
     monkeypatch.setattr(Trainer, "_keep_best", all_equal)
     trained(tmp_path)
-    with np.load(tmp_path / FILE) as file:
+    with np.load(tmp_path / CHECKPOINT) as file:
         arrays = dict(file)
     progress = json.loads(arrays["progress"].item())
     assert progress.pop("best_loss") == 0.25
-    np.savez(tmp_path / FILE, **{**arrays, "progress": np.array(json.dumps(progress | {"best_epoch": 2}))})
+    np.savez(tmp_path / CHECKPOINT, **{**arrays, "progress": np.array(json.dumps(progress | {"best_epoch": 2}))})
     resumed = new_run(tmp_path)
     load_checkpoint(resumed)
     Trainer(epochs=6, batch_size=10).fit(resumed, TRAIN, VALIDATION)
@@ -277,7 +277,7 @@ def test_a_checkpoint_of_a_release_that_kept_no_loss_goes_on_by_its_rule_the_fir
 
 def rewritten(directory: Path, changes: dict[str, Any] | None = None, **arrays: np.ndarray | None) -> None:
     """Write the checkpoint again, with other entries of its progress and other arrays; None takes one out."""
-    with np.load(directory / FILE) as file:
+    with np.load(directory / CHECKPOINT) as file:
         found = dict(file)
     told = json.loads(found["progress"].item())
     for path, value in (changes or {}).items():
@@ -287,7 +287,7 @@ def rewritten(directory: Path, changes: dict[str, Any] | None = None, **arrays: 
             node = node[int(parent) if isinstance(node, list) else parent]
         node[name] = value
     found |= {"progress": np.array(json.dumps(told)), **arrays}
-    np.savez(directory / FILE, **{name: array for name, array in found.items() if array is not None})
+    np.savez(directory / CHECKPOINT, **{name: array for name, array in found.items() if array is not None})
 
 
 @pytest.mark.parametrize(

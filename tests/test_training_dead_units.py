@@ -21,7 +21,7 @@ FEATURES, CLASSES, N = 6, 3, 50
 
 @pytest.fixture(autouse=True)
 def _several_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dead_units, "CHUNK", 20)
+    monkeypatch.setattr(dead_units, "ROWS_AT_ONCE", 20)
 
 
 def some_samples() -> Samples:

@@ -14,8 +14,8 @@ from mlp.data import Digits, Samples
 from mlp.nn import MLP
 from mlp.nn.losses import MeanSquaredError
 from mlp.training import Evaluation, evaluate
-from mlp.training.evaluate import CHUNK
-from mlp.training.predictions import PICTURES, predictions, save_predictions
+from mlp.training.evaluate import ROWS_AT_ONCE
+from mlp.training.predictions import PICTURES, prediction_arrays, save_predictions
 
 CLASSES = 4
 
@@ -36,7 +36,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-@pytest.mark.parametrize("n", [1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 2500])
+@pytest.mark.parametrize("n", [1, ROWS_AT_ONCE - 1, ROWS_AT_ONCE, ROWS_AT_ONCE + 1, 2 * ROWS_AT_ONCE, 2500])
 def test_chunks_give_what_one_pass_gives(n: int) -> None:
     part, net = samples(n), network()
     result = evaluate(net, part)
@@ -48,7 +48,7 @@ def test_chunks_give_what_one_pass_gives(n: int) -> None:
 
 
 def test_the_mean_squared_error_of_a_short_last_chunk_counts_by_its_samples() -> None:
-    part = samples(CHUNK + 3)
+    part = samples(ROWS_AT_ONCE + 3)
     result = evaluate(network(loss=MeanSquaredError()), part)
     squares = (softmax(result.logits) - np.eye(CLASSES)[part.labels]) ** 2
     assert result.loss == pytest.approx(squares.mean(), rel=1e-12)
@@ -115,7 +115,7 @@ def test_predictions_keep_truth_guess_confidence_and_the_first_mistakes(tmp_path
     guess = truth.copy()
     guess[50:90] = (guess[50:90] + 1) % CLASSES
     logits = np.eye(CLASSES)[guess] * math.log(9)  # probability 9 / 12 for the class that is called
-    save_predictions(tmp_path, predictions(Evaluation(1.0, truth, logits), part, ("a", "b", "c", "d"), (3, 3)))
+    save_predictions(tmp_path, prediction_arrays(Evaluation(1.0, truth, logits), part, ("a", "b", "c", "d"), (3, 3)))
     with np.load(tmp_path / "predictions.npz", allow_pickle=False) as file:
         saved = dict(file)
     arrays = {"y_true", "y_pred", "runner_up", "confidence", "true_confidence", "class_names", "images", "image_rows"}
@@ -133,7 +133,7 @@ def test_predictions_keep_truth_guess_confidence_and_the_first_mistakes(tmp_path
 def test_predictions_know_the_second_choice_and_what_the_true_class_got() -> None:
     part = samples(50)
     logits = np.random.default_rng(3).normal(0, 2, (50, CLASSES))
-    arrays = predictions(Evaluation(1.0, part.labels, logits), part, "abcd", (3, 3))
+    arrays = prediction_arrays(Evaluation(1.0, part.labels, logits), part, "abcd", (3, 3))
     for row, label in enumerate(part.labels):
         by_size = sorted(range(CLASSES), key=lambda k, row=row: -logits[row, k])  # type: ignore[misc]
         assert [arrays["y_pred"][row], arrays["runner_up"][row]] == by_size[:2]
@@ -146,7 +146,7 @@ def test_pictures_are_filled_up_with_what_there_is(mistakes: int, shown: int) ->
     part = samples(200)
     guess = part.labels
     guess[:mistakes] = (guess[:mistakes] + 1) % CLASSES
-    arrays = predictions(Evaluation(1.0, part.labels, np.eye(CLASSES)[guess]), part, "abcd", (3, 3))
+    arrays = prediction_arrays(Evaluation(1.0, part.labels, np.eye(CLASSES)[guess]), part, "abcd", (3, 3))
     wrong = arrays["y_true"][arrays["image_rows"]] != arrays["y_pred"][arrays["image_rows"]]
     assert wrong.sum() == shown
     assert len(arrays["images"]) == (PICTURES if mistakes < 200 else shown)
@@ -154,7 +154,7 @@ def test_pictures_are_filled_up_with_what_there_is(mistakes: int, shown: int) ->
 
 def test_data_that_are_not_pictures_leave_none() -> None:
     part = samples(5)
-    arrays = predictions(Evaluation(1.0, part.labels, np.eye(CLASSES)[part.labels]), part, "abcd", ())
+    arrays = prediction_arrays(Evaluation(1.0, part.labels, np.eye(CLASSES)[part.labels]), part, "abcd", ())
     assert len(arrays["images"]) == len(arrays["image_rows"]) == 0
 
 

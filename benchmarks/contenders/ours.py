@@ -7,10 +7,10 @@ blas.prepare()  # as train.py does, before NumPy is imported
 import numpy as np  # noqa: E402
 
 from contenders.protocol import DIVISOR, SIZES, Array, Task, numpy_version  # noqa: E402
+from mlp.base.naming import by_name  # noqa: E402
 from mlp.data import Samples  # noqa: E402
 from mlp.data.batches import Batches  # noqa: E402
 from mlp.nn import MLP, Optimizer  # noqa: E402
-from mlp.nn.naming import by_name  # noqa: E402
 
 
 class Ours:

@@ -1,4 +1,4 @@
-"""An optimizer of your own: one class, and one YAML file beside it."""
+"""Your own optimizer: one class, and one YAML file beside it."""
 
 import numpy as np
 

@@ -1,1 +1,1 @@
-"""What every room may use: errors, files, streams, paths. Of networks it knows how their names are spelled."""
+"""What every room may use: errors, files, streams, paths, how names are spelled. It knows nothing of networks."""

@@ -21,10 +21,10 @@ MAX_DIMENSIONS = 32
 PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the two that are unpacked in bounded pieces
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
-Array = np.ndarray[Any, Any]
+AnyArray = np.ndarray[Any, Any]
 
 
-def read_npz(path: str | Path, most: int = MAX_BYTES) -> dict[str, Array]:
+def read_npz(path: str | Path, most: int = MAX_BYTES) -> dict[str, AnyArray]:
     """The arrays of an .npz file, of `most` bytes when unpacked. Raises UserError."""
     try:
         return {name: parse(content) for name, content in members(read_bytes(path, most), most)}
@@ -56,7 +56,7 @@ def checked(archive: zipfile.ZipFile, most: int | None = None) -> list[zipfile.Z
     return entries
 
 
-def parse(data: bytes) -> Array:
+def parse(data: bytes) -> AnyArray:
     """The array of an .npy file: numbers or texts. Raises UserError."""
     shape, fortran, dtype, start = header(data)
     if dtype.hasobject or dtype.fields:

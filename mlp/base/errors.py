@@ -3,7 +3,7 @@
 import argparse
 from typing import NoReturn
 
-from mlp.nn.naming import unknown
+from mlp.base.naming import unknown
 
 __all__ = ["ArgumentParser", "CallbackFailed", "Diverged", "UserError", "refuse", "shortened", "unknown"]
 

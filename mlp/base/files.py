@@ -10,8 +10,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hydra_trials.files import LEFTOVER, atomic_write, fault_of_file
 from mlp.base.errors import UserError
 
@@ -42,7 +40,7 @@ def plain(value: Any) -> Any:
     """`value` in the types of JSON."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
+    if hasattr(value, "tolist"):  # NumPy's arrays and numbers
         return plain(value.tolist())
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
@@ -90,7 +88,7 @@ def check_directory(directory: Path, names: Iterable[str] | None = None) -> None
     W&B links its log in the user's cache; what lies below wandb/RUN is its own, and not read here.
     """
     root = directory.resolve()
-    for path in _entries(root) if names is None else (root / name for name in names):
+    for path in _all_below(root) if names is None else (root / name for name in names):
         try:
             mode = path.lstat().st_mode
         except FileNotFoundError:
@@ -106,7 +104,7 @@ def check_directory(directory: Path, names: Iterable[str] | None = None) -> None
             raise UserError(f"{path} {fault}: it is not read")
 
 
-def _entries(root: Path) -> Iterator[Path]:
+def _all_below(root: Path) -> Iterator[Path]:
     """All that is below a folder, without following links."""
     number = 0
     for folder, folders, files in os.walk(root):

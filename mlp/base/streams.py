@@ -16,7 +16,7 @@ from typing import Any
 from hydra_trials.files import escaped
 from hydra_trials.signals import Terminated, sigterm_interrupts
 
-__all__ = ["MISPLACED", "Formatter", "describe", "escaped", "exit_code", "prepare", "program"]
+__all__ = ["MISPLACED", "Formatter", "escaped", "exit_code", "message_of", "program", "protect"]
 
 #: A folder where a file should be, and the reverse: the user's mistakes, unlike other failures of files.
 MISPLACED = (IsADirectoryError, NotADirectoryError, FileExistsError)
@@ -29,7 +29,7 @@ def program() -> Iterator[None]:
     2 is a mistake of the user's (an error with an `exit_code` of its own has that), 1 a failure such as a full disk,
     130 Ctrl-C and 143 SIGTERM. Other exceptions are faults of the program, and pass.
     """
-    prepare()
+    protect()
     code: Any = 0
     try:
         with sigterm_interrupts():
@@ -43,7 +43,7 @@ def program() -> Iterator[None]:
         code = exit_code(error)
         if code is None:
             raise
-        text = describe(error)
+        text = message_of(error)
         if "://" in text:
             from hydra_trials.passwords import hidden_in_message  # it knows Hydra, which is slow to import
 
@@ -69,7 +69,7 @@ def exit_code(error: BaseException) -> int | None:
     return own
 
 
-def describe(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
     """What an error says, in one message."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
@@ -92,7 +92,7 @@ def _end_at_once() -> None:
             signal.signal(number, lambda number, _: os._exit(128 + number))
 
 
-def prepare() -> None:
+def protect() -> None:
     """Let a program do its work whatever its caller does to its streams: what counts is in its files."""
     _open_closed()
     _outlive_readers()

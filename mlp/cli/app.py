@@ -6,28 +6,18 @@ import atexit
 import gc
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from mlp.base import blas, streams
-from mlp.cli.flags import parser
+from mlp.cli.flags import asks_for_help, parser
+from mlp.cli.overrides import config_folders
 
 
-def _folders(arguments: Sequence[str]) -> list[Path]:
-    """The folders of --config-dir, whose options `--help` lists too."""
-    from mlp.cli.overrides import config_folders
-
-    return config_folders(arguments, arguments)
-
-
+@streams.program()
 def main(argv: Sequence[str] | None = None) -> float | None:
     """Run train.py. Exits with 2 after a user's mistake, 3 after divergence, 1 after other failures."""
-    with streams.program():
-        return _main(list(sys.argv[1:] if argv is None else argv))
-
-
-def _main(arguments: list[str]) -> float | None:
-    if {"-h", "--help"} & set(arguments):
-        parser(folders=_folders(arguments)).print_help()
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if asks_for_help(arguments):
+        parser(folders=config_folders(arguments, arguments)).print_help()
         return None
     blas.prepare()
     # What is imported is no garbage: not to search it during the imports and at the exit saves 30 ms.

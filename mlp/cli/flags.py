@@ -2,8 +2,7 @@
 
     python train.py -d mnist -o adam -lr 1e-3 optimizer.beta1=0.95
 
-What is none of them is refused with the nearest match. `--help` must answer quickly, so Hydra and NumPy are imported
-where they are used.
+What is none of them is refused with the nearest match. `--help` must answer quickly: nothing slow is imported here.
 """
 
 from __future__ import annotations
@@ -16,7 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from mlp.base import paths
+from mlp.base.errors import UserError
+from mlp.base.naming import parse_sizes
 from mlp.config.files import groups, options
+from mlp.config.grammar import entries
 
 #: Flags that choose an option of a group, or set a configuration value: option strings, target, metavar, help.
 GROUP_FLAGS = [
@@ -31,24 +33,19 @@ VALUE_FLAGS = [
     (("-lr", "--learning_rate"), "optimizer.learning_rate", "RATE", "learning rate"),
     (("-wd", "-w_d", "--weight_decay"), "optimizer.weight_decay", "L2", "L2 coefficient, on weights only"),
     (("-nhl", "--num_layers"), "model.num_layers", "N", "hidden layers"),
-    (("--momentum",), "coefficients.momentum", "MU", "momentum of momentum and nag (also: -m MU)"),
-    (("-beta", "--beta"), "coefficients.beta", "BETA", "decay of rmsprop"),
-    (("-beta1", "--beta1"), "coefficients.beta1", "BETA", "first decay of adam and nadam"),
-    (("-beta2", "--beta2"), "coefficients.beta2", "BETA", "second decay of adam and nadam"),
-    (("-eps", "--epsilon"), "coefficients.epsilon", "EPS", "epsilon of rmsprop, adam and nadam"),
+    (("--momentum",), "optimizer_options.momentum", "MU", "momentum of momentum and nag (also: -m MU)"),
+    (("-beta", "--beta"), "optimizer_options.beta", "BETA", "decay of rmsprop"),
+    (("-beta1", "--beta1"), "optimizer_options.beta1", "BETA", "first decay of adam and nadam"),
+    (("-beta2", "--beta2"), "optimizer_options.beta2", "BETA", "second decay of adam and nadam"),
+    (("-eps", "--epsilon"), "optimizer_options.epsilon", "EPS", "epsilon of rmsprop, adam and nadam"),
     (("--val_split",), "dataset.validation_fraction", "SHARE", "share of the training set that validates"),
     (("-s", "--seed"), "seed", "N", "seed of everything random"),
-    (
-        ("-msp", "--model_save_path"),
-        "save.model_path",
-        "FILE",
-        "also copy the best model to FILE, its configuration beside it",
-    ),
+    (("-msp", "--model_save_path"), "save.model_path", "FILE",
+     "also copy the best model to FILE, its configuration beside it"),
     (("--config_save_path",), "save.config_path", "FILE", "copy the configuration to FILE instead"),
-]
-#: Those of them that are numbers.
-INTEGERS = ("epochs", "batch_size", "num_layers", "seed")
-FLOATS = (*("learning_rate", "weight_decay", "momentum", "beta", "beta1", "beta2", "epsilon", "val_split"),)
+]  # fmt: skip
+ONE_VALUE_FLAGS = [*GROUP_FLAGS, *VALUE_FLAGS]
+TEXT_METAVARS = ("NAME", "FILE")  # N is an integer, the others are numbers
 #: Of the flags above and of --activation: those that inference.py reads. It accepts the others, as train.py its own.
 READ_BY_INFERENCE = ("dataset", "loss", "activation")
 #: What only inference.py knows.
@@ -61,7 +58,7 @@ HYDRA_SWITCHES = {
     "-i": None, "--info": None,
 }  # fmt: skip
 #: Of these, one at most.
-COMMANDS = ("--run", "--multirun", "--cfg", "--info", "--shell-completion")
+ONE_AT_MOST = ("--run", "--multirun", "--cfg", "--info", "--shell-completion")
 INFO_KINDS = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
 EXAMPLES = """\
@@ -93,15 +90,27 @@ training are accepted too, and ignored with a note.
 """
 
 
-def parser(program: str = "train", examples: str = EXAMPLES, folders: Sequence[Path] = ()) -> argparse.ArgumentParser:
-    """The flags that all programs accept; the help of each lists those that it reads. `folders` have options too."""
+def asks_for_help(arguments: Sequence[str]) -> bool:
+    return bool({"-h", "--help"} & set(arguments))
+
+
+def parser(
+    program: str = "train",
+    examples: str = EXAMPLES,
+    folders: Sequence[Path] = (),
+    description: str | None = None,
+    files: str = "",
+) -> argparse.ArgumentParser:
+    """The flags that all programs accept; the help of each lists those that it reads. `folders` have options too;
+    `files` can be given in the place of flags."""
     infers = program == "inference"
     command = paths.command(program)
     overrides = "[dataset.key=value ...]" if infers else "[group=option ...] [key=value ...]"
     groups_text = _groups_text(READ_BY_INFERENCE if infers else None, folders)
     result = argparse.ArgumentParser(
         prog=command,
-        usage=f"{command} [flags] {overrides}",
+        usage=f"{command} [flags] {overrides}{files}",
+        description=description,
         epilog=f"{groups_text}\n{(INFERENCE_EXAMPLES if infers else examples).replace('COMMAND', command)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,
@@ -112,7 +121,7 @@ def parser(program: str = "train", examples: str = EXAMPLES, folders: Sequence[P
     def add(*names: str, dest: str, help: str, read: bool, **further: Any) -> None:
         flags.add_argument(*names, dest=dest, help=help if read else argparse.SUPPRESS, **further)
 
-    for names, target, metavar, text in [*GROUP_FLAGS, *VALUE_FLAGS]:
+    for names, target, metavar, text in ONE_VALUE_FLAGS:
         add(*names, dest=target, metavar=metavar, help=text, read=not infers or target in READ_BY_INFERENCE)
     add("-a", "--activation", dest="activation", nargs="+", action="append", metavar="NAME", read=True,
         help="hidden activation, or one per hidden layer")  # fmt: skip
@@ -148,22 +157,18 @@ def graded_namespace(argv: Sequence[str], program: str = "train") -> argparse.Na
 
     Raises UserError for what is no flag, or a value that is no number where one is needed.
     """
-    from mlp.base.errors import UserError
-    from mlp.nn.naming import parse_sizes
-
-    given, _, _ = parse(argv, program)
+    given, _, _ = parse_flags(argv, program)
     found: dict[str, Any] = {"help": given.help, "no_wandb": given.no_wandb}
-    for names, target, _, _ in [*GROUP_FLAGS, *VALUE_FLAGS]:
-        found[names[-1].lstrip("-")] = getattr(given, target)
-    for name in (*INTEGERS, *FLOATS):
-        if (text := found[name]) is not None:
-            try:
-                found[name] = int(text) if name in INTEGERS else float(text)
-            except ValueError:
-                kind = "an integer" if name in INTEGERS else "a number"
-                raise UserError(f"--{name} must be {kind}. Got {text!r}") from None
+    for names, target, metavar, _ in ONE_VALUE_FLAGS:
+        name, text = names[-1].lstrip("-"), getattr(given, target)
+        try:
+            is_text = text is None or metavar in TEXT_METAVARS
+            found[name] = text if is_text else int(text) if metavar == "N" else float(text)
+        except ValueError:
+            kind = "an integer" if metavar == "N" else "a number"
+            raise UserError(f"--{name} must be {kind}. Got {text!r}") from None
     sizes = None if given.sizes is None else parse_sizes("hidden_size", ",".join(given.sizes))
-    activation = given.activation and ",".join(given.activation).strip("[]").split(",")
+    activation = given.activation and entries(given.activation)
     return argparse.Namespace(
         **found,
         hidden_size=sizes,
@@ -177,7 +182,7 @@ def graded_namespace(argv: Sequence[str], program: str = "train") -> argparse.Na
 
 def training_flags(flags: argparse.Namespace) -> list[str]:
     """The flags on the command line that only training reads, by their long names."""
-    of_training = {target: names[-1] for names, target, _, _ in [*GROUP_FLAGS, *VALUE_FLAGS]}
+    of_training = {target: names[-1] for names, target, _, _ in ONE_VALUE_FLAGS}
     of_training |= {"sizes": "--hidden_size", "project": "--wandb_project", "entity": "--wandb_entity"}
     given = [target for target in of_training if getattr(flags, target) is not None]
     off = (flags.project or "").lower() == "disabled"  # as it is here anyway
@@ -192,7 +197,7 @@ def _groups_text(chosen: Sequence[str] | None, folders: Sequence[Path]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def parse(arguments: Sequence[str], program: str = "train") -> tuple[argparse.Namespace, list[str], list[str]]:
+def parse_flags(arguments: Sequence[str], program: str = "train") -> tuple[argparse.Namespace, list[str], list[str]]:
     """Split a command line into flags, Hydra overrides and Hydra switches. Raises UserError for anything else."""
     flags = parser(program)
     command = paths.command(program)
@@ -200,9 +205,7 @@ def parse(arguments: Sequence[str], program: str = "train") -> tuple[argparse.Na
     known = [*flags._option_string_actions, *HYDRA_SWITCHES]
     for token in arguments:
         name = token.partition("=")[0]
-        if token.startswith("-") and not _is_number(token) and name not in known:
-            from mlp.base.errors import UserError
-
+        if token.startswith("-") and not _is_float(token) and name not in known:
             if name in INFERENCE_FLAGS:
                 raise UserError(f"{name} is a flag of {paths.command('inference')}, which measures a saved model")
             near = difflib.get_close_matches(name, known, n=1)
@@ -213,8 +216,6 @@ def parse(arguments: Sequence[str], program: str = "train") -> tuple[argparse.Na
         flags.exit_on_error = False
         namespace, rest = flags.parse_known_args(arguments)
     except argparse.ArgumentError as error:
-        from mlp.base.errors import UserError
-
         raise UserError(str(error)) from error
     overrides = []
     if namespace.model_path:  # nargs="+" also swallows the overrides that follow
@@ -230,8 +231,6 @@ def parse(arguments: Sequence[str], program: str = "train") -> tuple[argparse.Na
     overrides = sorted([*overrides, *rest], key=lambda word: places.get(word, -1))
     for word in overrides:
         if ("=" not in word and not word.startswith("~")) or word.lstrip("+~").startswith("="):
-            from mlp.base.errors import UserError
-
             raise UserError(
                 f"unexpected argument '{word}': expected a flag, group=option or key=value "
                 f"({command} --help lists them)"
@@ -249,7 +248,7 @@ def _take_switches(arguments: list[str]) -> tuple[list[str], list[str]]:
         if token.startswith("-m="):
             rest.append(f"--momentum{token[2:]}")
         elif token == "-m":
-            momentum = bool(arguments) and all(map(_is_number, arguments[0].split(",")))
+            momentum = bool(arguments) and all(map(_is_float, arguments[0].split(",")))
             (rest if momentum else switches).append("--momentum" if momentum else "--multirun")
         elif name in HYDRA_SWITCHES:
             switches.append(token)
@@ -262,7 +261,7 @@ def _take_switches(arguments: list[str]) -> tuple[list[str], list[str]]:
     return rest, switches
 
 
-def _is_number(text: str) -> bool:
+def _is_float(text: str) -> bool:
     try:
         float(text)
     except ValueError:

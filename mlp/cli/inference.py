@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from mlp import model_file
 from mlp.base import paths, streams
 from mlp.base.errors import UserError
-from mlp.cli.flags import GROUP_FLAGS, parse, parser, training_flags
+from mlp.cli.flags import GROUP_FLAGS, parse_flags, parser, training_flags
 from mlp.cli.overrides import TEXT_KEYS, activation_names, config_folders
 from mlp.config.build import build
 from mlp.config.files import canonical, read_option
@@ -37,21 +37,17 @@ from mlp.inference import (
 )
 from mlp.nn.metrics import confusion_matrix, per_class, scores, temperature, wilson_interval
 from mlp.training.evaluate import Evaluation
-from mlp.training.predictions import predictions
+from mlp.training.predictions import prediction_arrays
 
 
+@streams.program()
 def main(argv: Sequence[str] | None = None, places: Sequence[Path] = ()) -> dict[str, Any]:
     """Evaluate a model as the command line says; print the scores; return logits, loss, accuracy, f1, precision,
     recall. `places` are folders where best_model.npy may be; by default this one, then the repository.
 
     Exits with 2 after a user's mistake, with 1 where something cannot be written.
     """
-    with streams.program():
-        return _main(list(sys.argv[1:] if argv is None else argv), places or (Path(), paths.home()))
-
-
-def _main(arguments: list[str], places: Sequence[Path]) -> dict[str, Any]:
-    flags, overrides, switches = parse(arguments, "inference")
+    flags, overrides, switches = parse_flags(sys.argv[1:] if argv is None else argv, "inference")
     allow(flags.allow)
     if flags.help:
         parser("inference").print_help()
@@ -60,7 +56,7 @@ def _main(arguments: list[str], places: Sequence[Path]) -> dict[str, Any]:
     if beyond := [word for word in switches if not re.match(r"--config-dir|-cd|[^-]", word)]:
         raise UserError(f"{beyond[0]} is for training; inference takes flags and dataset.key=value")
     notes: list[str] = []  # said when it is clear that there is no mistake to report instead
-    model_paths, config_path = _paths(flags, places, notes)
+    model_paths, config_path = _paths(flags, places or (Path(), paths.home()), notes)
     models = []
     for path in model_paths:
         skipped: list[str] = []
@@ -107,7 +103,7 @@ def _main(arguments: list[str], places: Sequence[Path]) -> dict[str, Any]:
             directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"--plots {directory}: {error.strerror}") from error
-        arrays = predictions(evaluation, samples, dataset.class_names, dataset.image_shape)
+        arrays = prediction_arrays(evaluation, samples, dataset.class_names, dataset.image_shape)
         for path in draw_predictions(arrays, directory, table, len(samples)):
             print(streams.escaped(f"Wrote {path}"))
     return result

@@ -21,7 +21,7 @@ from hydra_trials.compat import VERSION_BASE, CachingConfigLoader, register_reso
 from mlp import experiment
 from mlp.base.errors import UserError, refuse
 from mlp.base.paths import CONF
-from mlp.cli.messages import EXPECTED, fail, overridden, swept_options
+from mlp.cli.messages import EXPECTED_ERRORS, fail, overridden, swept_options
 from mlp.cli.overrides import completion_line, to_hydra
 from mlp.config.compose import composing
 from mlp.config.resolve import resolve, resolve_resumed, resolve_trial
@@ -54,7 +54,7 @@ def launch(arguments: Sequence[str]) -> float | None:
     hydra._internal.hydra.ConfigLoaderImpl = CachingConfigLoader  # type: ignore[attr-defined]
     try:
         return _start(hydra_arguments)
-    except EXPECTED as error:
+    except EXPECTED_ERRORS as error:
         if full_report:
             raise
         fail(error, hydra_arguments)
@@ -100,5 +100,5 @@ def _hydra_main(cfg: DictConfig) -> float | None:
                 config = resolve(cfg, hydra_config.runtime.choices)
             plots = experiment.plot_callbacks(config, draw_run, default=single)
             return experiment.run(config, directory, plots, overrides, progress_bar=single).best_value
-    except EXPECTED as error:
+    except EXPECTED_ERRORS as error:
         fail(error, overrides)

@@ -18,16 +18,17 @@ from hydra_trials.errors import not_in_all_options
 from hydra_trials.passwords import hidden_in_message, without_password
 from mlp.base import streams
 from mlp.base.errors import CallbackFailed, Diverged, UserError, unknown
+from mlp.base.naming import flat
 from mlp.base.paths import CONF, pip_install
 from mlp.cli.flags import VALUE_FLAGS
 from mlp.cli.overrides import config_folders
 from mlp.config.compose import compose
 from mlp.config.files import options
-from mlp.config.grammar import quoted
+from mlp.config.grammar import last_value, quoted
 
 ENGINES = {"joblib": "joblib", "ray": "ray", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # their extras
 MISTAKES = (UserError, HydraException, OmegaConfBaseException, *streams.MISPLACED)
-EXPECTED = (UserError, Diverged, CallbackFailed, OSError, MemoryError, HydraException, OmegaConfBaseException)
+EXPECTED_ERRORS = (UserError, Diverged, CallbackFailed, OSError, MemoryError, HydraException, OmegaConfBaseException)
 
 
 def fail(error: BaseException, overrides: Sequence[str]) -> NoReturn:
@@ -64,7 +65,7 @@ def explain(error: BaseException, overrides: Sequence[str]) -> str:
         return f"{merged[1]}: {str(error.__cause__).partition(chr(10))[0]}"
     if isinstance(error, MissingConfigException):
         return " ".join(text.partition("\nConfig search path")[0].split())
-    return streams.describe(error)
+    return streams.message_of(error)
 
 
 def _unreadable(word: str) -> str:
@@ -93,8 +94,8 @@ def swept_options(key: str, overrides: Sequence[str]) -> dict[str, list[str]]:
     """The options that the command line sweeps over in the group of `key`, each with the keys that it has."""
     group = key.partition(".")[0]
     folders = config_folders(overrides, overrides)
-    swept = next((word.partition("=")[2] for word in reversed(overrides) if word.startswith(f"{group}=")), "")
-    names = [name for name in re.split(r"choice\(|[\s,()]+", swept) if name in options(group, folders)]
+    swept = re.split(r"choice\(|[\s,()]+", last_value(overrides, group) or "")
+    names = [name for name in swept if name in options(group, folders)]
     return {name: _keys([_searchpath(folders), f"{group}={name}"]) for name in names} if len(names) > 1 else {}
 
 
@@ -102,8 +103,8 @@ def _unknown_key(given: str, keys: Sequence[str]) -> str:
     """`unknown`, with the keys of the same group only, and `lr` understood as people mean it."""
     group, _, name = given.rpartition(".")
     meant = {flag.lstrip("-"): key for flags, key, *_ in VALUE_FLAGS for flag in flags}.get(name)
-    # Among the coefficients it would be ignored as well.
-    if meant is not None and meant in keys and not meant.startswith("coefficients."):
+    # Among the options for any optimizer it would be ignored as well.
+    if meant is not None and meant in keys and not meant.startswith("optimizer_options."):
         return f"key '{given}' is unknown; did you mean '{meant}'?"
     siblings = (
         [key for key in keys if key.startswith(f"{group}.")] if group else sorted({k.split(".")[0] for k in keys})
@@ -122,19 +123,11 @@ def _keys(overrides: Sequence[str]) -> list[str]:
         if known and not override.is_sweep_override() and "hydra" not in group:
             choices.append(override.input_line or "")
     try:
-        return _leaves(OmegaConf.to_container(compose(choices)), "")  # type: ignore[arg-type]
+        values = flat(OmegaConf.to_container(compose(choices)))  # type: ignore[arg-type]
+        return [key for key, _ in values if not key.endswith("_target_")]
     except (HydraException, OmegaConfBaseException, UserError):  # the choices are wrong too
         return []
 
 
 def _searchpath(folders: Sequence[Path]) -> str:
     return f"hydra.searchpath=[{','.join(quoted(f'file://{folder.resolve()}') for folder in folders)}]"
-
-
-def _leaves(node: dict[str, object], prefix: str) -> list[str]:
-    keys = []
-    for key, value in node.items():
-        if key == "_target_":
-            continue
-        keys += _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) and value else [f"{prefix}{key}"]
-    return keys

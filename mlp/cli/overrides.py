@@ -11,9 +11,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mlp.cli.flags import COMMANDS, GROUP_FLAGS, VALUE_FLAGS, parse
+from mlp.base.errors import UserError
+from mlp.base.files import check_directory
+from mlp.cli.flags import GROUP_FLAGS, ONE_AT_MOST, VALUE_FLAGS, parse_flags
 from mlp.config.files import RENAMED, canonical, groups, options, read_option
-from mlp.config.grammar import quoted, unquoted
+from mlp.config.grammar import entries, last_value, quoted, unquoted
+from mlp.config.own import allow
 
 #: Keys whose values are paths or names, which may have any character.
 TEXT_KEYS = (
@@ -40,15 +43,10 @@ HYDRA_WORDS = ("null", "true", "false", "nan", "inf")
 
 def to_hydra(arguments: Sequence[str]) -> list[str]:
     """Translate a command line of train.py into Hydra's. Raises UserError."""
-    from mlp.base.errors import UserError
-
-    flags, given, switches = parse(arguments)
-    if flags.allow:
-        from mlp.config.own import allow
-
-        allow(flags.allow)
+    flags, given, switches = parse_flags(arguments)
+    allow(flags.allow)
     multirun = "--multirun" in switches
-    commands = [name for name in map(_switch_name, switches) if name in COMMANDS]
+    commands = [name for name in map(_switch_name, switches) if name in ONE_AT_MOST]
     if len(commands) > 1:
         raise UserError(f"{' and '.join(commands)} cannot be combined: give one of them")
     for name in map(_switch_name, switches):
@@ -60,19 +58,19 @@ def to_hydra(arguments: Sequence[str]) -> list[str]:
     for _, group, _, _ in GROUP_FLAGS:
         value = getattr(flags, group)
         if value is not None:
-            overrides.append(_checked(f"{group}={value}", folders))
+            overrides.append(_checked_option(f"{group}={value}", folders))
     for _, key, _, _ in VALUE_FLAGS:
         value = getattr(flags, key)
         if value is not None:
             overrides.append(f"{key}={quoted(value) if key.startswith('save.') else value}")
-    overrides += _activation(flags.activation, multirun, folders) + _sizes(flags.sizes, multirun)
+    overrides += _activation_overrides(flags.activation, multirun, folders) + _size_overrides(flags.sizes, multirun)
     overrides += _tracking(flags, given, folders)
     for name in ("model_path", "config_path"):
         if getattr(flags, name) is not None:
             print(f"Note: --{name} is read by inference.py; training ignores it.", file=sys.stderr)
-    given = [_checked(literal(_renamed(word), multirun), folders) for word in given]
+    given = [_checked_option(literal(_renamed(word), multirun), folders) for word in given]
     for group in LISTS:
-        given = _composed(given, group, folders)
+        given = _expanded_list(given, group, folders)
     # Of a key that is given twice, the last value counts.
     values = {key.lstrip("+"): value for key, _, value in (word.partition("=") for word in given)}
     for word in overrides:
@@ -91,7 +89,7 @@ def _tracking(flags: argparse.Namespace, given: Sequence[str], folders: Sequence
     """What --no_wandb, -wp and -we mean for the trackers that `given` chooses."""
     if flags.no_wandb or (flags.project or "").lower() == "disabled":
         return ["tracker=none"]
-    chosen = next((word.partition("=")[2] for word in reversed(given) if word.startswith("tracker=")), "wandb")
+    chosen = last_value(given, "tracker") or "wandb"
     names = [canonical("tracker", name, folders) for name in re.findall(r"[\w-]+", chosen)]
     below = chosen.startswith("[") and len(names) > 1
     overrides = []
@@ -106,10 +104,8 @@ def _tracking(flags: argparse.Namespace, given: Sequence[str], folders: Sequence
     return overrides
 
 
-def _composed(given: list[str], group: str, folders: Sequence[Path]) -> list[str]:
+def _expanded_list(given: list[str], group: str, folders: Sequence[Path]) -> list[str]:
     """`tracker=[wandb,tensorboard]` as Hydra composes it: each option of a list in its place, by its own name."""
-    from mlp.base.errors import UserError
-
     last = max((i for i, word in enumerate(given) if word.startswith(f"{group}=")), default=0)
     match = re.fullmatch(rf"{group}=\[([\w\s,-]*)\]", given[last]) if given else None
     if match is None:
@@ -131,9 +127,6 @@ def _renamed(word: str) -> str:
 
 def _resumed(given: list[str], values: Mapping[str, str]) -> list[str]:
     """The overrides `given`, with the directory of the run that is resumed. Raises UserError where there is none."""
-    from mlp.base.errors import UserError
-    from mlp.base.files import check_directory
-
     resume, run_dir = values.get("resume", "null"), values.get("hydra.run.dir")
     if resume == "null":
         return given
@@ -162,30 +155,28 @@ def _canonical_list(group: str, value: str, folders: Sequence[Path]) -> str:
     return before + ",".join(canonical(group, name.strip(), folders) for name in names.split(",")) + after
 
 
-def _activation(words: list[str] | None, multirun: bool, folders: Sequence[Path]) -> list[str]:
+def _activation_overrides(words: list[str] | None, multirun: bool, folders: Sequence[Path]) -> list[str]:
     if words is None:
         return []
     text = ",".join(words)
     if len(words) == 1 and (multirun or "," not in text) and not text.startswith("["):
-        return [_checked(f"activation={text}", folders)]
+        return [_checked_option(f"activation={text}", folders)]
     return [f"model.activations=[{','.join(activation_names(words, folders))}]"]
 
 
 def activation_names(words: Sequence[str], folders: Sequence[Path] = ()) -> list[str]:
     """The names in `relu tanh`, `relu,tanh` or `[relu,tanh]`."""
-    return [canonical("activation", name, folders) for name in re.split(r"[\s,\[\]]+", ",".join(words)) if name]
+    return [canonical("activation", name, folders) for name in entries(words)]
 
 
-def _sizes(words: list[str] | None, multirun: bool) -> list[str]:
+def _size_overrides(words: list[str] | None, multirun: bool) -> list[str]:
     """`128` stays a number, `128 64`, `128,64` and `[128,64]` become a list; `[64],[128,64]` is a sweep."""
-    from mlp.base.errors import UserError
-
     if words is None:
         return []
     text = ",".join(words)
     if "(" in text or (multirun and "]," in text):
         return [f"model.hidden_sizes={text}"]
-    sizes = [size for size in re.split(r"[\s,\[\]]+", text) if size]
+    sizes = entries(words)
     if not sizes and "[" not in text:
         raise UserError("hidden_size needs a number or a list, such as 128 or 128 64")
     single = len(sizes) == 1 and "[" not in text
@@ -208,13 +199,11 @@ def literal(word: str, multirun: bool = False) -> str:
     return f"{key}={quoted(value)}"
 
 
-def _checked(word: str, folders: Sequence[Path]) -> str:
+def _checked_option(word: str, folders: Sequence[Path]) -> str:
     """Check the options of a `group=option` override, and spell them as their files are; other overrides pass.
 
     `folders` are further configuration folders that have options.
     """
-    from mlp.base.errors import UserError
-
     prefix, group, value = re.fullmatch(r"([+~]*)([^=]*)=?(.*)", word, re.DOTALL).groups()  # type: ignore[union-attr]
     if group not in groups():
         return word
@@ -272,8 +261,6 @@ def _searched(entry: str) -> list[Path]:
 
 def _check_searchpath(given: Sequence[str]) -> None:
     """Hydra would go on without a folder that is not there."""
-    from mlp.base.errors import UserError
-
     for entry in _searchpath_entries(given):
         if "${" not in entry and not any(folder.is_dir() for folder in _searched(entry)):
             kind = "package" if entry.startswith("pkg://") else "folder"
@@ -282,8 +269,6 @@ def _check_searchpath(given: Sequence[str]) -> None:
 
 def completion_line(line: str) -> str:
     """The line that bash completes, with the flags before its last word translated: Hydra knows only overrides."""
-    from mlp.base.errors import UserError
-
     *words, last = line.split(" ")
     program = next((i + 1 for i, word in enumerate(words) if word.endswith(".py")), 1)
     try:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from mlp.base import blas, streams
+from mlp.base.errors import UserError, unknown
 
 #: Each command: the module that has its `main(argv)`, and what it does.
 COMMANDS = {
@@ -23,15 +24,11 @@ COMMANDS = {
 }
 
 
+@streams.program()
 def main(argv: Sequence[str] | None = None) -> None:
     """Run `mlp COMMAND ...`. Exits as the command does; with 2 where there is no such command."""
-    with streams.program():
-        _main(list(sys.argv[1:] if argv is None else argv) or ["--help"])
-
-
-def _main(words: list[str]) -> None:
     blas.prepare()  # before a command imports NumPy
-    command, *arguments = words
+    command, *arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     if command in ("-h", "--help"):
         print(_help())
     elif command == "--version":
@@ -41,8 +38,6 @@ def _main(words: list[str]) -> None:
     elif command in COMMANDS:
         importlib.import_module(COMMANDS[command][0]).main(arguments)
     else:
-        from mlp.base.errors import UserError, unknown
-
         raise UserError(unknown("command", command, list(COMMANDS)))
 
 

@@ -54,7 +54,11 @@ def build(node: Mapping[str, Any], path: str, kind: Any = object, **further: Any
         names = " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
         what = "an abstract class" if inspect.isabstract(cls) else f"no {names}"
         raise UserError(f"{path}._target_ {node['_target_']} is {what}")
-    arguments = {key: value for key, value in node.items() if key != "_target_"}
+    return construct(cls, {key: value for key, value in node.items() if key != "_target_"}, path, **further)
+
+
+def construct(cls: Any, arguments: Mapping[str, Any], path: str, **further: Any) -> Any:
+    """`build` for a class that the program names."""
     check_arguments(cls, arguments, path)
     hints = _hints(cls)
     arguments = {k: _build_nested(v, f"{path}.{k}", _classes(hints.get(k))) for k, v in arguments.items()}
@@ -100,18 +104,18 @@ def check_arguments(cls: type, arguments: Mapping[str, Any], path: str) -> None:
 
 def check_type(path: str, value: Any, hint: Any) -> None:
     """Raise UserError unless `value`, as it comes from YAML, fits the type `hint`."""
-    if not _fits(value, hint):
-        raise UserError(f"{path} must be {describe(hint)}. Got {shortened(repr(value))}")
+    if not _is_of_type(value, hint):
+        raise UserError(f"{path} must be {type_in_words(hint)}. Got {shortened(repr(value))}")
 
 
-def _fits(value: Any, hint: Any) -> bool:
+def _is_of_type(value: Any, hint: Any) -> bool:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, option) for option in arguments)
+        return any(_is_of_type(value, option) for option in arguments)
     if origin is typing.Literal:
         return value in arguments
     if origin in (collections.abc.Sequence, list, tuple):
-        return isinstance(value, list | tuple) and all(_fits(v, arguments[0]) for v in value)
+        return isinstance(value, list | tuple) and all(_is_of_type(v, arguments[0]) for v in value)
     if origin in (collections.abc.Mapping, dict) or hint in (dict, Mapping):
         return isinstance(value, Mapping)
     if hint is float:
@@ -123,20 +127,20 @@ def _fits(value: Any, hint: Any) -> bool:
     return True  # Any, or an object that a nested _target_ builds
 
 
-def describe(hint: Any) -> str:
+def type_in_words(hint: Any) -> str:
     """A type hint in words.
 
-    >>> describe(int | None)
+    >>> type_in_words(int | None)
     'an integer or null'
     """
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     words = {int: "an integer", float: "a number", bool: "true or false", str: "a text", type(None): "null"}
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(describe(option) for option in arguments)
+        return " or ".join(type_in_words(option) for option in arguments)
     if origin is typing.Literal:
         return " or ".join(map(repr, arguments))
     if origin in (collections.abc.Sequence, list, tuple):
-        return f"a list (each entry {describe(arguments[0])})"
+        return f"a list (each entry {type_in_words(arguments[0])})"
     if origin in (collections.abc.Mapping, dict) or hint in (dict, Mapping):
         return "a mapping"
     return words.get(hint, getattr(hint, "__name__", str(hint)))

@@ -6,6 +6,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from mlp.base.errors import UserError, unknown
+from mlp.base.files import read_bytes
+from mlp.base.naming import normalize_name
 from mlp.base.paths import CONF
 
 #: Keys that had another name, which still works on the command line and in files.
@@ -13,15 +16,22 @@ RENAMED = {
     "training.clip_norm": "training.max_grad_norm",
     "training.average": "training.ema_decay",
     "optimizer.decoupled": "optimizer.decoupled_weight_decay",
+    **{
+        f"coefficients.{name}": f"optimizer_options.{name}"
+        for name in ("momentum", "beta", "beta1", "beta2", "epsilon")
+    },
 }
 
 
 def rename_keys(config: dict[str, Any]) -> None:
     """Give the keys of a configuration, which may be of an older version, the names that they have now."""
     for old, new in RENAMED.items():
-        (group, key), name = old.split("."), new.partition(".")[2]
-        if isinstance(config.get(group), dict) and key in config[group]:
-            config[group][name] = config[group].pop(key)
+        (group, key), (new_group, name) = old.split("."), new.split(".")
+        is_there = isinstance(config.get(group), dict) and key in config[group]
+        if is_there and isinstance(config.setdefault(new_group, {}), dict):
+            config[new_group][name] = config[group].pop(key)
+            if not config[group]:
+                del config[group]
 
 
 MAX_YAML = 2**17  # bytes of a configuration
@@ -35,9 +45,6 @@ def read_yaml(path: Path) -> Any:
     what is nested too deeply are refused with a UserError.
     """
     import yaml
-
-    from mlp.base.errors import UserError
-    from mlp.base.files import read_bytes
 
     depth = 0
     try:
@@ -79,8 +86,6 @@ def _yaml_loader() -> Any:
 
 def read_config(directory: Path) -> dict[str, Any]:
     """The config.yaml of a run, with the names that keys have now. Raises UserError."""
-    from mlp.base.errors import UserError
-
     path = directory / "config.yaml"
     config = read_yaml(path)
     if not isinstance(config, dict):
@@ -132,9 +137,6 @@ def canonical(group: str, name: str, folders: Sequence[Path] = ()) -> str:
 
     Raises UserError naming the nearest match and what is allowed.
     """
-    from mlp.base.errors import UserError, unknown
-    from mlp.nn.naming import normalize_name
-
     known = options(group, folders)
     if name in known:
         return name
@@ -148,7 +150,6 @@ def canonical(group: str, name: str, folders: Sequence[Path] = ()) -> str:
 
 
 def _aliases(group: str, option: str, folders: Sequence[Path]) -> tuple[str, ...]:
-    from mlp.base.errors import UserError
     from mlp.config.build import locate
 
     paths = [path for folder in (CONF, *folders) if (path := folder / group / f"{option}.yaml").is_file()]

@@ -1,6 +1,7 @@
 """Texts in the grammar of Hydra's overrides."""
 
 import re
+from collections.abc import Sequence
 
 
 def quoted(value: str) -> str:
@@ -16,3 +17,14 @@ def unquoted(value: str) -> str:
     if len(value) < 2 or mark not in ("'", '"') or value[-1] != mark or ends_early:
         return value
     return re.sub(rf"(\\+)(?={mark}|$)", lambda slashes: "\\" * (len(slashes[1]) // 2), inner)
+
+
+def last_value(overrides: Sequence[str], key: str) -> str | None:
+    """What the overrides give a key, of several the last one; None where none does."""
+    words = (word.lstrip("+").partition("=") for word in reversed(overrides))
+    return next((value for name, sign, value in words if name == key and sign), None)
+
+
+def entries(words: Sequence[str]) -> list[str]:
+    """The entries of a list as people write it: `128 64`, `128,64`, `[128, 64]`."""
+    return [entry for entry in re.split(r"[\s,\[\]]+", ",".join(words)) if entry]

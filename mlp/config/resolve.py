@@ -13,9 +13,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from mlp.base.errors import UserError, unknown
+from mlp.base.naming import flat
 from mlp.base.paths import CONF
 from mlp.config.files import groups, options, read_config, rename_keys
-from mlp.config.values import flat, values
+from mlp.config.values import resolved_values
 
 log = logging.getLogger(__name__)
 
@@ -33,25 +34,25 @@ CHANGEABLE = (
 
 
 def resolve(cfg: DictConfig, choices: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The configuration as a plain dictionary, coefficients handed to the optimizer. Raises UserError for keys that
-    do not exist.
+    """The configuration as a plain dictionary, `optimizer_options` handed to the optimizer. Raises UserError for keys
+    that do not exist.
 
     `choices` are the options that it was composed of, group to option: kept in the run's own configuration.
     """
-    return _finished(values(cfg), choices)
+    return _finished(resolved_values(cfg), choices)
 
 
 def _finished(config: dict[str, Any], choices: Mapping[str, Any] | None = None) -> dict[str, Any]:
     config.pop("search", None)  # a trial is the same run whoever asked for it
+    rename_keys(config)
     for key in config:
         if key not in known_keys() and key != CHOICES:
             raise UserError(unknown("key", str(key), known_keys()))
     _check_presence(config)
     if choices is not None:
         config[CHOICES] = {group: choices[group] for group in groups() if choices.get(group) is not None}
-    rename_keys(config)
     config.setdefault("plots", None)  # older runs, which may be resumed, know nothing of it
-    for name, value in config["coefficients"].items():
+    for name, value in config["optimizer_options"].items():
         if value is None:
             continue
         if name in config["optimizer"]:
@@ -59,7 +60,7 @@ def _finished(config: dict[str, Any], choices: Mapping[str, Any] | None = None) 
         else:
             optimizer = str(config["optimizer"].get("_target_")).rpartition(".")[2]
             log.info("Note: %s has no coefficient %s; the value %s is ignored.", optimizer, name, value)
-        config["coefficients"][name] = None
+        config["optimizer_options"][name] = None
     return config
 
 
@@ -92,8 +93,8 @@ def known_keys() -> list[str]:
 
 def _check_presence(config: Mapping[str, Any]) -> None:
     """What conf/config.yaml puts there may not be taken away."""
-    for key in ("seed", "resume", "coefficients", "save"):
-        if key not in config or (key in ("coefficients", "save") and not isinstance(config[key], dict)):
+    for key in ("seed", "resume", "optimizer_options", "save"):
+        if key not in config or (key in ("optimizer_options", "save") and not isinstance(config[key], dict)):
             raise UserError(f"{key} is missing: it may be changed, not removed (see conf/config.yaml)")
     for group in groups():
         if group not in ("experiment", "search") and not isinstance(config.get(group), dict):
@@ -110,7 +111,7 @@ def resolve_resumed(cfg: DictConfig, directory: Path, overrides: Sequence[str]) 
         raise UserError(
             f"resume={cfg.resume}: no run to continue, {directory / 'config.yaml'} does not exist, or is no file"
         )
-    saved, composed = read_config(directory), values(cfg)
+    saved, composed = read_config(directory), resolved_values(cfg)
     before, said = dict(flat(saved)), []
     saved["resume"] = composed["resume"]
     saved["save"] = dict.fromkeys(("model_path", "config_path"))

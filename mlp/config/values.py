@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
 
@@ -12,7 +11,7 @@ from omegaconf.resolvers import oc
 from hydra_trials.compat import register_resolver
 
 #: The variables that were read, while somebody wants to know.
-_read: ContextVar[list[str] | None] = ContextVar("read", default=None)
+_variables_read: ContextVar[list[str] | None] = ContextVar("read", default=None)
 
 
 class FromEnvironment(str):
@@ -33,7 +32,7 @@ class FromEnvironment(str):
         return FromEnvironment, (str(self), self.interpolation)
 
 
-def values(config: DictConfig) -> dict[str, Any]:
+def resolved_values(config: DictConfig) -> dict[str, Any]:
     """The configuration as a plain dictionary, interpolations resolved.
 
     Texts from the environment are `FromEnvironment`. The numbers that `oc.decode` makes of them are plain numbers:
@@ -60,18 +59,9 @@ def used(value: Any) -> Any:
     return str(value) if isinstance(value, FromEnvironment) else value
 
 
-def flat(config: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The values of a nested configuration, by dotted names."""
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
-
-
 def _oc_env(key: str, *default: Any) -> Any:
     """OmegaConf's own resolver, which tells of what it reads."""
-    if (read := _read.get()) is not None:
+    if (read := _variables_read.get()) is not None:
         read.append(key)
     return oc.env(key, *default)
 
@@ -88,12 +78,12 @@ def _value(node: Any, key: Any, resolved: Any, written: Any) -> Any:
         return _values(child, resolved, written) if isinstance(child, DictConfig | ListConfig) else resolved
     if not isinstance(written, str) or "${" not in written or not OmegaConf.is_interpolation(node, key):
         return resolved
-    token = _read.set([])
+    token = _variables_read.set([])
     try:
         node[key]
-        return _marked(resolved, written) if _read.get() else resolved
+        return _marked(resolved, written) if _variables_read.get() else resolved
     finally:
-        _read.reset(token)
+        _variables_read.reset(token)
 
 
 def _marked(value: Any, interpolation: str) -> Any:

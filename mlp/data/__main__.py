@@ -19,7 +19,7 @@ OWN: dict[str, type[OwnData]] = {"arrays": NPZ, "table": CSV, "pictures": ImageF
 
 
 def show(_: argparse.Namespace) -> list[str]:
-    """A line for each dataset: where it is, or how to get it. Downloads nothing."""
+    """list the datasets and where their files are"""
     lines = ["digits         comes with scikit-learn"]
     for kind in WITH_FILES:
         files = kind().files()
@@ -32,18 +32,11 @@ def show(_: argparse.Namespace) -> list[str]:
 
 
 def import_files(args: argparse.Namespace) -> list[str]:
-    """Check the files of one or several datasets, and copy them to where all programs of this user look.
-
-    Raises UserError where the folder has no dataset, or a damaged one.
-    """
+    """check the files of MNIST, Fashion-MNIST or CIFAR-10 in a folder, and copy them to the user's cache"""
     wrong, lines = [], []
     for kind in WITH_FILES:
         try:
             dataset = kind(data_dir=str(args.directory))
-        except UserError as error:
-            wrong.append(f"{kind.name}: {error}")
-            continue
-        try:
             dataset.split(np.random.default_rng(0))
         except UserError as error:  # MNIST and Fashion-MNIST have files of the same names
             wrong.append(f"{kind.name}: {error}")
@@ -70,15 +63,10 @@ def _parser() -> ArgumentParser:
     parser = ArgumentParser(paths.command("data"), description="Datasets on this machine.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    purpose = "list the datasets and where their files are"
-    listing = commands.add_parser("list", help=purpose, description=purpose)
-    listing.set_defaults(run=show)
-
-    purpose = "check the files of MNIST, Fashion-MNIST or CIFAR-10 in a folder, and copy them to the user's cache"
-    importing = commands.add_parser("import", help=purpose, description=purpose)
-    importing.add_argument("directory", metavar="DIR", type=Path, help="a folder with the published files")
-    importing.set_defaults(run=import_files)
-
+    for name, run in (("list", show), ("import", import_files)):
+        command = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
+        command.set_defaults(run=run)
+    command.add_argument("directory", metavar="DIR", type=Path, help="a folder with the published files")
     return parser
 
 

@@ -8,11 +8,11 @@ from typing import Literal
 
 import numpy as np
 
+from mlp.base.naming import snake_case
 from mlp.data.cache import content_sha256
 from mlp.data.pictures import PICTURE_SHAPES, is_picture
 from mlp.data.samples import Samples
 from mlp.data.split import stratified_split
-from mlp.nn.naming import snake_case
 
 
 class Dataset(ABC):

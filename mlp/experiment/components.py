@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlp.base.errors import UserError, unknown
-from mlp.config.build import build, check_type, locate
+from mlp.config.build import build, check_type, construct, locate
 from mlp.config.resolve import tracker_nodes
 from mlp.data import Augmentation, Dataset
 from mlp.data.pictures import PICTURE_SHAPES, is_picture
@@ -43,41 +43,33 @@ class Components:
             raise UserError(f"seed must be an integer >= 0. Got {config['seed']}")
         check_type("plots", config["plots"], bool | None)
         kinds = {
-            "dataset": Dataset,
-            "augment": Augmentation,
-            "activation": Activation,
-            "init": Initializer,
-            "loss": Loss,
-            "normalization": Normalization,
-            "optimizer": Optimizer,
-            "schedule": Schedule,
-        }
+            "dataset": Dataset, "augment": Augmentation, "activation": Activation, "init": Initializer, "loss": Loss,
+            "normalization": Normalization, "optimizer": Optimizer, "schedule": Schedule,
+        }  # fmt: skip
         objects = {group: build(config[group], group, kind) for group, kind in kinds.items()}
+        dataset, augment, normalization = (objects[group] for group in ("dataset", "augment", "normalization"))
         network = build(
             config["model"],
             "model",
             MLP,
-            input_size=objects["dataset"].num_features,
-            output_size=objects["dataset"].num_classes,
+            input_size=dataset.num_features,
+            output_size=dataset.num_classes,
             **{group: objects[group] for group in ("activation", "init", "loss", "normalization")},
             rng=random_streams(config["seed"])["init"],
         )
         trainer, options = build_training(config["training"])
-        trainer.check_monitor(
-            objects["dataset"].validation_fraction > 0, config["resume"] is not None, options.patience
-        )
-        if trainer.batch_size < (least := objects["normalization"].least_batch):
+        trainer.check_monitor(dataset.validation_fraction > 0, config["resume"] is not None, options.patience)
+        if trainer.batch_size < normalization.least_batch:
             raise UserError(
-                f"training.batch_size must be >= {least} with normalization={objects['normalization'].name}. "
-                f"Got {trainer.batch_size}"
+                f"training.batch_size must be >= {normalization.least_batch} with normalization="
+                f"{normalization.name}. Got {trainer.batch_size}"
             )
-        augment, shape = objects["augment"], objects["dataset"].image_shape
-        if augment.needs_images and not is_picture(shape):
+        if augment.needs_images and not is_picture(dataset.image_shape):
             raise UserError(
-                f"augment changes images: samples {PICTURE_SHAPES}. Those of {objects['dataset'].name} are "
-                f"{shape or (objects['dataset'].num_features,)}: choose augment=none or augment=mixup"
+                f"augment changes images: samples {PICTURE_SHAPES}. Those of {dataset.name} are "
+                f"{dataset.image_shape or (dataset.num_features,)}: choose augment=none or augment=mixup"
             )
-        trainer.check_class_weight(objects["dataset"].num_classes, augment)
+        trainer.check_class_weight(dataset.num_classes, augment)
         # Callbacks by their methods: tracking does not know training.
         for path, node in tracker_nodes(config["tracker"]).items():
             if "_target_" in node and not hasattr(kind := locate(node["_target_"]), "on_run_end"):
@@ -104,8 +96,5 @@ def build_training(node: Mapping[str, Any]) -> tuple[Trainer, CallbackOptions]:
         if key not in ("_target_", *trainer, *around):
             raise UserError(unknown("key", f"training.{key}", [f"training.{name}" for name in (*trainer, *around)]))
     of_callbacks = {key: value for key, value in node.items() if key in around}
-    target = f"{CallbackOptions.__module__}.{CallbackOptions.__name__}"
-    return (
-        build({key: value for key, value in node.items() if key not in around}, "training", Trainer),
-        build({"_target_": target, **of_callbacks}, "training", CallbackOptions),
-    )
+    of_trainer = {key: value for key, value in node.items() if key not in around}
+    return build(of_trainer, "training", Trainer), construct(CallbackOptions, of_callbacks, "training")

@@ -35,11 +35,11 @@ def lock(directory: Path, config: Mapping[str, Any], overrides: Sequence[str]) -
                 )
             with atomic_write(directory / "overrides.yaml", "w") as file:
                 file.write(OmegaConf.to_yaml([hidden_word(word) for word in overrides]))
-            save_config(directory, config)
+            write_config(directory, config)
         yield
 
 
-def save_config(directory: Path, config: Mapping[str, Any]) -> None:
+def write_config(directory: Path, config: Mapping[str, Any]) -> None:
     """Write the run's config.yaml."""
     with atomic_write(directory / "config.yaml", "w") as file:
         file.write(OmegaConf.to_yaml(OmegaConf.create({**config, "resume": None})))

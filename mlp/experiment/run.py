@@ -22,14 +22,14 @@ from mlp.config.values import recorded
 from mlp.data import Samples
 from mlp.experiment.best_model import copy_model, make_room, save_model
 from mlp.experiment.components import Components
-from mlp.experiment.directory import lock, save_config
+from mlp.experiment.directory import lock, write_config
 from mlp.model_file import Pretrained
 from mlp.nn.metrics import temperature, wilson_interval
 from mlp.training import Callback, Run, evaluate, random_streams
 from mlp.training.callbacks import EarlyStopping, GradientNorms, MetricsFile, ModelCheckpoint
 from mlp.training.checkpoint import Checkpoint, resume
 from mlp.training.guards import TrackerCallback, UserCallback
-from mlp.training.predictions import predictions, save_predictions
+from mlp.training.predictions import prediction_arrays, save_predictions
 from mlp.training.progress import ProgressBar
 
 log = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ def _run(
             )
         for note in left_out(directory, config):
             log.warning("Note: %s.", note)
-        save_config(directory, state.config)  # the number of epochs may have changed
+        write_config(directory, state.config)  # the number of epochs may have changed
     _introduce(parts, len(train), len(validation))
     make_room(config["save"])
     failure: BaseException | None = None
@@ -129,13 +129,8 @@ def _run(
     log.info(
         "Test accuracy %.2f%% (95 %% interval %.2f to %.2f%%), precision %.2f%%, recall %.2f%%, F1 %.2f%% (macro), "
         "loss %.4f, with the weights of epoch %d.",
-        scores[0],
-        100 * low,
-        100 * high,
-        *scores[1:],
-        state.summary["test_loss"],
-        state.best_epoch,
-    )
+        scores[0], 100 * low, 100 * high, *scores[1:], state.summary["test_loss"], state.best_epoch,
+    )  # fmt: skip
     log.info("Run directory: %s", shown(directory))
     return state
 
@@ -213,9 +208,8 @@ def _introduce(parts: Components, num_train: int, num_validation: int) -> None:
     if len(hidden) > GUIDELINE_LAYERS or max(hidden, default=0) > GUIDELINE_NEURONS:
         log.warning(
             "Note: the assignment's guideline is at most %d hidden layers of at most %d neurons.",
-            GUIDELINE_LAYERS,
-            GUIDELINE_NEURONS,
-        )
+            GUIDELINE_LAYERS, GUIDELINE_NEURONS,
+        )  # fmt: skip
 
 
 def _evaluate_best(state: Run, parts: Components, train: Samples, validation: Samples) -> None:
@@ -235,7 +229,7 @@ def _evaluate_best(state: Run, parts: Components, train: Samples, validation: Sa
         validated = evaluate(network, validation)
         state.summary |= validated.scores("val_")
         state.summary["temperature"] = temperature(validated.logits, validated.y_true)
-    save_predictions(state.directory, predictions(test, test_samples, dataset.class_names, dataset.image_shape))
+    save_predictions(state.directory, prediction_arrays(test, test_samples, dataset.class_names, dataset.image_shape))
     save_model(state, parts)
 
 

@@ -8,9 +8,9 @@ from typing import Any, NoReturn
 
 from mlp.base.errors import UserError
 from mlp.base.files import read_bytes, write_json
+from mlp.base.naming import find_named, normalize_name, parse_sizes
 from mlp.model_file.pickles import ModelFileError
 from mlp.nn import Activation, Initializer, Loss, Optimizer
-from mlp.nn.naming import find, normalize_name, parse_sizes
 
 # Our name, then what others call it. Keys are compared in lower case, without leading dashes.
 _NAMES = {
@@ -109,11 +109,7 @@ def _entries(raw: dict[str, Any]) -> list[tuple[str, Any]]:
             entries += _entries(value)
         elif isinstance(value, dict) and "value" in value and value.keys() <= {"value", "desc"}:
             entries.append((key, value["value"]))  # as W&B writes it
-        elif (
-            isinstance(value, dict)
-            and (name := value.get("name") or value.get("type"))
-            and ours in ("dataset", *_KINDS)
-        ):
+        elif isinstance(value, dict) and ours in _NAMED and (name := value.get("name") or value.get("type")):
             options = {k: v for k, v in value.items() if k not in ("name", "type")}
             entries.append((key, name))  # {"activation": {"name": "leaky_relu", "negative_slope": 0.2}}
             entries += [("activation_options", options)] if ours == "activation" else _entries(options)
@@ -142,7 +138,7 @@ def _our_name(name: str, word: str) -> str:
     """`word` in our spelling; one that we do not know stays, in lower case with underscores."""
     if name == "dataset":
         word = {"fashionmnist": "fashion_mnist"}.get(normalize_name(word), word)
-    elif cls := find(_KINDS[name], word):
+    elif cls := find_named(_KINDS[name], word):
         return str(cls.name)
     return re.sub(r"[\s-]+", "_", word.lower())
 

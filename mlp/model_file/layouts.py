@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from mlp.base.arrays import AnyArray
 from mlp.model_file.pickles import ModelFileError
 
-Weights = dict[str, np.ndarray[Any, Any]]
-Array = np.ndarray[Any, Any]
-Named = tuple[tuple[str, ...], Array]  # an array and its path
+Weights = dict[str, AnyArray]
+PathAndArray = tuple[tuple[str, ...], AnyArray]  # an array and its path
 
 EXPECTED = "Expected {'W0': (in, out), 'b0': (out,), 'W1': ...}"
 
@@ -83,11 +83,11 @@ def layer_sizes(weights: Weights) -> list[int]:
     return [weights["W0"].shape[0]] + [weights[f"W{i}"].shape[1] for i in range(len(weights) // 2)]
 
 
-def _arrays(node: object) -> Iterator[Named]:
+def _arrays(node: object) -> Iterator[PathAndArray]:
     """Every array in `node` with its path; everything else in it is metadata."""
     nodes = itertools.count()
 
-    def walk(node: object, path: tuple[str, ...], alternating: bool) -> Iterator[Named]:
+    def walk(node: object, path: tuple[str, ...], alternating: bool) -> Iterator[PathAndArray]:
         if next(nodes) > _MAX_NODES or len(path) > _MAX_DEPTH:
             raise ModelFileError(f"nested too deeply or too many objects. {EXPECTED}")
         if isinstance(node, np.ndarray) and node.dtype == object:
@@ -134,9 +134,9 @@ def _words(path: tuple[str, ...] | list[str]) -> list[str]:
     return [word.lower() for word in words]
 
 
-def _layers(arrays: list[Named]) -> list[tuple[str, Array, Array | None]]:
+def _layers(arrays: list[PathAndArray]) -> list[tuple[str, AnyArray, AnyArray | None]]:
     """(name, W, b or None) of every layer, first layer first."""
-    found: dict[tuple[str, ...], dict[str, tuple[str, Array]]] = {}
+    found: dict[tuple[str, ...], dict[str, tuple[str, AnyArray]]] = {}
     for path, array in arrays:
         name, words = _name(path), _words(path)
         kinds = [word for word in words if word in _WEIGHT | _BIAS]
@@ -161,7 +161,7 @@ def _layers(arrays: list[Named]) -> list[tuple[str, Array, Array | None]]:
     return layers
 
 
-def _layers_by_shape(arrays: list[Named]) -> list[tuple[str, Array, Array | None]]:
+def _layers_by_shape(arrays: list[PathAndArray]) -> list[tuple[str, AnyArray, AnyArray | None]]:
     """The layers where names do not tell: as many matrices as vectors, each in the order of the layers, as in
     [coefs, intercepts] or wh, bh, wo, bo. Empty where an array is called anything else, or shapes do not chain."""
     first = {"W": "wc", "b": "bi"}  # weights, coefs, kernels; biases, intercepts; or numbers only
@@ -178,7 +178,7 @@ def _layers_by_shape(arrays: list[Named]) -> list[tuple[str, Array, Array | None
     return [(name, W, b) for (name, _), (W, b) in zip(matrices, pairs, strict=True)]
 
 
-def _refuse_normalisation(arrays: list[Named], widths: set[int]) -> None:
+def _refuse_normalisation(arrays: list[PathAndArray], widths: set[int]) -> None:
     """A scale or a mean for every unit or input is part of the network: without it the outputs are wrong."""
     for path, array in arrays:
         words = set(_words(path))
@@ -195,7 +195,7 @@ def _position(layer: tuple[str, ...]) -> tuple[int, list[int]]:
     return rank, [int(word) for word in layer if word.isdecimal()]
 
 
-def _check(name: str, ours: str, array: Array, *, two_dimensional: bool) -> None:
+def _check(name: str, ours: str, array: AnyArray, *, two_dimensional: bool) -> None:
     if array.dtype.kind not in "biuf":
         raise ModelFileError(f"{ours} ({name}) must hold real numbers. Got {array.dtype}")
     if array.size == 0 or array.ndim > 2 or (two_dimensional and array.ndim != 2):
@@ -208,13 +208,13 @@ def _check(name: str, ours: str, array: Array, *, two_dimensional: bool) -> None
         raise ModelFileError(f"{ours} ({name}) holds {bad} values that are NaN or infinite")
 
 
-def _fits(pairs: list[tuple[Array, Array | None]]) -> bool:
+def _fits(pairs: list[tuple[AnyArray, AnyArray | None]]) -> bool:
     """Whether the weights, taken as (in, out), chain and agree with their biases."""
     chained = all(W.shape[1] == after.shape[0] for (W, _), (after, _) in itertools.pairwise(pairs))
     return chained and all(b is None or b.size == W.shape[1] for W, b in pairs)
 
 
-def _own(array: Array) -> Array:
+def _own(array: AnyArray) -> AnyArray:
     """A C-contiguous copy in float32 (also for float16) or float64 (also for integers and long doubles)."""
     single = array.dtype.kind == "f" and array.dtype.itemsize <= 4
     return np.array(array, dtype=np.float32 if single else np.float64, order="C", copy=True)
@@ -224,7 +224,7 @@ def _name(path: tuple[str, ...]) -> str:
     return ".".join(part[:60] for part in path if part) or "the array"
 
 
-def _listing(raw: object, arrays: list[Named]) -> str:
+def _listing(raw: object, arrays: list[PathAndArray]) -> str:
     """What is in the file, short enough for a message."""
     named = [f"{_name(path)} {array.shape}" for path, array in arrays]
     if not named:

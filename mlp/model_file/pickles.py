@@ -38,13 +38,12 @@ ALLOWED = {
 }
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _EMPTY: dict[str, type] = {"EMPTY_LIST": list, "EMPTY_TUPLE": tuple, "EMPTY_DICT": dict, "EMPTY_SET": list}
-_SMALL_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _VALUES = {
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
     *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
     *("SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "BYTEARRAY8"),
 }
-_MARK = object()
+_UNFINISHED = object()
 
 
 @dataclass
@@ -70,8 +69,12 @@ def loads(data: bytes) -> Any:
     memory of its own. Raises ModelFileError."""
     try:
         return _Machine(data).run()
+    except ModelFileError:
+        raise
     except UserError as error:  # that of an array's size
         raise ModelFileError(str(error)) from error
+    except Exception as error:  # values that are missing, or none that an operation takes
+        raise ModelFileError(f"damaged or incomplete ({error or type(error).__name__})") from error
 
 
 def refuse(what: str) -> ModelFileError:
@@ -81,7 +84,8 @@ def refuse(what: str) -> ModelFileError:
 class _Machine:
     def __init__(self, data: bytes) -> None:
         self._data = data
-        self._stack: list[Any] = []
+        self._stack: list[Any] = []  # since the last mark
+        self._outer: list[list[Any]] = []  # what came before each of the marks
         self._memo: dict[int, Any] = {}
         self._bytes_left = len(data)  # of arrays: each must have its content in the file
 
@@ -90,89 +94,68 @@ class _Machine:
             if count > MAX_OPCODES:
                 raise ModelFileError(f"more than {MAX_OPCODES:,} opcodes; a model has a few hundred")
             if opcode.name == "STOP":
-                return self._finished(self._pop(), 0, {})
+                return self._finished(self._stack.pop(), 0, {})
             self._step(opcode.name, argument)
-        raise ModelFileError("damaged or incomplete (a pickle without an end)")
+        raise EOFError("a pickle without an end")
 
     def _step(self, name: str, argument: Any) -> None:
-        if name in _VALUES:
-            self._stack.append(_value(argument))
-        elif name in _CONSTANTS:
-            self._stack.append(_CONSTANTS[name])
-        elif name in _EMPTY:
-            self._stack.append(_EMPTY[name]())
-        elif name in ("PROTO", "FRAME"):
-            pass
-        elif name == "MARK":
-            self._stack.append(_MARK)
-        elif name == "POP":
-            self._stack.pop() if self._stack else self._pop()
-        elif name == "POP_MARK":
-            self._pop_mark()
-        elif name == "DUP":
-            self._stack.append(self._top())
-        elif name in ("PUT", "BINPUT", "LONG_BINPUT"):
-            self._memo[argument] = self._top()
-        elif name == "MEMOIZE":
-            self._memo[len(self._memo)] = self._top()
-        elif name in ("GET", "BINGET", "LONG_BINGET"):
-            if argument not in self._memo:
-                raise ModelFileError("damaged or incomplete (it refers to what is not there)")
-            self._stack.append(self._memo[argument])
-        elif name in _SMALL_TUPLES:
-            items = [self._pop() for _ in range(_SMALL_TUPLES[name])]
-            self._stack.append(tuple(reversed(items)))
-        elif name in ("TUPLE", "FROZENSET", "LIST"):
-            items = self._pop_mark()
-            self._stack.append(tuple(items) if name == "TUPLE" else items)
-        elif name == "DICT":
-            self._stack.append(_set_items({}, self._pop_mark()))
-        elif name in ("APPEND", "APPENDS", "ADDITEMS"):
-            items = [self._pop()] if name == "APPEND" else self._pop_mark()
-            self._expect(list).extend(items)
-        elif name in ("SETITEM", "SETITEMS"):
-            items = [self._pop(), self._pop()][::-1] if name == "SETITEM" else self._pop_mark()
-            _set_items(self._expect(dict), items)
-        elif name in ("GLOBAL", "INST"):
-            self._stack.append(_global(*str(argument).split(" ", 1)))
-        elif name == "STACK_GLOBAL":
-            attribute, module = self._pop(), self._pop()
-            self._stack.append(_global(module, attribute))
-        elif name == "REDUCE":
-            arguments, function = self._pop(), self._pop()
-            self._stack.append(self._call(function, arguments))
-        elif name == "BUILD":
-            state = self._pop()
-            self._build(self._top(), state)
-        else:  # persistent ids, EXT registrations, classes, buffers from outside
-            raise refuse(f"the pickle uses {name}, which no array needs")
+        push, pop = self._stack.append, self._stack.pop
+        match name:
+            case _ if name in _VALUES:
+                push(_value(argument))
+            case "PROTO" | "FRAME":
+                pass
+            case "MARK":
+                self._outer.append(self._stack)
+                self._stack = []
+            case "POP" if self._stack:
+                pop()
+            case "POP" | "POP_MARK":
+                self._items()
+            case "DUP":
+                push(self._stack[-1])
+            case "PUT" | "BINPUT" | "LONG_BINPUT":
+                self._memo[argument] = self._stack[-1]
+            case "MEMOIZE":
+                self._memo[len(self._memo)] = self._stack[-1]
+            case "GET" | "BINGET" | "LONG_BINGET":
+                push(self._memo[argument])
+            case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                push(tuple([pop() for _ in range(int(name[-1]))][::-1]))
+            case "TUPLE" | "LIST" | "FROZENSET":
+                items = self._items()
+                self._stack.append(tuple(items) if name == "TUPLE" else items)
+            case "DICT":
+                items = self._items()
+                self._stack.append(_set_items({}, items))
+            case "APPEND" | "APPENDS" | "ADDITEMS":
+                items = [pop()] if name == "APPEND" else self._items()
+                list.extend(self._stack[-1], items)
+            case "SETITEM" | "SETITEMS":
+                items = [pop(), pop()][::-1] if name == "SETITEM" else self._items()
+                _set_items(self._stack[-1], items)
+            case "GLOBAL" | "INST":
+                push(_global(*argument.split(" ", 1)))
+            case "STACK_GLOBAL":
+                attribute, module = pop(), pop()
+                push(_global(module, attribute))
+            case "REDUCE":
+                arguments, function = pop(), pop()
+                push(self._call(function, arguments))
+            case "BUILD":
+                state = pop()
+                self._build(self._stack[-1], state)
+            case _ if name in _CONSTANTS:
+                push(_CONSTANTS[name])
+            case _ if name in _EMPTY:
+                push(_EMPTY[name]())
+            case _:  # persistent ids, EXT registrations, classes, buffers from outside
+                raise refuse(f"the pickle uses {name}, which no array needs")
 
-    # The stack
-
-    def _top(self) -> Any:
-        if not self._stack or self._stack[-1] is _MARK:
-            raise ModelFileError("damaged or incomplete (a value is missing)")
-        return self._stack[-1]
-
-    def _pop(self) -> Any:
-        value = self._top()
-        self._stack.pop()
-        return value
-
-    def _pop_mark(self) -> list[Any]:
-        items: list[Any] = []
-        while self._stack:
-            value = self._stack.pop()
-            if value is _MARK:
-                return items[::-1]
-            items.append(value)
-        raise ModelFileError("damaged or incomplete (a list without a beginning)")
-
-    def _expect(self, kind: type) -> Any:
-        value = self._top()
-        if type(value) is not kind:
-            raise ModelFileError(f"damaged or incomplete (a {kind.__name__} is missing)")
-        return value
+    def _items(self) -> list[Any]:
+        """The values since the last mark, taken from the stack."""
+        items, self._stack = self._stack, self._outer.pop()
+        return items
 
     # Calls
 
@@ -202,10 +185,8 @@ class _Machine:
             case "dict", ():
                 return {}
             case "dict", (list(pairs),):
-                if not all(type(pair) in (list, tuple) and len(pair) == 2 for pair in pairs):
-                    raise ModelFileError("damaged or incomplete (a dictionary of something else than pairs)")
-                return _set_items({}, [item for pair in pairs for item in pair])
-        raise ModelFileError(f"damaged or incomplete ({function.name} of something unexpected)")
+                return _set_items({}, [item for key, value in pairs for item in (key, value)])
+        raise TypeError(f"{function.name} of something unexpected")
 
     def _build(self, target: Any, state: Any) -> None:
         if isinstance(target, _Array) and type(state) is tuple and len(state) == 5:
@@ -217,7 +198,7 @@ class _Machine:
             if state[1] in ("<", ">"):
                 target.dtype = target.dtype.newbyteorder(state[1])
         elif type(target) is not dict:  # attributes of an OrderedDict mean nothing
-            raise ModelFileError("damaged or incomplete (a state of something that has none)")
+            raise TypeError("a state of something that has none")
 
     # Arrays
 
@@ -245,10 +226,10 @@ class _Machine:
         if type(value) not in (list, tuple, dict, _Array):
             return value
         if id(value) in done:
-            if done[id(value)] is _MARK:
+            if done[id(value)] is _UNFINISHED:
                 raise ModelFileError("circular: a value that contains itself")
             return done[id(value)]
-        done[id(value)] = _MARK
+        done[id(value)] = _UNFINISHED
         if isinstance(value, _Array):
             made: Any = self._array(value, depth, done)
         elif isinstance(value, dict):
@@ -263,7 +244,7 @@ class _Machine:
             raise ModelFileError("damaged or incomplete (an array without content)")
         _, shape, kind, fortran, content = pending.state
         if type(shape) is not tuple or not isinstance(kind, _DType):
-            raise ModelFileError("damaged or incomplete (an array without a shape or a type)")
+            raise TypeError("an array without a shape or a type")
         if kind.dtype.kind != "O":
             return self._plain(kind.dtype, shape, content, "F" if fortran is True or fortran == 1 else "C")
         if type(content) is not list or check_shape(shape) != len(content):
@@ -282,8 +263,6 @@ def _value(argument: Any) -> Any:
 
 
 def _set_items(target: dict[Any, Any], items: list[Any]) -> dict[Any, Any]:
-    if len(items) % 2:
-        raise ModelFileError("damaged or incomplete (a key without a value)")
     for key, item in zip(items[::2], items[1::2], strict=True):
         if type(key) not in (str, int, float, bool, type(None)):
             if type(key) is bytes:  # a text of Python 2
@@ -292,13 +271,13 @@ def _set_items(target: dict[Any, Any], items: list[Any]) -> dict[Any, Any]:
                 key = key.item()
             else:
                 raise ModelFileError("a dictionary with keys that are neither texts nor numbers inside")
-        target[key] = item
+        dict.__setitem__(target, key, item)
     return target
 
 
 def _global(module: Any, name: Any) -> _Global:
     if type(module) is not str or type(name) is not str:
-        raise ModelFileError("damaged or incomplete (the name of a function is no text)")
+        raise TypeError("the name of a function is no text")
     known = ALLOWED.get(f"{module.replace('numpy.core.', 'numpy._core.')}.{name}")
     if known is None:
         raise refuse(

@@ -4,11 +4,11 @@ from mlp.nn.activations import ELU, GELU, Activation, Identity, LeakyReLU, ReLU,
 from mlp.nn.initializers import He, Initializer, Random, Xavier, Zeros
 from mlp.nn.layers import Dropout, Layer, Linear
 from mlp.nn.losses import CrossEntropy, Loss, MeanSquaredError, SumSquaredError, softmax
-from mlp.nn.naming import expand_hidden_sizes
 from mlp.nn.network import MLP
 from mlp.nn.normalization import BatchNorm, NoNormalization, Normalization
 from mlp.nn.optimizers import NAG, SGD, Adam, Momentum, Nadam, Optimizer, RMSprop
 from mlp.nn.schedules import Constant, Cosine, Exponential, OneCycle, Schedule, Step
+from mlp.nn.sizes import expand_hidden_sizes
 
 __all__ = [
     "ELU", "GELU", "MLP", "NAG", "SGD", "Activation", "Adam", "BatchNorm", "Constant", "Cosine", "CrossEntropy",

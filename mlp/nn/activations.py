@@ -53,7 +53,6 @@ class Activation(Layer):
 class Identity(Activation):
     """f(z) = z: a linear layer, for comparison."""
 
-    name = "identity"
     aliases = ("linear", "none")
 
     def function(self, Z: Array, A: Array, scratch: Array) -> None:
@@ -72,7 +71,6 @@ class Sigmoid(Activation):
     Computed as (1 + tanh(z / 2)) / 2, which is the same function and cannot overflow.
     """
 
-    name = "sigmoid"
     aliases = ("logistic",)
 
     def function(self, Z: Array, A: Array, scratch: Array) -> None:
@@ -85,8 +83,6 @@ class Sigmoid(Activation):
 
 class Tanh(Activation):
     """f(z) = tanh(z),  f' = 1 - f²."""
-
-    name = "tanh"
 
     def function(self, Z: Array, A: Array, scratch: Array) -> None:
         np.tanh(Z, out=A)
@@ -128,7 +124,6 @@ class LeakyReLU(Activation):
 class ELU(Activation):
     """f(z) = z where z > 0, else alpha (exp(z) - 1) (Clevert, Unterthiner & Hochreiter 2016)."""
 
-    name = "elu"
     keeps_input = True
 
     def __init__(self, alpha: float = 1.0) -> None:
@@ -159,7 +154,6 @@ class GELU(Activation):
     f' = (1 + tanh u) / 2 + z (1 - tanh² u) u' / 2,  u' = √(2/π) (1 + 3 * 0.044715 z²).
     """
 
-    name = "gelu"
     keeps_input = True
 
     _ROOT = float(np.sqrt(2 / np.pi))
@@ -198,7 +192,6 @@ class GELU(Activation):
 class Swish(Activation):
     """f(z) = z σ(z), also called SiLU (Ramachandran, Zoph & Le 2017);  f' = f + σ (1 - f)."""
 
-    name = "swish"
     aliases = ("silu",)
     keeps_input = True
 

@@ -1,6 +1,7 @@
 """Checks of constructor arguments. Each message names the parameter, what is allowed and what was given."""
 
 import math
+import operator
 from typing import Any
 
 import numpy as np
@@ -19,20 +20,11 @@ def number(
     le: float | None = None,
 ) -> float:
     """Return `value` as a float if it is a finite number within the bounds, else raise ValueError."""
-    bounds = [
-        f"{sign} {bound:g}" for sign, bound in ((">", gt), (">=", ge), ("<", lt), ("<=", le)) if bound is not None
-    ]
-    allowed = " and ".join(bounds) or "a finite number"
-    fits = (
-        isinstance(value, (int, float, np.number))
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-        and (gt is None or value > gt)
-        and (ge is None or value >= ge)
-        and (lt is None or value < lt)
-        and (le is None or value <= le)
-    )
-    if not fits:
+    signs = {">": (gt, operator.gt), ">=": (ge, operator.ge), "<": (lt, operator.lt), "<=": (le, operator.le)}
+    bounds = [(sign, bound, holds) for sign, (bound, holds) in signs.items() if bound is not None]
+    is_number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and math.isfinite(value)
+    if not is_number or not all(holds(value, bound) for _, bound, holds in bounds):
+        allowed = " and ".join(f"{sign} {bound:g}" for sign, bound, _ in bounds) or "a finite number"
         finite = not isinstance(value, float) or math.isfinite(value)
         raise ValueError(f"{name} must be {'' if finite else 'finite and '}{allowed}. Got {value!r}")
     return float(value)

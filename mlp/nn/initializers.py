@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mlp.base.naming import Named
 from mlp.nn import checks
 from mlp.nn.layers import Linear
-from mlp.nn.naming import Named
 from mlp.nn.types import Array
 
 DISTRIBUTIONS = ("normal", "uniform")
@@ -33,7 +33,6 @@ class Initializer(Named, ABC):
 class Zeros(Initializer):
     """W = 0: every neuron of a layer stays the copy of its neighbour. For the study of symmetry."""
 
-    name = "zeros"
     aliases = ("zero",)
 
     def fill(self, W: Array, rng: np.random.Generator) -> None:
@@ -43,7 +42,6 @@ class Zeros(Initializer):
 class Random(Initializer):
     """W ~ N(0, std²), the same for every layer."""
 
-    name = "random"
     aliases = ("normal", "random_normal")
 
     def __init__(self, std: float = 0.01) -> None:
@@ -53,42 +51,41 @@ class Random(Initializer):
         W[...] = rng.normal(0, self.std, W.shape)
 
 
-class Xavier(Initializer):
-    """Var W = 2 / (fan_in + fan_out): keeps the variance of signals and gradients (Glorot & Bengio 2010).
+class VarianceScaling(Initializer):
+    """Independent draws with mean 0, and a variance that depends on the numbers of inputs and outputs.
 
-    `distribution` is normal, or uniform on ±√(6 / (fan_in + fan_out)).
+    `distribution` is normal, or uniform on ±√(3 Var W).
     """
 
-    name = "xavier"
+    def __init__(self, distribution: str = "normal") -> None:
+        self.distribution = checks.choice("distribution", distribution, DISTRIBUTIONS)
+
+    @abstractmethod
+    def variance(self, fan_in: int, fan_out: int) -> float:
+        """Var W."""
+
+    def fill(self, W: Array, rng: np.random.Generator) -> None:
+        variance = self.variance(*W.shape)
+        if self.distribution == "normal":
+            W[...] = rng.normal(0, math.sqrt(variance), W.shape)
+        else:
+            bound = math.sqrt(3 * variance)
+            W[...] = rng.uniform(-bound, bound, W.shape)
+
+
+class Xavier(VarianceScaling):
+    """Var W = 2 / (fan_in + fan_out): keeps the variance of signals and gradients (Glorot & Bengio 2010)."""
+
     aliases = ("glorot",)
 
-    def __init__(self, distribution: str = "normal") -> None:
-        self.distribution = checks.choice("distribution", distribution, DISTRIBUTIONS)
-
-    def fill(self, W: Array, rng: np.random.Generator) -> None:
-        fill_random(W, 2 / (W.shape[0] + W.shape[1]), self.distribution, rng)
+    def variance(self, fan_in: int, fan_out: int) -> float:
+        return 2 / (fan_in + fan_out)
 
 
-class He(Initializer):
-    """Var W = 2 / fan_in: Xavier's argument for ReLU, which halves the variance (He et al. 2015).
+class He(VarianceScaling):
+    """Var W = 2 / fan_in: Xavier's argument for ReLU, which halves the variance (He et al. 2015)."""
 
-    `distribution` is normal, or uniform on ±√(6 / fan_in).
-    """
-
-    name = "he"
     aliases = ("kaiming",)
 
-    def __init__(self, distribution: str = "normal") -> None:
-        self.distribution = checks.choice("distribution", distribution, DISTRIBUTIONS)
-
-    def fill(self, W: Array, rng: np.random.Generator) -> None:
-        fill_random(W, 2 / W.shape[0], self.distribution, rng)
-
-
-def fill_random(W: Array, variance: float, distribution: str, rng: np.random.Generator) -> None:
-    """W <- independent draws with mean 0 and the given variance."""
-    if distribution == "normal":
-        W[...] = rng.normal(0, math.sqrt(variance), W.shape)
-    else:
-        bound = math.sqrt(3 * variance)
-        W[...] = rng.uniform(-bound, bound, W.shape)
+    def variance(self, fan_in: int, fan_out: int) -> float:
+        return 2 / fan_in

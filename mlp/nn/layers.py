@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mlp.nn.naming import Named
+from mlp.base.naming import Named
 from mlp.nn.types import Array
 
 
@@ -74,8 +74,6 @@ class Linear(Layer):
         adds_bias: False where the normalisation that follows adds b, and computes its gradient.
     """
 
-    name = "linear"
-
     W, b = View(), View()
     grad_W, grad_b = View(), View()
 
@@ -114,8 +112,6 @@ class Dropout(Layer):
 
     The mask is 0 with probability `rate`, else 1 / (1 - rate), so that the mean stays. Backward:  dL/dX = D * mask.
     """
-
-    name = "dropout"
 
     def __init__(self, rate: float, rng: np.random.Generator | None = None) -> None:
         self.rate, self.rng = rate, rng or np.random.default_rng()

@@ -9,8 +9,8 @@ from abc import ABC, abstractmethod
 import numpy as np
 from numpy.typing import DTypeLike
 
+from mlp.base.naming import Named
 from mlp.nn import checks
-from mlp.nn.naming import Named
 from mlp.nn.types import Array, Labels
 
 
@@ -54,7 +54,6 @@ class CrossEntropy(Loss):
     against T itself, so that networks trained with any ε compare.
     """
 
-    name = "cross_entropy"
     aliases = ("nll", "ce", "cce", "categorical_cross_entropy", "softmax_cross_entropy")
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
@@ -108,7 +107,6 @@ class MeanSquaredError(Loss):
     With G = dL/dP = 2 (P - T) / (b c),  dL/dZ = P (G - Σ_c G P), the softmax's Jacobian applied to G.
     """
 
-    name = "mean_squared_error"
     aliases = ("mse", "mean_squared", "squared_error")
 
     def value_and_gradient(self, logits: Array, targets: Array, weights: Array | None = None) -> tuple[float, Array]:
@@ -131,7 +129,6 @@ class MeanSquaredError(Loss):
 class SumSquaredError(MeanSquaredError):
     """The squared error summed over the c classes, L = (1/b) Σ (P - T)²: c times the mean squared error."""
 
-    name = "sum_squared_error"
     aliases = ("sse", "sum_squared", "brier_score")
 
     def value_and_gradient(self, logits: Array, targets: Array, weights: Array | None = None) -> tuple[float, Array]:

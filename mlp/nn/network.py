@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from mlp.base.naming import by_name
 from mlp.nn import checks
 from mlp.nn.activations import Activation, ReLU
 from mlp.nn.initializers import Initializer, Xavier, Zeros
 from mlp.nn.layers import Dropout, Layer, Linear
 from mlp.nn.losses import CrossEntropy, Loss, softmax
-from mlp.nn.naming import by_name, expand_hidden_sizes
 from mlp.nn.normalization import NoNormalization, Normalization
+from mlp.nn.sizes import expand_hidden_sizes
 from mlp.nn.types import Array
 
 DTYPES = ("float32", "float64")

@@ -62,7 +62,6 @@ class BatchNorm(Normalization):
     dL/dX = γ / √(v + ε) (D - dL/db / n - H dL/dγ / n).
     """
 
-    name = "batch_norm"
     aliases = ("bn", "batchnorm")
     least_batch = 2
 

@@ -11,8 +11,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from mlp.base.naming import Named
 from mlp.nn import checks
-from mlp.nn.naming import Named
 from mlp.nn.types import Array
 
 #: Steps between two sweeps that clear what has decayed to almost nothing.
@@ -110,8 +110,6 @@ class SGD(Optimizer):
     θ <- θ - η g
     """
 
-    name = "sgd"
-
     def __init__(
         self, learning_rate: float = 0.1, weight_decay: float = 0.0, decoupled_weight_decay: bool = False
     ) -> None:
@@ -129,7 +127,6 @@ class Momentum(Optimizer):
     θ <- θ - η v
     """
 
-    name = "momentum"
     slots = ("v",)
     decays: ClassVar[Mapping[str, str]] = {"v": "momentum"}
     v: Array
@@ -158,7 +155,6 @@ class NAG(Momentum):
     θ <- θ - η (g + μ v)
     """
 
-    name = "nag"
     aliases = ("nesterov", "nesterov_accelerated_gradient")
 
     def update(self, theta: Array, g: Array, scratch: Array) -> None:
@@ -220,7 +216,6 @@ class Adam(Optimizer):
     passes over the parameters go.
     """
 
-    name = "adam"
     slots = ("M", "V")
     decays: ClassVar[Mapping[str, str]] = {"M": "beta1", "V": "beta2"}
     M: Array
@@ -269,7 +264,6 @@ class Nadam(Adam):
     θ <- θ - η (μₜ₊₁ m / (1 - Πₜ₊₁) + (1 - μₜ) g / (1 - Πₜ)) / (√v̂ + ε),   m, v and v̂ as in Adam
     """
 
-    name = "nadam"
     counters = ("t", "mu_product")
 
     def __init__(

@@ -6,8 +6,8 @@ Add one: a class here and a file in `conf/schedule/`.
 import math
 from abc import ABC, abstractmethod
 
+from mlp.base.naming import Named
 from mlp.nn import checks
-from mlp.nn.naming import Named
 
 
 class Schedule(Named, ABC):
@@ -35,16 +35,12 @@ class Schedule(Named, ABC):
 class Constant(Schedule):
     """factor = 1."""
 
-    name = "constant"
-
     def shape(self, progress: float) -> float:
         return 1.0
 
 
 class Step(Schedule):
     """factor = gamma ^ k after k of `drops` drops, at equal distances."""
-
-    name = "step"
 
     def __init__(self, warmup: float = 0.0, gamma: float = 0.1, drops: int = 2) -> None:
         super().__init__(warmup)
@@ -59,8 +55,6 @@ class Step(Schedule):
 class Exponential(Schedule):
     """factor = final ^ progress."""
 
-    name = "exponential"
-
     def __init__(self, warmup: float = 0.0, final: float = 0.01) -> None:
         super().__init__(warmup)
         self.final = checks.number("final", final, gt=0, le=1)
@@ -71,8 +65,6 @@ class Exponential(Schedule):
 
 class Cosine(Schedule):
     """factor = final + (1 - final) (1 + cos(π progress)) / 2 (Loshchilov & Hutter 2017)."""
-
-    name = "cosine"
 
     def __init__(self, warmup: float = 0.0, final: float = 0.0) -> None:
         super().__init__(warmup)
@@ -87,8 +79,6 @@ class OneCycle(Schedule):
 
     As in `torch.optim.lr_scheduler.OneCycleLR` with `cycle_momentum=False`: the momentum stays as it is.
     """
-
-    name = "one_cycle"
 
     def __init__(self, warmup: float = 0.3, initial: float = 0.04, final: float = 4e-6) -> None:
         super().__init__(warmup)

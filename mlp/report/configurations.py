@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from mlp.nn.naming import expand_hidden_sizes
+from mlp.nn.sizes import expand_hidden_sizes
 from mlp.report.read import RunFiles
 from mlp.report.text import activation_name
 

@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from rich.console import Console
 
 from hydra_trials.files import escaped
 from mlp.base.files import plain
-from mlp.report.text import metric
+from mlp.report.text import count, metric
 from mlp.runs import read
 from mlp.runs.select import Row, shown, value
 
@@ -115,7 +116,7 @@ def as_csv(rows: Sequence[Row], columns: Sequence[str]) -> str:
 def _plain(found: Any) -> Any:
     if isinstance(found, Mapping):
         return " ".join(f"{key}={shown(value)}" for key, value in found.items())
-    return found if isinstance(found, str | int | float) else "" if found is None else shown(found)
+    return shown(found) if isinstance(found, list) else found
 
 
 def as_json(rows: Sequence[Row], columns: Sequence[str] | None) -> str:
@@ -125,8 +126,8 @@ def as_json(rows: Sequence[Row], columns: Sequence[str] | None) -> str:
 
 
 def ending(rows: Sequence[Row], found: int) -> str:
-    """How many runs there are, and what to do about those that need somebody."""
-    states = {state: sum(row["state"] == state for row in rows) for state in read.STATES}
-    counted = ", ".join(f"{number:,} {state}" for state, number in states.items() if number)
-    shown_of = f"{len(rows):,} of " if len(rows) < found else ""
-    return f"{shown_of}{found:,} run{'s' * (found != 1)}: {counted}" if rows else f"0 of {found:,} runs"
+    """How many runs there are, and in which states."""
+    states = Counter(row["state"] for row in rows)
+    counted = ", ".join(f"{states[state]:,} {state}" for state in read.STATES if states[state])
+    of = f"{len(rows):,} of " if 0 < len(rows) < found else ""
+    return f"{of}{count(found, 'run')}: {counted}" if rows else f"0 of {count(found, 'run')}"

@@ -13,10 +13,11 @@ from typing import Any
 from hydra_trials.locks import is_locked
 from mlp.base.errors import UserError
 from mlp.base.files import check_directory, plain, read_bytes
+from mlp.base.naming import flat
 from mlp.base.paths import CONF
 from mlp.config.files import groups, read_yaml
 from mlp.report.read import RunFiles, option_values, read_facts
-from mlp.tracking.record import flat, run_name
+from mlp.tracking.record import run_name
 
 #: Where runs are if nobody says otherwise.
 PLACES = ("outputs", "multirun_outputs")
@@ -29,7 +30,7 @@ INNER = ("plots", "wandb", "tensorboard", "mlruns", "running", "workers", "__pyc
 #: Parts of a configuration that change nothing of what a run computes.
 BESIDE = ("tracker", "save", "plots", "resume", "choices")
 #: Parts that a user need not see: resolved into others, or the run's own.
-INTERNAL = ("resume", "choices", "coefficients")
+INTERNAL = ("resume", "choices", "optimizer_options")
 #: What best_config.json says of the best epoch before the run has ended.
 OF_THE_BEST = ("val_loss", "val_accuracy", "val_f1", "best_epoch")
 
@@ -205,17 +206,12 @@ def differences(config: Mapping[str, Any]) -> dict[str, Any]:
 
     The values of an option that is not the default one are compared with those of its file.
     """
-    usual = dict(_defaults())
+    usual = {**_defaults(), **_default_options()}
     for group in _default_options():
         usual |= _option(group, str(config.get(group)))
-    found = {"experiment": config["experiment"]} if "experiment" in config else {}
-    for group, option in _default_options().items():
-        if group in config and config[group] != option:
-            found[group] = config[group]
-    for key, value in config.items():
-        if key not in _default_options() and not (key in usual and usual[key] == value):
-            found.setdefault(key, value)
-    return of_the_result(found)
+    first = [key for key in ("experiment", *_default_options()) if key in config]
+    keys = dict.fromkeys([*first, *config])
+    return of_the_result({key: config[key] for key in keys if key not in usual or usual[key] != config[key]})
 
 
 def of_the_result(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from hydra_trials.locks import commands
 from mlp.base.errors import UserError
 from mlp.base.files import atomic_write
 from mlp.experiment.directory import locked
+from mlp.report.text import count
 from mlp.runs import read
 from mlp.runs.listing import clean
 from mlp.runs.select import Row
@@ -57,7 +58,7 @@ def _done(word: str, rows: Sequence[Row], yes: bool, checkpoints: bool = False, 
         else:
             lines.append(f"{word} {clean(row['name'])}: {row['state']}, {decimal(number)}")
             total, done = total + number, done + 1
-    runs = f"{done} run{'s' * (done != 1)}, {decimal(total)}"
+    runs = f"{count(done, 'run')}, {decimal(total)}"
     if yes or not chosen:
         return "\n".join([*lines, f"Done: {runs}." if done else "Nothing to do."])
     return "\n".join([*lines, f"Nothing has been done. With --yes: {word} {runs}."])

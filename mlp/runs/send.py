@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from mlp.report.read import RunFiles, build_option
@@ -17,29 +17,9 @@ from mlp.tracking import TrackioTracker
 COUNTS = ("epoch", "step")  # columns of whole numbers
 
 
-@dataclass
-class Recorded:
-    """What a tracker reads of a run, from its files. There is no network: the weights of each epoch are gone."""
-
-    directory: Path
-    config: dict[str, Any]
-    history: list[dict[str, float]]
-    status: str
-    summary: dict[str, Any]
-    network: Any = None
-    exit_code: int = 0
-
-    @property
-    def epoch(self) -> int:
-        return len(self.history)
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        return self.history[-1]
-
-
-def recorded(row: Row) -> Recorded:
-    """The run of a row, for a tracker. Raises UserError for files that cannot be read."""
+def recorded(row: Row) -> Any:
+    """What a tracker reads of the run of a row, from its files; there is no network, as the weights of each epoch are
+    gone. Raises UserError for files that cannot be read."""
     run = RunFiles(Path(row["path"]))
     columns = run.metrics
     history = [
@@ -47,7 +27,10 @@ def recorded(row: Row) -> Recorded:
          if math.isfinite(value)}
         for values in zip(*columns.values(), strict=True)
     ]  # fmt: skip
-    return Recorded(run.directory, run.config, history, row["state"], run.summary)
+    return SimpleNamespace(
+        directory=run.directory, config=run.config, network=None, history=history, metrics=history[-1],
+        epoch=len(history), status=row["state"], exit_code=0, summary=run.summary,
+    )  # fmt: skip
 
 
 def to_trackio(rows: Sequence[Row], project: str) -> str:

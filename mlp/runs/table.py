@@ -7,8 +7,8 @@ import json
 import os
 import sqlite3
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,27 +66,24 @@ def _parsed(texts: Sequence[str]) -> list[dict[str, Any]]:
     return rows if whole else []
 
 
-def _open() -> sqlite3.Connection:
+@contextmanager
+def _index() -> Iterator[sqlite3.Connection]:
     path = cache_directory() / INDEX
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_file() and path.stat().st_size > LARGEST:
         path.unlink()
-    database = sqlite3.connect(path, timeout=2)
-    try:
+    with closing(sqlite3.connect(path, timeout=2)) as database:
         database.execute(
             "CREATE TABLE IF NOT EXISTS runs (place TEXT PRIMARY KEY, stamp TEXT, row TEXT) WITHOUT ROWID"
         )
-    except sqlite3.Error:
-        database.close()
-        raise
-    return database
+        yield database
 
 
 def _load(roots: Sequence[str]) -> dict[str, tuple[str, str]]:
     """What the index knows below `roots`: of each place the stamp of its files, and its row."""
     known: dict[str, tuple[str, str]] = {}
     try:
-        with closing(_open()) as database:
+        with _index() as database:
             for root in roots:
                 below = "SELECT place, stamp, row FROM runs WHERE place = ? OR (place > ? AND place < ?)"
                 places = (root, f"{root.rstrip('/')}/", f"{root.rstrip('/')}0")  # 0 comes after /
@@ -114,7 +111,7 @@ def _is_text(place: str) -> bool:
 def _store(new: Mapping[str, tuple[str, str]], gone: set[str]) -> None:
     if not new and not gone:
         return
-    with suppress(OSError, RuntimeError, sqlite3.Error), closing(_open()) as database, database:
+    with suppress(OSError, RuntimeError, sqlite3.Error), _index() as database, database:
         database.executemany("DELETE FROM runs WHERE place = ?", [(place,) for place in gone])
         entries = [(place, *entry) for place, entry in new.items() if _is_text(place)]
         database.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?, ?)", entries)

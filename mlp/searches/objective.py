@@ -116,7 +116,7 @@ class MlpSearch(Hooks):
                 "activation is searched, and model.activations would replace what its trials draw: give one of them"
             )
         for key in sorted({*varied, *definition.space.given}):
-            name = key.removeprefix("coefficients.")
+            name = key.removeprefix("optimizer_options.")
             if name != key and f"optimizer.{name}" in varied:
                 raise SearchError(
                     f"optimizer.{name} is searched, and {key} (--{name}) would replace what its trials draw: "
@@ -134,7 +134,7 @@ class MlpSearch(Hooks):
             print("Note: WANDB_RUN_ID is ignored in a search: each trial is a run of its own.", file=sys.stderr)
 
     def replaced(self, fixed: Iterable[str]) -> set[str]:
-        keys = {key.replace("coefficients.", "optimizer.") for key in fixed if key.startswith("coefficients.")}
+        keys = {key.replace("_options.", ".") for key in fixed if key.startswith("optimizer_options.")}
         return keys | ({"activation"} if "model.activations" in fixed else set())
 
     def max_resource(self, space: Space, config: DictConfig) -> int:

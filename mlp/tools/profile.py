@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlp.base import blas, streams
-from mlp.cli.flags import parse, parser
+from mlp.cli.flags import asks_for_help, parse_flags, parser
 from mlp.cli.overrides import config_folders, to_hydra
 
 if TYPE_CHECKING:
     from mlp.experiment import Components
     from mlp.tools.stopwatch import Seconds
 
-PROGRAM = "profile"
 DESCRIPTION = "Show where the time of a training step goes, on this machine. Leaves no run directory."
 EXAMPLES = """\
 examples:
@@ -35,17 +34,12 @@ LEAST_EPOCHS = 4  # so that a training of a step per epoch also has steps after 
 BAR = 30  # characters
 
 
+@streams.program()
 def main(argv: Sequence[str] | None = None) -> None:
     """Exits as train.py does: with 2 after a user's mistake, 3 after divergence, 130 after Ctrl-C, else with 1."""
-    with streams.program():
-        _main(list(sys.argv[1:] if argv is None else argv))
-
-
-def _main(arguments: list[str]) -> None:
-    if {"-h", "--help"} & set(arguments):
-        program = parser(PROGRAM, EXAMPLES)
-        program.description = DESCRIPTION
-        program.print_help()
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if asks_for_help(arguments):
+        parser("profile", EXAMPLES, description=DESCRIPTION).print_help()
         return
     blas.prepare()
     from mlp.cli import messages
@@ -56,10 +50,10 @@ def _main(arguments: list[str]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")  # to stderr
     overrides = arguments
     try:
-        overrides, folders = overrides_of(arguments, PROGRAM)
+        overrides, folders = overrides_of(arguments, "profile")
         parts = Components.build(resolve(compose(overrides, folders)))
-        print(report(parts, *measure(parts)))
-    except messages.EXPECTED as error:
+        print(timing_table(parts, *measure(parts)))
+    except messages.EXPECTED_ERRORS as error:
         messages.fail(error, overrides)
 
 
@@ -69,7 +63,7 @@ def overrides_of(arguments: Sequence[str], program: str) -> tuple[list[str], lis
 
     from mlp.base.errors import UserError
 
-    _, given, switches = parse(arguments, program)
+    _, given, switches = parse_flags(arguments, program)
     places = re.compile(r"--config-dir|-cd|[^-]")  # --config-dir, and the folder after it
     beyond = [word for word in switches if not places.match(word)]
     beyond += [word for word in given if word.startswith("resume=") and word != "resume=null"]
@@ -104,7 +98,7 @@ def measure(parts: Components) -> tuple[Seconds, int, int]:
         return stopwatch.parts(), len(stopwatch.plain) + len(stopwatch.timed), len(train)
 
 
-def report(parts: Components, found: Seconds, num_steps: int, num_train: int) -> str:
+def timing_table(parts: Components, found: Seconds, num_steps: int, num_train: int) -> str:
     """The table, what follows from it, and where it was measured."""
     from mlp.base.environment import describe
     from mlp.tools.stopwatch import OF_INPUT, OF_WEIGHTS, PRODUCT

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlp.base import blas, streams
-from mlp.cli.flags import parser
+from mlp.cli.flags import asks_for_help, parser
 from mlp.tools.profile import overrides_of
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from mlp.nn.network import MLP
 
-PROGRAM = "summary"
 DESCRIPTION = "Show the layers of a network, their shapes and parameters. Leaves no run directory."
 EXAMPLES = """\
 examples:
@@ -32,15 +31,12 @@ examples:
 """
 
 
+@streams.program()
 def main(argv: Sequence[str] | None = None) -> None:
     """Exits as train.py does: with 2 after a user's mistake, else with 1."""
-    streams.prepare()
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if {"-h", "--help"} & set(arguments):
-        program = parser(PROGRAM, EXAMPLES)
-        program.usage = f"{program.prog} [flags] [group=option ...] [key=value ...] | FILE | RUN_DIR"
-        program.description = DESCRIPTION
-        program.print_help()
+    if asks_for_help(arguments):
+        parser("summary", EXAMPLES, description=DESCRIPTION, files=" | FILE | RUN_DIR").print_help()
         return
     blas.prepare()
     from mlp.cli import messages
@@ -49,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         named = [word for word in arguments if "=" not in word and Path(word).exists()]
         print(of_file(Path(named[0])) if len(arguments) == len(named) == 1 else of_configuration(arguments))
-    except messages.EXPECTED as error:
+    except messages.EXPECTED_ERRORS as error:
         messages.fail(error, arguments)
 
 
@@ -59,13 +55,13 @@ def of_configuration(arguments: Sequence[str]) -> str:
     from mlp.config.resolve import resolve
     from mlp.experiment import Components
 
-    overrides, folders = overrides_of(arguments, PROGRAM)
+    overrides, folders = overrides_of(arguments, "summary")
     parts = Components.build(resolve(compose(overrides, folders)))
     slots = len(parts.optimizer.slots)
     keeps = (
         f"\n{parts.optimizer.name} keeps {slots} more number{'s' * (slots != 1)} for each parameter." if slots else ""
     )
-    return f"{parts.dataset.name}, {table(parts.network)}{keeps}"
+    return f"{parts.dataset.name}, {layer_table(parts.network)}{keeps}"
 
 
 def of_file(path: Path) -> str:
@@ -81,7 +77,7 @@ def of_file(path: Path) -> str:
         saved = OmegaConf.load(path / "config.yaml")
         saved.resume = None
         parts = Components.build(resolve(saved))  # type: ignore[arg-type]
-        return f"{path}: {parts.dataset.name}, {table(parts.network)}"
+        return f"{path}: {parts.dataset.name}, {layer_table(parts.network)}"
     if path.is_dir():
         raise UserError(f"{path} holds no run: it has no config.yaml. Give a run directory or a model file")
     weights = model_file.load_weights(path)
@@ -91,27 +87,27 @@ def of_file(path: Path) -> str:
     network = inference.network_of(
         weights, config["activation"], config["loss"], config.get("activation_options")
     ).network
-    return f"{path}: {table(network, weights['W0'].dtype)}"
+    return f"{path}: {layer_table(network, weights['W0'].dtype)}"
 
 
-def table(network: MLP, dtype: np.dtype | None = None) -> str:
+def layer_table(network: MLP, dtype: np.dtype | None = None) -> str:
     """A line for each layer; at the end the sums, in the type of a file's numbers if it is another one."""
     from mlp.nn.layers import Dropout, Linear
     from mlp.nn.normalization import Normalization
 
     width = network.sizes[0]
-    rows = [("layer", "output", "parameters of shape", "number"), _row("input", width)]
+    rows = [("layer", "output", "parameters of shape", "number"), _layer_row("input", width)]
     for module in network.modules:
         if isinstance(module, Linear):
             width = module.W.shape[1]
             number = next(i for i, layer in enumerate(network.layers, 1) if layer is module)
             name = "output" if number == len(network.layers) else f"linear {number}"
             # Where a normalisation follows, it adds the bias.
-            rows.append(_row(name, width, module.W.shape, *[module.b.shape] * module.adds_bias))
+            rows.append(_layer_row(name, width, module.W.shape, *[module.b.shape] * module.adds_bias))
         elif isinstance(module, Normalization):
-            rows.append(_row(module.name, width, module.gamma.shape, module.gamma.shape))
+            rows.append(_layer_row(module.name, width, module.gamma.shape, module.gamma.shape))
         else:
-            rows.append(_row(f"dropout {module.rate:g}" if isinstance(module, Dropout) else module.name, width))
+            rows.append(_layer_row(f"dropout {module.rate:g}" if isinstance(module, Dropout) else module.name, width))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         f"{name:{widths[0]}}  {output:{widths[1]}}  {shapes:{widths[2]}}  {number:>{widths[3]}}"
@@ -131,7 +127,7 @@ def table(network: MLP, dtype: np.dtype | None = None) -> str:
     )
 
 
-def _row(name: str, width: int, *shapes: tuple[int, ...]) -> tuple[str, str, str, str]:
+def _layer_row(name: str, width: int, *shapes: tuple[int, ...]) -> tuple[str, str, str, str]:
     """Name, shape of the output, shapes of the parameters, and their number."""
     texts = " + ".join(" x ".join(map(str, shape)) for shape in shapes)
     return name, f"(batch, {width})", texts, f"{sum(map(math.prod, shapes)):,}"

@@ -144,16 +144,13 @@ def _experiment(client: MlflowClient, name: str, artifacts: Path | None) -> Any:
     """The id of the experiment, which is made where there is none."""
     from mlflow.exceptions import MlflowException
 
-    for last in (False, True):
-        if (found := client.get_experiment_by_name(name)) is not None:
-            return found.experiment_id
+    if (found := client.get_experiment_by_name(name)) is None:
         try:
-            place = None if artifacts is None else artifacts.as_uri()
-            return client.create_experiment(name, artifact_location=place)
-        except MlflowException:  # another run has made it meanwhile
-            if last:
+            return client.create_experiment(name, artifact_location=artifacts and artifacts.as_uri())
+        except MlflowException:  # another run may have made it meanwhile
+            if (found := client.get_experiment_by_name(name)) is None:
                 raise
-    raise AssertionError
+    return found.experiment_id
 
 
 def _known(client: MlflowClient, run_id: str) -> bool:

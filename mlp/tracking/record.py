@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from mlp.base.arrays import read_npz
+from mlp.base.naming import flat
 from mlp.nn.metrics import confusion_matrix
 from mlp.nn.types import Array, Labels
 
@@ -42,19 +43,6 @@ class TrackedRun(Protocol):
 def run_name(directory: Path) -> str:
     """The last two parts of the path: `search/7`."""
     return "/".join(directory.absolute().parts[-2:])
-
-
-def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The values of a nested configuration, by dotted names.
-
-    >>> dict(flat({"a": {"b": 1, "c": {}}}))
-    {'a.b': 1, 'a.c': {}}
-    """
-    for name, value in config.items():
-        if isinstance(value, Mapping) and value:
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def parameters(run: TrackedRun) -> dict[str, Any]:

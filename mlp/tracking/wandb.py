@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mlp.base.errors import unknown
+from mlp.base.naming import flat
 from mlp.tracking import record, session
 from mlp.tracking.record import TrackedRun
 from mlp.tracking.tracker import Tracker
@@ -153,4 +154,4 @@ def _beside_swept(config: Mapping[str, Any], swept: str | None) -> dict[str, Any
     from omegaconf import OmegaConf
 
     chosen = set(OmegaConf.load(swept)) if swept and Path(swept).is_file() else set()
-    return {name: value for name, value in record.flat(config) if name not in chosen} if chosen else dict(config)
+    return {name: value for name, value in flat(config) if name not in chosen} if chosen else dict(config)

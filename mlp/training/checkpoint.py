@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mlp.base.arrays import Array, read_npz
+from mlp.base.arrays import AnyArray, read_npz
 from mlp.base.errors import UserError
 from mlp.base.files import atomic_write
 from mlp.training.average import WeightAverage
@@ -19,10 +19,17 @@ from mlp.training.run import Callback, Run
 
 log = logging.getLogger(__name__)
 
-FILE = "checkpoint.npz"
+CHECKPOINT = "checkpoint.npz"
 OF_OPTIMIZER = "optimizer."  # the beginning of the names of its arrays
 REST = 2**27  # bytes, at most, beside the numbers of the network: the history, the states of the generators
-COLUMNS = {"epoch", "step", "learning_rate", "train_loss", "train_accuracy", "train_f1"}  # of history, at least
+HISTORY_COLUMNS = {
+    "epoch",
+    "step",
+    "learning_rate",
+    "train_loss",
+    "train_accuracy",
+    "train_f1",
+}  # of history, at least
 
 
 def save_checkpoint(run: Run) -> None:
@@ -45,7 +52,7 @@ def save_checkpoint(run: Run) -> None:
         if run.average.initial_share:
             arrays["average.initial"] = run.average.initial
     arrays |= {f"optimizer.{name}": value for name, value in run.optimizer.state().items()}
-    with atomic_write(run.directory / FILE) as file:
+    with atomic_write(run.directory / CHECKPOINT) as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
@@ -54,7 +61,7 @@ def resume(run: Run) -> None:
 
     A run that was killed before its first checkpoint has none. Raises UserError for a damaged checkpoint.
     """
-    if (run.directory / FILE).exists():
+    if (run.directory / CHECKPOINT).exists():
         load_checkpoint(run)
         log.info("Resuming %s after epoch %d.", run.directory, run.epoch)
     else:
@@ -66,9 +73,9 @@ def load_checkpoint(run: Run) -> None:
 
     Raises UserError if that cannot be done, and leaves the run as it is.
     """
-    path = run.directory / FILE
+    path = run.directory / CHECKPOINT
     slots = {*run.optimizer.slots, "state", "best_state", "average", "average.initial"}
-    arrays = _read(path, (2 + len(slots)) * run.network.state.nbytes + REST)
+    arrays = _read_arrays(path, (2 + len(slots)) * run.network.state.nbytes + REST)
     try:
         progress = json.loads(arrays["progress"].item())
         _check_data(path, _checked_progress(progress, run), run.data_sha256)
@@ -104,13 +111,13 @@ def _checked_progress(progress: Any, run: Run) -> dict[str, str]:
     _require(_is_count(epoch) and _is_count(step), f"epoch {epoch!r:.40}, step {step!r:.40}: no counts")
     _require(isinstance(history, list) and len(history) == epoch, f"history has no row for each of {epoch} epochs")
     for number, row in enumerate(history, 1):
-        fits = isinstance(row, dict) and all(_is_number(value) for value in row.values())
-        _require(fits and row.keys() >= COLUMNS and row["epoch"] == number, f"row {number} of history")
+        fits = isinstance(row, dict) and all(_is_score(value) for value in row.values())
+        _require(fits and row.keys() >= HISTORY_COLUMNS and row["epoch"] == number, f"row {number} of history")
     _require(step == (history[-1]["step"] if history else 0), f"step {step} is not that of history")
     best = progress["best_epoch"]
     _require(_is_count(best) and best <= epoch, f"best_epoch {best!r:.40}")
     for name in ("best_value", "best_loss"):
-        _require((value := progress.get(name)) is None or _is_number(value), f"{name} {value!r:.40}")
+        _require((value := progress.get(name)) is None or _is_score(value), f"{name} {value!r:.40}")
     random = progress["random"]
     _require(isinstance(random, dict) and random.keys() == run.random.keys(), "random has other generators")
     for name, generator in run.random.items():
@@ -120,7 +127,7 @@ def _checked_progress(progress: Any, run: Run) -> dict[str, str]:
     return dict(sums)
 
 
-def _check_arrays(path: Path, arrays: Mapping[str, Array], progress: Mapping[str, Any], run: Run) -> None:
+def _check_arrays(path: Path, arrays: Mapping[str, AnyArray], progress: Mapping[str, Any], run: Run) -> None:
     """Raise UserError for the numbers of another network, ValueError where something cannot be."""
     network, state = run.network, arrays["state"]
     if (state.shape, state.dtype) != (network.state.shape, network.dtype):
@@ -134,7 +141,7 @@ def _check_arrays(path: Path, arrays: Mapping[str, Array], progress: Mapping[str
     counters |= {"average.t": 0} if averaged else {}
     for name, now in counters.items():
         value = arrays[name].item()
-        fits = _is_count(value) if isinstance(now, int) else _is_number(value) and math.isfinite(value)
+        fits = _is_count(value) if isinstance(now, int) else _is_score(value) and math.isfinite(value)
         _require(arrays[name].ndim == 0 and fits, f"{name} {value!r:.40}")
     stepped = arrays[f"{OF_OPTIMIZER}t"].item() if "t" in run.optimizer.counters else progress["step"]
     _require(stepped <= progress["step"], f"{OF_OPTIMIZER}t {stepped}, after {progress['step']} steps")
@@ -158,7 +165,7 @@ def _is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value < 2**53
 
 
-def _is_number(value: Any) -> bool:
+def _is_score(value: Any) -> bool:
     return type(value) is float or (type(value) is int and value.bit_length() < 1000)
 
 
@@ -187,7 +194,7 @@ def _check_data(path: Path, then: dict[str, str], now: dict[str, str]) -> None:
         )
 
 
-def _read(path: Path, most: int) -> dict[str, Array]:
+def _read_arrays(path: Path, most: int) -> dict[str, AnyArray]:
     try:
         return read_npz(path, most)
     except UserError as error:

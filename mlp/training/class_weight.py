@@ -16,7 +16,7 @@ ClassWeight = Literal["balanced"] | Sequence[float] | Mapping[Any, float] | None
 LARGEST_RATIO = 1e30
 
 
-def checked(class_weight: ClassWeight) -> ClassWeight:
+def checked_class_weight(class_weight: ClassWeight) -> ClassWeight:
     """`class_weight` with weights as floats and class numbers as integers, which JSON makes texts.
 
     Raises ValueError for what is no weight > 0, or no class number.

@@ -12,7 +12,7 @@ from mlp.nn.metrics import calibration_error, confusion_matrix, scores
 from mlp.nn.network import MLP
 from mlp.nn.types import Array, Labels
 
-CHUNK = 1000  # rows at a time: enough to keep the matrix products efficient, few enough to stay in the cache
+ROWS_AT_ONCE = 1000  # enough to keep the matrix products efficient, few enough to stay in the cache
 
 
 @dataclass(frozen=True)
@@ -71,14 +71,14 @@ def evaluate(network: MLP, samples: Samples) -> Evaluation:
     whole = max(1, len(samples)) if weights is None else float(weights.sum())
     logits = np.empty((len(samples), network.sizes[-1]), network.dtype)
     with np.errstate(over="ignore", invalid="ignore"):  # the loss shows it
-        for start in range(0, len(samples), CHUNK):
-            part = logits[start : start + CHUNK]
-            part[...] = network.forward(samples.inputs(start, start + CHUNK, network.dtype))
-            targets = one_hot(labels[start : start + CHUNK], network.sizes[-1], network.dtype)
+        for start in range(0, len(samples), ROWS_AT_ONCE):
+            part = logits[start : start + ROWS_AT_ONCE]
+            part[...] = network.forward(samples.inputs(start, start + ROWS_AT_ONCE, network.dtype))
+            targets = one_hot(labels[start : start + ROWS_AT_ONCE], network.sizes[-1], network.dtype)
             if weights is None:
                 total += network.loss.value(part, targets) * len(part)
             else:
-                of_part = weights[start : start + CHUNK]
+                of_part = weights[start : start + ROWS_AT_ONCE]
                 loss = network.loss.value(part, targets, of_part.astype(network.dtype))
                 total += loss * float(of_part.sum())
     if not math.isfinite(total):

@@ -4,37 +4,27 @@ from __future__ import annotations
 
 import logging
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mlp.base.errors import CallbackFailed, Diverged, UserError
-from mlp.training.run import Callback, Run
+from mlp.training.run import EVENTS, Callback, Run
 
 log = logging.getLogger(__name__)
 
 
 class CallbackWrapper(Callback):
-    """Passes every event on to `callback`, which may lack some of them; `name` is for messages."""
+    """Passes on to `callback` every event that it has a method for; `name` is for messages."""
 
     def __init__(self, callback: Any, name: str) -> None:
-        self.callback = callback
-        self.name = name
+        self.callback, self.name = callback, name
+        for event in EVENTS:
+            if hasattr(callback, event):
+                setattr(self, event, partial(self.call, event))
 
     def call(self, event: str, run: Run) -> None:
-        if hasattr(self.callback, event):
-            getattr(self.callback, event)(run)
-
-    def on_run_start(self, run: Run) -> None:
-        self.call("on_run_start", run)
-
-    def on_batch_end(self, run: Run) -> None:
-        self.call("on_batch_end", run)
-
-    def on_epoch_end(self, run: Run) -> None:
-        self.call("on_epoch_end", run)
-
-    def on_run_end(self, run: Run) -> None:
-        self.call("on_run_end", run)
+        getattr(self.callback, event)(run)
 
 
 class TrackerCallback(CallbackWrapper):
@@ -52,12 +42,8 @@ class TrackerCallback(CallbackWrapper):
             super().call(event, run)
         except (Exception, SystemExit) as error:
             if not self.failed:
-                log.warning(
-                    "%s failed in %s and is switched off; the run goes on. %s",
-                    self.name,
-                    event,
-                    describe_error(error),
-                )
+                message = "%s failed in %s and is switched off; the run goes on. %s"
+                log.warning(message, self.name, event, describe_error(error))
             self.failed = True
 
 

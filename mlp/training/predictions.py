@@ -11,11 +11,11 @@ from mlp.data.pictures import as_pictures, is_picture
 from mlp.nn.types import Labels
 from mlp.training.evaluate import Evaluation
 
-FILE = "predictions.npz"
+PREDICTIONS = "predictions.npz"
 PICTURES = 28
 
 
-def predictions(
+def prediction_arrays(
     evaluation: Evaluation, samples: Samples, class_names: Sequence[str], image_shape: tuple[int, ...]
 ) -> dict[str, np.ndarray]:
     """Arrays of the n samples and the c classes, and k pictures: images (k, h, w) or (k, h, w, 3), image_rows (k,).
@@ -51,5 +51,5 @@ def _pictures(correct: np.ndarray) -> Labels:
 
 def save_predictions(directory: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write `predictions.npz`."""
-    with atomic_write(directory / FILE) as file:
+    with atomic_write(directory / PREDICTIONS) as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]

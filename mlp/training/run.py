@@ -29,6 +29,10 @@ def random_streams(seed: int) -> dict[str, np.random.Generator]:
     return {name: np.random.default_rng(child) for name, child in zip(STREAMS, children, strict=True)}
 
 
+#: In the order of a run.
+EVENTS = ("on_run_start", "on_batch_end", "on_epoch_end", "on_run_end")
+
+
 class Callback:
     """Override what you need. `on_run_end` is always called, after a failure too.
 

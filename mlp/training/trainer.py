@@ -12,7 +12,7 @@ from mlp.nn import checks
 from mlp.nn.metrics import confusion_matrix, scores
 from mlp.nn.types import Array
 from mlp.training.average import WeightAverage
-from mlp.training.class_weight import ClassWeight, checked, of_classes, weigh
+from mlp.training.class_weight import ClassWeight, checked_class_weight, of_classes, weigh
 from mlp.training.evaluate import evaluate
 from mlp.training.run import Callback, Run
 
@@ -58,7 +58,7 @@ class Trainer:
         self.initial_share = checks.number("initial_share", initial_share, ge=0, lt=1)
         if self.initial_share and ema_decay is None:
             raise ValueError(f"initial_share={initial_share:g} needs ema_decay, the average that it is a share of")
-        self.class_weight = checked(class_weight)
+        self.class_weight = checked_class_weight(class_weight)
 
     def check_class_weight(self, num_classes: int, augmentation: Augmentation | None) -> None:
         """Raise UserError if `class_weight` does not fit the classes, or the samples have no class of their own."""
@@ -137,7 +137,8 @@ class Trainer:
         """One pass over the data. The training metrics are those seen on the way, before each update."""
         network, optimizer = run.network, run.optimizer
         base_rate, total_steps = optimizer.learning_rate, self.epochs * len(batches)
-        each_batch = [c.on_batch_end for c in run.callbacks if type(c).on_batch_end is not Callback.on_batch_end]
+        methods = [callback.on_batch_end for callback in run.callbacks]
+        each_batch = [each for each in methods if getattr(each, "__func__", None) is not Callback.on_batch_end]
         run.confusion = counts = np.zeros((network.sizes[-1],) * 2, np.int64)
         total_loss, seen = 0.0, 0.0
         for X, targets, labels, weights in batches.epoch():

@@ -43,7 +43,8 @@ GROUPS = (
     "hydra/job_logging",
 )  # fmt: skip
 KEYS = (
-    "seed", "resume", "plots", "save.model_path", "save.config_path", "coefficients.beta1", "coefficients.momentum",
+    "seed", "resume", "plots", "save.model_path", "save.config_path", "optimizer_options.beta1",
+    "optimizer_options.momentum",
     "model.hidden_sizes", "model.num_layers", "model.dropout", "model.activations", "model.dtype", "model._target_",
     "training.batch_size", "training.monitor", "training.patience", "training.checkpoint_every",
     "training.callbacks", "training.max_grad_norm", "training.ema_decay", "training.class_weight",

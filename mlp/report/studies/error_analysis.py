@@ -67,7 +67,7 @@ class ErrorAnalysis(Study):
         own = [Model(name, run.predictions) for name, run in zip(names, runs, strict=True)]
         for place in (paths.home(), paths.home() / "models" / found.dataset):
             if (place / MODEL).is_file() and read_facts(place).get("dataset") == found.dataset:
-                name = str((place / MODEL).relative_to(paths.home()))
+                name = f"{(place / MODEL).relative_to(paths.home())} ({read_facts(place)['epochs']} epochs)"
                 return Model(name, saved_predictions(place / MODEL, found.data)), next(iter(own), None)
         if not own:
             raise UserError(f"no run in {found.directory} came to its end")

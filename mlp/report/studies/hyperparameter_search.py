@@ -74,15 +74,16 @@ class HyperparameterSearch(Study):
                 "parameters": [
                     {"name": axis.name, "key": axis.key, "all": _described(axis, list(axis.values.values())),
                      "top": _described(axis, [value for number, value in axis.values.items() if number in top]),
-                     "shift": shift(axis, top)}
+                     "explained": explained(axis, dict(scores))}
                     for axis in drawn
                 ],
                 "fewest_trials": FEWEST_TRIALS, "fewest_of_choice": FEWEST_OF_CHOICE,
                 "forecast_error": importances.forecast_error if importances else None,
                 "median_error": importances.median_error if importances else None,
                 "importance": {
-                    key: {"name": short_name(key), "increase": one.increase, "error": one.error, "trials": one.trials,
-                          "is_significant": one.is_significant, "medians": medians(design, complete, accuracies, key)}
+                    key: {"key": key, "name": short_name(key), "increase": one.increase, "error": one.error,
+                          "trials": one.trials, "is_significant": one.is_significant,
+                          "medians": medians(design, complete, accuracies, key)}
                     for key, one in by_key.items()
                 },
             },
@@ -102,18 +103,22 @@ def read_searches(found: StudyRuns) -> list[SearchFiles]:
     return [read_search(directory) for directory in (found.directory, *further)]
 
 
-def shift(axis: Axis, top: set[int]) -> float | None:
-    """How differently the runs of `top` and all runs lie on an axis, from 0 to 1: the total variation distance of
-    their shares of its choices, or of BINS parts of it. None where too few have a value."""
-    at = int if axis.choices else lambda value: int(min(BINS * axis.place(value), BINS - 1))
-    places = {number: at(value) for number, value in axis.values.items()}
-    own = [place for number, place in places.items() if number in top]
-    if len(own) < FEWEST_OF_CHOICE:
+def explained(axis: Axis, accuracy: Mapping[int, float]) -> float | None:
+    """The share of the variance of the trials' ranks by accuracy that an axis explains.
+
+    Epsilon squared of Kruskal and Wallis, for its choices or BINS parts of it. None where fewer than two parts have
+    trials, or all accuracies are equal.
+    """
+    from scipy.stats import kruskal  # takes half a second
+
+    parts: dict[int, list[float]] = {}
+    for number, value in axis.values.items():
+        part = value if axis.choices else min(BINS * axis.place(value), BINS - 1)
+        parts.setdefault(int(part), []).append(accuracy[number])
+    trials, scores = len(axis.values), [score for part in parts.values() for score in part]
+    if not 1 < len(parts) < trials or min(scores) == max(scores):
         return None
-    parts = [
-        np.bincount(group, minlength=len(axis.choices) or BINS) / len(group) for group in (own, [*places.values()])
-    ]
-    return float(np.abs(parts[0] - parts[1]).sum() / 2)
+    return float((kruskal(*parts.values()).statistic - len(parts) + 1) / (trials - len(parts)))
 
 
 def best_so_far(search: SearchFiles) -> list[tuple[int, float]]:

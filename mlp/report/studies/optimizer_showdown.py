@@ -55,7 +55,7 @@ class Group:
             "rate": self.rate,
             "runs": len(self.runs),
             "diverged": self.diverged,
-            "loss": {1: over_seeds(self.runs, self.losses[:, 0]), self.losses.shape[1]: self.final},
+            "loss": {epoch: over_seeds(self.runs, column) for epoch, column in enumerate(self.losses.T, 1)},
             "hardly_learns": self.final.mean >= NEAR_GUESS * guess,
             "test_accuracy": over_seeds(self.runs, lambda run: run.summary["test_accuracy"]) if tested else None,
         }

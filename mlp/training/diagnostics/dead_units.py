@@ -10,7 +10,7 @@ from mlp.nn import Activation, Sigmoid, Tanh
 from mlp.nn.types import Array
 from mlp.nn.types import Labels as Counts
 from mlp.training.diagnostics.recorder import Recorder
-from mlp.training.evaluate import CHUNK
+from mlp.training.evaluate import ROWS_AT_ONCE
 from mlp.training.run import Run
 
 SATURATED = 0.99  # of the way from the middle of the range to its ends
@@ -52,8 +52,8 @@ class DeadUnits(Recorder):
             return
         layers = {f: OutputCounts(f, d) for f, d in zip(network.activations, network.hidden_sizes, strict=True)}
         with np.errstate(over="ignore", invalid="ignore"):  # the loss shows it
-            for start in range(0, len(samples), CHUNK):
-                X = samples.inputs(start, start + CHUNK, network.dtype)
+            for start in range(0, len(samples), ROWS_AT_ONCE):
+                X = samples.inputs(start, start + ROWS_AT_ONCE, network.dtype)
                 for module in network.modules:
                     X = module.forward(X)
                     if isinstance(module, Activation):
@@ -62,9 +62,9 @@ class DeadUnits(Recorder):
         self.add(
             run,
             samples=len(samples),
-            nonzero=_table([c.nonzero for c in counts]),
-            saturated=_table([c.saturated for c in counts]),
-            flat=_table([c.flat for c in counts]),
+            nonzero=_padded([c.nonzero for c in counts]),
+            saturated=_padded([c.saturated for c in counts]),
+            flat=_padded([c.flat for c in counts]),
             counts=np.stack([c.counts for c in counts]),
             edges=np.stack([c.edges for c in counts]),
         )
@@ -96,6 +96,6 @@ class OutputCounts:
         self.counts[len(self.counts) // 2] -= A.size - moved.sum()
 
 
-def _table(rows: list[Counts]) -> Counts:
+def _padded(rows: list[Counts]) -> Counts:
     """The rows (d,) of several lengths as one array, filled up with -1."""
     return np.array(list(zip_longest(*rows, fillvalue=-1))).T

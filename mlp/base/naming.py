@@ -3,14 +3,8 @@
 import difflib
 import inspect
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
-
-import numpy as np
-
-from mlp.nn import checks
-
-DEFAULT_NUM_LAYERS = 3
 
 
 def unknown(kind: str, given: str, allowed: Iterable[str]) -> str:
@@ -49,6 +43,19 @@ def snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
+def flat(config: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of a nested configuration, by dotted names.
+
+    >>> dict(flat({"a": {"b": 1, "c": {}}}))
+    {'a.b': 1, 'a.c': {}}
+    """
+    for name, value in config.items():
+        if isinstance(value, Mapping) and value:
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
 class Named:
     """Has a name, by which it is chosen: that of its class in snake_case, unless it says another one."""
 
@@ -72,7 +79,7 @@ def subclasses(base: Any) -> list[Any]:
     return found
 
 
-def find(base: Any, name: str) -> Any:
+def find_named(base: Any, name: str) -> Any:
     """The subclass of `base` whose `name` or one of whose `aliases` is `name` in any spelling, or None."""
     for cls in subclasses(base):
         if normalize_name(str(name)) in map(normalize_name, (cls.name, *cls.aliases)):
@@ -81,8 +88,8 @@ def find(base: Any, name: str) -> Any:
 
 
 def by_name(base: Any, name: str) -> Any:
-    """As `find`. Raises ValueError naming the nearest match and all that is allowed."""
-    if (cls := find(base, name)) is None:
+    """As `find_named`. Raises ValueError naming the nearest match and all that is allowed."""
+    if (cls := find_named(base, name)) is None:
         raise ValueError(unknown(base.__name__.lower(), str(name), [cls.name for cls in subclasses(base)]))
     return cls
 
@@ -95,13 +102,13 @@ def parse_sizes(name: str, value: Any) -> list[int]:
     >>> parse_sizes("hidden_size", ["128,64", 32])
     [128, 64, 32]
     """
-    if isinstance(value, np.ndarray):
+    if hasattr(value, "tolist"):  # NumPy's arrays and numbers
         value = value.tolist()
     if isinstance(value, str):
         words = re.findall(r"[^\s,()\[\]]+", value)
         if value.strip() and all(re.fullmatch(r"[+-]?\d+", word) for word in words):
             return [int(word) for word in words]
-    elif isinstance(value, int | float | np.integer) and not isinstance(value, bool):
+    elif isinstance(value, int | float) and not isinstance(value, bool):
         if value % 1 == 0:  # 128.0 too: it may come from JSON
             return [int(value)]
     elif isinstance(value, list | tuple):
@@ -110,32 +117,3 @@ def parse_sizes(name: str, value: Any) -> list[int]:
         except ValueError:
             pass
     raise ValueError(f"{name} must be an integer or a list of integers. Got {value!r}")
-
-
-def expand_hidden_sizes(hidden_sizes: int | Sequence[int], num_layers: int | None = None) -> list[int]:
-    """The number of neurons of each hidden layer.
-
-    A single number, or a list of one, serves for all `num_layers` layers (a bare number: 3 layers if None).
-    A longer list says it all; `num_layers` may repeat its length. Raises ValueError where they disagree.
-
-    >>> expand_hidden_sizes(128, 2), expand_hidden_sizes([64, 32])
-    ([128, 128], [64, 32])
-    """
-    if num_layers is not None:
-        checks.integer("num_layers", num_layers, ge=0)
-    if isinstance(hidden_sizes, int | np.integer):
-        num_layers = DEFAULT_NUM_LAYERS if num_layers is None else num_layers
-        hidden_sizes = [hidden_sizes]
-    if not isinstance(hidden_sizes, list | tuple):
-        raise ValueError(f"hidden_sizes must be an integer >= 1 or a list of them. Got {hidden_sizes!r}")
-    sizes = [checks.integer("hidden_sizes", size, ge=1) for size in hidden_sizes]
-    if num_layers is None or num_layers == len(sizes):
-        return sizes
-    if num_layers == 0:
-        return []
-    if len(sizes) == 1:
-        return sizes * num_layers
-    raise ValueError(
-        f"hidden_sizes has {len(sizes)} entries {sizes}, but num_layers is {num_layers}: "
-        f"give {num_layers} sizes, or one size for all layers"
-    )
