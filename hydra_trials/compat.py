@@ -8,12 +8,13 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from hydra._internal import defaults_list as hydra_defaults
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository, IConfigRepository
 from hydra.core import utils
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import ConfigSearchPath
-from hydra.core.default_element import ResultDefault
+from hydra.core.default_element import InputDefault, ResultDefault
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn, JobStatus, run_job
@@ -32,6 +33,20 @@ if TYPE_CHECKING:
 # Hydra 1.4 and OmegaConf 2.4 warn of what 1.3 and 2.3 need.
 VERSION_BASE: dict[str, Any] = {} if hasattr(ConfigLoaderImpl, "parse_overrides") else {"version_base": "1.3"}
 register_resolver: Any = OmegaConf.register_new_resolver if VERSION_BASE else OmegaConf.register_resolver
+
+_interpolation_map = hydra_defaults._create_interpolation_map
+
+
+def _needed_interpolation_map(
+    overrides: hydra_defaults.Overrides, defaults_list: list[InputDefault], self_added: bool
+) -> DictConfig:
+    """What `${...}` in a defaults list may name. Hydra makes it for every file, which takes half of a composition."""
+    if any(default.is_interpolation() for default in defaults_list):
+        return _interpolation_map(overrides, defaults_list, self_added)
+    return OmegaConf.create()
+
+
+hydra_defaults._create_interpolation_map = _needed_interpolation_map
 
 
 class CachingConfigLoader(ConfigLoaderImpl):

@@ -99,6 +99,8 @@ def _database(url: str, reading: bool, tries: int = 4) -> BaseStorage:
     """Machines that open a new database at the same moment all create its tables; the slower one looks again."""
     from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+    if "://" not in url:  # it is not shown: it may have a password
+        raise SearchError("the storage must be a URL that Optuna knows, as sqlite:///search.db")
     while True:
         tries -= 1
         try:
@@ -109,7 +111,7 @@ def _database(url: str, reading: bool, tries: int = 4) -> BaseStorage:
                 continue
             cause = error.__cause__ if isinstance(error.__cause__, ImportError) else error
             reason = " ".join(hidden_in(str(getattr(cause, "orig", None) or cause), url).split())
-            raise SearchError(f"the storage {without_password(url)} cannot be opened: {reason}") from None
+            raise SearchError(f"the storage '{without_password(url)}' cannot be opened: {reason}") from None
 
 
 def _read_only(url: str) -> BaseStorage:

@@ -61,7 +61,6 @@ class ForkingLauncher(Launcher):
     def __init__(self, n_jobs: int = -1, restarts: int | None = None) -> None:
         self.n_jobs, self.restarts = n_jobs, 0 if restarts is None else restarts
         self.on_poll: Callable[[], None] | None = None  # of a search: called while jobs run, and it does the talking
-        self.output: int | None = None  # a file for what jobs would write to the terminal
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         if type(self.n_jobs) is not int or (self.n_jobs < 1 and self.n_jobs != -1):
@@ -128,7 +127,6 @@ class ForkingLauncher(Launcher):
         try:
             signals.interrupt_once()
             signals.unblock()
-            self._leave_terminal()
             try:
                 job = run_task(self.hydra_context, self.task_function, self.config, overrides, number)
             except Exception as error:  # before its task began
@@ -138,15 +136,6 @@ class ForkingLauncher(Launcher):
             sys.exit(130)
         finally:
             signals.ignore()  # it ends already
-
-    def _leave_terminal(self) -> None:
-        """Write to `output` from now on, past the status area that the parent has put around the streams."""
-        for number, name in ((1, "stdout"), (2, "stderr")):
-            stream = getattr(sys, name)
-            setattr(sys, name, stream := getattr(stream, "rich_proxied_file", stream))
-            if self.output is not None and stream is not None and stream.isatty():
-                stream.flush()
-                os.dup2(self.output, number)
 
 
 def _pickled(job: JobReturn, number: int) -> bytes:

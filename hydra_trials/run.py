@@ -279,7 +279,7 @@ def _refreshed(progress: Progress, launcher: Any) -> Iterator[None]:
     """Let `progress` be refreshed while `launcher` works: by itself if it is ours, which forks, and that does not go
     together with threads; else in a thread."""
     if isinstance(launcher, ForkingLauncher):
-        launcher.on_poll, launcher.output = progress.refresh, progress.output
+        launcher.on_poll = progress.refresh
         yield
         return
     end = threading.Event()

@@ -1,71 +1,64 @@
-"""TPE in long searches."""
+"""Optuna's samplers and pruners by name. Nothing of Optuna is imported before one is made."""
 
 from __future__ import annotations
 
-import bisect
-import heapq
-from collections.abc import Container
+import importlib
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import optuna
-from optuna.distributions import BaseDistribution
-from optuna.samplers import TPESampler
-from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+#: Optuna's classes behind the short names; any other is given by its `_target_`.
+SAMPLERS: Mapping[str, Mapping[str, Any]] = {
+    # group: conditional parameters are drawn with those they appear beside. constant_liar: trials that run count as
+    # bad ones, so that parallel workers spread out.
+    "tpe": {
+        "_target_": "hydra_trials.tpe.RecentTPESampler", "multivariate": True, "group": True, "constant_liar": True
+    },
+    "random": {"_target_": "optuna.samplers.RandomSampler"},
+    "quasi_random": {
+        "_target_": "optuna.samplers.QMCSampler", "scramble": True, "warn_independent_sampling": False
+    },
+    "gp": {"_target_": "optuna.samplers.GPSampler", "warn_independent_sampling": False},
+    "cmaes": {"_target_": "optuna.samplers.CmaEsSampler", "warn_independent_sampling": False},
+    "nsgaii": {"_target_": "optuna.samplers.NSGAIISampler"},
+    "nsgaiii": {"_target_": "optuna.samplers.NSGAIIISampler"},
+    "grid": {"_target_": "optuna.samplers.RandomSampler"},  # all of its points are enqueued: nothing is drawn
+}  # fmt: skip
+PRUNERS: Mapping[str, Mapping[str, Any]] = {
+    "none": {"_target_": "optuna.pruners.NopPruner"},
+    "median": {"_target_": "optuna.pruners.MedianPruner", "n_startup_trials": 5, "n_warmup_steps": 2},
+    "percentile": {
+        "_target_": "optuna.pruners.PercentilePruner", "percentile": 25.0, "n_startup_trials": 5, "n_warmup_steps": 2
+    },
+    "hyperband": {"_target_": "optuna.pruners.HyperbandPruner", "min_resource": 1, "reduction_factor": 3},
+    "successive_halving": {
+        "_target_": "optuna.pruners.SuccessiveHalvingPruner", "min_resource": 1, "reduction_factor": 3
+    },
+    "patient": {"_target_": "optuna.pruners.PatientPruner", "wrapped_pruner": None, "patience": 3},
+    "wilcoxon": {"_target_": "optuna.pruners.WilcoxonPruner"},
+}  # fmt: skip
+SYNONYMS = {"qmc": "quasi_random"}
+#: Packages beside Optuna that its classes need when they are at work, not when they are made.
+NEEDS: Mapping[str, Sequence[str]] = {
+    "optuna.samplers.GPSampler": ("scipy", "torch"),
+    "optuna.samplers.CmaEsSampler": ("cmaes",),
+    "optuna.samplers.QMCSampler": ("scipy",),
+    "optuna.pruners.WilcoxonPruner": ("scipy",),
+}
+#: Samplers that take constraints into account.
+CONSTRAINED = (
+    SAMPLERS["tpe"]["_target_"],
+    *(f"optuna.samplers.{name}Sampler" for name in ("TPE", "GP", "NSGAII", "NSGAIII")),
+)
+ENUMERATING = ("optuna.samplers.GridSampler", "optuna.samplers.BruteForceSampler")  # they stop Optuna's own loop
 
-from hydra_trials.study import is_feasible
 
-BEST, LATEST = 100, 400  # TPE takes at most 25 for the good ones, and compares them with all others
-
-
-class RecentTPESampler(TPESampler):
-    """Optuna's TPE for the next trial, which sees the best trials and the latest: of a long search all would take
-    longer from trial to trial. Where there are several objectives it sees all.
-    """
-
-    _view: _Recent | None = None
-
-    def infer_relative_search_space(self, study: Any, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return super().infer_relative_search_space(self._recent(study), trial)
-
-    def sample_relative(
-        self, study: Any, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return super().sample_relative(self._recent(study), trial, search_space)
-
-    def sample_independent(
-        self, study: Any, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        return super().sample_independent(self._recent(study), trial, param_name, param_distribution)
-
-    def _recent(self, study: optuna.Study) -> Any:
-        if len(study.directions) > 1:
-            return study
-        if self._view is None or self._view._study is not study:
-            self._view = _Recent(study)
-        return self._view
-
-
-class _Recent:
-    """A study with some of its trials, chosen when it is first asked for them."""
-
-    def __init__(self, study: optuna.Study) -> None:
-        self._study = study
-        self._first = 0  # of the latest
-        self._best: list[FrozenTrial] = []  # of those before
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._study, name)
-
-    def _get_trials(
-        self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
-    ) -> list[FrozenTrial]:
-        trials = self._study._get_trials(deepcopy, states, use_cache)
-        if not self._first and len(trials) > BEST + LATEST:
-            self._first = trials[-LATEST].number
-            done = (trial for trial in trials[:-LATEST] if trial.state == TrialState.COMPLETE and is_feasible(trial))
-            sign = 1 if self._study.direction == StudyDirection.MINIMIZE else -1
-            best = heapq.nsmallest(BEST, done, key=lambda trial: sign * trial.values[0])
-            self._best = sorted(best, key=lambda trial: trial.number)
-        latest = bisect.bisect_left(trials, self._first, key=lambda trial: trial.number)
-        return [*self._best, *trials[latest:]]  # TPE always asks for those that are complete
+def instantiate(node: Mapping[str, Any]) -> Any:
+    """The object of a `_target_` and its arguments."""
+    package, _, name = node["_target_"].rpartition(".")
+    cls = getattr(importlib.import_module(package), name)
+    with warnings.catch_warnings():
+        # Of what is experimental, and of constraints, which Optuna 5 gives another way, and 4.9 this one only.
+        for category in (importlib.import_module("optuna.exceptions").ExperimentalWarning, FutureWarning):
+            warnings.simplefilter("ignore", category)
+        return cls(**{key: value for key, value in node.items() if key != "_target_"})

@@ -13,8 +13,8 @@ from optuna.trial import TrialState
 from sqlalchemy import event
 
 from hydra_trials.compat import database
-from hydra_trials.definition import SAMPLERS
-from hydra_trials.samplers import BEST, LATEST, RecentTPESampler, _Recent
+from hydra_trials.samplers import SAMPLERS
+from hydra_trials.tpe import BEST, LATEST, RecentTPESampler, _Recent
 
 SPACE = {"x": FloatDistribution(-1, 1)}
 OPTIONS: Any = {key: value for key, value in SAMPLERS["tpe"].items() if key != "_target_"}
