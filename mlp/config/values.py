@@ -68,11 +68,11 @@ def _oc_env(key: str, *default: Any) -> Any:
 
 def _values(node: Any, resolved: Any, written: Any) -> Any:
     if isinstance(written, dict):
-        return {key: _value(node, key, resolved[key], written[key]) for key in written}
-    return [_value(node, i, resolved[i], written[i]) for i in range(len(written))]
+        return {key: _marked_value(node, key, resolved[key], written[key]) for key in written}
+    return [_marked_value(node, i, resolved[i], written[i]) for i in range(len(written))]
 
 
-def _value(node: Any, key: Any, resolved: Any, written: Any) -> Any:
+def _marked_value(node: Any, key: Any, resolved: Any, written: Any) -> Any:
     if isinstance(written, dict | list):
         child = node[key]
         return _values(child, resolved, written) if isinstance(child, DictConfig | ListConfig) else resolved
