@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
 
 from hydra_trials.errors import SearchError
+from hydra_trials.samplers import PRUNERS, SAMPLERS, instantiate
 from hydra_trials.space import Space
 
 if TYPE_CHECKING:
@@ -22,45 +20,6 @@ if TYPE_CHECKING:
 
     from hydra_trials.study import Search
 
-#: Optuna's classes behind the short names; any other is given by its `_target_`.
-SAMPLERS: Mapping[str, Mapping[str, Any]] = {
-    "grid": {"_target_": "optuna.samplers.RandomSampler"},  # all of its points are enqueued: nothing is drawn
-    # group: conditional parameters are drawn with those they appear beside. constant_liar: trials that run count as
-    # bad ones, so that parallel workers spread out.
-    "tpe": {"_target_": "optuna.samplers.TPESampler", "multivariate": True, "group": True, "constant_liar": True},
-    "random": {"_target_": "optuna.samplers.RandomSampler"},
-    "quasi_random": {
-        "_target_": "optuna.samplers.QMCSampler", "scramble": True, "warn_independent_sampling": False
-    },
-    "gp": {"_target_": "optuna.samplers.GPSampler", "warn_independent_sampling": False},
-    "cmaes": {"_target_": "optuna.samplers.CmaEsSampler", "warn_independent_sampling": False},
-    "nsgaii": {"_target_": "optuna.samplers.NSGAIISampler"},
-    "nsgaiii": {"_target_": "optuna.samplers.NSGAIIISampler"},
-}  # fmt: skip
-PRUNERS: Mapping[str, Mapping[str, Any]] = {
-    "none": {"_target_": "optuna.pruners.NopPruner"},
-    "median": {"_target_": "optuna.pruners.MedianPruner", "n_startup_trials": 5, "n_warmup_steps": 2},
-    "percentile": {
-        "_target_": "optuna.pruners.PercentilePruner", "percentile": 25.0, "n_startup_trials": 5, "n_warmup_steps": 2
-    },
-    "hyperband": {"_target_": "optuna.pruners.HyperbandPruner", "min_resource": 1, "reduction_factor": 3},
-    "successive_halving": {
-        "_target_": "optuna.pruners.SuccessiveHalvingPruner", "min_resource": 1, "reduction_factor": 3
-    },
-    "patient": {"_target_": "optuna.pruners.PatientPruner", "wrapped_pruner": None, "patience": 3},
-    "wilcoxon": {"_target_": "optuna.pruners.WilcoxonPruner"},
-}  # fmt: skip
-SYNONYMS = {"qmc": "quasi_random"}
-#: Packages beside Optuna that its classes need when they are at work, not when they are made.
-NEEDS: Mapping[str, Sequence[str]] = {
-    "optuna.samplers.GPSampler": ("scipy", "torch"),
-    "optuna.samplers.CmaEsSampler": ("cmaes",),
-    "optuna.samplers.QMCSampler": ("scipy",),
-    "optuna.pruners.WilcoxonPruner": ("scipy",),
-}
-#: Samplers that take constraints into account.
-CONSTRAINED = tuple(f"optuna.samplers.{name}Sampler" for name in ("TPE", "GP", "NSGAII", "NSGAIII"))
-ENUMERATING = ("optuna.samplers.GridSampler", "optuna.samplers.BruteForceSampler")  # they stop Optuna's own loop
 Chosen = str | Mapping[str, Any]  # a short name, or a `_target_` with arguments
 
 
@@ -195,14 +154,3 @@ class Definition:
         if self.pruner == "hyperband":
             node = {**node, "max_resource": self.max_resource}
         return instantiate(node)  # type: ignore[no-any-return]
-
-
-def instantiate(node: Mapping[str, Any]) -> Any:
-    """The object of a `_target_` and its arguments."""
-    with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
-        warnings.simplefilter(
-            "ignore", FutureWarning
-        )  # Optuna 5 has another road for constraints, and 4.9 this one only
-        package, _, name = node["_target_"].rpartition(".")
-        cls = getattr(importlib.import_module(package), name)
-        return cls(**{key: value for key, value in node.items() if key != "_target_"})

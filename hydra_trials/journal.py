@@ -10,10 +10,10 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from hydra_trials.compat import changes_state
+from hydra_trials.compat import changes_state, database
 from hydra_trials.errors import SearchError
 from hydra_trials.files import fault_of_file
 from hydra_trials.locks import locked
@@ -99,17 +99,19 @@ def _database(url: str, reading: bool, tries: int = 4) -> BaseStorage:
     """Machines that open a new database at the same moment all create its tables; the slower one looks again."""
     from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+    if "://" not in url:  # it is not shown: it may have a password
+        raise SearchError("the storage must be a URL that Optuna knows, as sqlite:///search.db")
     while True:
         tries -= 1
         try:
-            return _read_only(url) if reading else RDBStorage(url)
+            return _read_only(url) if reading else database(url)
         except (SQLAlchemyError, ImportError, ValueError, RuntimeError) as error:
             if tries and isinstance(error, DBAPIError):
                 time.sleep(0.5)
                 continue
             cause = error.__cause__ if isinstance(error.__cause__, ImportError) else error
             reason = " ".join(hidden_in(str(getattr(cause, "orig", None) or cause), url).split())
-            raise SearchError(f"the storage {without_password(url)} cannot be opened: {reason}") from None
+            raise SearchError(f"the storage '{without_password(url)}' cannot be opened: {reason}") from None
 
 
 def _read_only(url: str) -> BaseStorage:
@@ -129,4 +131,4 @@ def _read_only(url: str) -> BaseStorage:
         engine.dispose()
     if not {"studies", "version_info", "alembic_version"} <= {*there}:
         raise ValueError("it holds no studies of Optuna")
-    return RDBStorage(parsed.render_as_string(hide_password=False), options, skip_table_creation=True)
+    return database(parsed.render_as_string(hide_password=False), options, skip_table_creation=True)

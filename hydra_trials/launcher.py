@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides, setup_globals
+from hydra.core.utils import JobReturn, JobStatus, filter_overrides, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from hydra_trials import signals
-from hydra_trials.compat import run_task
+from hydra_trials.compat import configure_log, run_task
 from hydra_trials.errors import SearchError
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,6 @@ class ForkingLauncher(Launcher):
     def __init__(self, n_jobs: int = -1, restarts: int | None = None) -> None:
         self.n_jobs, self.restarts = n_jobs, 0 if restarts is None else restarts
         self.on_poll: Callable[[], None] | None = None  # of a search: called while jobs run, and it does the talking
-        self.output: int | None = None  # a file for what jobs would write to the terminal
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         if type(self.n_jobs) is not int or (self.n_jobs < 1 and self.n_jobs != -1):
@@ -78,7 +77,7 @@ class ForkingLauncher(Launcher):
         Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
         at_a_time = cores() if self.n_jobs == -1 else self.n_jobs
         if self.on_poll is None:
-            configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+            configure_log(self.hydra_context, self.config)
             log.info("Launching %d jobs, %d at a time", len(job_overrides), at_a_time)
         waiting = dict(enumerate(job_overrides, initial_job_idx))
         jobs, results, running = dict(waiting), {}, dict[int, Job]()
@@ -128,7 +127,6 @@ class ForkingLauncher(Launcher):
         try:
             signals.interrupt_once()
             signals.unblock()
-            self._leave_terminal()
             try:
                 job = run_task(self.hydra_context, self.task_function, self.config, overrides, number)
             except Exception as error:  # before its task began
@@ -138,15 +136,6 @@ class ForkingLauncher(Launcher):
             sys.exit(130)
         finally:
             signals.ignore()  # it ends already
-
-    def _leave_terminal(self) -> None:
-        """Write to `output` from now on, past the status area that the parent has put around the streams."""
-        for number, name in ((1, "stdout"), (2, "stderr")):
-            stream = getattr(sys, name)
-            setattr(sys, name, stream := getattr(stream, "rich_proxied_file", stream))
-            if self.output is not None and stream is not None and stream.isatty():
-                stream.flush()
-                os.dup2(self.output, number)
 
 
 def _pickled(job: JobReturn, number: int) -> bytes:

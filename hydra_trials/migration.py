@@ -43,7 +43,7 @@ def check_same(directory: Path, before: Mapping[str, Any], now: Definition) -> N
     where that is in a database that the command line does not name: files name none."""
     if (storage := before.get("storage")) is not None and now.storage is None:
         raise SearchError(
-            f"{directory} holds a search that is recorded in {without_password(storage)}. Name it, to go on there: "
+            f"{directory} holds a search that is recorded in '{without_password(storage)}'. Name it, to go on there: "
             f"{now.node}.storage=URL"
         )
     changed = difference(before, now.described())

@@ -12,26 +12,32 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 SECRET = re.compile(r"pass|pwd|secret|token", re.IGNORECASE)  # in a query: a name, or a connection string as value
-URL = re.compile(r"[A-Za-z][\w+.-]*://(?:[^'\"\\]|\\.)*", re.DOTALL)
+# Also what somebody who forgot the scheme has given as storage.
+URL = re.compile(
+    r"[A-Za-z][\w+.-]*://(?:[^'\"\\]|\\.)*|(?:(?<=storage=)|(?<=storage=['\"]))[^'\"]*@[^'\"]*", re.DOTALL
+)
 HIDDEN = "://hidden"
 
 
 def without_password(text: str) -> str:
     """`text`, such as a word of the command line, as it may be written down and shown: a URL in it, which goes to the
     end of the text or to a quotation mark, loses its password; all but its scheme where nobody can say what of it is
-    the password."""
+    the password. So a message that goes on after a URL has it in quotation marks."""
     return URL.sub(lambda match: _without_password(match[0]), text)
 
 
 def _without_password(url: str) -> str:
-    parsed = _parsed(url)
+    if "@" not in url and "?" not in url:  # without SQLAlchemy, whose import takes a while
+        return url
+    parsed, (scheme, there, _) = _parsed(url), url.partition("://")
+    hidden = scheme + HIDDEN if there else "hidden"
     if parsed is None:
-        return url.partition("://")[0] + HIDDEN if "@" in url or SECRET.search(url) else url
+        return hidden if "@" in url or SECRET.search(url) else url
     secrets = _secret_names(parsed)
     if parsed.password is None and not secrets:
         return url
     if "@" in f"{parsed.host}{parsed.database}":
-        return url.partition("://")[0] + HIDDEN
+        return hidden
     shown: str = parsed._replace(password=None).difference_update_query(secrets).render_as_string()
     return shown
 
@@ -102,7 +108,7 @@ def hidden_word(word: str) -> str:
         return without_password(word)
     if override.is_sweep_override() or override.is_delete():
         return without_password(word)
-    return f"{word.partition('=')[0]}={_in_grammar(override.value())}"
+    return without_password(f"{word.partition('=')[0]}={_in_grammar(override.value())}")
 
 
 def _in_grammar(value: Any) -> str:

@@ -27,24 +27,31 @@ MOST_RUNNING = 8  # trials with a line of their own
 class Progress:
     """Shows the state of a search whenever `refresh` is called, until `close`, which a terminal needs.
 
-    `output` is a file on a terminal, else None: what workers write there is shown above the status area, which their
-    own lines would tear apart. `step` is what trials count, such as epochs.
+    On a terminal standard output and error lead to a file meanwhile, for this process and for those that it starts:
+    what they write is shown above the status area, which their own lines would tear apart. `step` is what trials
+    count, such as epochs.
     """
 
     def __init__(self, search: Search, workers: int, step: str = "step") -> None:
         self._search, self._workers, self._step = search, workers, step
-        self.output: int | None = None
-        self._relayed = 0  # bytes of it
         self._printed = {trial.number for trial in search.trials() if trial.state.is_finished()}
         self._due = 0.0
         self._live: Live | None = None
-        if sys.stdout.isatty():
+        if sys.stdout.isatty() and os.isatty(1):
+            from rich.console import Console
             from rich.live import Live
 
-            self._live = Live(auto_refresh=False, transient=True)
+            _flush()
+            self._streams = {number: os.dup(number) for number in (1, 2) if os.isatty(number)}
+            self._written, self._relayed = tempfile.TemporaryFile(buffering=0), 0  # noqa: SIM115 - until `close`
+            for number in self._streams:
+                os.dup2(self._written.fileno(), number)
+            terminal = os.fdopen(self._streams[1], "w", encoding=sys.stdout.encoding, closefd=False)
+            self._live = Live(
+                console=Console(file=terminal), auto_refresh=False, transient=True, redirect_stdout=False,
+                redirect_stderr=False,
+            )  # fmt: skip
             self._live.start()
-            self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - until `close`
-            self.output = self._file.fileno()
 
     def refresh(self) -> None:
         """Show what is new."""
@@ -59,11 +66,13 @@ class Progress:
                 self._printed.add(trial.number)
                 self._print(self._line(trial))
         if self._live is not None:
+            from rich.console import ConsoleDimensions
             from rich.text import Text
 
             text = Text("\n".join(self.status(trials)), no_wrap=True, overflow="ellipsis")
             text.highlight_regex(r"(?m)^\d.*$", "bold")
             text.highlight_regex(r"(?m)^best ", "green")
+            self._live.console.size = ConsoleDimensions(*os.get_terminal_size(self._streams[1]))
             self._live.update(text, refresh=True)
 
     def status(self, trials: list[FrozenTrial]) -> list[str]:
@@ -95,10 +104,10 @@ class Progress:
         return " ".join(f"{key.rpartition('.')[2]}={shortened(value)}" for key, value in varied.items())
 
     def _relay(self, ended: bool = False) -> None:
-        """Show the lines that workers have written meanwhile; the last one when it is whole, or all has `ended`."""
-        if self._live is None or self.output is None:
+        """Show the lines that were written meanwhile; the last one when it is whole, or all has `ended`."""
+        if self._live is None:
             return
-        new = os.pread(self.output, 1 << 20, self._relayed)
+        new = os.pread(self._written.fileno(), 1 << 20, self._relayed)
         whole = new if ended or len(new) == 1 << 20 else new[: new.rfind(b"\n") + 1]
         self._relayed += len(whole)
         for line in whole.decode(errors="replace").splitlines():
@@ -123,12 +132,21 @@ class Progress:
     def close(self) -> None:
         """Show the last state, and leave the terminal as it was."""
         self._due = 0.0
+        _flush()
         self.refresh()
         if self._live is not None:
             self._relay(ended=True)
             self._live.stop()
-            self._live, self.output = None, None
-            self._file.close()
+            self._live = None
+            for number, own in self._streams.items():
+                os.dup2(own, number)
+                os.close(own)
+            self._written.close()
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
 
 
 def time_left(trials: Sequence[FrozenTrial], waiting: int, workers: int, now: datetime) -> float:

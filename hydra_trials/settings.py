@@ -13,21 +13,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
-from hydra_trials.definition import (
-    CONSTRAINED,
-    ENUMERATING,
-    NEEDS,
-    PRUNERS,
-    SAMPLERS,
-    SYNONYMS,
-    Chosen,
-    Definition,
-    Hooks,
-    instantiate,
-)
+from hydra_trials.definition import Chosen, Definition, Hooks
 from hydra_trials.errors import SearchError, unknown
 from hydra_trials.launcher import cores
 from hydra_trials.passwords import hidden_everywhere
+from hydra_trials.samplers import CONSTRAINED, ENUMERATING, NEEDS, PRUNERS, SAMPLERS, SYNONYMS, instantiate
 from hydra_trials.space import Parameter, Space, unquoted
 from hydra_trials.sweep_syntax import from_config, split_sweeps
 
@@ -85,6 +75,7 @@ class Settings(dict[str, Any]):
     def optuna(self, name: str, known: Mapping[str, Any]) -> Chosen:
         """One of the `known` classes of Optuna by its short name, or another one by its `_target_`."""
         value, package = self[name], f"optuna.{name}s"
+        value = next((short for short, node in known.items() if node == value), value)  # as an option's file has it
         if not isinstance(value, dict):
             value = SYNONYMS.get(value, value)
             self.require(value in known, name, f"one of {', '.join(known)}")

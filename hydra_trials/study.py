@@ -54,7 +54,7 @@ class Search:
         named = self.description["storage"]
         if storage is None and named is not None:
             raise SearchError(
-                f"the search in {directory} is recorded in {without_password(named)}, as its {SEARCH_FILE} says. "
+                f"the search in {directory} is recorded in '{without_password(named)}', as its {SEARCH_FILE} says. "
                 f"Nothing connects to it unless you name it: --storage URL"
             )
         if storage is None and not (directory / JOURNAL).exists():

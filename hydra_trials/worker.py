@@ -36,7 +36,8 @@ log = logging.getLogger(__name__)
 #: Where the disk fails, so would every further trial: the search stops and nothing is counted as a failed trial.
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 STORAGE = "HYDRA_TRIALS_STORAGE"  # of the environment: the database of the search, with its password
-POLL_SECONDS = 0.5  # between two looks for a trial that comes back, when none waits but others run
+#: Between two looks for a trial that comes back, when none waits but others run: most of them end soon.
+FIRST_POLL_SECONDS, POLL_SECONDS = 0.05, 0.5
 
 
 @dataclass
@@ -73,12 +74,14 @@ class Worker:
 
     def _next(self, queue: Queue) -> optuna.Trial | None:
         """The next trial; None when all are done. One that runs elsewhere may come back, so the end is waited for."""
+        pause = FIRST_POLL_SECONDS
         while True:
             self.check_wanted()
             trial = queue.ask(self.definition)
             if trial is not None or not queue.trials(TrialState.WAITING, TrialState.RUNNING):
                 return trial
-            time.sleep(POLL_SECONDS)
+            time.sleep(pause)
+            pause = min(2 * pause, POLL_SECONDS)
 
     def is_wanted(self) -> bool:
         """Whether the command that started the worker is still there, and neither of them was interrupted."""

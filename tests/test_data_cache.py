@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mlp.base.paths import cache_directory
 from mlp.data import MNIST
-from mlp.data.cache import cache_directory, cached, content_sha256
+from mlp.data.cache import cached, content_sha256
 
 CONTENT = np.arange(12, dtype=np.uint8).reshape(3, 4)
 

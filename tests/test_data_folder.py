@@ -1,5 +1,6 @@
 """Pictures in folders of classes are decoded once, made alike only when asked to, and a mistake has a file name."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,10 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:50])
 
 
+#: Pillow would start Ghostscript on it, whatever the name of the file.
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\nshowpage\n"
+
+
 def transparent(path: Path) -> None:
     Image.fromarray(np.full((4, 5, 4), 128, np.uint8)).save(path)
 
@@ -165,6 +170,10 @@ MISTAKES: dict[str, tuple[Any, dict[str, Any], str]] = {
             f / "cat" / "3.gif", save_all=True, append_images=[Image.new("L", (5, 4), 9)]
         ), {}, "cat/3.gif has several pictures",
     ),
+    "a program": (lambda f: (f / "cat" / "3.png").write_bytes(EPS), {}, "cat/3.png is no picture that can be read"),
+    "an endless comment": (lambda f: (f / "cat" / "3.pgm").write_bytes(b"P5 #" + b"x" * 1000), {}, "no size at its"),
+    "a pipe": (lambda f: os.mkfifo(f / "cat" / "3.gif"), {}, "cat/3.gif is no picture that can be read: a device or"),
+    "many pixels": (lambda f: Image.new("1", (9500, 9500)).save(f / "cat" / "3.png"), {}, "exceeds limit of 894784"),
     "names": (lambda _: None, {"class_names": ["a", "b"]}, "class_names must be the labels in the order"),
 }  # fmt: skip
 

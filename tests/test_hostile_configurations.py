@@ -110,3 +110,31 @@ def test_a_network_beyond_the_memory_is_one_message(tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert ended.stderr.startswith("Error: not enough memory: ")
     assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("hydra", "part"),
+    [
+        (
+            "callbacks: {x: {_target_: logging.FileHandler, filename: made}}",
+            "hydra.callbacks.x._target_ names logging.F",
+        ),
+        ("callbacks: {x: {_target_: mine.Callback}}", "--allow mine"),
+        ("launcher: {_target_: subprocess.run}", "hydra.launcher._target_ names subprocess.run"),
+        ("sweeper: {hooks: os.system}", "hydra.sweeper.hooks names os.system"),
+        (
+            "job_logging: {formatters: {x: {(): io.open, file: made, mode: w}}}",
+            "hydra.job_logging.formatters.x.() names",
+        ),
+        ("job_logging: {handlers: {x: {class: http.server.X}}}", "hydra.job_logging.handlers.x.class names"),
+    ],
+)
+def test_a_folder_of_options_names_no_code_for_hydra(tmp_path: Path, hydra: str, part: str) -> None:
+    (tmp_path / "conf/experiment").mkdir(parents=True)
+    (tmp_path / "conf/experiment/mine.yaml").write_text(f"# @package _global_\nhydra: {{{hydra}}}\n")
+    words = ("--config-dir=conf", "+experiment=mine", "-d", "digits", "-e", "1", "tracker=none")
+    ended = python(str(ROOT / "train.py"), *words, cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("Error: ")
+    assert part in ended.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"conf"}

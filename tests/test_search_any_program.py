@@ -13,7 +13,7 @@ from conftest import ROOT
 from forks import python
 from searches import assert_trials, finished, states, trials
 
-from hydra_trials.definition import PRUNERS, SAMPLERS, SYNONYMS
+from hydra_trials.samplers import PRUNERS, SAMPLERS, SYNONYMS
 
 ENVIRONMENT = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}  # of somebody who has installed nothing else
 APP = """
@@ -118,6 +118,24 @@ def test_every_short_name_is_in_the_documentation(name: str) -> None:
     assert f"`{name}`" in (ROOT / "docs" / "any-hydra-program.md").read_text()
     assert name in (ROOT / "hydra_plugins" / "hydra_trials" / "sweeper.py").read_text()
     assert name in (ROOT / "conf" / "search" / "_base_.yaml").read_text()
+
+
+def test_samplers_and_pruners_are_options_whose_arguments_can_be_changed(tmp_path: Path) -> None:
+    words = ("hydra.sweeper.trials=2", "hydra/launcher=local", "hydra.sweeper.name=s", "+x=interval(0,5)")
+    for way in ("hydra.sweeper.{}={}", "hydra/sweeper/{}={}"):
+        chosen = (way.format("sampler", "qmc"), way.format("pruner", "median"))
+        done = app(tmp_path, *words, *chosen)
+        assert done.returncode == 0, done.stderr
+    assert "is complete" in done.stdout  # it is the same search
+    changed = app(tmp_path, *words, *chosen, "+hydra.sweeper.sampler.seed=1")
+    assert (
+        "another definition (sampler was quasi_random, now {'_target_': 'optuna.samplers.QMCSampler'"
+        in changed.stderr
+    )
+    plan = app(
+        tmp_path, "hydra/sweeper/sampler=grid", "hydra/sweeper/pruner=none", "+x=1,2", "hydra.sweeper.dry_run=true"
+    )
+    assert "2 trials by grid\n" in plan.stdout
 
 
 def test_nan_and_errors_are_failed_trials_and_the_search_goes_on(tmp_path: Path) -> None:

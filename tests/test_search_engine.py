@@ -16,8 +16,9 @@ from optuna.trial import FrozenTrial, TrialState
 from runs import Ended, finish, fork, run, start, summary
 from searches import DIRECTORY, SMALL, assert_complete, assert_whole, finished, states, trials
 
-from hydra_trials.definition import PRUNERS, Definition
+from hydra_trials.definition import Definition
 from hydra_trials.queue import Queue
+from hydra_trials.samplers import PRUNERS
 from hydra_trials.space import Parameter, Space
 
 pytestmark = pytest.mark.timeout(120)

@@ -41,7 +41,7 @@ def test_two_that_begin_at_once_run_every_point_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("nonsense", "Could not parse SQLAlchemy URL"),
+        ("nonsense://me@host", "Can't load plugin: sqlalchemy.dialects:nonsense"),
         ("postgres://me:hush@127.0.0.1/x", "Can't load plugin: sqlalchemy.dialects:postgres"),
         ("sqlite:////nowhere/study.db", "unable to open database file"),
     ],
@@ -50,5 +50,5 @@ def test_a_database_that_cannot_be_opened_is_one_message(url: str, reason: str, 
     done = train(*SEARCH, f"search.storage={url}")
     assert done.returncode == 2
     shown = re.escape(without_password(url))
-    assert re.fullmatch(rf"Error: the storage {shown} cannot be opened: .*{re.escape(reason)}.*\n", done.stderr)
+    assert re.fullmatch(rf"Error: the storage '{shown}' cannot be opened: .*{re.escape(reason)}.*\n", done.stderr)
     assert "hush" not in done.stderr

@@ -32,6 +32,9 @@ WORDS = ("-m", "-d", "digits", "-e", "1", "-sz", "8", "-o", "sgd,adam", "search.
         ("postgresql://me:secret@host:port/db", "postgresql://hidden"),
         ("search.storage='postgresql://me:X@host/db'", "search.storage='postgresql://me@host/db'"),
         ("hydra.searchpath=[file:///a/b]", "hydra.searchpath=[file:///a/b]"),
+        ("'a://me@host:1' is wrong: it can't be", "'a://me@host:1' is wrong: it can't be"),
+        ("search.storage='me:X@host/db'", "search.storage='hidden'"),
+        ("search.storage=me:X@host/db", "search.storage=hidden"),
     ],
 )
 def test_a_url_without_its_password(text: str, shown: str) -> None:
@@ -45,6 +48,7 @@ def test_a_url_without_its_password(text: str, shown: str) -> None:
         ("++a={storage:postgresql://me:X@h/d,b:[null,1]}", "++a={storage:'postgresql://me@h/d',b:[null,1]}"),
         ("search.storage=${oc.env:DB}", "search.storage=${oc.env:DB}"),
         ("a=postgresql://me:X@h,b", "a=postgresql://me@h,b"),
+        ("search.storage=me:X@host/db", "search.storage='hidden'"),
     ],
 )
 def test_an_override_without_its_password_can_be_parsed(word: str, hidden: str) -> None:
@@ -110,6 +114,9 @@ def test_no_file_of_another_program_has_it(launcher: str, tmp_path: Path) -> Non
         f"search.storge=postgresql://me:{CANARY}@host/db",
         f"search.storage.url=postgresql://me:{CANARY}@host/db",
         f"search.storage=nonsense://me:{CANARY}@host/db",
+        f"search.storage=postgresql:me:{CANARY}@host/db",
+        f"search.storage=me:{CANARY}@host/a,b",
+        f"search.storge=me:{CANARY}@host/db",
         f"search.storage='postgresql://me:{CANARY}@127.0.0.1:1/db?connect_timeout=1'",
     ],
 )
@@ -120,7 +127,8 @@ def test_no_message_has_it(word: str, tmp_path: Path) -> None:
     assert done.err.count("\n") == 1
 
 
-def test_a_single_run_does_not_write_it(tmp_path: Path) -> None:
-    word = f"search.storage=postgresql://me:{CANARY}@host/db"
+@pytest.mark.parametrize("scheme", ["postgresql://", ""])
+def test_a_single_run_does_not_write_it(scheme: str, tmp_path: Path) -> None:
+    word = f"search.storage={scheme}me:{CANARY}@host/db"
     done = runs.run(tmp_path, "-d", "digits", "-e", "1", "-sz", "8", "tracker=wandb", "hydra.run.dir=run", word)
     assert_hidden(tmp_path, done.out, done.err)

@@ -1,11 +1,11 @@
 """What a search shows of itself: how long it still takes, and its lines on a terminal."""
 
 import fcntl
-import io
 import os
 import pty
 import re
 import struct
+import subprocess
 import sys
 import termios
 from contextlib import suppress
@@ -70,27 +70,39 @@ def test_a_terminal_gets_a_status_area_and_above_it_what_workers_write(monkeypat
             word.split("=") for word in t.user_attrs.get("overrides", ())
         ),
     )  # fmt: skip
-    stream = io.StringIO()
-    monkeypatch.setattr(stream, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr(sys, "stdout", stream)
+    terminal, end = pty.openpty()
+    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "100")
-    progress = Progress(search, 2, "epoch")  # type: ignore[arg-type]
-    assert progress.output is not None
-    first, *rest = progress.status(known)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    usual = [os.dup(1), os.dup(2)]
+    try:
+        os.dup2(end, 1)
+        os.dup2(end, 2)
+        with os.fdopen(end, "w", closefd=False) as stream:
+            monkeypatch.setattr(sys, "stdout", stream)
+            progress = Progress(search, 2, "epoch")  # type: ignore[arg-type]
+            first, *rest = progress.status(known)
+            os.write(1, b"one\x1b[2J\n")
+            subprocess.run(["sh", "-c", "echo two >&2; printf half"], check=True)  # it inherits what the search has
+            progress.refresh()
+            progress.close()
+            print("end", flush=True)
+    finally:
+        for number, own in enumerate(usual, 1):
+            os.dup2(own, number)
     assert first.startswith("1 done  2 running  0 pruned  0 failed  3 left, about ")
     assert rest == [
         "trial 1: epoch 1, 0.625  []",
         "trial 2: begun  []",
         "best trial 0: val_accuracy 0.75  [learning_rate=0.1235]",
     ]
-    os.write(progress.output, b"one\x1b[2J\nhalf")
-    progress.refresh()
-    progress.close()
-    plain = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", stream.getvalue()).replace("\r", "")
-    assert "\x1b[2J" not in stream.getvalue()
-    assert plain.index("one[2J\n") < plain.index("1 done") < plain.index("half\n")
-    assert progress.output is None
+    shown = ""
+    while not shown.endswith("end\r\n"):
+        shown += os.read(terminal, 65536).decode()
+    plain = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", shown).replace("\r", "")
+    assert "\x1b[2J" not in shown
+    places = [plain.index(word) for word in ("one[2J\n", "two\n", "1 done", "half\n", "end\n")]
+    assert places == sorted(places)
 
 
 def on_a_terminal(cwd: Path, columns: int, *words: str) -> str:

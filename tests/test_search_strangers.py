@@ -159,7 +159,7 @@ def test_a_database_is_named_by_its_reader_and_only_read(directory: Path, tmp_pa
     path = directory / "search.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"storage": f"sqlite:///{database}?password=hush"}))
     message = refused(directory)
-    assert f"is recorded in sqlite:///{database}, as its search.json says" in message
+    assert f"is recorded in 'sqlite:///{database}', as its search.json says" in message
     assert "--storage URL" in message
     for words, reason in (([url], "unable to open database file"), (["nonsense"], "Could not parse"), ([""], "")):
         ended = command(tmp_path, "show", "s", "--storage", *words)

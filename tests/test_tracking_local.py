@@ -214,7 +214,7 @@ def database(directory: Path, query: str) -> list[tuple[Any, ...]]:
 def test_trackio_has_every_number_of_every_epoch_in_one_run(trackio: Path) -> None:
     found = database(trackio, "SELECT step, run_id, run_name, metrics FROM metrics ORDER BY id")
     assert {(identity, name) for _, identity, name, _ in found} == {
-        ((trackio / "trackio_id.txt").read_text().strip(), "search/run")
+        ((trackio / "trackio_id.txt").read_text().split()[0], "search/run")
     }
     logged = [(step, json.loads(values)) for step, _, _, values in found]
     epochs = [(step, values) for step, values in logged if "train_loss" in values]
@@ -247,7 +247,7 @@ def test_trackio_has_the_configuration_the_group_and_the_model_files(trackio: Pa
         trackio, "SELECT name, manifest FROM artifact_versions JOIN artifacts ON artifacts.id = artifact_id "
         "ORDER BY version DESC LIMIT 1"
     )  # fmt: skip
-    assert name == "model-" + (trackio / "trackio_id.txt").read_text().strip()
+    assert name == "model-" + (trackio / "trackio_id.txt").read_text().split()[0]
     for entry in json.loads(manifest):
         blob = next((trackio.parent.parent / "trackio").rglob(entry["digest"]))
         assert blob.read_bytes() == (trackio / entry["path"]).read_bytes()
@@ -276,7 +276,7 @@ def test_mlflow_has_the_numbers_the_configuration_and_the_files_in_one_run(flow:
         check=True, env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
     )  # fmt: skip
     identity, status, tags, params, history, files = json.loads(done.stdout)
-    assert (identity, status) == ((flow / "mlflow_id.txt").read_text().strip(), "FINISHED")
+    assert (identity, status) == ((flow / "mlflow_id.txt").read_text().split()[0], "FINISHED")
     assert (tags["group"], tags["mlflow.runName"], tags["status"]) == ("mine", "search/run", "completed")
     for name, column in without_times(transposed(rows(flow))).items():
         assert history[name] == [[epoch, value] for epoch, value in enumerate(column, start=1)]

@@ -68,7 +68,7 @@ def test_an_online_run_sends_every_epoch_and_the_exit_code(tmp_path: Path) -> No
 def test_a_resumed_online_run_asks_the_server_for_where_it_was(tmp_path: Path) -> None:
     with answering_server() as (url, received):
         code = """
-        (directory / "wandb_id.txt").write_text("earlier1")
+        WandbTracker().store_id(directory, "earlier1")
         train(WandbTracker(), Run(directory, CONFIG), [])
         """
         execute(tmp_path, code, WANDB_API_KEY="0" * 40, WANDB_BASE_URL=url)
@@ -227,7 +227,7 @@ def test_a_run_that_the_server_refuses_is_kept_offline_under_another_id(tmp_path
     (kept,) = [file for file in run.files if file.parent.name.startswith("offline")]
     content = wandb_file.read(kept)
     assert content.rows("train_loss") == EPOCHS
-    assert content.run.run_id == (run.directory / "wandb_id.txt").read_text().strip() != "mine"
+    assert content.run.run_id == (run.directory / "wandb_id.txt").read_text().split()[0] != "mine"
 
 
 def test_an_id_with_blanks_costs_no_model(tmp_path: Path) -> None:

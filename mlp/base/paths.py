@@ -1,5 +1,6 @@
 """Where the files of this package are, in a checkout or installed from a wheel, and how its programs are started."""
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -26,6 +27,13 @@ def command(program: str, *words: str) -> str:
 def home() -> Path:
     """Where the models are that come with the package or were installed by a search: the repository, else here."""
     return CHECKOUT or Path()
+
+
+def cache_directory() -> Path:
+    """$MLP_CACHE_DIR, else $XDG_CACHE_HOME/numpy-mlp, else ~/.cache/numpy-mlp."""
+    if own := os.environ.get("MLP_CACHE_DIR"):
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "numpy-mlp"
 
 
 def pip_install(extra: str) -> str:

@@ -44,7 +44,7 @@ def program() -> Iterator[None]:
         if code is None:
             raise
         text = message_of(error)
-        if "://" in text:
+        if "://" in text or "storage=" in text:
             from hydra_trials.passwords import hidden_in_message  # it knows Hydra, which is slow to import
 
             text = hidden_in_message(text, sys.argv)

@@ -19,14 +19,38 @@ from omegaconf import DictConfig, OmegaConf
 
 from hydra_trials.compat import VERSION_BASE, CachingConfigLoader, register_resolver
 from mlp import experiment
-from mlp.base.errors import UserError, refuse
+from mlp.base.errors import UserError, refuse, shortened
+from mlp.base.naming import flat
 from mlp.base.paths import CONF
 from mlp.cli.messages import EXPECTED_ERRORS, fail, overridden, swept_options
 from mlp.cli.overrides import completion_line, to_hydra
 from mlp.config.compose import composing
+from mlp.config.own import is_allowed
 from mlp.config.resolve import resolve, resolve_resumed, resolve_trial
 from mlp.experiment.directory import discarded_if_refused
 from mlp.report import draw_run
+
+#: What Hydra may build from files, and what its logs may consist of.
+BUILDS = ("hydra.", "hydra_plugins.", "hydra_trials.", "mlp.", "optuna.")
+LOGS = ("logging.", "colorlog.", *BUILDS)
+
+
+class _Loader(CachingConfigLoader):
+    """Hydra composes twice, first only to look up hydra.mode: so with a memory.
+
+    What Hydra itself would build, its callbacks for instance, is held to the rule of all classes: files name those of
+    Hydra and of this package, a module of the user's only with --allow.
+    """
+
+    def load_configuration(self, *args: Any, **kwargs: Any) -> DictConfig:
+        config = super().load_configuration(*args, **kwargs)
+        settings: Any = OmegaConf.to_container(config.hydra, resolve=False)
+        for key, name in flat(settings):
+            kinds = {"_target_": BUILDS, "hooks": BUILDS, "class": LOGS, "()": LOGS}.get(key.rpartition(".")[2])
+            if kinds and not str(name).startswith(kinds) and not is_allowed(str(name)):
+                module = str(name).rpartition(".")[0]
+                raise UserError(f"hydra.{key} names {shortened(str(name))}, which is not allowed (--allow {module})")
+        return config
 
 
 def launch(arguments: Sequence[str]) -> float | None:
@@ -50,14 +74,17 @@ def launch(arguments: Sequence[str]) -> float | None:
     parser = get_args_parser()
     parser.error = refuse  # type: ignore[method-assign]
     parser.parse_args(hydra_arguments)
-    # Hydra composes twice, first only to look up hydra.mode.
-    hydra._internal.hydra.ConfigLoaderImpl = CachingConfigLoader  # type: ignore[attr-defined]
+    hydra._internal.hydra.ConfigLoaderImpl = _Loader  # type: ignore[attr-defined]
     try:
         return _start(hydra_arguments)
     except EXPECTED_ERRORS as error:
         if full_report:
             raise
         fail(error, hydra_arguments)
+
+
+#: Hydra 1.3 asks for the version of its rules, 1.4 for what a configuration of its logging may call.
+MAIN: dict[str, Any] = VERSION_BASE or {"execution_whitelist": ["hydra_trials.*", "mlp.base.streams.*"]}
 
 
 def _start(arguments: Sequence[str]) -> float | None:
@@ -76,7 +103,7 @@ def _start(arguments: Sequence[str]) -> float | None:
     return _start(added)
 
 
-@hydra.main(**VERSION_BASE, config_path=str(CONF), config_name="config")
+@hydra.main(**MAIN, config_path=str(CONF), config_name="config")
 def _hydra_main(cfg: DictConfig) -> float | None:
     """Hydra's task. In a single run errors end the program here, before Hydra adds its own report."""
     hydra_config = HydraConfig.get()

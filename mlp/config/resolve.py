@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from mlp.base.errors import UserError, unknown
+from mlp.base.errors import UserError, shortened, unknown
 from mlp.base.naming import flat
 from mlp.base.paths import CONF
 from mlp.config.files import groups, options, read_config, rename_keys
@@ -26,6 +26,8 @@ DATA_PLACES = ("dataset.path", "dataset.test_path", "dataset.data_dir")
 CHOICES = "choices"
 #: The others write outside the run directory.
 TRACKERS_INSIDE = ("WandbTracker", "TensorBoardTracker", "NoTracker")
+#: Where W&B sends a run.
+DESTINATION = ("project", "entity")
 #: What may be changed when a run is continued; everything else is the run's own.
 CHANGEABLE = (
     *("training.epochs", "training.patience", "training.checkpoint_every", "tracker", "save", "plots"),
@@ -129,7 +131,7 @@ def resolve_resumed(cfg: DictConfig, directory: Path, overrides: Sequence[str]) 
                 f"Only {', '.join(CHANGEABLE)} may change"
             )
     if "tracker" not in said:
-        _stay_inside(saved)
+        _stay_inside(saved, composed)
     texts = {key: value for key, value in before.items() if "${" in str(value)}
     left = [key for key in texts if not any(f"{key}.".startswith(f"{name}.") for name in (*said, "save"))]
     if left and (needed := [key for key in left if key in dict(flat(saved))]):
@@ -159,8 +161,9 @@ def _copy(source: dict[str, Any], config: dict[str, Any], key: str) -> None:
         raise UserError(f"{key} is no key of the configuration") from None
 
 
-def _stay_inside(saved: dict[str, Any]) -> None:
-    """Leave out the trackers that write outside the run directory."""
+def _stay_inside(saved: dict[str, Any], composed: Mapping[str, Any]) -> None:
+    """Leave out the trackers that write outside the run directory. W&B is told what it would be of a new run of the
+    same command line; where the directory says another place, it stays offline."""
     trackers = saved.get("tracker")
     if not isinstance(trackers, dict):
         return
@@ -169,6 +172,20 @@ def _stay_inside(saved: dict[str, Any]) -> None:
             del trackers[place]
         if not place or not trackers:
             saved["tracker"] = {"_target_": "mlp.tracking.NoTracker"}
+    own = next(wandb_nodes(composed["tracker"]), {})
+    for node in wandb_nodes(saved["tracker"]):
+        elsewhere = any(node.get(name) != own.get(name) for name in DESTINATION)
+        if elsewhere or node.get("mode") not in ("offline", "disabled"):
+            node["mode"] = "offline" if elsewhere else own["mode"]
+        for name in DESTINATION:
+            node.pop(name, None)
+        node.update({name: own[name] for name in DESTINATION if name in own})
+
+
+def wandb_nodes(trackers: Any) -> Iterator[dict[str, Any]]:
+    """The nodes of W&B below the node `tracker`, which may be a stranger's."""
+    nodes = [trackers, *trackers.values()] if isinstance(trackers, dict) else []
+    return (node for node in nodes if isinstance(node, dict) and str(node.get("_target_")).endswith(".WandbTracker"))
 
 
 def left_out(directory: Path, config: Mapping[str, Any]) -> list[str]:
@@ -182,6 +199,10 @@ def left_out(directory: Path, config: Mapping[str, Any]) -> list[str]:
     still = trackers_outside(config["tracker"]).values()
     if gone := [target for target in trackers_outside(trackers).values() if target not in still]:
         notes.append(f"{', '.join(gone)} writes outside the run directory: left out, unless tracker=... is given")
+    for was, now in zip(wandb_nodes(trackers), wandb_nodes(config["tracker"]), strict=False):
+        if other := [name for name in DESTINATION if was.get(name) not in (None, now.get(name))]:
+            again = shlex.join(f"tracker.{name}={shortened(str(was[name]))}" for name in other)
+            notes.append(f"W&B does not go on where it was: that must be said again, {again}")
     return notes
 
 

@@ -3,22 +3,15 @@
 import functools
 import hashlib
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from mlp.base.files import atomic_write
+from mlp.base.paths import cache_directory
 
 log = logging.getLogger(__name__)
-
-
-def cache_directory() -> Path:
-    """$MLP_CACHE_DIR, else $XDG_CACHE_HOME/numpy-mlp, else ~/.cache/numpy-mlp."""
-    if own := os.environ.get("MLP_CACHE_DIR"):
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "numpy-mlp"
 
 
 def imported(dataset: str) -> Path:

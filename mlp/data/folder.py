@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
-import stat
+import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from mlp.base.errors import UserError
+from mlp.base.files import read_bytes
 from mlp.data.cache import cached
 from mlp.data.own import OwnData
 
@@ -20,7 +23,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # of Pillow's, for some of which it starts programs
 GREY = ("1", "L", "LA")  # Pillow's modes
+#: How a PGM or PPM file begins: comments without end would be read byte by byte.
+NETPBM = re.compile(rb"P[1-6](\s|#[^\r\n]{0,200}[\r\n]){1,20}\d")
 
 
 class ImageFolder(OwnData):
@@ -60,9 +66,6 @@ class ImageFolder(OwnData):
             stats = [file.stat() for part in parts for _, file in part]
         except OSError as error:
             raise self._error(f"cannot be read: {error}") from error
-        for file, status in zip(files, stats, strict=True):
-            if not stat.S_ISREG(status.st_mode):
-                raise self._error(f"{file} is a device or a pipe; expected a picture")
         states = [(file.st_ino, file.st_size, file.st_mtime_ns, file.st_ctime_ns) for file in stats]
         what = repr((size and tuple(size), channels, self._path.absolute(), files, states))
         name = f"folder-1-{hashlib.sha256(what.encode()).hexdigest()}"
@@ -134,11 +137,12 @@ def _read(file: str, mode: str, size: Sequence[int] | None) -> np.ndarray:
     with _opened(file) as image:
         if image.mode.startswith(("I", "F")):
             raise UserError(f"{file} has more than 8 bits for a colour: convert it")
-        if getattr(image, "n_frames", 1) > 1:
+        if getattr(image, "is_animated", False):
             raise UserError(f"{file} has several pictures: keep one")
-        image = ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)
         has_alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
-        if has_alpha and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
+        whole = image if image.mode in ("RGBA", "LA") or not has_alpha else image.convert("RGBA")
+        if has_alpha and np.asarray(whole.getchannel("A")).min() < 255:
             raise UserError(f"{file} is transparent in places: lay it on a background")
         image = image.convert(mode)
         return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR) if size else image)
@@ -148,10 +152,19 @@ def _read(file: str, mode: str, size: Sequence[int] | None) -> np.ndarray:
 def _opened(file: str) -> Iterator[Image.Image]:
     from PIL import Image
 
+    wrong = f"{file} is no picture that can be read"
     try:
-        with Image.open(file) as image:
-            yield image
-    except UserError:
+        data = read_bytes(file)
+        if data[:1] == b"P" and not NETPBM.match(data):
+            raise UserError("a PGM or PPM file that has no size at its beginning")
+    except UserError as error:
+        raise UserError(f"{wrong}: {error}") from error
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                yield image
+    except (UserError, MemoryError):
         raise
     except Exception as error:  # a damaged file can fail anywhere in Pillow
-        raise UserError(f"{file} is no picture that can be read: {error}") from error
+        raise UserError(f"{wrong}: {error}") from error

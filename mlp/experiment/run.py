@@ -17,7 +17,7 @@ from mlp.base.errors import CallbackFailed, Diverged, UserError
 from mlp.base.files import write_json
 from mlp.config.build import check_type
 from mlp.config.own import allow_flags, foreign
-from mlp.config.resolve import left_out, trackers_outside
+from mlp.config.resolve import left_out, trackers_outside, wandb_nodes
 from mlp.config.values import recorded
 from mlp.data import Samples
 from mlp.experiment.best_model import copy_model, make_room, save_model
@@ -144,7 +144,8 @@ def _outcome(error: BaseException) -> tuple[str, int]:
 
 def _explain(failure: BaseException, state: Run, overrides: Sequence[str]) -> NoReturn:
     """Say how to go on after `failure`, and pass it on."""
-    again = ("save.", "tracker") if trackers_outside(state.config["tracker"]) else ("save.",)
+    trackers = state.config["tracker"]
+    again = ("save.", "tracker") if trackers_outside(trackers) or any(wandb_nodes(trackers)) else ("save.",)
     outside = [word for word in overrides if "${" in word or word.lstrip("+").startswith(again)]
     words = [*allow_flags(foreign(state.config)), f"resume={shown(state.directory)}", *outside]
     go_on = f"Continue with: {paths.command('train', *words)}"

@@ -28,6 +28,8 @@ def publish(names: Sequence[str], dataset: str, quick: bool, out: Path, project:
         plan = session.plan("auto", TIMEOUT, out)
     except ValueError as error:
         raise UserError(" ".join(str(error).split())) from error
+    except Exception as error:  # a process of wandb that does not start
+        raise UserError(f"W&B cannot be used: {session.one_line(error)}") from error
     if plan.mode == "disabled":
         raise UserError("W&B is switched off by WANDB_MODE or its settings; WANDB_MODE=online or offline publishes")
     build.check_writable(out)
@@ -61,7 +63,7 @@ def publish(names: Sequence[str], dataset: str, quick: bool, out: Path, project:
     elif published and with_document:
         from mlp.report import document
 
-        print(f"report: {document.write(published, build.introduction(made, dataset), dataset, TIMEOUT)}")
+        print(f"report: {document.save_report(published, build.introduction(made, dataset), dataset, TIMEOUT)}")
     elif published:
         print("The runs are uploaded. For a report that shows them: pip install wandb-workspaces, and once more.")
     if failed:

@@ -90,7 +90,9 @@ def draw_run(run_dir: Path) -> list[Path]:
     except (UserError, OSError, MemoryError):
         raise
     except Exception as error:  # values that no run writes
-        raise UserError(f"{run_dir} cannot be drawn: {type(error).__name__}: {shortened(str(error))}") from error
+        raise UserError(
+            f"{run_dir} cannot be drawn, its numbers do not go together: {shortened(str(error))}"
+        ) from error
 
 
 def _check(predictions: Mapping[str, Array]) -> None:

@@ -12,8 +12,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from mlp.base.paths import CONF
-from mlp.data.cache import cache_directory
+from mlp.base.paths import CONF, cache_directory
 from mlp.report import read as files
 from mlp.runs import read
 

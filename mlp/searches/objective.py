@@ -28,7 +28,7 @@ from hydra_trials.study import Search
 from mlp import experiment
 from mlp.base import paths
 from mlp.base.errors import CallbackFailed, Diverged, UserError
-from mlp.config.files import RENAMED
+from mlp.config.files import RENAMED, renamed
 from mlp.config.own import allowed, allowing
 from mlp.config.resolve import resolve, resolve_trial
 from mlp.experiment import Components
@@ -106,7 +106,7 @@ class MlpSearch(Hooks):
     def recorded_as(self, override: str) -> str:
         key, _, value = override.partition("=")
         former = {new: old for old, new in RENAMED.items()}
-        return f"{former.get(key, key)}={value}" if value else override
+        return f"{renamed(key, former)}={value}" if value else override
 
     def prepare(self, config: DictConfig, definition: Definition, directory: Path) -> None:
         """Refuse what would silently replace the values that trials draw, or the model of another trial."""
@@ -182,13 +182,13 @@ class MlpSearch(Hooks):
         """leaderboard.csv, search.html, and at the end the plots of the best trial. A failed page is only logged."""
         from mlp.searches.page import write_page
 
-        if complete and config.get("plots") is not False:
-            results.draw_best(search)
+        drawn = results.draw_best(search) if complete and config.get("plots") is not False else lambda: None
         results.write_leaderboard(search)
         try:
-            write_page(search)
+            write_page(search, drawn)
         except Exception as error:  # `python -m mlp.search report` draws it again
             log.error("search.html could not be written: %s: %s", type(error).__name__, error)
+        drawn()
 
     def summary(self, search: Search) -> str:
         return escaped(results.show(search))

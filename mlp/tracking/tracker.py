@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hmac
 import importlib.util
 import logging
+import secrets
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 from mlp.base.errors import UserError
 from mlp.base.files import read_bytes
-from mlp.base.paths import pip_install
+from mlp.base.paths import cache_directory, pip_install
 from mlp.tracking.record import TrackedRun
 
 log = logging.getLogger(__name__)
@@ -91,12 +96,36 @@ class Tracker:
                 self.session = None
 
     def stored_id(self, directory: Path) -> str | None:
-        """What `store_id` has kept in the run directory, if the run was tracked before."""
+        """What `store_id` has kept in the run directory, if this user tracked the run before: in a stranger's
+        directory the name of a copy is none to be changed."""
         try:
-            return read_bytes(directory / f"{self.package}_id.txt", 1000).decode().strip() or None
+            identity, _, signature = read_bytes(directory / f"{self.package}_id.txt", 1000).decode().partition(" ")
         except (UserError, ValueError):
             return None
+        return identity if hmac.compare_digest(signature.strip().encode(), self._signature(identity)) else None
 
     def store_id(self, directory: Path, identity: str) -> None:
         """Keep what a resumed run will need to continue its copy."""
-        (directory / f"{self.package}_id.txt").write_text(f"{identity}\n")
+        signed = f"{identity} {self._signature(identity).decode()}\n"
+        (directory / f"{self.package}_id.txt").write_text(signed)
+
+    def _signature(self, identity: str) -> bytes:
+        """That this user has stored `identity`; by another key each time where none can be kept."""
+        return hmac.new(_key(), f"{self.package} {identity}".encode(), "sha256").hexdigest().encode()
+
+
+@cache
+def _key() -> bytes:
+    """The key of this user, made when it is first needed."""
+    made = secrets.token_hex(32).encode()
+    with suppress(OSError, RuntimeError):  # the latter: no home directory
+        path = cache_directory() / "key"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with TemporaryDirectory(dir=path.parent) as folder:  # which nobody else can read
+                Path(folder, "key").write_bytes(made)
+                Path(folder, "key").chmod(0o600)
+                with suppress(FileExistsError):
+                    path.hardlink_to(Path(folder, "key"))  # of several processes the first one counts
+        return path.read_bytes()
+    return made

@@ -1,12 +1,15 @@
-"""Many hostile files, each read in a child with limits; what is wrong is printed, and kept for the corpus.
+"""Many hostile files, directories and command lines, each in a child with limits; what is wrong is printed, and files
+are kept for the corpus.
 
-python -m attack.campaign [--seed N] [--pickles N] [--mutations N] [--only KIND] [--keep FOLDER]   (in tests/)
+python -m attack.campaign [--seed N] [--pickles N] [--mutations N] [--only KIND] [--lines N] [--directories N]
+                          [--keep FOLDER]   (in tests/)
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import io
 import itertools
 import logging
@@ -18,12 +21,11 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from attack import pickles, readers
+from attack import command_lines, pickles, programs, readers, run_directories
 from attack.limits import in_child
 from attack.readers import KINDS, Kind
 from hydra_trials.errors import SearchError
@@ -42,6 +44,12 @@ class Record:
     tried: int = 0
     accepted: int = 0
     faults: list[tuple[int, str]] = field(default_factory=list)
+
+    def add(self, number: int, accepted: bool, fault: str) -> None:
+        self.accepted += accepted and not fault
+        if fault:
+            self.faults.append((number, fault))
+            print(f"--- {self.name} {number}: {fault}", flush=True)
 
     def __str__(self) -> str:
         return f"{self.name}: {self.tried:,} tried, {self.accepted:,} read, {len(self.faults)} faults"
@@ -90,9 +98,7 @@ def attack(name: str, numbers: Sequence[int], case: Callable[[int], Callable[[],
             continue
         for number in some:
             how = found.get(number, f"signal {ended.signal}, exit code {ended.exit_code}: {ended.output[-2000:]}")
-            record.accepted += how == "read"
-            if how not in ("read", "refused"):
-                record.faults.append((number, how))
+            record.add(number, how == "read", how if how not in ("read", "refused") else "")
     return record
 
 
@@ -123,6 +129,32 @@ def attack_files(kind: str, numbers: Sequence[int], scene: Path, scratch: Path, 
     record = attack(kind, numbers, lambda n: _case(found, readers.changed(found, original, n), scene, scratch),
                     BATCH[found.writes])  # fmt: skip
     _keep(record, keep, kind, lambda number: readers.changed(found, original, number))
+    return record
+
+
+def attack_lines(seed: int, count: int, scratch: Path) -> Record:
+    """Run random command lines, fifty in a folder."""
+    record = Record("command lines", tried=count)
+    for number, (program, words) in zip(range(count), command_lines.cases(seed), strict=False):
+        place = scratch / f"lines-{number // 50}"
+        place.mkdir(exist_ok=True)
+        ended = programs.run(place, program, *words)
+        record.add(
+            number, ended.exit_code == 0, programs.fault(ended) and f"{program} {words!r}: {programs.fault(ended)}"
+        )
+    return record
+
+
+def attack_directories(seed: int, count: int, scratch: Path) -> Record:
+    """Run three programs, in turn, on each of the run directories of strangers."""
+    record = Record("run directories", tried=count)
+    (made := scratch / "run-made").mkdir()
+    (place := scratch / "run-place").mkdir()
+    template, lines = run_directories.make_template(made), list(run_directories.PROGRAMS)
+    for number, case in zip(range(count), run_directories.cases(seed), strict=False):
+        some = [lines[(3 * number + i) % len(lines)] for i in range(3)]
+        faults = [run_directories.fault(case, words, template, place) for words in some]
+        record.add(number, not any(faults), "\n".join(filter(None, faults)))
     return record
 
 
@@ -164,10 +196,11 @@ def main() -> int:
     parser.add_argument("--pickles", type=int, default=20_000)
     parser.add_argument("--mutations", type=int, default=2_000)
     parser.add_argument("--only", nargs="*", default=list(KINDS))
+    parser.add_argument("--lines", type=int, default=0)
+    parser.add_argument("--directories", type=int, default=0)
     parser.add_argument("--keep", type=Path)
     args = parser.parse_args()
     prepare()
-    faults: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
         scene, scratch = Path(folder, "made"), Path(folder, "scratch")
         scene.mkdir()
@@ -175,40 +208,40 @@ def main() -> int:
         os.environ["MLP_CACHE_DIR"] = str(Path(folder, "cache"))
         readers.make_scene(scene)
         records = []
+
+        def say(record: Record) -> None:
+            records.append(record)
+            print(f"{record}, {time.monotonic() - started:.0f} s", flush=True)
+
+        print(f"seed {args.seed}")
+        started = time.monotonic()
         if args.pickles:
-            records.append(attack_pickles(args.seed, args.pickles, scratch, args.keep))
-            print(f"seed {args.seed}, {records[0]}", flush=True)
-        for kind in args.only:
-            share = max(1, args.mutations // len(args.only)) if args.mutations else 0
-            numbers = range(args.seed * 1_000_000, args.seed * 1_000_000 + share)
-            started = time.monotonic()
-            records.append(attack_files(kind, numbers, scene, scratch, args.keep))
-            print(f"{records[-1]}, {time.monotonic() - started:.0f} s", flush=True)
-    for record in records:
-        for number, how in record.faults:
-            lines = how.strip().splitlines() or ["?"]
-            frames = [line.strip() for line in lines if line.strip().startswith("File")]
-            faults[f"{record.name}: {lines[-1][:150]} ({frames[-1] if frames else ''}) e.g. {number}"] += 1
-    for what, times in faults.most_common(60):
-        print(f"{times} x {what}")
-    return int(bool(faults))
+            say(attack_pickles(args.seed, args.pickles, scratch, args.keep))
+        if args.lines:
+            say(attack_lines(args.seed, args.lines, scratch))
+        if args.directories:
+            say(attack_directories(args.seed, args.directories, scratch))
+        for kind in args.only if args.mutations else ():
+            numbers = range(args.seed * 1_000_000, args.seed * 1_000_000 + max(1, args.mutations // len(args.only)))
+            say(attack_files(kind, numbers, scene, scratch, args.keep))
+    return int(any(record.faults for record in records))
 
 
 def prepare() -> None:
     """Import what readers import, so that children need not."""
-    import matplotlib.figure  # noqa: F401
+    from hydra.core.global_hydra import GlobalHydra
 
     import mlp.api
-    import mlp.cli.app
-    import mlp.cli.inference
-    import mlp.cli.launch
     import mlp.report.run_plots
-    import mlp.searches.__main__
+    import mlp.runs.page
     import mlp.searches.objective
     import mlp.searches.page  # noqa: F401
     from mlp.config.compose import compose
 
+    for module in programs.MODULES.values():
+        importlib.import_module(module)
     compose(["dataset=digits", "tracker=none"])
+    GlobalHydra.instance().clear()
 
 
 if __name__ == "__main__":

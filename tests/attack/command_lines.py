@@ -1,31 +1,12 @@
-"""Random command lines: keys, flags and odd values, for all programs. None may end in a traceback or hang.
-
-python tests/attack/command_lines.py [SEED] [COUNT]
-"""
+"""Random command lines: keys, flags and odd values, for all programs. None may end in a traceback or hang."""
 
 from __future__ import annotations
 
 import random
-import sys
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from forks import FORKS, ROOT, python
-
-SECONDS = 20  # a short training included
-PROGRAMS = {
-    "train": ("train.py",),
-    "inference": ("inference.py",),
-    "search": ("-m", "mlp.search"),
-    "report": ("-m", "mlp.report"),
-    "data": ("-m", "mlp", "data"),
-    "mlp": ("-m", "mlp"),
-    "profile": ("-m", "mlp.profile"),
-}
-WEIGHTS = (40, 12, 5, 6, 3, 4, 1)
+PROGRAMS = ("train", "inference", "search", "report", "data", "mlp", "profile", "runs")
+WEIGHTS = (40, 12, 5, 6, 3, 4, 1, 8)
 
 FLAGS = (
     "-d", "--dataset", "-e", "-b", "-l", "-o", "-lr", "-wd", "-w_d", "-nhl", "-sz", "--hidden_layers", "-a", "-w_i",
@@ -83,7 +64,37 @@ COMMANDS = {
     "search": ("show", "best", "report", "--top", "--install", "--to"),
     "report": ("run", "augment", "studies", "publish", "--only", "--quick", "--no-run", "--out", "-d", "--project"),
     "data": ("list", "import"),
-    "mlp": ("--version", "--help", "-sc", "trainn", "search", "data", "inference", "report"),
+    "runs": (
+        "list",
+        "show",
+        "compare",
+        "verify",
+        "page",
+        "rm",
+        "archive",
+        "send",
+        "trackio",
+        "last",
+        "best",
+        "outputs",
+        "--where",
+        "optimizer=adam and val_accuracy>0.9",
+        "--sort",
+        "--columns",
+        "-n",
+        "--json",
+        "--csv",
+        "--in",
+        "--plot",
+        "--epochs",
+        "--out",
+        "--yes",
+        "--dry-run",
+        "--checkpoints",
+        "--to",
+        "--project",
+    ),
+    "mlp": ("--version", "--help", "-sc", "trainn", "search", "data", "inference", "report", "runs", "summary"),
 }
 #: What keeps a training short and to itself.
 SHORT = ("-e", "1", "tracker=none", "plots=false", "dataset=digits")
@@ -93,7 +104,7 @@ def cases(seed: int) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Programs and their words, without end."""
     rng = random.Random(seed)
     while True:
-        program = rng.choices(list(PROGRAMS), WEIGHTS)[0]
+        program = rng.choices(PROGRAMS, WEIGHTS)[0]
         words = [word for _ in range(rng.choices((1, 2, 3, 5), (5, 4, 2, 1))[0]) for word in _word(rng, program)]
         if program in ("train", "profile"):
             words = [*SHORT, *words] if rng.random() < 0.5 else [*words, *SHORT]
@@ -129,44 +140,3 @@ def _word(rng: random.Random, program: str) -> list[str]:
         key = rng.choice((*GROUPS, *KEYS))
         return [f"~{key}" if rng.random() < 0.5 else f"~{key}={_value(rng)}"]
     return [_value(rng)]
-
-
-def fault(program: str, words: tuple[str, ...], place: Path) -> str:
-    """What is wrong with how a command line ended; empty where nothing is."""
-    import subprocess
-
-    first, *rest = PROGRAMS[program]
-    first = str(ROOT / first) if first.endswith(".py") else first
-    try:
-        ended = python(first, *rest, *words, cwd=place, timeout=SECONDS)
-    except subprocess.TimeoutExpired as late:
-        return f"still at work after {SECONDS} s\n{late.stdout!r}\n{late.stderr!r}"
-    text = ended.stdout + ended.stderr
-    if ended.returncode not in (0, 1, 2, 3):
-        return f"exit code {ended.returncode}\n{text}"
-    if "Traceback" in text:
-        return f"a traceback, exit code {ended.returncode}\n{text[-1500:]}"
-    if ended.returncode and not ended.stderr.strip():
-        return f"exit code {ended.returncode} without a word\n{text}"
-    if any(not character.isprintable() and character != "\n" for character in ended.stderr):
-        return f"control characters\n{ended.stderr!r}"
-    return ""
-
-
-def main(seed: int, count: int) -> int:
-    """Run `count` command lines, print the faults, and return their number."""
-    found = 0
-    with tempfile.TemporaryDirectory() as folder:
-        for number, (program, words) in zip(range(count), cases(seed), strict=False):
-            place = Path(folder, str(number // 50))
-            place.mkdir(exist_ok=True)
-            if what := fault(program, words, place):
-                found += 1
-                print(f"--- {seed}/{number} {program} {list(words)!r}\n{what}", flush=True)
-    FORKS.close()
-    print(f"{count} command lines, {found} faults")
-    return found
-
-
-if __name__ == "__main__":
-    sys.exit(bool(main(*map(int, (*sys.argv[1:], *("0", "200")[len(sys.argv) - 1 :])))))

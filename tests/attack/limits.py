@@ -12,6 +12,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ class Outcome:
     signal: int
     exit_code: int
     seconds: float
-    output: str
+    errors: str  # to stderr
+    output: str  # to both streams
 
 
 def in_child(function: Callable[..., Any], *args: Any, seconds: float = 10, megabytes: int = 1024) -> Outcome:
@@ -35,11 +37,11 @@ def in_child(function: Callable[..., Any], *args: Any, seconds: float = 10, mega
     What it raises is printed as a traceback, with exit code 1; SystemExit ends it as it ends Python.
     """
     started = time.monotonic()
-    with tempfile.TemporaryFile() as output:
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         if (child := os.fork()) == 0:
             code = 1
             try:
-                _limit(output.fileno(), seconds, megabytes)
+                _limit((out.fileno(), err.fileno()), seconds, megabytes)
                 function(*args)
                 code = 0
             except SystemExit as error:
@@ -51,18 +53,19 @@ def in_child(function: Callable[..., Any], *args: Any, seconds: float = 10, mega
                 sys.stderr.flush()
                 os._exit(code)
         how = _wait(child, seconds * WAITING)
-        output.seek(0)
-        text = output.read(100_000).decode(errors="replace")
-    return Outcome(max(0, -how), max(0, how), time.monotonic() - started, text)
+        texts = [os.pread(file.fileno(), 100_000, 0).decode(errors="replace") for file in (out, err)]
+    return Outcome(max(0, -how), max(0, how), time.monotonic() - started, texts[1], "".join(texts))
 
 
-def _limit(output: int, seconds: float, megabytes: int) -> None:
+def _limit(streams: tuple[int, int], seconds: float, megabytes: int) -> None:
     faulthandler.disable()  # of pytest, which would write past the child's output
     os.setsid()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))  # pytest has its own
+    for number, stream, name in zip((1, 2), streams, ("stdout", "stderr"), strict=True):
+        os.dup2(stream, number)
+        opened = os.fdopen(number, "w", closefd=False, errors="backslashreplace")
+        for known in (name, f"__{name}__"):  # pytest has its own
+            setattr(sys, known, opened)
     now = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     resource.setrlimit(resource.RLIMIT_AS, (now + megabytes * 2**20,) * 2)
     resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1,) * 2)
@@ -74,7 +77,9 @@ def _wait(child: int, seconds: float) -> int:
     handle = os.pidfd_open(child)
     try:
         if not select.select([handle], [], [], seconds)[0]:
-            os.killpg(child, signal.SIGKILL)
+            os.kill(child, signal.SIGKILL)
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     finally:
         os.close(handle)
+        with suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)

@@ -25,6 +25,7 @@ SEARCH = (
     "search.seeds=2", "search.workers=1", "plots=false", "optimizer=sgd,adam",
     "optimizer.learning_rate=tag(log,interval(0.01,0.1))",
 )  # fmt: skip
+PICTURES = ("png", "jpg", "gif", "tiff", "webp", "pgm", "bmp")
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ def make_scene(place: Path) -> None:
             folder = place / "pictures" / part / "ab"[number % 2]
             folder.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image).save(folder / f"{number}.png")
-    Image.fromarray(x[0]).save(place / "pictures/train/a/x.jpg")
+    for ending in PICTURES[1:]:
+        Image.fromarray(x[0]).save(place / f"pictures/train/a/x.{ending}")
     header = struct.pack(">HBB3I", 0, 8, 3, 40, 4, 4)
     (place / "images.gz").write_bytes(gzip.compress(header + x.tobytes()))
     np.savez(place / "model.npz", W0=np.ones((64, 8)), b0=np.ones(8), W1=np.ones((8, 10)), b1=np.ones(10))
@@ -182,13 +184,13 @@ KINDS: Mapping[str, Kind] = {
         "data.csv", either(mutations.of_csv), lambda: dataset("csv", path="data.csv", test_fraction=0.2)
     ),
     "images.gz": Kind("images.gz", either(mutations.of_gzip), idx),
-    "picture.png": Kind(
-        "pictures/train/a/0.png", mutations.of_bytes, lambda: dataset("folder", path="pictures", image_size=4)
-    ),
-    "picture.jpg": Kind(
-        "pictures/train/a/x.jpg", mutations.of_bytes, lambda: dataset("folder", path="pictures", image_size=4)
-    ),
-}
+    **{
+        f"picture.{ending}": Kind(
+            f"pictures/train/a/{'0' if ending == 'png' else 'x'}.{ending}", mutations.of_bytes,
+            lambda: dataset("folder", path="pictures", image_size=4),
+        ) for ending in PICTURES
+    },
+}  # fmt: skip
 
 
 def changed(kind: Kind, original: bytes, seed: int) -> bytes:

@@ -1,7 +1,5 @@
-"""Run directories of strangers, resumed, drawn and measured: one message, no traceback, nothing written outside.
-
-python tests/attack/run_directories.py [SEED] [COUNT]
-"""
+"""Run directories of strangers, resumed, drawn, measured, listed, run again, packed and removed: one message, no
+traceback, nothing written outside."""
 
 from __future__ import annotations
 
@@ -10,41 +8,37 @@ import json
 import os
 import random
 import shutil
-import subprocess
-import sys
-import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 import numpy as np
 import yaml
-from forks import FORKS, ROOT, python
 
-SECONDS = 20
-MEGABYTES = 1024
+from attack import programs
+
 CANARY = "canary-3f7a91"
 OUTSIDE = "outside"  # a folder beside the run directory, that nothing may touch
 SMALL = ("-d", "digits", "-sz", "8", "-e", "1", "-b", "256", "tracker=none", "plots=false", "hydra.run.dir=run")
 
-#: Runs a program with no more memory beyond what it has at the start.
-LIMITED = f"""
-import resource, runpy, sys
-used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + {MEGABYTES} * 2**20,) * 2)
-sys.argv = sys.argv[1:]
-sys.path[0] = {str(ROOT)!r}
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-PROGRAMS = (
-    (str(ROOT / "train.py"), "resume=run", "plots=false"),
-    (str(ROOT / "train.py"), "resume=run", "plots=false", "training.epochs=2"),
-    (str(ROOT / "mlp" / "__main__.py"), "report", "run", "run"),
-    (str(ROOT / "inference.py"), "-mp", "run/best_model.npy"),
-)
+IN = ("--in", ".")
+#: Command lines, and what else than the run directory they may write beside it.
+PROGRAMS: Mapping[tuple[str, ...], set[str]] = {
+    ("train", "resume=run", "plots=false"): set(),
+    ("train", "resume=run", "plots=false", "training.epochs=2"): set(),
+    ("report", "run", "run"): set(),
+    ("inference", "-mp", "run/best_model.npy"): set(),
+    ("runs", "list", "."): set(),
+    ("runs", "show", "run"): set(),
+    ("runs", "compare", "run", "run", "--plot", "plot.png"): {"plot.png"},
+    ("runs", "verify", "run", "--epochs", "1"): set(),
+    ("runs", "page", "."): {"runs.html"},
+    ("runs", "send", "trackio", ".", "--project", "p"): {"trackio"},
+    ("runs", "rm", *IN, "--where", "state!=x", "--yes"): set(),
+    ("runs", "rm", "run", "--checkpoints", "--yes"): set(),
+    ("runs", "archive", *IN, "run", "--yes"): {"archive"},
+}
 FILES = (
     "config.yaml", "checkpoint.npz", "best_config.json", "summary.json", "metrics.csv", "predictions.npz",
     "best_model.npy", "overrides.yaml", "train.log",
@@ -287,34 +281,23 @@ def _remove(path: Path) -> None:
 KINDS = {_whole: 6, _values: 5, _checkpoint: 6, _json: 2, _predictions: 2, _bytes: 4, _links: 3}
 
 
-def fault(case: Case, template: Path, place: Path) -> str:
-    """What is wrong with how the programs treat a run directory; empty where nothing is."""
-    words, change = case
-    outside, environment = place / OUTSIDE, {**os.environ, "CANARY": CANARY, "WANDB_MODE": "offline"}
-    for program in PROGRAMS:
-        for path in place.iterdir():
-            _remove(path)
-        shutil.copytree(template, place / "run")
-        outside.mkdir()
-        change(place / "run")
-        before = _content(outside)
-        try:
-            ended = python("-c", LIMITED, *program, cwd=place, env=environment, timeout=SECONDS)
-        except subprocess.TimeoutExpired:
-            return f"{words}: {program[1:]} still at work after {SECONDS} s"
-        text = ended.stdout + ended.stderr
-        told = f"{words}: {program[1:]} ended with {ended.returncode}\n{text[-1500:]}"
-        if ended.returncode not in (0, 1, 2, 3) or "Traceback" in text:
-            return told
-        if ended.returncode == 2 and (ended.stderr.count("Error: ") != 1 or len(ended.stderr) > 3000):
-            return f"no one message. {told}"
-        if any(not character.isprintable() and character != "\n" for character in ended.stderr):
-            return f"control characters. {told!r}"
-        if _content(outside) != before or {path.name for path in place.iterdir()} != {"run", OUTSIDE}:
-            return f"written outside. {told}"
-        if CANARY in text or any(CANARY.encode() in content for content in _content(place / "run").values()):
-            return f"a secret. {told}"
-    return ""
+def fault(case: Case, words: tuple[str, ...], template: Path, place: Path) -> str:
+    """What is wrong with how a program treats a run directory; empty where nothing is."""
+    what, change = case
+    for path in place.iterdir():
+        _remove(path)
+    run, outside = place / "run", place / OUTSIDE
+    shutil.copytree(template, run)
+    outside.mkdir()
+    change(run)
+    before = _content(outside)
+    ended = programs.run(place, *words, env={"CANARY": CANARY, "TRACKIO_DIR": str(place / "trackio")})
+    wrong = programs.fault(ended)
+    if _content(outside) != before or {path.name for path in place.iterdir()} - {"run", OUTSIDE} - PROGRAMS[words]:
+        wrong = f"written outside: {os.listdir(place)}, {os.listdir(outside)}"
+    elif CANARY in ended.output or any(CANARY.encode() in content for content in _content(run).values()):
+        wrong = "a secret"
+    return wrong and f"{what}: {' '.join(words)}: {wrong}"
 
 
 def _content(folder: Path) -> dict[str, bytes]:
@@ -324,26 +307,6 @@ def _content(folder: Path) -> dict[str, bytes]:
 
 def make_template(place: Path) -> Path:
     """A run directory as a small run leaves it."""
-    ended = python(str(ROOT / "train.py"), *SMALL, cwd=place, timeout=60)
-    assert ended.returncode == 0, ended.stderr
+    ended = programs.run(place, "train", *SMALL, seconds=60)
+    assert ended.exit_code == 0, ended.output
     return place / "run"
-
-
-def main(seed: int, count: int) -> int:
-    """Try `count` directories, print the faults, and return their number."""
-    found = 0
-    with tempfile.TemporaryDirectory() as folder:
-        template = make_template(Path(folder))
-        place = Path(folder, "place")
-        place.mkdir()
-        for number, case in zip(range(count), cases(seed), strict=False):
-            if what := fault(case, template, place):
-                found += 1
-                print(f"--- {seed}/{number} {what}", flush=True)
-    FORKS.close()
-    print(f"{count} run directories, {found} faults")
-    return found
-
-
-if __name__ == "__main__":
-    sys.exit(bool(main(*map(int, (*sys.argv[1:], *("0", "100")[len(sys.argv) - 1 :])))))

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -56,14 +55,14 @@ def test_what_failed_once(path: Path, scene: Path, tmp_path: Path) -> None:
     assert_harmless(campaign.replay(path.parent.name, path.read_bytes(), scene, tmp_path))
 
 
-@pytest.mark.parametrize("name", ["command_lines", "run_directories"])
-def test_others(name: str) -> None:
-    """Campaigns with a runner of their own: `main(seed, count)` returns the number of faults."""
-    try:
-        others = import_module(f"attack.{name}")
-    except ModuleNotFoundError:
-        pytest.skip(f"attack/{name}.py is not there")
-    assert others.main(FIRST, 40) == 0
+@pytest.mark.usefixtures("scene")
+def test_command_lines(tmp_path: Path) -> None:
+    assert_harmless(campaign.attack_lines(FIRST, 40, tmp_path))
+
+
+@pytest.mark.usefixtures("scene")
+def test_run_directories(tmp_path: Path) -> None:
+    assert_harmless(campaign.attack_directories(FIRST, 15, tmp_path))
 
 
 def _overflow() -> None:
