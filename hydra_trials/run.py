@@ -237,7 +237,7 @@ def _work(
             done = counts(queue.trials())
             finished = done["done"] + done["pruned"] + done["failed"]
             print(
-                f"\nStopped: {finished} of {sum(done.values())} trials are done. The same command goes on.",
+                f"\nStopped: {finished} of {sum(done.values())} trials are done. The same command continues.",
                 flush=True,
             )
             raise

@@ -99,7 +99,7 @@ def test_an_interrupted_search_leaves_no_worker_and_no_trial_behind(engine: str,
     process.send_signal(signal.SIGINT)  # to this process alone: an engine's workers may be anywhere
     ended = runs.finish(process)
     assert ended.code == 130
-    assert "Stopped: 0 of 3 trials are done. The same command goes on." in ended.out
+    assert "Stopped: 0 of 3 trials are done. The same command continues." in ended.out
     for trial in wait_for_the_end(directory):
         assert trial.state == TrialState.WAITING or trial.user_attrs["reason"] == "interrupted"
     assert {path.name for path in (directory / "running").iterdir()} == {"search"}
