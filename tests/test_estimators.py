@@ -274,7 +274,7 @@ def test_early_stopping_keeps_the_weights_that_classify_the_validation_samples_b
 
 
 def test_what_has_not_converged_is_said() -> None:
-    with pytest.warns(ConvergenceWarning, match="max_iter=3 epochs ended before train_loss ceased to improve"):
+    with pytest.warns(ConvergenceWarning, match="max_iter=3 epochs ended before train_loss stopped improving"):
         MLPClassifier(max_iter=3).fit(X, Y)
 
 

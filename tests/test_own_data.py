@@ -229,7 +229,7 @@ def test_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = CSV(path="mine.csv", test_fraction=0.25).load("test")
     assert run.model.predict(x).tolist() == y.tolist()
     assert run.model.class_names == ["iris b", "rosa", "setosa"]
-    with pytest.raises(mlp.UserError, match="without a test part nothing can be measured"):
+    with pytest.raises(mlp.UserError, match="a test part is needed"):
         mlp.train("-d", "csv", "dataset.path=mine.csv", *FAST)
 
 

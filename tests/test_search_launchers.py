@@ -25,6 +25,7 @@ from optuna.trial import TrialState
 
 from hydra_plugins.hydra_trials.launcher import LocalLauncher
 from hydra_trials import signals
+from hydra_trials.compat import VERSION_BASE
 from hydra_trials.study import Search
 from mlp.cli.messages import explain
 from mlp.config.files import CONF
@@ -98,7 +99,7 @@ def test_an_interrupted_search_leaves_no_worker_and_no_trial_behind(engine: str,
     process.send_signal(signal.SIGINT)  # to this process alone: an engine's workers may be anywhere
     ended = runs.finish(process)
     assert ended.code == 130
-    assert "Stopped: 0 of 3 trials are done. The same command goes on." in ended.out
+    assert "Stopped: 0 of 3 trials are done. The same command continues." in ended.out
     for trial in wait_for_the_end(directory):
         assert trial.state == TrialState.WAITING or trial.user_attrs["reason"] == "interrupted"
     assert {path.name for path in (directory / "running").iterdir()} == {"search"}
@@ -187,7 +188,7 @@ def test_an_interruption_that_a_finalizer_swallows_is_heeded(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     GlobalHydra.instance().clear()
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+    with initialize_config_dir(**VERSION_BASE, config_dir=str(CONF)):
         config = compose(
             "config", overrides=[f"hydra.sweep.dir={tmp_path}", "search.name=x"], return_hydra_config=True
         )

@@ -151,7 +151,7 @@ def test_what_orphans_still_run_is_waited_for(tmp_path: Path) -> None:
 
 def stopped_well(ended: Ended, code: int, directory: Path) -> None:
     assert ended.code == code
-    assert re.search(r"^Stopped: \d of 4 trials are done\. The same command goes on\.$", ended.out, re.MULTILINE)
+    assert re.search(r"^Stopped: \d of 4 trials are done\. The same command continues\.$", ended.out, re.MULTILINE)
     assert "Traceback" not in ended.out + ended.err
     assert ended.err.strip() == "Interrupted."
     assert not [trial for trial in trials(directory) if trial.user_attrs.get("retries", 0) > 0]
@@ -189,7 +189,7 @@ def test_ctrl_c_on_a_terminal(tmp_path: Path) -> None:
         assert processes(tty.process.pid) == []
     assert tty.shown.rfind("\x1b[?25h") > tty.shown.rfind("\x1b[?25l") > -1  # the cursor, hidden, is back
     assert "Traceback" not in tty.shown
-    assert [line for line in screen(tty.shown) if line.endswith("The same command goes on.")]
+    assert [line for line in screen(tty.shown) if line.endswith("The same command continues.")]
 
 
 # Disks

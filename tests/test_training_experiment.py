@@ -284,7 +284,7 @@ def test_a_run_without_validation_is_complete_with_its_plots(tmp_path: Path) -> 
     assert "Traceback" not in ended.out + ended.err
     assert (tmp_path / "run" / "plots" / "curves.png").exists()
     assert summary(tmp_path / "run")["best_epoch"] == 2
-    assert "Note: without validation data no epoch can be called the best; the last one is kept." in ended.out
+    assert "Note: without validation data there is no best epoch; the last one is kept." in ended.out
     assert "| best" not in ended.out
     assert summary(tmp_path / "run")["monitor"] is None
 
