@@ -43,14 +43,14 @@ def check_same(directory: Path, before: Mapping[str, Any], now: Definition) -> N
     where that is in a database that the command line does not name: files name none."""
     if (storage := before.get("storage")) is not None and now.storage is None:
         raise SearchError(
-            f"{directory} holds a search that is recorded in '{without_password(storage)}'. Name it, to go on there: "
+            f"{directory} holds a search that is recorded in '{without_password(storage)}'. To continue there, give "
             f"{now.node}.storage=URL"
         )
     changed = difference(before, now.described())
     if changed and not now.accept_mismatch:
         raise SearchError(
             f"{directory} holds a search with another definition ({changed}). Choose another {now.node}.name, or "
-            f"{now.node}.on_mismatch=accept to go on with the new one"
+            f"{now.node}.on_mismatch=accept to continue with the new one"
         )
 
 

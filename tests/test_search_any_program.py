@@ -184,7 +184,7 @@ def test_a_constraint_on_nothing_fails_the_trials_with_the_reason(tmp_path: Path
     words = ("hydra.sweeper.objectives=[distance]", "+named=true", "hydra.sweeper.trials=2", "+x=interval(0,5)")
     done = app(tmp_path, *words, "hydra/launcher=local", "hydra.sweeper.constraints={size:1}", "hydra.sweeper.name=s")
     assert done.returncode == 1
-    reason = "hydra.sweeper.constraints: size is no number of the result. It has distance, steps, x"
+    reason = "hydra.sweeper.constraints: size is not a number of the result. It has distance, steps, x"
     assert {trial.user_attrs["reason"] for trial in finished(tmp_path / "multirun" / "s")} == {reason}
 
 

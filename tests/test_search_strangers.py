@@ -178,7 +178,7 @@ def test_a_search_goes_on_only_where_the_command_line_says(directory: Path, tmp_
     shutil.move(directory, tmp_path / "multirun_outputs" / "s")
     words = ("-m", "-d", "digits", "-e", "1", "tracker=none", "search.name=s", "-o", "sgd,adam")
     for more in ((), ("search.dry_run=true",)):
-        assert "Name it, to go on there: search.storage=URL" in run(tmp_path, *words, *more, code=2).err
+        assert "To continue there, give search.storage=URL" in run(tmp_path, *words, *more, code=2).err
     assert not (tmp_path / "study.db").exists()
 
 

@@ -39,7 +39,7 @@ store(
         "params": None,  # further sweeps; what the command line says of a key counts instead
         "node": "hydra.sweeper",  # that has the settings
         "hooks": "hydra_trials.definition.Hooks",  # or a subclass: what the program adds
-        "name": None,  # of the search, and of its directory; null: made from what is searched
+        "name": None,  # of the search, and of its directory; null: derived from the search
         # tpe, random, grid, quasi_random (or qmc), cmaes, gp, nsgaii, nsgaiii, or a _target_ of optuna.samplers. gp
         # needs torch, cmaes the package cmaes; nsgaii and nsgaiii draw their first 50 trials at random.
         "sampler": "tpe",
@@ -54,7 +54,7 @@ store(
         "seed": 0,  # of the sampler
         "workers": None,  # trials at a time; null: one per core
         "storage": None,  # an Optuna URL that several machines share; null: a journal in the search's directory
-        "retries": 2,  # how often a trial whose worker was killed is run again
+        "retries": 2,  # how often to run a trial again whose worker was killed
         "retry_failed": False,  # run the trials again that failed
         "take_over": False,  # run the trials again that another host seems to run
         "on_mismatch": "refuse",  # or accept, when a search continues with another definition
