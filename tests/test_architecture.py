@@ -189,8 +189,10 @@ def test_slow_packages_are_imported_where_they_are_used(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [path for path in SOURCES if within(name_of(path), "mlp.nn")], ids=name_of)
 def test_the_mathematics_imports_numpy_and_the_standard_library_only(path: Path) -> None:
-    packages = {name.partition(".")[0] for name in imports(path.read_text(), name_of(path)) if not ours(name)}
-    assert packages <= {"numpy", *sys.stdlib_module_names}
+    """And how names are spelled."""
+    found = imports(path.read_text(), name_of(path))
+    assert {name.partition(".")[0] for name in found if not ours(name)} <= {"numpy", *sys.stdlib_module_names}
+    assert all(within(name, "mlp.base.naming") for name in found if within(name, BASE))
 
 
 @pytest.mark.parametrize("room", MAY_IMPORT)

@@ -12,6 +12,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from hydra_trials.compat import VERSION_BASE
 from mlp.base.errors import UserError
 from mlp.cli.flags import parser
 from mlp.cli.overrides import to_hydra
@@ -30,7 +31,7 @@ def test_no_override_is_lost_between_repeated_flags_and_the_last_of_each_counts(
 @pytest.fixture(autouse=True, scope="module")
 def default() -> Iterator[Any]:
     """The configuration without any override."""
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+    with hydra.initialize_config_dir(**VERSION_BASE, config_dir=str(CONF)):
         yield hydra.compose("config")
 
 

@@ -42,7 +42,7 @@ def test_runs_are_grouped_by_what_they_chose(tmp_path: Path) -> None:
     runs = [made(tmp_path / str(i), f"augment={name}") for i, name in enumerate(("shift", "flip", "shift"))]
     groups = {key: [run.directory.name for run in members] for key, members in by(runs, "augment").items()}
     assert groups == {("shift",): ["0", "2"], ("flip",): ["1"]}
-    assert over_seeds(runs, lambda run: run.metrics["val_loss"][0]).mean == 1
+    assert over_seeds(runs, [run.metrics["val_loss"][0] for run in runs]).mean == 1
 
 
 def test_a_difference_is_paired_where_the_seeds_are_the_same() -> None:

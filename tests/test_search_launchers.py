@@ -25,6 +25,7 @@ from optuna.trial import TrialState
 
 from hydra_plugins.hydra_trials.launcher import LocalLauncher
 from hydra_trials import signals
+from hydra_trials.compat import VERSION_BASE
 from hydra_trials.study import Search
 from mlp.cli.messages import explain
 from mlp.config.files import CONF
@@ -187,7 +188,7 @@ def test_an_interruption_that_a_finalizer_swallows_is_heeded(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     GlobalHydra.instance().clear()
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+    with initialize_config_dir(**VERSION_BASE, config_dir=str(CONF)):
         config = compose(
             "config", overrides=[f"hydra.sweep.dir={tmp_path}", "search.name=x"], return_hydra_config=True
         )

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from answers import drawn, pictures_of, tables_of, text_of
 from made_runs import make_run
 
 from mlp.base.errors import UserError
 from mlp.data import NPZ, Digits
-from mlp.report.blocks import Analysis, Confusion, Gallery, Picture, Table
+from mlp.report.blocks import Analysis, Confusion, Gallery
 from mlp.report.studies.data_exploration import ClassImages, DataExploration, pair_facts
 
 STUDY = DataExploration()
@@ -60,31 +61,23 @@ def analysis(
     return STUDY.analyse(found)
 
 
-def text(found: Analysis) -> str:
-    return "\n".join(block for block in found.blocks if isinstance(block, str))
-
-
-def picture(found: Analysis, name: str) -> Any:
-    return next(b for b in found.blocks if isinstance(b, Picture) and b.name == f"data_exploration_{name}").draw()
-
-
 def test_the_classes_of_each_part_are_counted(tmp_path: Path) -> None:
     found = analysis(tmp_path, CONFUSES_LIKE_MEANS)
-    table = [block for block in found.blocks if isinstance(block, Table)][-1]
+    table = tables_of(found)[-1]
     assert table.header[:4] == ["class", "training", "validation", "test"]
     assert [row[1:4] for row in table.rows] == [["8", "2", "4"], ["8", "2", "4"], ["4", "1", "2"]]
     # The sums of the bases are 7, 7 and 5; the factors 10 and 30 have the means 20, 20 and, of five images, 18.
     assert [row[4] for row in table.rows] == [f"{value / 255 / 12:.3f}" for value in (7 * 20, 7 * 20, 5 * 18)]
     assert [row[5] for row in table.rows] == ["50.0 %", "100.0 %", "100.0 %"]
-    assert "Colour images of 2 × 2 pixels: 20 for training, 5 for validation and 10 for test" in text(found)
-    parts = picture(found, "classes").axes[0].lines[:3]
+    assert "Colour images of 2 × 2 pixels: 20 for training, 5 for validation and 10 for test" in text_of(found)
+    parts = drawn(found, "data_exploration_classes").axes[0].lines[:3]
     assert [np.asarray(part.get_ydata()).tolist() for part in parts] == [pytest.approx([0.4, 0.4, 0.2])] * 3
 
 
 def test_without_validation_there_is_none_in_text_and_figure(tmp_path: Path) -> None:
     found = analysis(tmp_path, CONFUSES_LIKE_MEANS, fraction=0.0)
-    assert "25 for training and 10 for test" in text(found)
-    assert len(picture(found, "classes").axes[0].lines) == 3  # two parts, and the equal share
+    assert "25 for training and 10 for test" in text_of(found)
+    assert len(drawn(found, "data_exploration_classes").axes[0].lines) == 3  # two parts, and the equal share
 
 
 @pytest.mark.parametrize(
@@ -100,7 +93,7 @@ def test_without_validation_there_is_none_in_text_and_figure(tmp_path: Path) -> 
     ],
 )
 def test_balance_is_said_as_it_is(tmp_path: Path, sizes: tuple[int, ...], said: str) -> None:
-    found = text(analysis(tmp_path, CONFUSES_LIKE_MEANS, colour_dataset(tmp_path / "made.npz", sizes)))
+    found = text_of(analysis(tmp_path, CONFUSES_LIKE_MEANS, colour_dataset(tmp_path / "made.npz", sizes)))
     assert f"The classes are {said}" in found
     assert "class is right for 40.00 % of the test images" in found
 
@@ -118,45 +111,46 @@ def test_similarity_is_the_cosine_of_the_mean_images() -> None:
 
 def test_brightness_alone_names_the_nearest_class(tmp_path: Path) -> None:
     # Means 140, 140, 90 (see above). Class 0: 70 is taken for 2, 210 for 0; class 1 the same; class 2: 50 and 150.
-    assert "is right for 30.0 % of the test images" in text(analysis(tmp_path, CONFUSES_LIKE_MEANS))
+    assert "is right for 30.0 % of the test images" in text_of(analysis(tmp_path, CONFUSES_LIKE_MEANS))
 
 
 def test_the_share_of_mistakes_on_similar_pairs_is_told(tmp_path: Path) -> None:
     found = analysis(tmp_path / "a", CONFUSES_LIKE_MEANS)
-    assert "**0 & 1 (0.96)**, by the cosine similarity of their mean images" in text(found)
-    assert "100 % of the 2 mistakes of the linear classifier fall on these 1 of 3 pairs**" in text(found)
-    assert "It confuses 0 & 1 (25.0 % of the images of both) most." in text(found)
+    assert "**0 & 1 (0.96)**, by the cosine similarity of their mean images" in text_of(found)
+    assert "100 % of the 2 mistakes of the linear classifier fall on these 1 of 3 pairs**" in text_of(found)
+    assert "It confuses 0 & 1 (25.0 % of the images of both) most." in text_of(found)
     assert found.facts["top"] == {"similarity": ["0 & 1"], "linear classifier": ["0 & 1"]}
-    other = text(analysis(tmp_path / "b", CONFUSES_THE_OTHERS))
+    other = text_of(analysis(tmp_path / "b", CONFUSES_THE_OTHERS))
     assert "**The model does not confuse the classes that look alike: 0 % of the 4 mistakes of the linear" in other
     assert "Rank correlation of similarity and confusion over all pairs: -1.00 (linear classifier)." in other
 
 
 def test_the_network_is_judged_beside_the_linear_classifier(tmp_path: Path) -> None:
     found = analysis(tmp_path / "a", CONFUSES_THE_OTHERS, network=CONFUSES_LIKE_MEANS)
-    assert "**The model confuses the classes that look alike: 100 % of the 2 mistakes of the network" in text(found)
-    assert "A linear classifier, which sees only where an image is bright, makes 0 % of its mistakes there." in text(
-        found
+    assert "**The model confuses the classes that look alike: 100 % of the 2 mistakes of the" in text_of(found)
+    assert (
+        "A linear classifier, which sees only where an image is bright, makes 0 % of its mistakes there."
+        in text_of(found)
     )
-    assert "Hidden layers combine pixels into strokes" in text(found)
+    assert "Hidden layers combine pixels into strokes" in text_of(found)
     assert found.headline is not None
     assert found.headline.number == "100 % of mistakes"
-    assert len(picture(found, "alike").axes) == 3
-    worse = text(analysis(tmp_path / "b", CONFUSES_LIKE_MEANS, network=CONFUSES_THE_OTHERS))
+    assert len(drawn(found, "data_exploration_alike").axes) == 3
+    worse = text_of(analysis(tmp_path / "b", CONFUSES_LIKE_MEANS, network=CONFUSES_THE_OTHERS))
     assert "Hidden layers do not help here:" in worse
 
 
 def test_a_classifier_without_mistakes_is_no_measure(tmp_path: Path) -> None:
     found = analysis(tmp_path, TEST)
-    assert "**The linear classifier confuses no classes at all.**" in text(found)
+    assert "**The linear classifier confuses no classes at all.**" in text_of(found)
     assert found.facts["rank_correlation"] == {"linear classifier": None}
-    picture(found, "alike")
+    drawn(found, "data_exploration_alike")
 
 
 def test_a_run_that_diverged_leaves_the_data_to_be_explored(tmp_path: Path) -> None:
     found = analysis(tmp_path, None)
-    assert "**This was not measured:** the training failed and left no predictions." in text(found)
-    assert len(picture(found, "alike").axes) == 1
+    assert "**This was not measured:** the training failed and left no predictions." in text_of(found)
+    assert len(drawn(found, "data_exploration_alike").axes) == 1
 
 
 def test_the_correlation_of_ranks_is_right() -> None:
@@ -184,13 +178,13 @@ def test_a_class_of_fewer_images_than_samples_leaves_cells_empty(tmp_path: Path)
     found = analysis(tmp_path, CONFUSES_LIKE_MEANS, colour_dataset(tmp_path / "made.npz", (10, 10, 2)))
     gallery = next(chart for chart in found.charts if isinstance(chart, Gallery))
     assert [isinstance(cell, np.ndarray) for cell in gallery.rows[2]] == [False, *[True] * 2, *[False] * 3, True]
-    picture(found, "samples")
+    drawn(found, "data_exploration_samples")
 
 
 def test_the_wall_shows_the_samples_in_their_places(tmp_path: Path) -> None:
     found = analysis(tmp_path, CONFUSES_LIKE_MEANS)
     rows = next(chart for chart in found.charts if isinstance(chart, Gallery)).rows
-    wall = np.asarray(picture(found, "samples").axes[0].images[0].get_array())
+    wall = np.asarray(drawn(found, "data_exploration_samples").axes[0].images[0].get_array())
     # Images of 2 x 2 with one pixel between them, and the mean after the five samples.
     for row, column in itertools.product(range(3), range(5)):
         assert (wall[3 * row : 3 * row + 2, 3 * column : 3 * column + 2] == rows[row][1 + column]).all()
@@ -198,7 +192,7 @@ def test_the_wall_shows_the_samples_in_their_places(tmp_path: Path) -> None:
 
 
 def test_the_matrices_are_similarity_and_shares_without_the_diagonal(tmp_path: Path) -> None:
-    likeness, confused = picture(analysis(tmp_path, CONFUSES_LIKE_MEANS), "alike").axes
+    likeness, confused = drawn(analysis(tmp_path, CONFUSES_LIKE_MEANS), "data_exploration_alike").axes
     expected = [[np.nan, 0.96, 0], [0.96, np.nan, 0], [0, 0, np.nan]]
     np.testing.assert_allclose(np.ma.filled(likeness.images[0].get_array(), np.nan), expected, atol=1e-12)
     expected = [[np.nan, 50, 0], [0, np.nan, 0], [0, 0, np.nan]]
@@ -227,6 +221,5 @@ def test_real_runs_of_both_are_explored(quick_studies: Path) -> None:
     made = STUDY.analyse(found)
     assert made.facts["images"]["training"] == 1438 - 144
     assert set(made.facts["classifiers"]) == {"network", "linear classifier"}
-    for block in made.blocks:
-        if isinstance(block, Picture):
-            block.draw()
+    for one in pictures_of(made):
+        one.draw()

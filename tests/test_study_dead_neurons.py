@@ -1,14 +1,14 @@
 """The study of dead neurons: counts as worked by hand, a text that follows them, figures that show them."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from answers import pictures_of, tables_of, text_of
 from made_runs import make_run
 
 from mlp.base.errors import UserError
-from mlp.report.blocks import Analysis, Histogram, Picture, Table
+from mlp.report.blocks import Analysis, Histogram, Picture
 from mlp.report.studies.dead_neurons import DeadNeurons
 from mlp.training.diagnostics.dead_units import GEOMETRIC, LINEAR
 
@@ -72,14 +72,6 @@ def analysis(root: Path) -> Analysis:
     return STUDY.analyse(STUDY.find_runs(root, "digits"))
 
 
-def text(found: Analysis) -> str:
-    return "\n".join(block for block in found.blocks if isinstance(block, str))
-
-
-def table(found: Analysis) -> Any:
-    return next(block for block in found.blocks if isinstance(block, Table)).rows
-
-
 def killing(root: Path) -> Analysis:
     """Adam at the high rate kills, whatever the activation; SGD does not."""
     add(root, "relu", "sgd", 0.1, 0.97, ALIVE, ALIVE, ALIVE)
@@ -101,13 +93,13 @@ def test_counts_are_those_worked_by_hand(tmp_path: Path) -> None:
     assert tanh["saturated_outputs"] == pytest.approx(0.9)
     assert tanh["stuck_units"].mean == 3
     assert tanh["without_gradient"] == 0.5
-    rows = {(row[0], row[1], row[2]): row[3:] for row in table(found)}
+    rows = {(row[0], row[1], row[2]): row[3:] for row in tables_of(found)[0].rows}
     assert rows["ReLU", "adam", "0.1"] == ["3, 2", "98.8 %", "", "", "0", "100 %", "10.00 %"]
     assert rows["tanh", "adam", "0.1"] == ["0, 0", "41.7 %", "90.0 %", "3", "0.12", "50 %", "12.00 %"]
 
 
 def test_what_dies_and_why_is_told(tmp_path: Path) -> None:
-    said = text(killing(tmp_path))
+    said = text_of(killing(tmp_path))
     assert "With sgd at 0.1, none of the 6 ReLU units was dead at any count in 2 epochs." in said
     assert (
         "**Yes: with adam at 0.1, 5 of the 6 ReLU units (83.3 %) output exactly zero for every one of the 100 "
@@ -135,7 +127,7 @@ def test_the_text_follows_numbers_that_say_the_opposite(tmp_path: Path) -> None:
     add(tmp_path, "relu", "sgd", 0.1, 0.8, ALIVE, ALIVE, ALIVE)
     add(tmp_path, "relu", "sgd", 0.001, 0.8, ONE_DEAD, ONE_DEAD, ONE_DEAD)
     add(tmp_path, "tanh", "sgd", 0.1, 0.8, ALIVE, ALIVE, ONE_DEAD)
-    said = text(analysis(tmp_path))
+    said = text_of(analysis(tmp_path))
     assert "**No: with sgd at 0.1, none of the 6 ReLU units was dead" in said
     assert "At 0.001 sgd leaves 1 dead: the high rate kills fewer." in said
     assert "No tanh unit was zero" not in said
@@ -168,7 +160,7 @@ def test_the_run_that_is_flat_early_is_found(tmp_path: Path, curve: list[float],
             ",".join([*row[:place], str(value), *row[place + 1 :]]) for row, value in zip(cells, curve, strict=True)
         ]
         path.write_text("\n".join([header, *lines, ""]))
-    assert said in text(analysis(tmp_path))
+    assert said in text_of(analysis(tmp_path))
 
 
 def test_seeds_have_a_spread(tmp_path: Path) -> None:
@@ -176,14 +168,14 @@ def test_seeds_have_a_spread(tmp_path: Path) -> None:
         add(tmp_path, "relu", "sgd", 0.1, 0.9, ALIVE, ALIVE, look, seed=seed)
         add(tmp_path, "relu", "sgd", 0.001, 0.9, ALIVE, ALIVE, ALIVE, seed=seed)
     found = analysis(tmp_path)
-    assert "with sgd at 0.1, 0.5 ± 0.7 of the 6 ReLU units (8.3 %)" in text(found)
-    assert "0.5 ± 0.7 and 0 of 4 and 2 after 2 epochs" in text(found)
-    assert "At 0.001 sgd leaves 0 dead, not significantly different." in text(found)
-    assert table(found)[0][3] == "0.5, 0"
+    assert "with sgd at 0.1, 0.5 ± 0.7 of the 6 ReLU units (8.3 %)" in text_of(found)
+    assert "0.5 ± 0.7 and 0 of 4 and 2 after 2 epochs" in text_of(found)
+    assert "At 0.001 sgd leaves 0 dead, not significantly different." in text_of(found)
+    assert tables_of(found)[0].rows[0][3] == "0.5, 0"
 
 
 def test_the_figures_show_the_counts(tmp_path: Path) -> None:
-    pictures = [block.draw() for block in killing(tmp_path).blocks if isinstance(block, Picture)]
+    pictures = [one.draw() for one in pictures_of(killing(tmp_path))]
     runs, outputs = ({ax.get_title(loc="left"): ax for ax in figure.axes} for figure in pictures)
     accuracies, silent, gradients = runs.values()
     assert [np.asarray(line.get_ydata()).tolist() for line in accuracies.lines] == [[0.5, 0.1], [0.5, 0.12]]
@@ -219,11 +211,11 @@ def test_the_histograms_for_tracking_hold_all_outputs(tmp_path: Path) -> None:
 def test_one_activation_alone_is_enough(tmp_path: Path) -> None:
     add(tmp_path / "tanh", "tanh", "sgd", 0.1, 0.9, ALIVE, ALIVE)
     found = analysis(tmp_path / "tanh")
-    assert "**There are no finished runs with ReLU.**" in text(found)
+    assert "**There are no finished runs with ReLU.**" in text_of(found)
     add(tmp_path / "relu", "relu", "sgd", 0.1, 0.9, ALIVE, ALIVE)
     other = analysis(tmp_path / "relu")
-    assert "**There is no tanh run of the same setting.**" in text(other)
-    assert "in 1 epoch.**" in text(other)
+    assert "**There is no tanh run of the same setting.**" in text_of(other)
+    assert "in 1 epoch.**" in text_of(other)
     for block in (*found.blocks, *other.blocks):
         if isinstance(block, Picture):
             block.draw().canvas.draw()  # type: ignore[attr-defined]
@@ -239,7 +231,7 @@ def test_runs_without_their_counts_are_left_out_and_counted(tmp_path: Path) -> N
     with pytest.raises(UserError, match="no finished runs"):
         analysis(tmp_path)
     add(tmp_path, "relu", "sgd", 0.1, 0.9, ALIVE, ALIVE)
-    assert "1 of the 2 runs ended without a result and is left out." in text(analysis(tmp_path))
+    assert "1 of the 2 runs ended without a result and is left out." in text_of(analysis(tmp_path))
 
 
 @pytest.mark.timeout(600)

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from answers import pictures_of, tables_of, text_of
 from made_trials import ADAM, SGD, make_search, trial
 
-from mlp.report.blocks import Analysis, Picture, Table
+from mlp.report.blocks import Analysis
 from mlp.report.studies.global_performance import GlobalPerformance, ScoredTrial, larger
 from mlp.report.studies.hyperparameter_search import HyperparameterSearch
 
@@ -16,10 +17,6 @@ STUDY = GlobalPerformance()
 def analysis(root: Path, trials: list[dict[str, object]]) -> Analysis:
     make_search(root / "digits", trials)
     return STUDY.analyse(STUDY.find_runs(root, "digits"))
-
-
-def text_of(found: Analysis) -> str:
-    return "\n".join(block for block in found.blocks if isinstance(block, str))
 
 
 @pytest.mark.parametrize(
@@ -72,7 +69,7 @@ def test_overfitted_runs_are_counted_and_listed_and_those_without_a_measurement_
     assert "Too few to compare: 2 over-fitted runs and 2 others." in text
     # Of 1797 digits 359 or 360 are for the test and a tenth of the others for validation; 64 pixels.
     assert f"have 1,000 to 1,002 parameters; {2 * 1294 + 64:,} suffice" in text
-    table = next(block for block in found.blocks if isinstance(block, Table))
+    table = tables_of(found)[0]
     assert table.rows == [
         ["trial 2", "100.00 %", "85.00 %", "15.00", "0 %"],
         ["trial 0", "100.00 %", "90.00 %", "10.00", "25 %"],
@@ -88,7 +85,7 @@ def test_where_none_is_overfitted_the_text_says_so(tmp_path: Path) -> None:
     assert "**Nothing was memorised to a measurable degree:**" in text
     assert "have in common" not in text
     assert "The over-fitted networks" not in text
-    assert not [block for block in found.blocks if isinstance(block, Table)]
+    assert not tables_of(found)
 
 
 def test_without_any_measurement_there_is_no_figure(tmp_path: Path) -> None:
@@ -139,7 +136,7 @@ def test_every_measured_run_is_a_point_and_pruned_ones_are_hollow(tmp_path: Path
         for i in range(10)
     ]
     found = analysis(tmp_path, trials)
-    left, right = next(block for block in found.blocks if isinstance(block, Picture)).draw().axes
+    left, right = pictures_of(found)[0].draw().axes
     points = np.concatenate([np.asarray(marks.get_offsets()) for marks in left.collections])
     expected = [(0.5 + 0.05 * i, 0.5 + 0.03 * i) for i in range(10)]
     np.testing.assert_allclose(sorted(map(tuple, points)), expected)

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from answers import drawn, pictures_of, tables_of, text_of
 from made_trials import ADAM, PARAMETERS, SGD, make_search, parameter, trial
 from runs import run
 
 from mlp.base.errors import UserError
 from mlp.report.axes import Axis, axes
-from mlp.report.blocks import Analysis, Picture, Table
+from mlp.report.blocks import Analysis
 from mlp.report.figures.parallel import parallel_coordinates
 from mlp.report.importance import interchangeable, permutation_importance
 from mlp.report.studies.hyperparameter_search import HyperparameterSearch, explained
@@ -23,10 +24,6 @@ README = ("-m", "search=tpe", "search.trials=1", "search.name=digits", "-d", "di
 def analysis(root: Path, trials: list[dict[str, object]], **described: str) -> Analysis:
     make_search(root / "digits", trials, **described)
     return STUDY.analyse(STUDY.find_runs(root, "digits"))
-
-
-def text_of(found: Analysis) -> str:
-    return "\n".join(block for block in found.blocks if isinstance(block, str))
 
 
 @pytest.mark.parametrize(
@@ -42,7 +39,7 @@ def test_the_file_and_the_command_of_the_readme_are_one_search(tmp_path: Path, f
     assert [t.state for t in search.trials] == ["done"]
     found = STUDY.analyse(STUDY.find_runs(tmp_path / "multirun_outputs", "digits"))
     assert found.facts["ranked"][0]["number"] == 0
-    for picture in (block for block in found.blocks if isinstance(block, Picture)):
+    for picture in pictures_of(found):
         picture.draw()
 
 
@@ -64,7 +61,7 @@ def test_the_best_is_the_completed_trial_with_the_highest_validation_accuracy(tm
     # 143 or 144 validation images of 1438: sqrt(0.8 * 0.2 / 144) = 3.33 points, and 30 points are more than two.
     assert "No other run is within two standard errors (3.33 points each, on 144 validation images)." in text
     assert "for the 2 best the test accuracy is 15.00 points higher on average" in text
-    table = next(block for block in found.blocks if isinstance(block, Table))
+    table = tables_of(found)[0]
     assert [row[:3] for row in table.rows] == [["trial 1", "80.00 %", "70.00 %"], ["trial 0", "50.00 %", "90.00 %"]]
 
 
@@ -106,7 +103,7 @@ def test_the_design_answers_what_matters_and_the_search_what_is_best(tmp_path: P
     assert "**Trial 0 of the search, with 95.00 % validation accuracy" in text
     assert found.headline is not None
     assert found.headline.answer.startswith("The batch_size mattered most")
-    for picture in (block for block in found.blocks if isinstance(block, Picture)):
+    for picture in pictures_of(found):
         picture.draw()
 
 
@@ -124,8 +121,8 @@ def test_what_an_axis_explains_is_worked_by_hand() -> None:
 def test_few_trials_have_no_importance_and_none_completed_no_best(tmp_path: Path) -> None:
     found = analysis(tmp_path / "few", [{"varied": SGD, "val": 0.5}])
     assert "**Not computed from 1 complete run:**" in text_of(found)
-    assert [b.name for b in found.blocks if isinstance(b, Picture)] == ["search_parallel", "search_history"]
-    for picture in (block for block in found.blocks if isinstance(block, Picture)):
+    assert [one.name for one in pictures_of(found)] == ["search_parallel", "search_history"]
+    for picture in pictures_of(found):
         picture.draw()
     found = analysis(tmp_path / "none", [{"varied": SGD, "val": 0.5, "state": "pruned"}], sampler="random")
     assert "independent draws of 1 point, of which 0 ran to their end, 1 was stopped by the median pruner" in text_of(
@@ -210,7 +207,7 @@ def test_a_line_of_the_parallel_coordinates_is_a_completed_trial(tmp_path: Path)
 def test_the_history_is_the_lowest_error_so_far(tmp_path: Path) -> None:
     scores = [0.5, 0.7, 0.6, 0.9, 0.8]
     found = analysis(tmp_path, [{"varied": SGD, "val": s, "state": "pruned" if s == 0.9 else "done"} for s in scores])
-    figure = next(b for b in found.blocks if isinstance(b, Picture) and b.name == "search_history").draw()
+    figure = drawn(found, "search_history")
     lowest = next(line for line in figure.axes[0].lines if line.get_label() == "lowest so far")
     np.testing.assert_array_equal(lowest.get_xdata(), [0, 1, 2, 4])
     np.testing.assert_allclose(np.asarray(lowest.get_ydata()), [50, 30, 30, 20])

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from answers import pictures_of, tables_of, text_of
 from made_runs import make_run
 
 from mlp.base.errors import UserError
-from mlp.report.blocks import Analysis, Picture, Table
+from mlp.report.blocks import Analysis
 from mlp.report.studies.loss_comparison import LossComparison
 
 STUDY = LossComparison()
@@ -35,22 +36,18 @@ def analysis(
 CE, MSE, SSE = "cross_entropy", "mean_squared_error", "sum_squared_error"
 
 
-def text(found: Analysis) -> str:
-    return "\n".join(block for block in found.blocks if isinstance(block, str))
-
-
 def test_the_faster_loss_is_named_whichever_it_is(tmp_path: Path) -> None:
     found = analysis(tmp_path / "a", {(CE, 0): [0.91, 0.93], (MSE, 0): [0.7, 0.9]})
     said = (
         "**Cross-entropy with sgd: cross-entropy reaches 90 % training accuracy after 1 epoch, MSE after 2 epochs.**"
     )
-    assert said in text(found)
-    assert "cross-entropy is 3.00 points of test accuracy ahead" in text(found)
+    assert said in text_of(found)
+    assert "cross-entropy is 3.00 points of test accuracy ahead" in text_of(found)
     assert found.headline is not None
     assert found.headline.number == "1 epoch"
-    never = text(analysis(tmp_path / "b", {(CE, 0): [0.7, 0.93], (MSE, 0): [0.7, 0.8], (MSE, 1): [0.7, 0.95]}))
+    never = text_of(analysis(tmp_path / "b", {(CE, 0): [0.7, 0.93], (MSE, 0): [0.7, 0.8], (MSE, 1): [0.7, 0.95]}))
     assert "cross-entropy reaches 90 % training accuracy after 2 epochs, MSE never in 1 of 2 runs" in never
-    other = text(analysis(tmp_path / "c", {(CE, 0): [0.7, 0.9], (MSE, 0): [0.92, 0.95]}))
+    other = text_of(analysis(tmp_path / "c", {(CE, 0): [0.7, 0.9], (MSE, 0): [0.92, 0.95]}))
     assert "**The squared error with sgd: cross-entropy reaches 90 %" in other
     assert "MSE is 5.00 points of test accuracy ahead" in other
 
@@ -66,10 +63,10 @@ def test_a_lead_within_the_spread_of_the_seeds_is_none(tmp_path: Path) -> None:
             (SSE, 0): [0.5, 0.6],
         },
     )
-    assert "**Neither, in whole epochs, with sgd: cross-entropy reaches 80 %" in text(found)
-    assert "the test accuracies do not differ significantly" in text(found)
+    assert "**Neither, in whole epochs, with sgd: cross-entropy reaches 80 %" in text_of(found)
+    assert "the test accuracies do not differ significantly" in text_of(found)
     assert found.facts["optimizers"]["sgd"][CE]["test_accuracy"].mean == pytest.approx(0.85)
-    table = next(block for block in found.blocks if isinstance(block, Table))
+    table = tables_of(found)[0]
     assert [row[3:6] for row in table.rows[:2]] == [
         ["2 epochs", "50.00 ± 0.00 %", "85.00 ± 7.07 %"],
         ["2 epochs", "50.00 ± 0.00 %", "84.00 ± 0.00 %"],
@@ -78,7 +75,7 @@ def test_a_lead_within_the_spread_of_the_seeds_is_none(tmp_path: Path) -> None:
 
 def test_the_curves_are_the_losses_over_the_loss_of_guessing(tmp_path: Path) -> None:
     found = analysis(tmp_path, {(CE, 0): [0.5, 0.9], (MSE, 0): [0.5, 0.8], (SSE, 0): [0.5, 0.8]})
-    picture = next(block for block in found.blocks if isinstance(block, Picture))
+    picture = pictures_of(found)[0]
     accuracies, losses = picture.draw().axes
     assert [np.asarray(line.get_ydata()).tolist() for line in accuracies.lines] == [
         [0.5, 0.9],
@@ -99,7 +96,7 @@ def test_whether_the_theory_of_the_smaller_gradient_holds_is_measured(tmp_path: 
         ("b", level, scores, "not here: after"),
     ):
         analysis(tmp_path / place, sgd, norm=5.0)
-        why = text(analysis(tmp_path / place, adam, norm=4.0, optimizer="adam"))
+        why = text_of(analysis(tmp_path / place, adam, norm=4.0, optimizer="adam"))
         assert (
             "in epoch 1, the gradient of cross-entropy is 5 times that of the mean with sgd, and 4 times that of"
             in why
@@ -109,8 +106,8 @@ def test_whether_the_theory_of_the_smaller_gradient_holds_is_measured(tmp_path: 
 
 def test_a_single_seed_claims_no_more(tmp_path: Path) -> None:
     found = analysis(tmp_path, {(CE, 0): [0.5, 0.9], (MSE, 0): [0.5, 0.8]})
-    assert "one seed does not show chance" in text(found)
-    assert "over the seeds" not in next(block for block in found.blocks if isinstance(block, Picture)).caption
+    assert "one seed does not show chance" in text_of(found)
+    assert "over the seeds" not in pictures_of(found)[0].caption
 
 
 def test_runs_that_diverged_at_once_are_left_out(tmp_path: Path) -> None:
@@ -118,10 +115,10 @@ def test_runs_that_diverged_at_once_are_left_out(tmp_path: Path) -> None:
     lost = ["dataset=digits", "optimizer=sgd", "loss=cross_entropy", "seed=9"]
     make_run(folder / "0", lost, {"val_loss": []}, {"status": "diverged"})
     alone = STUDY.analyse(STUDY.find_runs(tmp_path, "digits"))
-    assert "1 of the 1 runs ended without a result and is left out." in text(alone)
-    assert not [block for block in alone.blocks if isinstance(block, Picture)]
+    assert "1 of the 1 runs ended without a result and is left out." in text_of(alone)
+    assert not pictures_of(alone)
     found = analysis(tmp_path, {(CE, 0): [0.5, 0.9], (MSE, 0): [0.5, 0.8]})
-    assert "1 of the 3 runs ended without a result and is left out." in text(found)
+    assert "1 of the 3 runs ended without a result and is left out." in text_of(found)
     assert found.facts["optimizers"]["sgd"][CE]["test_accuracy"].mean == pytest.approx(0.9)
 
 

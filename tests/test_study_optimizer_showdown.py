@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from answers import drawn, pictures_of, tables_of, text_of
 from made_runs import make_run
 from runs import run
 
@@ -13,7 +14,7 @@ from mlp.base.errors import UserError
 from mlp.config.compose import compose
 from mlp.config.resolve import resolve
 from mlp.experiment import Components
-from mlp.report.blocks import Analysis, Picture, Table
+from mlp.report.blocks import Analysis
 from mlp.report.statistics import MeanStd
 from mlp.report.studies.optimizer_showdown import OPTIMIZERS, OptimizerShowdown
 
@@ -44,14 +45,6 @@ def analysis(root: Path, losses: Losses, first: Mapping[str, float] | None = Non
     return STUDY.analyse(STUDY.find_runs(root, "digits"))
 
 
-def text_of(found: Analysis) -> str:
-    return "\n".join(block for block in found.blocks if isinstance(block, str))
-
-
-def picture(found: Analysis, name: str) -> Picture:
-    return next(block for block in found.blocks if isinstance(block, Picture) and block.name == name)
-
-
 def test_initial_weights_depend_on_the_seed_and_not_on_the_optimizer() -> None:
     def theta(optimizer: str, seed: int) -> np.ndarray:
         return Components.build(resolve(compose([f"optimizer={optimizer}", f"seed={seed}"]))).network.theta
@@ -68,9 +61,8 @@ def test_real_runs_of_one_seed_begin_with_the_same_gradients(tmp_path: Path) -> 
     found = STUDY.analyse(STUDY.find_runs(tmp_path / "multirun_outputs", "digits"))
     assert "their first gradients have the same norms in all 4 runs" in text_of(found)
     assert set(found.facts["groups"]) == {"sgd/0.01", "sgd/0.1", "nadam/0.01", "nadam/0.1"}
-    for block in found.blocks:
-        if isinstance(block, Picture):
-            block.draw()
+    for one in pictures_of(found):
+        one.draw()
 
 
 def test_runs_that_do_not_begin_alike_are_told(tmp_path: Path) -> None:
@@ -125,7 +117,7 @@ def test_each_counts_at_its_best_rate_and_a_diverged_rate_never_does(tmp_path: P
         "The rate matters least for sgd, whose worst loss is 3 times its best, and most for adam (3.8 times)" in text
     )
     assert "The best rate of sgd, nag and adam is at the end of the range" in text
-    figure = picture(found, "optimizer_rates").draw()
+    figure = drawn(found, "optimizer_rates")
     words = [text.get_text() for text in figure.axes[0].texts]
     assert words == ["0.9", "0.3", "0.4", "1 of 1\ndiverged", "1 of 1\ndiverged", "1 of 1\ndiverged", "0.6", "2.3"]
     assert len(figure.axes[0].patches) == 3
@@ -149,10 +141,10 @@ def test_theory_is_beside_what_was_measured(tmp_path: Path) -> None:
 def test_curves_are_means_over_the_seeds_and_shares_of_the_lowest(tmp_path: Path) -> None:
     found = analysis(tmp_path, {("sgd", 0.1, 0): [1.0, 0.4], ("sgd", 0.1, 1): [3.0, 0.6],
                                 ("adam", 0.1, 0): [1.0, 1.0], ("adam", 0.1, 1): [1.0, 1.0]})  # fmt: skip
-    left, right = picture(found, "optimizer_showdown").draw().axes
+    left, right = drawn(found, "optimizer_showdown").axes
     np.testing.assert_allclose([np.asarray(line.get_ydata()) for line in left.lines], [[2, 0.5], [1, 1]])
     np.testing.assert_allclose([np.asarray(line.get_ydata()) for line in right.lines], [[2, 1], [1, 2]])
-    table = next(block for block in found.blocks if isinstance(block, Table))
+    table = tables_of(found)[0]
     assert [row[:4] for row in table.rows] == [
         ["sgd", "0.1", "2.0 ± 1.4", "0.50 ± 0.14"],
         ["adam", "0.1", "1 ± 0", "1 ± 0"],
@@ -175,9 +167,8 @@ def test_a_spread_is_written_to_the_digits_that_count(values: list[float], words
 def test_where_all_diverged_there_is_no_winner(tmp_path: Path) -> None:
     found = analysis(tmp_path, {("sgd", 0.1, 0): [math.nan], ("sgd", 1.0, 0): [math.nan]})
     assert "**No optimizer has a learning rate" in text_of(found)
-    for block in found.blocks:
-        if isinstance(block, Picture):
-            block.draw()
+    for one in pictures_of(found):
+        one.draw()
 
 
 def test_without_runs_it_says_so(tmp_path: Path) -> None:

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from answers import pictures_of, tables_of, text_of
 from made_runs import make_run
 from runs import run
 
 from mlp.base.errors import UserError
 from mlp.nn import MLP, Adam, Tanh
 from mlp.nn.schedules import Constant
-from mlp.report.blocks import Analysis, Picture, Table
+from mlp.report.blocks import Analysis
 from mlp.report.studies.study import StudyRuns
 from mlp.report.studies.symmetry import Symmetry
 from mlp.training.diagnostics.neuron_gradients import NeuronGradients
@@ -58,24 +59,16 @@ def analysis(root: Path) -> Analysis:
     return STUDY.analyse(STUDY.find_runs(root, "digits"))
 
 
-def text(found: Analysis) -> str:
-    return "\n".join(block for block in found.blocks if isinstance(block, str))
-
-
-def tables(found: Analysis) -> list[Table]:
-    return [block for block in found.blocks if isinstance(block, Table)]
-
-
 def test_identical_gradients_are_called_so_and_zero_ones_zero(tmp_path: Path) -> None:
     made(tmp_path, "sigmoid", "zeros", SAME)
     made(tmp_path, "relu", "zeros", np.zeros((2, 2, 3)))
     found = analysis(tmp_path)
-    assert "**From zeros the gradients of the 3 neurons are identical at every step, bit for bit.**" in text(found)
+    assert "**From zeros the gradients of the 3 neurons are identical at every step, bit for bit.**" in text_of(found)
     assert (
         "With sigmoid they agree in all 64 bits of their 3 numbers; the first that is not zero comes in step 2. "
         "So do those of the whole layer of 8."
-    ) in text(found)
-    assert "With ReLU they are exactly zero in the whole layer of 8: it learns nothing." in text(found)
+    ) in text_of(found)
+    assert "With ReLU they are exactly zero in the whole layer of 8: it learns nothing." in text_of(found)
     assert found.facts["cases"]["sigmoid/zeros"]["identical"]
     assert not found.facts["cases"]["sigmoid/zeros"]["zero"]
     assert found.facts["cases"]["relu/zeros"]["zero"]
@@ -88,9 +81,9 @@ def test_one_bit_in_one_number_of_one_step_is_a_difference(tmp_path: Path) -> No
     made(tmp_path, "sigmoid", "zeros", grad_W)
     found = analysis(tmp_path)
     assert not found.facts["cases"]["sigmoid/zeros"]["identical"]
-    assert "**not identical**: from step 2 on they differ, by up to 1e-16 of the largest one" in text(found)
-    assert "rounding errors" in text(found)
-    assert tables(found)[0].rows[0][2] == "not identical"
+    assert "**not identical**: from step 2 on they differ, by up to 1e-16 of the largest one" in text_of(found)
+    assert "rounding errors" in text_of(found)
+    assert tables_of(found)[0].rows[0][2] == "not identical"
 
 
 def test_minus_zero_is_not_zero_to_the_last_bit(tmp_path: Path) -> None:
@@ -102,7 +95,7 @@ def test_minus_zero_is_not_zero_to_the_last_bit(tmp_path: Path) -> None:
 
 def test_a_broken_symmetry_is_not_called_rounding(tmp_path: Path) -> None:
     made(tmp_path, "sigmoid", "zeros", DIFFERENT)
-    found = text(analysis(tmp_path))
+    found = text_of(analysis(tmp_path))
     # Step 2: the second weight's gradients are 8, 2 and 12, ten apart, and 12 is the largest of all.
     assert "from step 1 on they differ, by up to 0.8 of the largest one, more than rounding" in found
 
@@ -110,9 +103,9 @@ def test_a_broken_symmetry_is_not_called_rounding(tmp_path: Path) -> None:
 def test_groups_within_the_layer_are_reported_though_the_first_neurons_agree(tmp_path: Path) -> None:
     made(tmp_path, "sigmoid", "zeros", SAME.astype(np.float32), distinct=5)
     found = analysis(tmp_path)
-    assert "they agree in all 32 bits" in text(found)
-    assert "The 8 neurons of the layer have up to 5 different gradients" in text(found)
-    assert tables(found)[0].rows[0][3] == "5 of 8"
+    assert "they agree in all 32 bits" in text_of(found)
+    assert "The 8 neurons of the layer have up to 5 different gradients" in text_of(found)
+    assert tables_of(found)[0].rows[0][3] == "5 of 8"
 
 
 def test_one_seed_of_two_that_differs_is_enough(tmp_path: Path) -> None:
@@ -120,14 +113,14 @@ def test_one_seed_of_two_that_differs_is_enough(tmp_path: Path) -> None:
     made(tmp_path, "sigmoid", "zeros", DIFFERENT, seed=1, score=0.4)
     found = analysis(tmp_path)
     assert not found.facts["cases"]["sigmoid/zeros"]["identical"]
-    assert tables(found)[0].rows[0][6] == "30.00 ± 14.14 %"
+    assert tables_of(found)[0].rows[0][6] == "30.00 ± 14.14 %"
 
 
 def test_the_figure_shows_the_norms_and_shares_the_scale_with_what_is_zero(tmp_path: Path) -> None:
     made(tmp_path, "relu", "zeros", np.zeros((2, 2, 3)))
     made(tmp_path, "relu", "xavier", DIFFERENT)
     found = analysis(tmp_path)
-    zeros, xavier = next(block for block in found.blocks if isinstance(block, Picture)).draw().axes
+    zeros, xavier = pictures_of(found)[0].draw().axes
     lines = [line for line in xavier.lines if line.get_linestyle() != "None"]
     norms = [[5, 10], [np.sqrt(2), 2], [np.sqrt(8), 13]]
     np.testing.assert_allclose([np.asarray(line.get_ydata(), float) for line in lines], norms)
@@ -144,7 +137,7 @@ def test_the_figure_shows_the_norms_and_shares_the_scale_with_what_is_zero(tmp_p
 def test_the_bits_are_those_of_the_weight_that_moves_most(tmp_path: Path) -> None:
     made(tmp_path, "sigmoid", "zeros", SAME.astype(np.float32))
     made(tmp_path, "sigmoid", "xavier", DIFFERENT.astype(np.float32))
-    rows = tables(analysis(tmp_path))[1].rows
+    rows = tables_of(analysis(tmp_path))[1].rows
     # 4 = 2^2: exponent 127 + 2 = 129, which is 0 10000001 000...; 8 and 12 = 1.5 * 2^3 likewise.
     assert rows[0] == ["1", "4", "`40800000`", "8", "`41000000`"]
     assert rows[2] == ["3", "4", "`40800000`", "12", "`41400000`"]
@@ -155,9 +148,9 @@ def test_the_cost_is_told_from_accuracy_and_predictions(tmp_path: Path) -> None:
     made(tmp_path, "relu", "xavier", DIFFERENT, score=0.9)
     made(tmp_path, "sigmoid", "zeros", SAME, called=(0, 0, 2, 0), score=0.5)
     made(tmp_path, "sigmoid", "xavier", DIFFERENT, score=0.4)
-    found = text(analysis(tmp_path))
+    found = text_of(analysis(tmp_path))
     assert "From zeros the network predicts only 1 of 4 classes with ReLU and 2 of 4 classes with sigmoid." in found
-    table = tables(analysis(tmp_path))[0]
+    table = tables_of(analysis(tmp_path))[0]
     assert [row[6:] for row in table.rows[:2]] == [["25.00 %", "1 of 10"], ["90.00 %", "4 of 10"]]
     assert table.caption.endswith("Always naming the most frequent class is right for 50.00 %.")
     # The loss of the batches is 3 and 1 in the two steps of all runs.
@@ -171,12 +164,12 @@ def test_the_cost_is_told_from_accuracy_and_predictions(tmp_path: Path) -> None:
 def test_the_losses_of_both_are_drawn_where_they_were_recorded(tmp_path: Path) -> None:
     made(tmp_path, "relu", "zeros", np.zeros((2, 2, 3)))
     made(tmp_path, "relu", "xavier", DIFFERENT)
-    figure = [block for block in analysis(tmp_path).blocks if isinstance(block, Picture)][1].draw()
+    figure = pictures_of(analysis(tmp_path))[1].draw()
     assert [np.asarray(line.get_ydata()).tolist() for line in figure.axes[0].lines] == [[3, 1], [3, 1]]
     for file in tmp_path.rglob("neuron_gradients.npz"):
         arrays = dict(np.load(file))
         np.savez(file, **{name: array for name, array in arrays.items() if name != "loss"})
-    assert "Loss of the first" not in text(analysis(tmp_path))
+    assert "Loss of the first" not in text_of(analysis(tmp_path))
 
 
 @pytest.mark.parametrize("first", [0, 1, 2, 3])
@@ -184,16 +177,16 @@ def test_the_theory_claims_a_step_only_if_it_was_measured(tmp_path: Path, first:
     grad_W = np.zeros((5, 2, 3))
     grad_W[first:] = 1
     made(tmp_path, "sigmoid", "zeros", grad_W)
-    assert ("hidden layer 1 of 3 at step 4, as measured" in text(analysis(tmp_path))) == (first == 3)
+    assert ("hidden layer 1 of 3 at step 4, as measured" in text_of(analysis(tmp_path))) == (first == 3)
 
 
 def test_runs_that_diverged_are_named_and_nothing_is_claimed_of_them(tmp_path: Path) -> None:
     made(tmp_path, "sigmoid", "zeros", None, score=None)
     made(tmp_path, "sigmoid", "xavier", np.full((1, 2, 3), np.nan), score=None)
     found = analysis(tmp_path)
-    assert "With sigmoid no gradients were kept" in text(found)
-    assert [row[6] for row in tables(found)[0].rows] == ["diverged", "diverged"]
-    next(block for block in found.blocks if isinstance(block, Picture)).draw()
+    assert "With sigmoid no gradients were kept" in text_of(found)
+    assert [row[6] for row in tables_of(found)[0].rows] == ["diverged", "diverged"]
+    pictures_of(found)[0].draw()
 
 
 def test_without_runs_it_says_so(tmp_path: Path) -> None:

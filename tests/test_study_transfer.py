@@ -3,17 +3,17 @@
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from answers import drawn, tables_of, text_of
 from made_runs import make_run
 
 from mlp.base.errors import UserError
 from mlp.config.compose import compose
 from mlp.config.files import CONF
 from mlp.config.resolve import resolve
-from mlp.report.blocks import Analysis, Picture, Table
+from mlp.report.blocks import Analysis, Picture
 from mlp.report.studies import transfer
 from mlp.report.studies.transfer import NAMES, Transfer
 
@@ -44,19 +44,6 @@ def analysis(root: Path, scores: Mapping[tuple[str, int], float], mnist: Mapping
     for number, (configuration, test) in enumerate((mnist or {}).items(), len(scores)):
         made(root / "transfer" / str(number), configuration, 0, test, 0.99, dataset="mnist")
     return STUDY.analyse(STUDY.find_runs(root, "mnist"))
-
-
-def text(found: Analysis) -> str:
-    return "\n".join(block for block in found.blocks if isinstance(block, str))
-
-
-def table(found: Analysis) -> Table:
-    """The accuracies, after the configurations."""
-    return [block for block in found.blocks if isinstance(block, Table)][1]
-
-
-def axes(found: Analysis, name: str) -> Any:
-    return next(block for block in found.blocks if isinstance(block, Picture) and block.name == name).draw().axes
 
 
 def two_seeds(shallow: float, tanh: float, deep: float) -> dict[tuple[str, int], float]:
@@ -90,7 +77,7 @@ def test_the_recipe_is_that_of_the_best_model_but_for_its_length() -> None:
 
 def test_the_three_are_listed_and_really_differ(tmp_path: Path) -> None:
     found = analysis(tmp_path, two_seeds(0.8, 0.85, 0.9))
-    listed = next(block for block in found.blocks if isinstance(block, Table))
+    listed = tables_of(found)[0]
     assert [row[1:4] for row in listed.rows] == [
         ["784-128-10", "ReLU", "nadam, 0.00107"],
         ["784-128-128-128-10", "tanh", "rmsprop, 0.001"],
@@ -102,47 +89,48 @@ def test_the_three_are_listed_and_really_differ(tmp_path: Path) -> None:
 def test_the_best_is_named_whichever_it_is(tmp_path: Path) -> None:
     found = analysis(tmp_path / "a", two_seeds(0.8, 0.85, 0.9))
     said = "**The best test accuracy on fashion_mnist is 90.00 ± 0.28 %, with six ReLU layers, Adam, augmentation**"
-    assert said in text(found)
-    assert "The differences are significant." in text(found)
+    assert said in text_of(found)
+    assert "The differences are significant." in text_of(found)
     assert found.facts["groups"][DEEP]["test_accuracy"].mean == pytest.approx(0.9)
-    assert table(found).rows[2][1] == "90.00 ± 0.28 %"
+    assert tables_of(found)[1].rows[2][1] == "90.00 ± 0.28 %"
     assert (
         "Measured: the augmented configuration has the smallest gap between training and test accuracy (5.00"
-        in text(found)
+        in text_of(found)
     )
     found = analysis(tmp_path / "b", two_seeds(0.9, 0.899, 0.8))
-    assert "90.00 ± 0.28 %, with one ReLU layer, Nadam**" in text(found)
-    assert "Not significantly different: one ReLU layer, Nadam and three tanh layers, RMSprop." in text(found)
-    assert "the augmented configuration has not the smallest gap" in text(found)
+    assert "90.00 ± 0.28 %, with one ReLU layer, Nadam**" in text_of(found)
+    assert "Not significantly different: one ReLU layer, Nadam and three tanh layers, RMSprop." in text_of(found)
+    assert "the augmented configuration has not the smallest gap" in text_of(found)
 
 
 def test_whether_the_best_for_digits_is_the_best_for_clothing(tmp_path: Path) -> None:
     scores = two_seeds(0.8, 0.85, 0.9)
     unknown = analysis(tmp_path / "a", scores, {SHALLOW: 0.98})
-    assert "**Not measured:** there are no runs of all three on MNIST." in text(unknown)
-    assert [row[4] for row in table(unknown).rows] == ["98.00 %", "no run", "no run"]
+    assert "**Not measured:** there are no runs of all three on MNIST." in text_of(unknown)
+    assert [row[4] for row in tables_of(unknown)[1].rows] == ["98.00 %", "no run", "no run"]
     yes = analysis(tmp_path / "b", scores, {SHALLOW: 0.97, TANH: 0.98, DEEP: 0.99}, train=0.92)
-    assert "**Yes:** on digits six ReLU layers, Adam, augmentation is best (99.00 %), on clothing six ReLU" in text(
-        yes
+    assert (
+        "**Yes:** on digits six ReLU layers, Adam, augmentation is best (99.00 %), on clothing six ReLU"
+        in text_of(yes)
     )
-    assert "By test accuracy, A keeps place 3; B keeps place 2; C keeps place 1." in text(yes)
+    assert "By test accuracy, A keeps place 3; B keeps place 2; C keeps place 1." in text_of(yes)
     assert (
         "**Clothing is harder to fit and to generalise:** the highest training accuracy is 92.0 % on clothing, 99.0 %"
-        in text(yes)
+        in text_of(yes)
     )
     no = analysis(tmp_path / "c", scores, {SHALLOW: 0.99, TANH: 0.98, DEEP: 0.97}, train=1.0)
-    assert "**No:** on digits one ReLU layer, Nadam is best (99.00 %)" in text(no)
-    assert "There the best for digits reaches 80.00 ± 0.28 %." in text(no)
-    assert "By test accuracy, A falls from place 1 to 3; B keeps place 2; C rises from place 3 to 1." in text(no)
-    assert "**Clothing is no harder to fit here:**" in text(no)
+    assert "**No:** on digits one ReLU layer, Nadam is best (99.00 %)" in text_of(no)
+    assert "There the best for digits reaches 80.00 ± 0.28 %." in text_of(no)
+    assert "By test accuracy, A falls from place 1 to 3; B keeps place 2; C rises from place 3 to 1." in text_of(no)
+    assert "**Clothing is no harder to fit here:**" in text_of(no)
     level = analysis(tmp_path / "d", two_seeds(0.9, 0.85, 0.901), {SHALLOW: 0.99, TANH: 0.98, DEEP: 0.97})
-    assert "**It is level with the best:** on digits one ReLU layer" in text(level)
+    assert "**It is level with the best:** on digits one ReLU layer" in text_of(level)
 
 
 def test_half_a_point_on_a_single_seed_is_no_lead(tmp_path: Path) -> None:
     close = analysis(tmp_path / "a", {(SHALLOW, 0): 0.8, (TANH, 0): 0.804})
     assert close.facts["groups"][SHALLOW]["level_with"] == [TANH]
-    assert "On a single seed, differences below 0.5 points mean nothing." in text(close)
+    assert "On a single seed, differences below 0.5 points mean nothing." in text_of(close)
     apart = analysis(tmp_path / "b", {(SHALLOW, 0): 0.8, (TANH, 0): 0.806})
     assert apart.facts["groups"][SHALLOW]["level_with"] == []
 
@@ -159,17 +147,17 @@ def test_the_classes_are_those_of_a_slow_loop(tmp_path: Path) -> None:
     ]
     means = [(shares[0][label] + shares[1][label]) / 2 for label in range(3)]
     assert list(found.facts["groups"][SHALLOW]["recall"].values()) == pytest.approx(means)
-    points = axes(found, "transfer_classes")[0].lines[0]
+    points = drawn(found, "transfer_classes").axes[0].lines[0]
     np.testing.assert_allclose(points.get_xdata(), sorted(means))
-    assert "Shirt has the lowest recall (50.0 %)" in text(found)
-    assert "Without a completed run: three tanh layers, RMSprop and six ReLU layers, Adam, augm" in text(found)
+    assert "Shirt has the lowest recall (50.0 %)" in text_of(found)
+    assert "Without a completed run: three tanh layers, RMSprop and six ReLU layers, Adam, augm" in text_of(found)
 
 
 def test_the_curves_are_means_over_the_seeds(tmp_path: Path) -> None:
     for seed in (0, 1):
         scores = [0.1 * (seed + 1) * epoch for epoch in range(6)]
         made(tmp_path / "transfer" / str(seed), DEEP, seed, 0.7, val_accuracy=scores)
-    accuracy, loss = axes(STUDY.analyse(STUDY.find_runs(tmp_path, "mnist")), "transfer_curves")
+    accuracy, loss = drawn(STUDY.analyse(STUDY.find_runs(tmp_path, "mnist")), "transfer_curves").axes
     np.testing.assert_allclose(accuracy.lines[0].get_ydata(), [0, 0.15, 0.3, 0.45, 0.6, 0.75])
     np.testing.assert_allclose(loss.lines[0].get_ydata(), [0.6, 0.5, 0.4, 0.35, 0.3, 0.28])
 
@@ -179,14 +167,14 @@ def test_a_run_that_diverged_is_counted_and_left_out(tmp_path: Path) -> None:
     words = ["+experiment=transfer", f"+experiment/transfer={SHALLOW}", "dataset=fashion_mnist"]
     make_run(tmp_path / "transfer" / "1", words, {"train_loss": [9.0]}, {"status": "diverged"})
     found = STUDY.analyse(STUDY.find_runs(tmp_path, "mnist"))
-    assert "1 diverged run is left out." in text(found)
-    assert len(table(found).rows) == 1
+    assert "1 diverged run is left out." in text_of(found)
+    assert len(tables_of(found)[1].rows) == 1
 
 
 def test_the_shipped_model_is_explained_where_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "**Why less than the shipped model's 91.74 %**" in text(analysis(tmp_path / "a", {(DEEP, 0): 0.8}))
+    assert "**Why less than the shipped model's 91.74 %**" in text_of(analysis(tmp_path / "a", {(DEEP, 0): 0.8}))
     monkeypatch.setattr(transfer.paths, "home", lambda: tmp_path)
-    assert "Why less" not in text(analysis(tmp_path / "b", {(DEEP, 0): 0.8}))
+    assert "Why less" not in text_of(analysis(tmp_path / "b", {(DEEP, 0): 0.8}))
 
 
 def test_without_runs_it_says_so(tmp_path: Path) -> None:
@@ -200,7 +188,7 @@ def test_without_runs_it_says_so(tmp_path: Path) -> None:
 @pytest.mark.timeout(600)
 def test_a_real_run_of_the_three(quick_studies: Path, tmp_path: Path) -> None:
     found = STUDY.analyse(STUDY.find_runs(quick_studies / "multirun_outputs", "digits", quick=True))
-    assert "This is the small version" in text(found)
+    assert "This is the small version" in text_of(found)
     with (quick_studies / "multirun_outputs" / "transfer-quick" / "leaderboard.csv").open() as file:
         board = {row["experiment/transfer"]: row["test_accuracy"] for row in csv.DictReader(file)}
     assert board == {name: str(found.facts["groups"][name]["test_accuracy"].mean) for name in NAMES}

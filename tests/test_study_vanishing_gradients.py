@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from answers import pictures_of, tables_of, text_of
 from made_runs import make_run
 
 from mlp.base.errors import UserError
-from mlp.report.blocks import Analysis, Picture, Table
+from mlp.report.blocks import Analysis, Picture
 from mlp.report.figures.panels import binned
 from mlp.report.statistics import MeanStd
 from mlp.report.studies.vanishing_gradients import VanishingGradients
@@ -40,10 +41,6 @@ def analysis(root: Path, *made: dict[str, Any]) -> Analysis:
     return STUDY.analyse(STUDY.find_runs(root, "digits"))
 
 
-def text(found: Analysis) -> str:
-    return "\n".join(block for block in found.blocks if isinstance(block, str))
-
-
 def run(activation: str, start: list[float], end: list[float], score: float, **more: float) -> dict[str, Any]:
     return {"activation": activation, "start": start, "end": end, "score": score, **more}
 
@@ -65,11 +62,11 @@ def test_ratios_and_factors_are_those_worked_by_hand(tmp_path: Path) -> None:
     assert groups["relu/3"]["first_layer_at_start"].mean == pytest.approx(0.4)
     # A thousandth in two layers is the root of it in each.
     said = "Each further sigmoid layer multiplies this ratio by 0.032 (0.5 with 1 hidden layer, 0.0005 with 3)."
-    assert said in text(found)
+    assert said in text_of(found)
 
 
 def test_a_gradient_that_vanishes_and_comes_back_is_told_so(tmp_path: Path) -> None:
-    said = text(analysis(tmp_path, *VANISHES))
+    said = text_of(analysis(tmp_path, *VANISHES))
     assert (
         "**Yes: at the first step, with 3 sigmoid layers, the gradient of the first layer is 0.0005 times that"
         in said
@@ -86,7 +83,7 @@ def test_a_gradient_that_vanishes_and_comes_back_is_told_so(tmp_path: Path) -> N
 
 
 def test_the_text_follows_numbers_that_say_the_opposite(tmp_path: Path) -> None:
-    said = text(
+    said = text_of(
         analysis(
             tmp_path,
             run("sigmoid", [1.0, 1.0], [0.2, 0.2], 0.90),
@@ -107,7 +104,7 @@ def test_the_text_follows_numbers_that_say_the_opposite(tmp_path: Path) -> None:
 
 
 def test_a_difference_within_the_seeds_is_none(tmp_path: Path) -> None:
-    said = text(
+    said = text_of(
         analysis(
             tmp_path,
             *(run("sigmoid", [0.5, 1.0], [0.2, 0.2], 0.93 + 0.02 * seed, seed=seed) for seed in (0, 1)),
@@ -120,15 +117,15 @@ def test_a_difference_within_the_seeds_is_none(tmp_path: Path) -> None:
 
 def test_a_single_depth_and_a_gradient_of_zero_are_no_reason_to_stop(tmp_path: Path) -> None:
     single = analysis(tmp_path / "one", run("relu", [0.5, 1.0], [0.2, 0.2], 0.9))
-    assert "There are no finished runs with sigmoid." in text(single)
-    assert "further ReLU layer" not in text(single)
+    assert "There are no finished runs with sigmoid." in text_of(single)
+    assert "further ReLU layer" not in text_of(single)
     dead = analysis(
         tmp_path / "dead",
         run("relu", [0.0, 0.0], [0.0, 0.0], 0.1),
         run("relu", [0.0, 0.0, 0.0], [0.0, 0.0, 0.0], 0.1),
     )
-    assert "the gradient norm of the first is" not in text(dead)
-    table = next(block for block in dead.blocks if isinstance(block, Table))
+    assert "the gradient norm of the first is" not in text_of(dead)
+    table = tables_of(dead)[0]
     assert table.rows[0][3] == "not defined"
     for found in (single, dead):
         for block in found.blocks:
@@ -145,12 +142,12 @@ def test_runs_without_a_result_are_left_out_and_counted(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match="no finished runs"):
         STUDY.analyse(STUDY.find_runs(tmp_path, "digits"))
-    said = text(analysis(tmp_path, *VANISHES))
+    said = text_of(analysis(tmp_path, *VANISHES))
     assert "1 of the 5 runs ended without a result and is left out." in said
 
 
 def test_the_figures_show_the_norms(tmp_path: Path) -> None:
-    over_time, per_layer = (b.draw() for b in analysis(tmp_path, *VANISHES).blocks if isinstance(b, Picture))
+    over_time, per_layer = (one.draw() for one in pictures_of(analysis(tmp_path, *VANISHES)))
     shallow, deep = over_time.axes
     assert [ax.get_title(loc="left") for ax in (shallow, deep)] == ["1 hidden layer", "3 hidden layers"]
     sigmoid, _ = deep.lines

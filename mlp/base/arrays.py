@@ -27,7 +27,7 @@ AnyArray = np.ndarray[Any, Any]
 def read_npz(path: str | Path, most: int = MAX_BYTES) -> dict[str, AnyArray]:
     """The arrays of an .npz file, of `most` bytes when unpacked. Raises UserError."""
     try:
-        return {name: parse(content) for name, content in members(read_bytes(path, most), most)}
+        return {name: parse_npy(content) for name, content in members(read_bytes(path, most), most)}
     except Exception as error:  # a damaged header or archive raises anything
         reason = error if isinstance(error, UserError) else f"damaged or incomplete ({error or type(error).__name__})"
         raise UserError(f"{path} cannot be read: {reason}") from error
@@ -56,7 +56,7 @@ def checked(archive: zipfile.ZipFile, most: int | None = None) -> list[zipfile.Z
     return entries
 
 
-def parse(data: bytes) -> AnyArray:
+def parse_npy(data: bytes) -> AnyArray:
     """The array of an .npy file: numbers or texts. Raises UserError."""
     shape, fortran, dtype, start = header(data)
     if dtype.hasobject or dtype.fields:
@@ -84,7 +84,7 @@ def header(data: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
 def check_shape(shape: tuple[Any, ...]) -> int:
     """The number of entries of an array of this shape. Raises UserError for what is no shape."""
     if len(shape) > MAX_DIMENSIONS or not all(type(n) is int and 0 <= n < 2**48 for n in shape):
-        raise UserError(f"an array of shape {shown(shape)} cannot be")
+        raise UserError(f"an array of shape {as_text(shape)} cannot be")
     return math.prod(shape)
 
 
@@ -93,12 +93,12 @@ def check_size(shape: tuple[int, ...], dtype: np.dtype[Any], available: int) -> 
     needed = check_shape(shape) * dtype.itemsize
     if needed > available:
         raise UserError(
-            f"an array of shape {shown(shape)} and type {dtype} needs {needed:,} bytes, {available:,} are there; "
+            f"an array of shape {as_text(shape)} and type {dtype} needs {needed:,} bytes, {available:,} are there; "
             "the file is cut off or its header is wrong"
         )
 
 
-def shown(shape: tuple[Any, ...]) -> str:
+def as_text(shape: tuple[Any, ...]) -> str:
     """A shape of a file in a message, whatever is in it."""
     entries = [str(n) if type(n) is int and n.bit_length() < 64 else type(n).__name__ for n in shape[:8]]
     return f"({', '.join(entries)}{',' if len(shape) == 1 else ''}{', ...' if len(shape) > 8 else ''})"

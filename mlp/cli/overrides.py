@@ -14,7 +14,7 @@ from pathlib import Path
 from mlp.base.errors import UserError
 from mlp.base.files import check_directory
 from mlp.cli.flags import GROUP_FLAGS, ONE_AT_MOST, VALUE_FLAGS, parse_flags
-from mlp.config.files import RENAMED, canonical, groups, options, read_option
+from mlp.config.files import canonical, groups, options, read_option, renamed
 from mlp.config.grammar import entries, last_value, quoted, unquoted
 from mlp.config.own import allow
 
@@ -122,7 +122,7 @@ def _expanded_list(given: list[str], group: str, folders: Sequence[Path]) -> lis
 def _renamed(word: str) -> str:
     """An override with the name that its key has now."""
     prefix, key, rest = re.fullmatch(r"([+~]*)([^=]*)(.*)", word, re.DOTALL).groups()  # type: ignore[union-attr]
-    return f"{prefix}{RENAMED.get(key, key)}{rest}"
+    return f"{prefix}{renamed(key)}{rest}"
 
 
 def _resumed(given: list[str], values: Mapping[str, str]) -> list[str]:

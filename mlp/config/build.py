@@ -15,6 +15,7 @@ from mlp.config.values import used
 
 #: Where this package has the classes that a configuration may name.
 OPTIONS = ("mlp.nn", "mlp.data", "mlp.training", "mlp.tracking", "mlp.model_file")
+PLAIN_TYPES = {int: "an integer", float: "a number", bool: "true or false", str: "a text", type(None): "null"}
 
 
 def locate(target: str) -> Any:
@@ -61,7 +62,7 @@ def construct(cls: Any, arguments: Mapping[str, Any], path: str, **further: Any)
     """`build` for a class that the program names."""
     check_arguments(cls, arguments, path)
     hints = _hints(cls)
-    arguments = {k: _build_nested(v, f"{path}.{k}", _classes(hints.get(k))) for k, v in arguments.items()}
+    arguments = {k: _build_nested(v, f"{path}.{k}", _classes_of(hints.get(k))) for k, v in arguments.items()}
     try:
         return cls(**arguments, **further)
     except ValueError as error:
@@ -81,10 +82,10 @@ def _build_nested(value: Any, path: str, kinds: tuple[type, ...]) -> Any:
     return used(value)
 
 
-def _classes(hint: Any) -> tuple[type, ...]:
+def _classes_of(hint: Any) -> tuple[type, ...]:
     """The classes that a type hint takes objects of: (Callback,) of Mapping[str, Callback] | None."""
     if arguments := typing.get_args(hint):
-        return tuple(each for argument in arguments for each in _classes(argument))
+        return tuple(each for argument in arguments for each in _classes_of(argument))
     return (hint,) if inspect.isclass(hint) and hint.__module__ not in ("builtins", "types") else ()
 
 
@@ -118,12 +119,9 @@ def _is_of_type(value: Any, hint: Any) -> bool:
         return isinstance(value, list | tuple) and all(_is_of_type(v, arguments[0]) for v in value)
     if origin in (collections.abc.Mapping, dict) or hint in (dict, Mapping):
         return isinstance(value, Mapping)
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if hint in (bool, str, type(None)):
-        return isinstance(value, hint)
+    if hint in PLAIN_TYPES:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return is_number if hint is float else isinstance(value, hint) and (hint is not int or is_number)
     return True  # Any, or an object that a nested _target_ builds
 
 
@@ -134,7 +132,6 @@ def type_in_words(hint: Any) -> str:
     'an integer or null'
     """
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    words = {int: "an integer", float: "a number", bool: "true or false", str: "a text", type(None): "null"}
     if origin in (typing.Union, types.UnionType):
         return " or ".join(type_in_words(option) for option in arguments)
     if origin is typing.Literal:
@@ -143,4 +140,4 @@ def type_in_words(hint: Any) -> str:
         return f"a list (each entry {type_in_words(arguments[0])})"
     if origin in (collections.abc.Mapping, dict) or hint in (dict, Mapping):
         return "a mapping"
-    return words.get(hint, getattr(hint, "__name__", str(hint)))
+    return PLAIN_TYPES.get(hint, getattr(hint, "__name__", str(hint)))

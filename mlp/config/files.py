@@ -1,7 +1,7 @@
 """The folders and files of conf/. Imports nothing that is slow: `--help` lists them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,27 +11,29 @@ from mlp.base.files import read_bytes
 from mlp.base.naming import normalize_name
 from mlp.base.paths import CONF
 
-#: Keys that had another name, which still works on the command line and in files.
+#: Keys and groups that had another name, which still works on the command line and in files.
 RENAMED = {
     "training.clip_norm": "training.max_grad_norm",
     "training.average": "training.ema_decay",
     "optimizer.decoupled": "optimizer.decoupled_weight_decay",
-    **{
-        f"coefficients.{name}": f"optimizer_options.{name}"
-        for name in ("momentum", "beta", "beta1", "beta2", "epsilon")
-    },
+    "coefficients": "optimizer_options",
 }
+
+
+def renamed(key: str, names: Mapping[str, str] = RENAMED) -> str:
+    """A key by the name that it, or its group, has among `names`."""
+    old = next((old for old in names if f"{key}.".startswith(f"{old}.")), None)
+    return key if old is None else names[old] + key[len(old) :]
 
 
 def rename_keys(config: dict[str, Any]) -> None:
     """Give the keys of a configuration, which may be of an older version, the names that they have now."""
     for old, new in RENAMED.items():
-        (group, key), (new_group, name) = old.split("."), new.split(".")
-        is_there = isinstance(config.get(group), dict) and key in config[group]
-        if is_there and isinstance(config.setdefault(new_group, {}), dict):
-            config[new_group][name] = config[group].pop(key)
-            if not config[group]:
-                del config[group]
+        group, _, key = old.rpartition(".")
+        holder, name = config.get(group) if group else config, new.rpartition(".")[2]
+        if isinstance(holder, dict) and key in holder:
+            value, beside = holder.pop(key), holder.get(name)
+            holder[name] = {**beside, **value} if isinstance(value, dict) and isinstance(beside, dict) else value
 
 
 MAX_YAML = 2**17  # bytes of a configuration
@@ -70,7 +72,7 @@ def read_yaml(path: Path) -> Any:
 def _yaml_loader() -> Any:
     """libyaml's reader, which is 16 times as fast as OmegaConf's, with its idea of what is a number (1e-3 is)."""
     import yaml
-    from omegaconf._utils import get_yaml_loader
+    from omegaconf.basecontainer import get_yaml_loader  # type: ignore[attr-defined]  # in 2.3 and in 2.4
 
     class Loader(yaml.CSafeLoader):  # type: ignore[misc]
         yaml_implicit_resolvers = get_yaml_loader().yaml_implicit_resolvers

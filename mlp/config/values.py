@@ -8,6 +8,8 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.resolvers import oc
 
+from hydra_trials.compat import register_resolver
+
 #: The variables that were read, while somebody wants to know.
 _variables_read: ContextVar[list[str] | None] = ContextVar("read", default=None)
 
@@ -37,7 +39,7 @@ def resolved_values(config: DictConfig) -> dict[str, Any]:
     without them a run could not be repeated.
     """
     written = OmegaConf.to_container(config, resolve=False)
-    OmegaConf.register_new_resolver("oc.env", _oc_env, replace=True)
+    register_resolver("oc.env", _oc_env, replace=True)
     return _values(config, OmegaConf.to_container(config, resolve=True), written)  # type: ignore[no-any-return]
 
 
@@ -66,11 +68,11 @@ def _oc_env(key: str, *default: Any) -> Any:
 
 def _values(node: Any, resolved: Any, written: Any) -> Any:
     if isinstance(written, dict):
-        return {key: _value(node, key, resolved[key], written[key]) for key in written}
-    return [_value(node, i, resolved[i], written[i]) for i in range(len(written))]
+        return {key: _marked_value(node, key, resolved[key], written[key]) for key in written}
+    return [_marked_value(node, i, resolved[i], written[i]) for i in range(len(written))]
 
 
-def _value(node: Any, key: Any, resolved: Any, written: Any) -> Any:
+def _marked_value(node: Any, key: Any, resolved: Any, written: Any) -> Any:
     if isinstance(written, dict | list):
         child = node[key]
         return _values(child, resolved, written) if isinstance(child, DictConfig | ListConfig) else resolved

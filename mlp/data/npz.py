@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mlp.base.arrays import checked, parse
+from mlp.base.arrays import checked, parse_npy
 from mlp.base.errors import UserError
 from mlp.data.own import LARGEST, OwnData, Part, some_of
 from mlp.data.samples import divisor_of
@@ -29,7 +29,7 @@ def read_npz(path: Path, *keys: str, optional: Sequence[str] = ()) -> dict[str, 
             members = {member.filename.removesuffix(".npy"): member for member in checked(archive)}
             if not (missing := [key for key in keys if key not in members]):
                 wanted = [*keys, *(key for key in optional if key in members)]
-                return {key: parse(archive.read(members[key])) for key in wanted}
+                return {key: parse_npy(archive.read(members[key])) for key in wanted}
     except (UserError, OSError, ValueError, EOFError, RuntimeError, MemoryError, *BROKEN) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
     raise UserError(f"{path} has no array {', '.join(missing)}. It has: {', '.join(members) or 'nothing'}")

@@ -23,7 +23,7 @@ class Published(Dataset):
     """A dataset in files of known names. `data_dir`, where it is given, must hold all of them, and nothing takes the
     place of what it lacks."""
 
-    published: ClassVar[Sequence[str]]  # names of the files
+    file_names: ClassVar[Sequence[str]]
     suffixes: ClassVar[Sequence[str]] = ("",)  # that a name may have
     below: ClassVar[str] = ""  # the folder in `data_dir` that may hold them; by default that of the dataset's name
 
@@ -33,7 +33,7 @@ class Published(Dataset):
         if data_dir is None:
             return
         folder = Path(data_dir).expanduser()
-        for name in self.published:
+        for name in self.file_names:
             if (found := self._first(name, [folder / (self.below or self.name), folder])) is None:
                 exists = "is not a folder" if folder.exists() else "does not exist"
                 packed = f"[{self.suffixes[0]}]" if self.suffixes[0] else ""
@@ -52,7 +52,7 @@ class Published(Dataset):
         return self._given[name] if self._given else self._first(name, self.places())
 
     def files(self) -> list[Path]:
-        return [path for path in map(self.find, self.published) if path is not None]
+        return [path for path in map(self.find, self.file_names) if path is not None]
 
     def _first(self, name: str, folders: Sequence[Path]) -> Path | None:
         paths = (folder / f"{name}{suffix}" for folder in folders for suffix in self.suffixes)

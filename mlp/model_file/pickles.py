@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mlp.base.arrays import check_shape, check_size, shown
+from mlp.base.arrays import as_text, check_shape, check_size
 from mlp.base.errors import UserError
 
 
@@ -248,7 +248,7 @@ class _Machine:
         if kind.dtype.kind != "O":
             return self._plain(kind.dtype, shape, content, "F" if fortran is True or fortran == 1 else "C")
         if type(content) is not list or check_shape(shape) != len(content):
-            raise ModelFileError(f"an array of {shown(shape)} objects with another number of them")
+            raise ModelFileError(f"an array of {as_text(shape)} objects with another number of them")
         self._take(len(content))
         made = np.empty(len(content), dtype=object)
         for place, item in enumerate(content):

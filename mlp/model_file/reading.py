@@ -60,7 +60,7 @@ def _is_text(data: bytes) -> bool:
 
 def _npy(data: bytes) -> Any:
     dtype, start = arrays.header(data)[2:]
-    return loads(data[start:]) if dtype.kind == "O" else arrays.parse(data)
+    return loads(data[start:]) if dtype.kind == "O" else arrays.parse_npy(data)
 
 
 def _npz(data: bytes, skipped: list[str]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from mlp.config.files import canonical
 from mlp.config.own import allow
 
 
-def draw_run(args: argparse.Namespace) -> list[Path]:
+def plot_run(args: argparse.Namespace) -> list[Path]:
     """draw the plots of one run again: plots/*.png in its directory"""
     from mlp.report import run_plots  # matplotlib: not for --help
     from mlp.runs import select
@@ -24,7 +24,7 @@ def draw_augmented(args: argparse.Namespace) -> list[Path]:
     """draw ten images and what an augmentation makes of them"""
     from mlp.data import Augmentation, Dataset
     from mlp.report import style
-    from mlp.report.augmented import augmented
+    from mlp.report.figures.wall import augmented
     from mlp.report.read import build_option
 
     dataset = build_option("dataset", canonical("dataset", args.dataset), Dataset)
@@ -72,7 +72,7 @@ def _parser() -> ArgumentParser:
         made.set_defaults(draw=draw, allow=[])
         return made
 
-    run = command("run", draw_run)
+    run = command("run", plot_run)
     run.add_argument("run", metavar="RUN", help="a path, a name or its unique beginning, last, or best")
 
     images = command("augment", draw_augmented)

@@ -67,23 +67,23 @@ def axes(parameters: Sequence[Parameter], trials: Sequence[Point]) -> list[Axis]
         if not written:
             continue
         if all(value.startswith("[") for value in written.values()):
-            lists = {number: _numbers(*value.strip("[] ").split(",")) for number, value in written.items()}
-            if all(numbers is not None for numbers in lists.values()):
+            lists = {number: numbers(*value.strip("[] ").split(",")) for number, value in written.items()}
+            if all(given is not None for given in lists.values()):
                 made.append(Axis(key, f"length of {name}", {n: float(len(v or ())) for n, v in lists.items()}))
                 made.append(Axis(key, f"sum of {name}", {n: float(sum(v or ())) for n, v in lists.items()}))
                 continue
-        numbers = _numbers(*written.values())
-        if parameter.choices or numbers is None:
+        given = numbers(*written.values())
+        if parameter.choices or given is None:
             choices = [*(c for c in parameter.choices if c in written.values()),
                        *sorted({*written.values()} - {*parameter.choices})]  # fmt: skip
             places = {number: float(choices.index(value)) for number, value in written.items()}
             made.append(Axis(key, name, places, tuple(choices)))
         else:
-            made.append(Axis(key, name, dict(zip(written, numbers, strict=True)), log=_is_log(parameter, numbers)))
+            made.append(Axis(key, name, dict(zip(written, given, strict=True)), log=_is_log(parameter, given)))
     return made
 
 
-def _numbers(*words: str) -> list[float] | None:
+def numbers(*words: str) -> list[float] | None:
     """None where a word is no number."""
     try:
         return [float(word) for word in words if word]
@@ -91,8 +91,8 @@ def _numbers(*words: str) -> list[float] | None:
         return None
 
 
-def _is_log(parameter: Parameter, numbers: Sequence[float]) -> bool:
+def _is_log(parameter: Parameter, given: Sequence[float]) -> bool:
     """As the search drew it; of one that does not say it, whether the numbers span two decades."""
-    if min(numbers) <= 0:
+    if min(given) <= 0:
         return False
-    return max(numbers) >= 100 * min(numbers) if parameter.log is None else parameter.log
+    return max(given) >= 100 * min(given) if parameter.log is None else parameter.log

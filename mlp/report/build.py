@@ -22,7 +22,7 @@ from mlp.config.own import allow_flags, allowed
 from mlp.pages.page import shell
 from mlp.report import style, templates
 from mlp.report.blocks import Analysis, Picture
-from mlp.report.configurations import configured
+from mlp.report.read import configured
 from mlp.report.studies import STUDIES
 from mlp.report.studies.study import Study, StudyRuns, own_studies
 

@@ -31,7 +31,7 @@ def document(published: Sequence[PublishedStudy], summary: str, dataset: str) ->
     )
 
 
-def write(published: Sequence[PublishedStudy], summary: str, dataset: str, timeout: float) -> str:
+def save_report(published: Sequence[PublishedStudy], summary: str, dataset: str, timeout: float) -> str:
     """Write the report; return its address. Raises UserError where W&B refuses it, or is silent for `timeout` s."""
     answer = {"problem": f"no answer within {timeout:g} s"}
 

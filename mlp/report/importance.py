@@ -74,7 +74,7 @@ def permutation_importance(parameters: Sequence[Parameter], trials: Sequence[Poi
         for key, forecast in zip(keys, forecasts, strict=True):
             increases[key][rest] += (np.abs(forecast - target[rest]).mean(axis=0) - wrong) / REPEATS
     present = {key: np.array([key in trial.varied for trial in trials]) for key in keys}
-    found = {key: _importance(increases[key][present[key]]) for key in keys}
+    found = {key: _mean_increase(increases[key][present[key]]) for key in keys}
     ordered = dict(sorted(found.items(), key=lambda item: -item[1].increase))
     return Importances(float(errors.mean()), float(np.abs(target - np.median(target)).mean()), ordered)
 
@@ -88,7 +88,7 @@ def interchangeable(trials: Sequence[Point], keys: Sequence[str]) -> list[list[i
     return [groups[values] for values in agreed]
 
 
-def _importance(increases: Array) -> Importance:
+def _mean_increase(increases: Array) -> Importance:
     """The mean over the trials that have the hyper-parameter; of a single one nothing is known."""
     error = statistics.stdev(increases.tolist()) / len(increases) ** 0.5 if len(increases) > 1 else math.inf
     return Importance(float(increases.mean()), error, len(increases))

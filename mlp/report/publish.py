@@ -63,7 +63,7 @@ def publish(names: Sequence[str], dataset: str, quick: bool, out: Path, project:
     elif published and with_document:
         from mlp.report import document
 
-        print(f"report: {document.write(published, build.introduction(made, dataset), dataset, TIMEOUT)}")
+        print(f"report: {document.save_report(published, build.introduction(made, dataset), dataset, TIMEOUT)}")
     elif published:
         print("The runs are uploaded. For a report that shows them: pip install wandb-workspaces, and once more.")
     if failed:

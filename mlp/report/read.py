@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -19,12 +19,18 @@ from mlp.base.paths import CONF
 from mlp.config.build import build
 from mlp.config.files import options, read_config, read_yaml
 from mlp.nn.metrics import confusion_matrix
+from mlp.nn.sizes import expand_hidden_sizes
 from mlp.nn.types import Labels
 from mlp.report.statistics import MeanStd
-from mlp.report.text import shorten
+from mlp.report.text import activation_name, shorten
 
 Array = NDArray[Any]  # numbers, counts, labels or pixels
 FINISHED = ("completed", "pruned", "diverged")
+MOST_LISTED = 8  # numbers that are named one by one
+KEYS = {
+    "activation": "activation", "init": "init", "loss": "loss", "optimizer": "optimizer",
+    "learning rate": "optimizer.learning_rate", "batch size": "training.batch_size", "epochs": "training.epochs",
+}  # fmt: skip
 GRADIENT_TRACE = "gradient_trace.npz"  # of the callback of this name
 
 
@@ -125,6 +131,11 @@ class RunFiles:
     def seed(self) -> int:
         return int(self.config["seed"])
 
+    @property
+    def layer_sizes(self) -> list[int]:
+        """Of the hidden layers."""
+        return expand_hidden_sizes(self.config["model"]["hidden_sizes"], self.config["model"]["num_layers"])
+
     def value(self, key: str) -> Any:
         """A value of the configuration, as `optimizer.learning_rate`; of a group its option, as `optimizer`."""
         found: Any = self.config
@@ -165,9 +176,9 @@ def runs_of(search: Path) -> list[RunFiles]:
     return sorted(found, key=lambda run: int(run.directory.name))
 
 
-def by(runs: Iterable[RunFiles], *keys: str) -> dict[tuple[Hashable, ...], list[RunFiles]]:
+def by(runs: Iterable[RunFiles], *keys: str) -> dict[tuple[Any, ...], list[RunFiles]]:
     """Runs grouped by the values of `keys`, groups in the order in which they first come."""
-    groups: dict[tuple[Hashable, ...], list[RunFiles]] = {}
+    groups: dict[tuple[Any, ...], list[RunFiles]] = {}
     for run in runs:
         values = (run.value(key) for key in keys)
         key = tuple(tuple(value) if isinstance(value, list) else value for value in values)
@@ -187,9 +198,9 @@ def stacked(runs: Sequence[RunFiles], column: str) -> Array:
     return table
 
 
-def over_seeds(runs: Sequence[RunFiles], measured: Callable[[RunFiles], float] | Sequence[float] | Array) -> MeanStd:
-    """A measurement on runs that differ in their seed: a value for each (runs,), or what gives it."""
-    values = [measured(run) for run in runs] if callable(measured) else measured
+def over_seeds(runs: Sequence[RunFiles], measured: str | Sequence[float] | Array) -> MeanStd:
+    """A measurement on runs that differ in their seed: a value for each (runs,), or its name in summary.json."""
+    values = [run.summary[measured] for run in runs] if isinstance(measured, str) else measured
     return MeanStd([float(value) for value in values], [run.seed for run in runs])
 
 
@@ -203,3 +214,17 @@ def gradient_trace(runs: Sequence[RunFiles]) -> tuple[Array, Array]:
 def late(step: Array) -> Array:
     """Which of the steps are in the last fifth of the training."""
     return np.asarray(step > 0.8 * step[-1])
+
+
+def configured(runs: Sequence[RunFiles]) -> dict[str, list[str]]:
+    """The values that runs have of what describes a training: numbers in their order, of many only the ends."""
+    sizes = dict.fromkeys("-".join(map(str, run.layer_sizes)) or "none" for run in runs)
+    named = {what: _listed(dict.fromkeys(run.value(key) for run in runs)) for what, key in KEYS.items()}
+    return {"hidden layers": list(sizes), **named}
+
+
+def _listed(values: Collection[Any]) -> list[str]:
+    if not all(isinstance(value, float | int) for value in values):
+        return [activation_name(str(value)).replace("_", "-") for value in values]
+    words = [f"{value:.3g}" for value in sorted(values)]
+    return words if len(words) <= MOST_LISTED else [f"{words[0]} to {words[-1]}"]

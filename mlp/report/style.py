@@ -23,6 +23,7 @@ SEQUENTIAL = "Blues"  # cells of a matrix: white paper means nothing there
 ORDERED = "viridis"  # lines that have an order, such as the layers of a network
 
 DPI = 120
+Look = tuple[str, str, str]  # colour, line and mark
 TITLE, LABEL, SMALL = 12.0, 10.0, 8.5  # font sizes in points
 
 
@@ -43,10 +44,16 @@ def tidy(ax: Axes, title: str, xlabel: str, ylabel: str) -> None:
     ax.set_axisbelow(True)
 
 
-def activation_look(activation: str) -> tuple[str, str, str]:
+def looks(names: Iterable[str]) -> dict[str, Look]:
+    """Colour, line and mark of each of up to seven things that are compared: none is told by its colour alone."""
+    colors = (BLUE, VERMILION, GREEN, ORANGE, SKY, BLACK, PURPLE)
+    return dict(zip(names, zip(colors, ("-", "--", "-.", ":") * 2, "os^DvPX", strict=False), strict=False))
+
+
+def activation_look(activation: str) -> Look:
     """Colour, line and mark of an activation: one colour for ReLU, another for what ReLU is compared with."""
-    looks = {"relu": (VERMILION, "--", "s"), "sigmoid": (BLUE, "-", "o"), "tanh": (BLUE, "-", "o")}
-    return looks.get(activation, (GREY, ":", "^"))
+    known: dict[str, Look] = {"relu": (VERMILION, "--", "s"), "sigmoid": (BLUE, "-", "o"), "tanh": (BLUE, "-", "o")}
+    return known.get(activation, (GREY, ":", "^"))
 
 
 def layer_looks(layers: int) -> list[dict[str, Any]]:

@@ -32,7 +32,7 @@ def thousands(number: int) -> str:
     return f"{number:,}"
 
 
-def shorten(name: str, longest: int) -> str:
+def shorten(name: str, longest: int = 40) -> str:
     """`a very lo…`"""
     return name if len(name) <= longest else name[: longest - 1] + "…"
 

@@ -49,7 +49,7 @@ class Trial:
     def point(self) -> str:
         """`adam, learning_rate 0.00123`, in the order of the space."""
         words = [
-            value if "." not in key else f"{short_name(key)} {_short(value)}" for key, value in self.varied.items()
+            value if "." not in key else f"{short_name(key)} {_written(value)}" for key, value in self.varied.items()
         ]
         return ", ".join(words)
 
@@ -134,7 +134,7 @@ def short_name(key: str) -> str:
     return key.rpartition(".")[2]
 
 
-def _short(value: str) -> str:
+def _written(value: str) -> str:
     """Numbers to three digits, other words as they are."""
     try:
         return f"{float(value):.3g}"

@@ -28,7 +28,7 @@ from hydra_trials.study import Search
 from mlp import experiment
 from mlp.base import paths
 from mlp.base.errors import CallbackFailed, Diverged, UserError
-from mlp.config.files import RENAMED
+from mlp.config.files import RENAMED, renamed
 from mlp.config.own import allowed, allowing
 from mlp.config.resolve import resolve, resolve_trial
 from mlp.experiment import Components
@@ -106,7 +106,7 @@ class MlpSearch(Hooks):
     def recorded_as(self, override: str) -> str:
         key, _, value = override.partition("=")
         former = {new: old for old, new in RENAMED.items()}
-        return f"{former.get(key, key)}={value}" if value else override
+        return f"{renamed(key, former)}={value}" if value else override
 
     def prepare(self, config: DictConfig, definition: Definition, directory: Path) -> None:
         """Refuse what would silently replace the values that trials draw, or the model of another trial."""

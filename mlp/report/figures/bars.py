@@ -16,7 +16,6 @@ from mlp.report.read import Array
 from mlp.report.text import shorten
 
 MOST_BARS = 100
-LONGEST_NAME = 40
 
 
 def bars(names: Sequence[str], notes: Sequence[str], title: str, xlabel: str) -> tuple[Figure, Axes]:
@@ -39,7 +38,7 @@ def per_class(counts: Array, class_names: Sequence[str] | Array) -> Figure:
     """The share of each class that was recognised (its recall), best class on top."""
     right, total, recall = counts.diagonal(), counts.sum(axis=1), metrics.per_class(counts)["recall"]
     order = np.lexsort((-np.arange(len(recall)), recall))[:MOST_BARS]  # worst first; ties in class order
-    names = [shorten(str(class_names[i]), LONGEST_NAME) for i in order]
+    names = [shorten(str(class_names[i])) for i in order]
     notes = [f"{recall[i]:.1%}  ({right[i]:,} of {total[i]:,})" if total[i] else "no sample" for i in order]
     overall = right.sum() / max(1, total.sum())
     title = f"Accuracy per class (recall); dashed line: all classes {overall:.2%}"

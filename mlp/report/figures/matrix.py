@@ -18,7 +18,6 @@ from mlp.report.read import Array
 from mlp.report.text import shorten
 
 MOST_NUMBERED = 20  # classes up to which the cells carry numbers
-LONGEST_NAME = 40
 
 
 def annotated(
@@ -79,7 +78,7 @@ def confusion_matrix(counts: Array, class_names: Sequence[str] | Array, normalis
     values = counts / np.maximum(1, counts.sum(axis=1, keepdims=True)) if normalised else counts
     total, wrong = counts.sum(), counts.sum() - counts.trace()
     side = min(max(5.5, 0.44 * classes), 12.0)
-    names = [shorten(str(name), LONGEST_NAME) for name in class_names]
+    names = [shorten(str(name)) for name in class_names]
     figure, (ax,) = class_axes(names, side, bar=not numbered)
     words = np.char.mod("%.1f", 100 * values) if normalised else np.char.mod("%d", values)
     words = np.where(np.isin(words, ["0", "0.0"]) | (classes > MOST_NUMBERED), "", words)

@@ -44,28 +44,26 @@ def grid(
     return figure, axes
 
 
-def band(ax: Axes, x: Array, rows: Array, label: str, color: Any, linestyle: str = "-", **look: Any) -> None:
+def band(ax: Axes, x: Array, rows: Array, label: str, look: style.Look) -> None:
     """The mean of `rows` (runs, len(x)) as a line, and from the lowest to the highest as a band behind it."""
     with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # a column without any finite value
         mean, low, high = np.nanmean(rows, axis=0), np.nanmin(rows, axis=0), np.nanmax(rows, axis=0)
-    few = len(x) <= 12
-    look = {"marker": "o" if few else "", "markersize": 4, **look}
-    ax.plot(x, mean, label=label, color=color, linestyle=linestyle, **look)
+    few, (color, line, marker) = len(x) <= 12, look
+    ax.plot(x, mean, label=label, color=color, linestyle=line, marker=marker if few else "", markersize=4)
     if len(rows) > 1:
         ax.fill_between(x, low, high, color=color, alpha=0.15, linewidth=0)
     if few:
         integer_axis(ax)
 
 
-def step_band(
-    ax: Axes, step: Array, norms: Array, label: str, color: Any, linestyle: str = "-", marker: str = "o"
-) -> None:
+def step_band(ax: Axes, step: Array, norms: Array, label: str, look: style.Look) -> None:
     """A measurement at single steps (runs, steps) on two logarithmic axes: the median of neighbouring steps and the
     seeds as a line, from the lowest to the highest as a band. A cross at the bottom: zero at half of them or more."""
     height = 0.02 * (1 + len(ax.lines))  # of the panel: crosses of two lines do not cover each other
     x, low, middle, high = binned(step, norms)
+    color, line, marker = look
     ax.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
-    ax.plot(x, middle, label=label, color=color, linestyle=linestyle, marker=marker, markersize=3)
+    ax.plot(x, middle, label=label, color=color, linestyle=line, marker=marker, markersize=3)
     x, _, zero, _ = binned(step, 1.0 + (norms == 0))
     if crosses := x[zero >= 1.5].tolist():
         ax.plot(crosses, [height] * len(crosses), linestyle="", marker="x", markersize=4, color=color,

@@ -11,12 +11,15 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from mlp.data.pictures import as_pictures
+from mlp.base.errors import UserError
+from mlp.data import Augmentation, Dataset
+from mlp.data.pictures import as_pictures, is_picture
 from mlp.report import style
 from mlp.report.read import Array
 from mlp.report.text import shorten
 
 MOST_PICTURES = 100
+IMAGES, DRAWS = 10, 3  # that show an augmentation
 
 
 class Wall:
@@ -118,4 +121,25 @@ def samples(predictions: Mapping[str, Array]) -> Figure:
     title = "true class → predicted class, probability of the predicted class\nframe and ✗: wrong"
     inches_x, inches_y = wall.figure.get_size_inches()
     wall.figure.text(0.2 / inches_x, 1 - 0.2 / inches_y, title, va="top", fontsize=style.TITLE)
+    return wall.figure
+
+
+def augmented(dataset: Dataset, augmentation: Augmentation, title: str, seed: int = 0) -> Figure:
+    """What an augmentation makes of images: one of each of the first classes as stored, and below it `DRAWS` versions
+    as the training sees them."""
+    if not is_picture(dataset.image_shape):
+        raise UserError(f"{dataset.name} has no images to show")
+    x, y = dataset.load("train")
+    stored = x[[int(np.flatnonzero(y == label)[0]) for label in range(min(IMAGES, dataset.num_classes))]]
+    targets, rng = np.eye(len(stored), dtype=np.float32), np.random.default_rng(seed)
+    rows = np.stack([stored.astype(np.float32)] * (1 + DRAWS))
+    for changed in rows[1:]:
+        augmentation.apply(changed, targets.copy(), dataset.image_shape, rng, dataset.divisor)
+    pictures = as_bytes(rows.reshape(-1, x.shape[1]) / dataset.divisor, dataset.image_shape)
+    pictures = pictures if pictures.ndim == 4 else 255 - pictures  # grey ones dark on paper
+    wall = Wall(pictures, len(stored), size=0.9, beside=0.08, below=0.08, left=1.1, above=0.5)
+    for place in range(len(pictures)):
+        wall.frame(place, style.BLACK, 0.8)
+    wall.label(["stored", *["in training"] * DRAWS], [])
+    wall.figure.suptitle(title, fontsize=style.TITLE, x=0.01, ha="left")
     return wall.figure

@@ -19,7 +19,6 @@ from mlp.nn.metrics import per_class
 from mlp.nn.types import Labels
 from mlp.report import style
 from mlp.report.blocks import Analysis, Confusion, Gallery
-from mlp.report.configurations import layer_sizes
 from mlp.report.figures.matrix import MOST_NUMBERED, annotated, class_axes, class_ticks
 from mlp.report.figures.panels import grid, percent_axis
 from mlp.report.figures.wall import Wall, as_bytes
@@ -31,7 +30,7 @@ SAMPLES = 5  # of each class
 PAIRS = 5  # how many of the most similar are named
 KINDS = {"linear classifier": False, "network": True}  # whether it has hidden layers
 LONGEST_NAME = 14
-PARTS = {"training": (style.BLUE, "o"), "validation": (style.SKY, "s"), "test": (style.ORANGE, "^")}
+PARTS = style.looks(("training", "validation", "test"))
 Pixels = NDArray[np.uint8]
 
 
@@ -136,7 +135,7 @@ class DataExploration(Study):
         images = ClassImages(found.data, float(runs[0].value("dataset.validation_fraction")))
         names = images.names
         finished = [run for run in runs if (run.directory / "predictions.npz").exists()]
-        by_kind = {kind: [run for run in finished if bool(layer_sizes(run)) == deep] for kind, deep in KINDS.items()}
+        by_kind = {kind: [run for run in finished if bool(run.layer_sizes) == deep] for kind, deep in KINDS.items()}
         counts = {
             kind: np.sum([confusion(run.predictions) for run in own], axis=0) for kind, own in by_kind.items() if own
         }
@@ -148,7 +147,7 @@ class DataExploration(Study):
                 "classifiers": {
                     kind: {
                         "recall": dict(zip(names, per_class(c)["recall"].tolist(), strict=True)),
-                        "test_accuracy": over_seeds(by_kind[kind], lambda run: run.summary["test_accuracy"]),
+                        "test_accuracy": over_seeds(by_kind[kind], "test_accuracy"),
                         "answers": int(c.sum()), "mistakes": int(c.sum() - c.trace()),
                     }
                     for kind, c in counts.items()
@@ -158,7 +157,7 @@ class DataExploration(Study):
             {
                 "data_exploration_samples": lambda: _samples(images),
                 "data_exploration_classes": lambda: _marks(images),
-                "data_exploration_alike": lambda: _matrices(images, counts),
+                "data_exploration_alike": lambda: _alike(images, counts),
             },
             [
                 Gallery("samples", ["class", *(f"sample {n + 1}" for n in range(SAMPLES)), "mean image"], table),
@@ -191,7 +190,7 @@ def _marks(images: ClassImages) -> Figure:
     figure, axes = grid(titles, "class", ylabels, panel=(panel, 3.2), share=False)
     left, right = axes[0]
     for part, counts in images.counts.items():
-        color, mark = PARTS[part]
+        color, _, mark = PARTS[part]
         left.plot(classes, counts / counts.sum(), mark, color=color, label=f"{part} ({counts.sum():,})", alpha=0.8)
     left.axhline(1 / len(classes), color=style.BLACK, linestyle="--", linewidth=1.2)
     percent_axis(left)
@@ -203,7 +202,7 @@ def _marks(images: ClassImages) -> Figure:
     return figure
 
 
-def _matrices(images: ClassImages, counts: Mapping[str, Labels]) -> Figure:
+def _alike(images: ClassImages, counts: Mapping[str, Labels]) -> Figure:
     """Similarity on the left, then the confusions of each classifier; all without their diagonal."""
     names = images.short
     panels = [("Similarity of the mean images", images.similarity, "%.2f")]

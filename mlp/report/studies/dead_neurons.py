@@ -18,11 +18,11 @@ from mlp.report.text import activation_name, share
 
 UNITS = "dead_units.npz"
 FLAT = 0.01  # what the validation accuracy may still rise after it has reached its plateau
-NAMES = ("relu", "tanh")  # whose outputs are drawn
+DRAWN = ("relu", "tanh")  # whose outputs are drawn
 
 
 @dataclass
-class Group:
+class Setting:
     """The runs of one activation, optimizer and learning rate, one per seed.
 
     Tables are (runs, counts, layers): the units are counted before the first step, and after each epoch.
@@ -44,8 +44,7 @@ class Group:
         self.samples = int(files[0]["samples"][0])
         self.width: Array = (nonzero[0, 0] >= 0).sum(axis=-1)  # (layers,)
         outputs = self.width * self.samples
-        self.dead_units: Array = nonzero == 0
-        self.dead: Array = self.dead_units.sum(axis=-1)
+        self.dead: Array = (nonzero == 0).sum(axis=-1)
         self.zero: Array = 1 - np.where(nonzero > 0, nonzero, 0).sum(axis=-1) / outputs  # shares of the outputs
         self.bounded = bool((saturated >= 0).any())
         self.saturated: Array = np.where(saturated > 0, saturated, 0).sum(axis=-1) / outputs
@@ -57,9 +56,8 @@ class Group:
         self.step, self.norms = gradient_trace(self.runs)  # (rows,), (runs, rows, layers)
 
     def facts(self) -> dict[str, Any]:
-        units, last, first = int(self.width.sum()), -1, min(1, len(self.epochs) - 1)
+        units, last = int(self.width.sum()), -1
         norms = self.norms[:, late(self.step), 0]
-        back_again = self.dead_units[:, first] & ~self.dead_units[:, last]
         total = self.dead.sum(axis=-1)  # (runs, counts)
         # Shares of all hidden outputs, not of the layers.
         zero, saturated = (
@@ -75,9 +73,7 @@ class Group:
             "dead_per_layer": [over_seeds(self.runs, counts) for counts in self.dead[:, last].T],
             "dead_at_start": float(total[:, 0].mean()) if self.epochs[0] == 0 else None,
             "dead_after_epoch_1": over_seeds(self.runs, total[:, 1]) if len(self.epochs) > 2 else None,
-            "back_again": over_seeds(self.runs, back_again.sum(axis=(1, 2))),
             "ever_dead": bool(self.dead.any()),
-            "dead_layer": bool((self.dead[:, last] == self.width).any()),
             "zero_outputs": zero,
             "saturated_outputs": saturated if self.bounded else None,
             "stuck_units": over_seeds(self.runs, self.stuck[:, last].sum(axis=-1)) if self.bounded else None,
@@ -85,7 +81,7 @@ class Group:
             "without_gradient": float((norms == 0).mean()),
             "first_norms": self.norms[:, 0].mean(axis=0).tolist(),  # of the layers, at the first step
             # Of the weights that were counted.
-            "val_accuracy": over_seeds(self.runs, lambda run: run.metrics["val_accuracy"][-1]),
+            "val_accuracy": over_seeds(self.runs, [run.metrics["val_accuracy"][-1] for run in self.runs]),
         }  # fmt: skip
 
 
@@ -93,7 +89,7 @@ class Group:
 class Plateau:
     """A run, by its place among the seeds of its group, and from where on its validation accuracy is flat."""
 
-    group: Group
+    group: Setting
     place: int
 
     def __post_init__(self) -> None:
@@ -125,9 +121,9 @@ class DeadNeurons(Study):
     def analyse(self, found: StudyRuns) -> Analysis:
         runs = found.with_files(UNITS, GRADIENT_TRACE)
         settings = by(runs, "activation", "optimizer", "optimizer.learning_rate").items()
-        groups = [Group(str(a), str(o), float(str(rate)), members) for (a, o, rate), members in settings]
+        groups = [Setting(a, o, float(rate), members) for (a, o, rate), members in settings]
         groups.sort(key=lambda group: -group.rate)
-        shown = [group for group in groups if group.activation in NAMES]
+        shown = [group for group in groups if group.activation in DRAWN]
         compared = _compared(groups)
         charts: list[Chart] = [
             Histogram(f"nonzero_outputs/{group.key.replace('/', '_')}", group.histogram.sum(axis=0), group.edges[0])
@@ -150,7 +146,7 @@ class DeadNeurons(Study):
         )
 
 
-def _compared(groups: Sequence[Group]) -> list[Plateau]:
+def _compared(groups: Sequence[Setting]) -> list[Plateau]:
     """Of the ReLU runs at the highest rate the least accurate, of those that are flat early if there are any; and the
     tanh run of the same setting and seed."""
     runs = [Plateau(group, place) for group in groups for place in range(len(group.runs))]
@@ -161,7 +157,7 @@ def _compared(groups: Sequence[Group]) -> list[Plateau]:
                     and (one.group.setting, one.run.seed) == (found[0].group.setting, found[0].run.seed)]  # fmt: skip
 
 
-def _dead_share(group: Group) -> Lines:
+def _dead_share(group: Setting) -> Lines:
     shares = {f"layer {i}": own for i, own in enumerate(np.moveaxis(group.dead / group.width, -1, 0), 1)}
     return Lines.of_means(f"dead_share/{group.optimizer}_{group.rate:g}", group.epochs, shares)
 
@@ -169,9 +165,9 @@ def _dead_share(group: Group) -> Lines:
 # Figures
 
 
-def _histograms(groups: Sequence[Group]) -> Figure:
+def _histograms(groups: Sequence[Setting]) -> Figure:
     """A row of panels for each activation, a column for each setting."""
-    rows = [name for name in NAMES if any(group.activation == name for group in groups)]
+    rows = [name for name in DRAWN if any(group.activation == name for group in groups)]
     settings = list(dict.fromkeys(group.setting for group in groups))
     titles = [[f"{activation_name(row)}, {setting.replace('/', ' at ')}" for setting in settings] for row in rows]
     figure, axes = grid(titles, "output of a unit", ["share of the outputs"] * len(rows))
@@ -211,7 +207,7 @@ def _plateau(compared: Sequence[Plateau]) -> Figure:
             ax.set_ylim(-0.03, 1.03)
             integer_axis(ax)
             percent_axis(ax)
-        step_band(gradient, one.group.step, one.norms, label, color, line, mark)
+        step_band(gradient, one.group.step, one.norms, label, (color, line, mark))
     gradient.set_xlabel("step")
     accuracy.legend(fontsize=style.SMALL, loc="best")
     return figure

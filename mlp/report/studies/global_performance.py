@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mlp.report import style
-from mlp.report.axes import axes
+from mlp.report.axes import axes, numbers
 from mlp.report.blocks import Analysis
 from mlp.report.figures.panels import grid, percent_axis
 from mlp.report.read import Array
@@ -25,7 +25,7 @@ from mlp.report.trials import Parameter, Trial
 HIGH = 0.9  # training accuracy from which on runs are drawn once more
 FEWEST = 5  # runs of a group that is compared with another
 LEAST_SHARE = 0.7  # of the pairs that must differ the same way
-LOOKS = {False: ("o", style.BLUE, "not over-fitted"), True: ("D", style.VERMILION, "over-fitted")}
+MARKS = {False: ("o", style.BLUE, "not over-fitted"), True: ("D", style.VERMILION, "over-fitted")}
 
 
 @dataclass
@@ -87,7 +87,7 @@ class GlobalPerformance(Study):
                 "long": int(np.quantile([run.facts["epochs"] for run in over], 0.25)) if over else None,
                 "suffice": 2 * training + found.data.num_features,  # weights, for any labels
             },
-            {"global_performance": lambda: _figure(runs)},
+            {"global_performance": lambda: _overlay(runs)},
         )  # fmt: skip
 
 
@@ -105,8 +105,8 @@ def differences(
     for axis in axes(parameters, [run.trial for run in (*over, *rest)]):
         if not axis.choices:
             values.setdefault(axis.name, axis.values)
-        elif all(_is_number(choice) for choice in axis.choices):
-            values[axis.name] = {n: float(axis.text(value)) for n, value in axis.values.items()}
+        elif (given := numbers(*axis.choices)) is not None:
+            values[axis.name] = {n: given[round(value)] for n, value in axis.values.items()}
         else:
             for place, choice in enumerate(axis.choices):
                 choices.append(f"{axis.name} {choice}")
@@ -128,13 +128,6 @@ def differences(
     return dict(sorted(found.items(), key=lambda item: -abs(item[1]["share"] - 0.5)))
 
 
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
-
-
 def larger(a: Array, b: Array) -> float:
     """The share of pairs in which the value of `a` is the larger one; equal ones count half."""
     return float(np.mean((a[:, None] > b) + 0.5 * (a[:, None] == b)))
@@ -143,7 +136,7 @@ def larger(a: Array, b: Array) -> float:
 # Figure
 
 
-def _figure(runs: Sequence[ScoredTrial]) -> Figure:
+def _overlay(runs: Sequence[ScoredTrial]) -> Figure:
     high = [run for run in runs if run.train >= HIGH]
     titles = [f"All {len(runs)} runs", f"The {len(high)} with at least {100 * HIGH:g} % training accuracy"]
     ylabels = ["test accuracy (%)", "training - test accuracy (points)"]
@@ -175,7 +168,7 @@ def _figure(runs: Sequence[ScoredTrial]) -> Figure:
 
 def _points(ax: Axes, runs: Sequence[ScoredTrial], heights: Sequence[float]) -> None:
     """A group of marks for each of over-fitted or not, pruned or not."""
-    for overfitted, (marker, color, label) in LOOKS.items():
+    for overfitted, (marker, color, label) in MARKS.items():
         for pruned in (False, True):
             own = [(run.train, y) for run, y in zip(runs, heights, strict=True)
                    if (run.is_overfitted, run.trial.state == "pruned") == (overfitted, pruned)]  # fmt: skip

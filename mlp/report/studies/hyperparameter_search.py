@@ -77,7 +77,7 @@ class HyperparameterSearch(Study):
                      "explained": explained(axis, dict(scores))}
                     for axis in drawn
                 ],
-                "fewest_trials": FEWEST_TRIALS, "fewest_of_choice": FEWEST_OF_CHOICE,
+                "fewest_trials": FEWEST_TRIALS,
                 "forecast_error": importances.forecast_error if importances else None,
                 "median_error": importances.median_error if importances else None,
                 "importance": {
@@ -89,8 +89,8 @@ class HyperparameterSearch(Study):
             },
             {
                 "search_parallel": lambda: parallel_coordinates(drawn, scores, least_error),
-                "search_importance": lambda: _importance(by_key),
-                "search_history": lambda: _history(search, history, least_error),
+                "search_importance": lambda: _importance_bars(by_key),
+                "search_history": lambda: _best_so_far(search, history, least_error),
             },
             [Lines("best_so_far", [number for number, _ in history],
                    {"val_accuracy": [score for _, score in history]}, "trial")] if history else [],
@@ -129,14 +129,12 @@ def best_so_far(search: SearchFiles) -> list[tuple[int, float]]:
 
 
 def _described(axis: Axis, values: Sequence[float]) -> dict[str, Any]:
-    """Values of a parameter: choices with how often they were made, or numbers and the part of the axis they span."""
+    """Values of a parameter: choices with how often they were made, or numbers by their median and ends."""
     if axis.choices:
         return {"trials": len(values), "choices": Counter(map(axis.text, values)).most_common()}
     if not values:
         return {"trials": 0}
-    low, high = min(values), max(values)
-    return {"trials": len(values), "median": statistics.median(values), "low": low, "high": high,
-            "span": axis.place(high) - axis.place(low)}  # fmt: skip
+    return {"trials": len(values), "median": statistics.median(values), "low": min(values), "high": max(values)}
 
 
 def medians(search: SearchFiles, trials: Sequence[Trial], accuracies: Array, key: str) -> list[dict[str, Any]]:
@@ -154,7 +152,7 @@ def medians(search: SearchFiles, trials: Sequence[Trial], accuracies: Array, key
 # Figures
 
 
-def _importance(by_key: Mapping[str, Importance]) -> Figure:
+def _importance_bars(by_key: Mapping[str, Importance]) -> Figure:
     by_key = {key: one for key, one in by_key.items() if one.trials >= FEWEST_TRIALS}
     names = [short_name(key) for key in reversed(list(by_key))]
     figure, ax = bars(names, [], "", "growth of the error (points of accuracy)")
@@ -166,7 +164,7 @@ def _importance(by_key: Mapping[str, Importance]) -> Figure:
     return figure
 
 
-def _history(search: SearchFiles, history: Sequence[tuple[int, float]], least_error: float) -> Figure:
+def _best_so_far(search: SearchFiles, history: Sequence[tuple[int, float]], least_error: float) -> Figure:
     figure, ((ax,),) = grid([[""]], "trial", ["validation error (%, log scale)"], panel=(8.0, 3.3))
     looks = {"done": ("trained to the end", "o", style.BLUE), "pruned": ("pruned", "x", style.ORANGE)}
     for state, (label, marker, color) in looks.items():

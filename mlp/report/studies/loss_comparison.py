@@ -17,8 +17,7 @@ from mlp.report.studies.study import Study, StudyRuns
 
 LOSSES = {"cross_entropy": "cross-entropy", "mean_squared_error": "mean squared error",
           "sum_squared_error": "squared error, summed over the classes"}  # fmt: skip
-LOOKS = {"cross_entropy": (style.BLUE, "-"), "mean_squared_error": (style.VERMILION, "--"),
-         "sum_squared_error": (style.GREEN, ":")}  # fmt: skip
+LOOKS = style.looks(LOSSES)
 LEVELS = (0.99, 0.98, 0.97, 0.95, 0.9, 0.85, 0.8, 0.7, 0.5, 0.2, 0.0)  # training accuracies to converge to
 
 Groups = Mapping[str, Mapping[str, Sequence[RunFiles]]]  # runs by optimizer and loss
@@ -44,7 +43,7 @@ class LossComparison(Study):
         reached = min((max(run.metrics["train_accuracy"]) for own in references for run in own), default=0.0)
         level = next((level for level in LEVELS if level <= reached), 0.0)  # the highest that all of these reach
         facts = {
-            optimizer: {loss: _facts(loss, own[loss], level) for loss in LOSSES if loss in own}
+            optimizer: {loss: _measured(loss, own[loss], level) for loss in LOSSES if loss in own}
             for optimizer, own in groups.items()
         }
         return self.answer(
@@ -56,7 +55,7 @@ class LossComparison(Study):
                 "lost": lost,
                 "runs": len(found.runs),
             },
-            {"loss_comparison": lambda: _curves(groups, guess)},
+            {"loss_comparison": lambda: _by_optimizer(groups, guess)},
             [
                 Lines.of_means(
                     f"train_accuracy/{optimizer}",
@@ -68,7 +67,7 @@ class LossComparison(Study):
         )
 
 
-def _facts(loss: str, runs: Sequence[RunFiles], level: float) -> dict[str, Any]:
+def _measured(loss: str, runs: Sequence[RunFiles], level: float) -> dict[str, Any]:
     recorded = all("grad_norm" in run.metrics for run in runs)
     arrived = [np.flatnonzero(run.metrics["train_accuracy"] >= level) for run in runs]
     return {
@@ -78,14 +77,14 @@ def _facts(loss: str, runs: Sequence[RunFiles], level: float) -> dict[str, Any]:
         "epochs": len(runs[0].metrics["epoch"]),
         "arrived": sum(map(bool, map(len, arrived))),  # runs that reach the level
         "epochs_to": over_seeds(runs, np.array([a[0] + 1.0 for a in arrived])) if all(map(len, arrived)) else None,
-        "train_accuracy": {epoch: over_seeds(runs, [run.metrics["train_accuracy"][epoch - 1] for run in runs])
+        "train_accuracy": {epoch: over_seeds(runs, stacked(runs, "train_accuracy")[:, epoch - 1])
                            for epoch in (1, len(runs[0].metrics["epoch"]))},
-        "test_accuracy": over_seeds(runs, lambda run: run.summary["test_accuracy"]),
-        "gradient": over_seeds(runs, lambda run: run.metrics["grad_norm"][0]) if recorded else None,  # in epoch 1
+        "test_accuracy": over_seeds(runs, "test_accuracy"),
+        "gradient": over_seeds(runs, stacked(runs, "grad_norm")[:, 0]) if recorded else None,  # in epoch 1
     }  # fmt: skip
 
 
-def _curves(groups: Groups, guess: Mapping[str, float]) -> Figure:
+def _by_optimizer(groups: Groups, guess: Mapping[str, float]) -> Figure:
     """A row per optimizer: training accuracy on the left, training loss on the right."""
     titles = [[f"{optimizer}: training accuracy", f"{optimizer}: training loss"] for optimizer in groups]
     ylabels = ["training accuracy (%)", "training loss / loss of guessing"]
@@ -94,8 +93,8 @@ def _curves(groups: Groups, guess: Mapping[str, float]) -> Figure:
         for loss, name in LOSSES.items():
             if runs := own.get(loss):
                 epochs = runs[0].metrics["epoch"]
-                band(left, epochs, stacked(runs, "train_accuracy"), name, *LOOKS[loss])
-                band(right, epochs, stacked(runs, "train_loss") / guess[loss], name, *LOOKS[loss])
+                band(left, epochs, stacked(runs, "train_accuracy"), name, LOOKS[loss])
+                band(right, epochs, stacked(runs, "train_loss") / guess[loss], name, LOOKS[loss])
         percent_axis(left)
         right.set_ylim(bottom=0)
     shared_legend(figure, axes.flat, "outside lower center", columns=3)

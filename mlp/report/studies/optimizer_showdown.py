@@ -8,33 +8,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from mlp.report import style
 from mlp.report.blocks import Analysis, Lines
-from mlp.report.configurations import layer_sizes
 from mlp.report.figures.matrix import annotated
 from mlp.report.figures.panels import band, grid, log_axis
 from mlp.report.read import GRADIENT_TRACE, Array, RunFiles, by, gradient_trace, over_seeds, stacked
 from mlp.report.studies.study import Study, StudyRuns
 
 NEAR_GUESS = 0.9  # of the loss of guessing: what is above it has learned next to nothing
-LOOKS = {
-    "sgd": (style.BLACK, ":", "o"),
-    "momentum": (style.ORANGE, "--", "s"),
-    "nag": (style.VERMILION, "-", "D"),
-    "rmsprop": (style.GREEN, "-.", "^"),
-    "adam": (style.SKY, "--", "v"),
-    "nadam": (style.BLUE, "-", "P"),
-}
-OPTIMIZERS = tuple(LOOKS)
+OPTIMIZERS = ("sgd", "momentum", "nag", "rmsprop", "adam", "nadam")
+LOOKS = style.looks(OPTIMIZERS)
 
 
 @dataclass
-class Group:
+class AtRate:
     """The runs of one optimizer at one learning rate, one per seed."""
 
     optimizer: str
@@ -57,7 +48,7 @@ class Group:
             "diverged": self.diverged,
             "loss": {epoch: over_seeds(self.runs, column) for epoch, column in enumerate(self.losses.T, 1)},
             "hardly_learns": self.final.mean >= NEAR_GUESS * guess,
-            "test_accuracy": over_seeds(self.runs, lambda run: run.summary["test_accuracy"]) if tested else None,
+            "test_accuracy": over_seeds(self.runs, "test_accuracy") if tested else None,
         }
 
 
@@ -95,24 +86,24 @@ class OptimizerShowdown(Study):
         )
 
 
-def _groups(runs: Sequence[RunFiles]) -> list[Group]:
+def _groups(runs: Sequence[RunFiles]) -> list[AtRate]:
     """The runs by optimizer and learning rate, in the order of the assignment."""
     losses = dict(zip(runs, stacked(runs, "train_loss"), strict=True))
     made = [
-        Group(str(optimizer), float(str(rate)), np.stack([losses[run] for run in members]), members)
+        AtRate(optimizer, float(rate), np.stack([losses[run] for run in members]), members)
         for (optimizer, rate), members in by(runs, "optimizer", "optimizer.learning_rate").items()
     ]
     return sorted(made, key=lambda g: ((*OPTIMIZERS, g.optimizer).index(g.optimizer), g.optimizer, g.rate))
 
 
-def _best(groups: Sequence[Group]) -> dict[str, Group]:
+def _best(groups: Sequence[AtRate]) -> dict[str, AtRate]:
     """For each optimizer its rate with the lowest loss of the last epoch, of those at which no run diverged."""
     sound = [group for group in groups if not group.diverged]
     names = dict.fromkeys(group.optimizer for group in sound)
     return {name: min((g for g in sound if g.optimizer == name), key=lambda g: g.final.mean) for name in names}
 
 
-def _worst_over_best(groups: Sequence[Group], best: Mapping[str, Group], rates: int) -> dict[str, float]:
+def _worst_over_best(groups: Sequence[AtRate], best: Mapping[str, AtRate], rates: int) -> dict[str, float]:
     """How much the rate matters to an optimizer: its highest final loss over its lowest. Only of those that have a
     result at every rate."""
     sound = {name: [g.final.mean for g in groups if g.optimizer == name and not g.diverged] for name in best}
@@ -132,7 +123,7 @@ def _first_gradients(runs: Sequence[RunFiles], ends: tuple[int, int]) -> dict[st
         "layer_gradients": [],
     }
     if first:
-        sizes = [ends[0], *layer_sizes(traced[0]), ends[1]]
+        sizes = [ends[0], *traced[0].layer_sizes, ends[1]]
         weights = np.multiply(sizes[:-1], sizes[1:])
         facts["layer_gradients"] = (np.concatenate(first).mean(axis=0) / np.sqrt(weights)).tolist()
     return facts
@@ -141,7 +132,7 @@ def _first_gradients(runs: Sequence[RunFiles], ends: tuple[int, int]) -> dict[st
 # Figures
 
 
-def _at_best(best: Mapping[str, Group]) -> Figure:
+def _at_best(best: Mapping[str, AtRate]) -> Figure:
     """The loss, and the loss over the lowest of each epoch."""
     titles = [["Training loss", "Over the lowest mean of the epoch"]]
     ylabels = ["training loss (log scale)", "loss / lowest loss"]
@@ -150,20 +141,15 @@ def _at_best(best: Mapping[str, Group]) -> Figure:
     several = len({group.rate for group in best.values()}) > 1
     for name, group in best.items():
         label = f"{name} ({group.rate:g})" if several else name
-        _line(left, group, group.losses, label)
-        _line(right, group, group.losses / lowest, label)
+        for ax, rows in ((left, group.losses), (right, group.losses / lowest)):
+            if np.isfinite(rows).any():
+                band(ax, np.arange(1.0, rows.shape[1] + 1), rows, label, LOOKS.get(name, (style.GREY, "-", "x")))
     log_axis(left)
     left.legend(fontsize=style.SMALL)
     return figure
 
 
-def _line(ax: Axes, group: Group, rows: Array, label: str) -> None:
-    color, line, mark = LOOKS.get(group.optimizer, (style.GREY, "-", "x"))
-    if np.isfinite(rows).any():
-        band(ax, np.arange(1.0, rows.shape[1] + 1), rows, label, color, line, marker=mark)
-
-
-def _heat(groups: Sequence[Group], rates: Sequence[float], best: Mapping[str, Group], guess: float) -> Figure:
+def _heat(groups: Sequence[AtRate], rates: Sequence[float], best: Mapping[str, AtRate], guess: float) -> Figure:
     """A cell for each optimizer and rate."""
     names = list(dict.fromkeys(group.optimizer for group in groups))
     cells = np.full((len(names), len(rates)), np.nan)

@@ -13,7 +13,6 @@ from matplotlib.ticker import StrMethodFormatter
 
 from mlp.report import style
 from mlp.report.blocks import Analysis, Lines
-from mlp.report.configurations import layer_sizes
 from mlp.report.figures.panels import grid, integer_axis, shared_legend
 from mlp.report.read import Array, RunFiles, by, over_seeds, stacked
 from mlp.report.studies.study import Study, StudyRuns
@@ -21,8 +20,7 @@ from mlp.report.text import activation_name
 
 FILE = "neuron_gradients.npz"
 INITS = {"zeros": "zeros", "xavier": "Xavier"}
-COLORS = (style.SKY, style.VERMILION, style.BLACK, style.ORANGE, style.PURPLE, style.GREEN, style.BLUE)
-MARKS = "os^DvPX"
+NEURONS = style.looks(map(str, range(7)))
 ROUNDING = 1e-4  # of the largest gradient: smaller differences may be rounding errors that have grown
 
 
@@ -78,11 +76,11 @@ class Symmetry(Study):
             {
                 "cases": facts,
                 "layer": int(runs[0].value("training.callbacks.neuron_gradients.layer")),
-                "depth": len(layer_sizes(runs[0])),
+                "depth": len(runs[0].layer_sizes),
                 "classes": found.data.num_classes,
                 "bits": _bits(facts, first),
             },
-            {"symmetry": lambda: _figure(facts, first), "symmetry_loss": lambda: _losses(facts, first)},
+            {"symmetry": lambda: _gradients(facts, first), "symmetry_loss": lambda: _losses(facts, first)},
             [_neuron_gradients(case, gradients) for case, gradients in first.items()],
         )
 
@@ -95,7 +93,7 @@ def _of_runs(case: str, runs: Sequence[RunFiles]) -> dict[str, Any]:
         "activation": activation, "init": init, "name": activation_name(activation),
         "init_name": INITS.get(init, init), "called": [],
         "loss": [over_seeds(runs, losses[:, row]) for row in (0, -1)],
-        "test_accuracy": over_seeds(ended, lambda run: run.summary["test_accuracy"]) if ended else None,
+        "test_accuracy": over_seeds(ended, "test_accuracy") if ended else None,
     }  # fmt: skip
     predicted = [run.predictions for run in runs if (run.directory / "predictions.npz").exists()]
     if predicted:
@@ -125,7 +123,6 @@ def _of_gradients(recorded: Sequence[Gradients]) -> dict[str, Any]:
         "differ_from_step": int(worst.step[(worst.different > 1).argmax()]),
         "largest_difference": worst.largest_difference,
         "is_rounding": worst.largest_difference < ROUNDING,
-        "first_norms": [float(first.norms[0].min()), float(first.norms[0].max())],
         # Mean of the first and of the last ten steps.
         "batch_loss": [float(np.mean([g.loss[part].mean() for g in recorded]))
                        for part in (slice(10), slice(-10, None))],
@@ -157,7 +154,7 @@ def _neuron_gradients(case: str, gradients: Gradients) -> Lines:
 # Figure
 
 
-def _figure(facts: Mapping[str, Mapping[str, Any]], first: Mapping[str, Gradients]) -> Figure:
+def _gradients(facts: Mapping[str, Mapping[str, Any]], first: Mapping[str, Gradients]) -> Figure:
     """A row per activation: from zeros on the left, from Xavier's weights on the right."""
     rows = {facts[case]["activation"]: facts[case]["name"] for case in first}
     verdicts = {case: facts[case]["verdict"] for case in first}
@@ -174,7 +171,7 @@ def _figure(facts: Mapping[str, Mapping[str, Any]], first: Mapping[str, Gradient
             integer_axis(ax)
             ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))  # no common factor above the title
             if gradients:
-                _lines(ax, gradients)
+                _draw_neurons(ax, gradients)
                 top = top or max(tops) or 1.0
                 ax.set_ylim(-0.07 * top, 1.08 * top)
     shared_legend(figure, axes.flat, "outside right center")
@@ -194,11 +191,11 @@ def _losses(facts: Mapping[str, Mapping[str, Any]], first: Mapping[str, Gradient
     return figure
 
 
-def _lines(ax: Axes, gradients: Gradients) -> None:
+def _draw_neurons(ax: Axes, gradients: Gradients) -> None:
     """A line per neuron; one inside the other where they coincide."""
     identical = (gradients.different == 1).all()
     for n, norms in enumerate(gradients.norms.T):
-        color, marker, turns = COLORS[n % 7], MARKS[n % 7], (2 * n, 2 * gradients.neurons)
+        (color, _, marker), turns = NEURONS[str(n % 7)], (2 * n, 2 * gradients.neurons)
         width = max(1.2, 8.4 - 1.8 * n) if identical else 1.4
         ax.plot(gradients.step, norms, color=color, linewidth=width, zorder=2 + n)
         ax.plot(gradients.step, norms, color=color, linestyle="", marker=marker, markevery=turns, markersize=5.5,

@@ -15,23 +15,21 @@ from mlp.base.errors import UserError
 from mlp.nn.metrics import per_class
 from mlp.report import style
 from mlp.report.blocks import Analysis, Lines
-from mlp.report.configurations import configured
 from mlp.report.figures.bars import bars
 from mlp.report.figures.panels import band, grid, integer_axis, percent_axis
-from mlp.report.read import Array, RunFiles, confusion, over_seeds, read_facts, stacked
+from mlp.report.read import Array, RunFiles, configured, confusion, over_seeds, read_facts, stacked
 from mlp.report.statistics import difference
 from mlp.report.studies.study import Study, StudyRuns
 from mlp.report.text import shorten
 
 NAMES = {"shallow_relu": "one ReLU layer, Nadam", "tanh_rmsprop": "three tanh layers, RMSprop",
          "deep_recipe": "six ReLU layers, Adam, augmentation"}  # fmt: skip
-LOOKS = {"shallow_relu": (style.BLUE, "-", "o"), "tanh_rmsprop": (style.VERMILION, "--", "s"),
-         "deep_recipe": (style.GREEN, "-.", "^")}  # fmt: skip
+LOOKS = style.looks(NAMES)
 ONE_SEED = 0.005  # a smaller difference of accuracies means nothing where there is one seed
 
 
 @dataclass
-class Group:
+class Configuration:
     """The completed runs of one configuration on Fashion-MNIST, one per seed, and those on MNIST."""
 
     key: str
@@ -40,26 +38,19 @@ class Group:
 
     def __post_init__(self) -> None:
         self.name = NAMES[self.key]
-        self.test, self.train = (
-            over_seeds(self.runs, [run.summary[f"{part}_accuracy"] for run in self.runs])
-            for part in ("test", "train")
-        )
+        self.test, self.train = (over_seeds(self.runs, f"{part}_accuracy") for part in ("test", "train"))
         self.recall: Array = np.array([per_class(confusion(run.predictions))["recall"] for run in self.runs])
 
-    def is_level_with(self, other: Group) -> bool:
+    def is_level_with(self, other: Configuration) -> bool:
         """Whether the test accuracies differ no more than by chance."""
         apart = difference(self.test, other.test)
         several = self.test.several and other.test.several
         return not apart.is_significant or (not several and abs(apart.mean) <= ONE_SEED)
 
-    def facts(self, groups: Sequence[Group], classes: Sequence[str]) -> dict[str, Any]:
+    def facts(self, groups: Sequence[Configuration], classes: Sequence[str]) -> dict[str, Any]:
         means = self.recall.mean(axis=0)
-        on_mnist = {
-            part: over_seeds(self.mnist, [run.summary[f"{part}_accuracy"] for run in self.mnist])
-            if self.mnist
-            else None
-            for part in ("test", "train")
-        }
+        on_mnist = {part: over_seeds(self.mnist, f"{part}_accuracy") if self.mnist else None
+                    for part in ("test", "train")}  # fmt: skip
         return {
             "key": self.key, "name": self.name, "configuration": {k: v[0] for k, v in configured(self.runs).items()},
             "test_accuracy": self.test, "train_accuracy": self.train, "gap": self.train.mean - self.test.mean,
@@ -82,7 +73,7 @@ class Transfer(Study):
         own = {
             place: [run for run in completed if run.value("dataset") == place] for place in (found.dataset, "mnist")
         }
-        groups = [Group(key, *of_key) for key in NAMES
+        groups = [Configuration(key, *of_key) for key in NAMES
                   if (of_key := [[run for run in some if run.overrides.get("experiment/transfer") == key]
                                  for some in own.values()])[0]]  # fmt: skip
         if not groups:
@@ -100,14 +91,14 @@ class Transfer(Study):
                 "own_model": own_model if "test_accuracy" in own_model else None,
             },
             {"transfer_curves": lambda: _curves(groups), "transfer_classes": lambda: _classes(groups, classes)},
-            [_lines(group) for group in groups],
+            [_accuracies(group) for group in groups],
         )  # fmt: skip
 
 
 # Figures
 
 
-def _lines(group: Group) -> Lines:
+def _accuracies(group: Configuration) -> Lines:
     """Accuracy over the epochs, for W&B."""
     columns = {"training": "train_accuracy", "validation": "val_accuracy"}
     tables = {label: stacked(group.runs, column) for label, column in columns.items()
@@ -115,15 +106,14 @@ def _lines(group: Group) -> Lines:
     return Lines.of_means(f"accuracy/{group.key}", group.runs[0].metrics["epoch"], tables)
 
 
-def _curves(groups: Sequence[Group]) -> Figure:
+def _curves(groups: Sequence[Configuration]) -> Figure:
     ylabels = ["validation accuracy (%)", "mean training loss"]
     figure, ((accuracy, loss),) = grid([["Accuracy", "Loss"]], "epoch", ylabels, panel=(4.6, 3.2), share=False)
     for group in groups:
-        color, line, marker = LOOKS[group.key]
         x = stacked(group.runs, "epoch").max(axis=0)
         for ax, column in ((accuracy, "val_accuracy"), (loss, "train_loss")):
             if all(column in run.metrics for run in group.runs):
-                band(ax, x, stacked(group.runs, column), group.name, color, line, marker=marker)
+                band(ax, x, stacked(group.runs, column), group.name, LOOKS[group.key])
     percent_axis(accuracy)
     loss.set_ylim(bottom=0)
     for ax in (accuracy, loss):
@@ -132,7 +122,7 @@ def _curves(groups: Sequence[Group]) -> Figure:
     return figure
 
 
-def _classes(groups: Sequence[Group], classes: Sequence[str]) -> Figure:
+def _classes(groups: Sequence[Configuration], classes: Sequence[str]) -> Figure:
     """A row per class, a point per configuration."""
     order = np.argsort(np.mean([group.recall.mean(axis=0) for group in groups], axis=0), kind="stable")
     names = [shorten(classes[i], 20) for i in order]

@@ -12,9 +12,8 @@ from matplotlib.figure import Figure
 
 from mlp.report import style
 from mlp.report.blocks import Analysis, Chart, Lines
-from mlp.report.configurations import layer_sizes
 from mlp.report.figures.panels import grid, percent_axis, shared_legend, step_band
-from mlp.report.read import GRADIENT_TRACE, Array, RunFiles, gradient_trace, late, over_seeds
+from mlp.report.read import GRADIENT_TRACE, Array, RunFiles, gradient_trace, late, over_seeds, stacked
 from mlp.report.statistics import MeanStd
 from mlp.report.studies.study import Study, StudyRuns
 from mlp.report.text import activation_name, count
@@ -35,12 +34,12 @@ class Group:
         self.start: Array = self.norms[:, 0]  # (runs, layers)
         self.end: Array = np.median(self.norms[:, late(self.step)], axis=1)
         self.ratio_at_start = self._ratio(self.start)
-        self.test = over_seeds(self.runs, lambda run: run.summary["test_accuracy"])
+        self.test = over_seeds(self.runs, "test_accuracy")
 
     def facts(self, features: int, classes: int) -> dict[str, Any]:
         means = self.norms.mean(axis=0)
         tenth = np.flatnonzero((10 * means[:, 0] >= means[:, -1]) & (means[:, -1] > 0))
-        weights = features * layer_sizes(self.runs[0])[0]
+        weights = features * self.runs[0].layer_sizes[0]
         rms, epsilon = self.start[:, 0].mean() / math.sqrt(weights), float(self.runs[0].value("optimizer.epsilon"))
         return {
             "activation": self.activation, "name": self.name, "depth": self.depth,
@@ -49,8 +48,8 @@ class Group:
             "ratio_at_end": self._ratio(self.end),
             "first_layer_at_start": over_seeds(self.runs, self.start[:, 0]),
             "tenth_reached_at": int(self.step[tenth[0]]) if len(tenth) else None,
-            "first_weight_gradient": float(rms), "epsilon": epsilon, "over_epsilon": float(rms / epsilon),
-            "first_epoch_accuracy": over_seeds(self.runs, lambda run: run.metrics["val_accuracy"][0]),
+            "first_weight_gradient": float(rms), "over_epsilon": float(rms / epsilon),
+            "first_epoch_accuracy": over_seeds(self.runs, stacked(self.runs, "val_accuracy")[:, 0]),
             "test_accuracy": self.test,
             "learns": self.test.mean >= 2 / classes,
         }  # fmt: skip
@@ -108,7 +107,7 @@ def _over_time(groups: Sequence[Group]) -> Figure:
     figure, axes = grid(titles, "step", ["gradient norm, first hidden layer"])
     for group in groups:
         look = style.activation_look(group.activation)
-        step_band(axes[0, depths.index(group.depth)], group.step, group.norms[..., 0], group.name, *look)
+        step_band(axes[0, depths.index(group.depth)], group.step, group.norms[..., 0], group.name, look)
     figure.axes[0].legend(fontsize=style.SMALL, loc="best")
     return figure
 
