@@ -1,4 +1,4 @@
-"""The program inference.py: measure a saved model on a test set."""
+"""The program inference.py: evaluate a saved model on a test set."""
 
 from __future__ import annotations
 
