@@ -161,7 +161,7 @@ def test_a_database_is_named_by_its_reader_and_only_read(directory: Path, tmp_pa
     message = refused(directory)
     assert f"is recorded in 'sqlite:///{database}', as its search.json says" in message
     assert "--storage URL" in message
-    for words, reason in (([url], "unable to open database file"), (["nonsense"], "Could not parse"), ([""], "")):
+    for words, reason in (([url], "unable to open database file"), (["nonsense"], "must be a URL"), ([""], "")):
         ended = command(tmp_path, "show", "s", "--storage", *words)
         assert (ended.code, ended.out) == (2, "")
         assert reason in ended.err

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.object_type import ObjectType
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
@@ -61,12 +62,14 @@ store(
         "dry_run": False,  # say what would run, and run nothing
     },
 )
-# hydra/sweeper/sampler=gp is hydra.sweeper.sampler=gp with the arguments in sight, which can then be changed.
+# hydra/sweeper/sampler=gp is hydra.sweeper.sampler=gp with the arguments in sight, which can then be changed. What is
+# there already, as of hydra-optuna-sweeper, stays.
 for setting, known in (("sampler", SAMPLERS), ("pruner", PRUNERS)):
     names = {**{name: name for name in known}, **{new: old for new, old in SYNONYMS.items() if old in known}}
     for name, chosen in names.items():
         option = {setting: "grid" if chosen == "grid" else dict(known[chosen])}  # grid shares the class of random
-        store(group=f"hydra/sweeper/{setting}", name=name, node=option, package="hydra.sweeper")
+        if ConfigStore.instance().get_type(f"hydra/sweeper/{setting}/{name}.yaml") == ObjectType.NOT_FOUND:
+            store(group=f"hydra/sweeper/{setting}", name=name, node=option, package="hydra.sweeper")
 store(  # for trials: the log goes to its file, the console belongs to the search
     group="hydra/job_logging",
     name="trial",
