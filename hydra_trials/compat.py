@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hydra._internal import defaults_list as hydra_defaults
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository, IConfigRepository
+from hydra.core import utils
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.default_element import InputDefault, ResultDefault
@@ -20,7 +22,7 @@ from hydra.plugins.config_source import ConfigResult
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, flag_override, open_dict
 
-from hydra_trials.passwords import hide_in_setting, hide_in_words
+from hydra_trials.passwords import hide_passwords
 
 if TYPE_CHECKING:
     import optuna
@@ -71,9 +73,7 @@ class CachingConfigLoader(ConfigLoaderImpl):
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """The configuration of a job, which Hydra and programs write into its directory: without passwords."""
         job = super().load_sweep_config(master_config, sweep_overrides)
-        if (node := OmegaConf.select(master_config, "hydra.sweeper.node")) is not None:
-            hide_in_setting(job, node)
-        hide_in_words(job)
+        hide_passwords(job)
         return job
 
     def _parse_overrides_and_create_caching_repo(
@@ -119,6 +119,20 @@ class CachingConfigLoader(ConfigLoaderImpl):
         return composed
 
 
+def with_loader(context: HydraContext, loader: ConfigLoader) -> HydraContext:
+    """The context of a search. Where the program says what Hydra 1.4 may call, the log of a trial is added."""
+    allowed = getattr(context, "execution_whitelist", None)
+    more = {"execution_whitelist": (*allowed, "hydra_trials.files.LogFile")} if isinstance(allowed, tuple) else {}
+    return replace(context, config_loader=loader, **more)  # type: ignore[arg-type]
+
+
+def configure_log(context: HydraContext, config: DictConfig) -> None:
+    """Let Hydra log as the configuration says."""
+    allowed = getattr(context, "execution_whitelist", None)
+    more = {} if allowed is None else {"execution_whitelist": allowed}
+    utils.configure_log(config.hydra.hydra_logging, config.hydra.verbose, **more)
+
+
 def run_task(
     context: HydraContext, task: TaskFunction, config: DictConfig, overrides: Sequence[str], number: int
 ) -> JobReturn:
@@ -151,6 +165,13 @@ def url_of(storage: BaseStorage) -> str | None:
     return url
 
 
+def is_running(trial: optuna.Trial) -> bool:
+    """Whether the record still has a trial as running."""
+    from optuna.trial import TrialState
+
+    return trial.storage.get_trial(trial._trial_id).state == TrialState.RUNNING
+
+
 def fail_trial(study: optuna.Study, trial: FrozenTrial, **attributes: Any) -> None:
     """Close a trial that waits or runs elsewhere, which `study.tell` cannot. One that is closed stays as it is."""
     from optuna.exceptions import UpdateFinishedTrialError
@@ -168,3 +189,34 @@ def changes_state(log: dict[str, Any]) -> bool:
     from optuna.storages.journal._storage import JournalOperation
 
     return bool(log["op_code"] == JournalOperation.SET_TRIAL_STATE_VALUES)
+
+
+def database(*arguments: Any, **options: Any) -> BaseStorage:
+    """Optuna's storage in a database, which reads a trial that waits only once: all of it is known, and Optuna's own
+    reads what has not ended again and again. Arguments and errors are those of `RDBStorage`.
+    """
+    from optuna.storages import RDBStorage
+    from optuna.storages._rdb.models import TrialModel
+    from optuna.storages._rdb.storage import _create_scoped_session
+    from optuna.trial import TrialState
+
+    class Database(RDBStorage):
+        def _get_trials(
+            self, study_id: int, states: Any, included_trial_ids: set[int], trial_id_greater_than: int
+        ) -> list[FrozenTrial]:
+            unfinished, latest = included_trial_ids, trial_id_greater_than  # which the reader knows
+            if states is None and unfinished:
+                with _create_scoped_session(self.scoped_session) as session:
+                    trials = session.query(TrialModel.trial_id).filter(TrialModel.study_id == study_id)
+                    waiting = trials.filter(TrialModel.state == TrialState.WAITING)
+                    begun = trials.filter(TrialModel.trial_id >= min(unfinished))
+                    begun = begun.filter(TrialModel.state != TrialState.WAITING)
+                    changed = {number for (number,) in begun if number in unfinished or number > latest}
+                    if waiting.count() > len(unfinished - changed):  # there are new ones
+                        changed |= {number for (number,) in waiting} - unfinished
+                if not changed:
+                    return []
+                included_trial_ids, trial_id_greater_than = changed, 2**31 - 1  # and none beyond
+            return super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
+
+    return Database(*arguments, **options)

@@ -10,10 +10,10 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from hydra_trials.compat import changes_state
+from hydra_trials.compat import changes_state, database
 from hydra_trials.errors import SearchError
 from hydra_trials.files import fault_of_file
 from hydra_trials.locks import locked
@@ -104,7 +104,7 @@ def _database(url: str, reading: bool, tries: int = 4) -> BaseStorage:
     while True:
         tries -= 1
         try:
-            return _read_only(url) if reading else RDBStorage(url)
+            return _read_only(url) if reading else database(url)
         except (SQLAlchemyError, ImportError, ValueError, RuntimeError) as error:
             if tries and isinstance(error, DBAPIError):
                 time.sleep(0.5)
@@ -131,4 +131,4 @@ def _read_only(url: str) -> BaseStorage:
         engine.dispose()
     if not {"studies", "version_info", "alembic_version"} <= {*there}:
         raise ValueError("it holds no studies of Optuna")
-    return RDBStorage(parsed.render_as_string(hide_password=False), options, skip_table_creation=True)
+    return database(parsed.render_as_string(hide_password=False), options, skip_table_creation=True)

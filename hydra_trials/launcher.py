@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides, setup_globals
+from hydra.core.utils import JobReturn, JobStatus, filter_overrides, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from hydra_trials import signals
-from hydra_trials.compat import run_task
+from hydra_trials.compat import configure_log, run_task
 from hydra_trials.errors import SearchError
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class ForkingLauncher(Launcher):
         Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
         at_a_time = cores() if self.n_jobs == -1 else self.n_jobs
         if self.on_poll is None:
-            configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+            configure_log(self.hydra_context, self.config)
             log.info("Launching %d jobs, %d at a time", len(job_overrides), at_a_time)
         waiting = dict(enumerate(job_overrides, initial_job_idx))
         jobs, results, running = dict(waiting), {}, dict[int, Job]()

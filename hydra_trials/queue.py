@@ -16,7 +16,7 @@ import socket
 import tempfile
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from hydra_trials.compat import fail_trial, storage_of
+from hydra_trials.compat import fail_trial, is_running, storage_of
 from hydra_trials.definition import Definition
 from hydra_trials.errors import SearchError
 from hydra_trials.files import link_out_of, write_text
@@ -123,8 +123,7 @@ class Queue(Search):
     def ask(self, definition: Definition) -> optuna.Trial | None:
         """The next trial that waits, now running and locked by this process; None if there is none."""
         with self._exclusive():
-            self._requeue_lost(definition.retries)
-            trials = self.trials()
+            trials = self._requeue_lost(definition.retries)
             waiting = [trial for trial in trials if trial.state == TrialState.WAITING]
             if not waiting:
                 return None
@@ -162,7 +161,7 @@ class Queue(Search):
     def tell(self, trial: optuna.Trial, state: TrialState, values: list[float] | None, **attributes: Any) -> None:
         """Record how a trial ended, and unlock it. One that another machine has taken over is no longer ours."""
         with self._exclusive():
-            if self.trials()[trial.number].state == TrialState.RUNNING:
+            if is_running(trial):
                 with suppress(UpdateFinishedTrialError):
                     for name, value in attributes.items():
                         trial.set_user_attr(name, value)
@@ -201,14 +200,18 @@ class Queue(Search):
             return bool(host.partition(":")[0] == socket.gethostname())
         return bool(host == self._here)
 
-    def _requeue_lost(self, retries: int, interrupted: bool = False, take_over: bool = False) -> None:
-        """Close the trials whose workers are gone; their points wait again, unless they went too often.
+    def _requeue_lost(
+        self, retries: int, interrupted: bool = False, take_over: bool = False
+    ) -> Sequence[FrozenTrial]:
+        """Close the trials whose workers are gone; their points wait again, unless they went too often. All trials.
 
         That the user has `interrupted` the search counts against none. With `take_over`, the trials that other hosts
         seem to run are closed too.
         """
-        now = time.time()
-        for trial in self.trials(TrialState.RUNNING):
+        now, trials, changed = time.time(), self.trials(), False
+        for trial in trials:
+            if trial.state != TrialState.RUNNING:
+                continue
             path = self._lock_file(trial.number)
             if self._sees_lock(trial):
                 gone = trial.number not in self._held and not is_locked(path)
@@ -219,6 +222,8 @@ class Queue(Search):
             if gone:
                 self._requeue(trial, killed, retries)
                 path.unlink(missing_ok=True)
+                changed = True
+        return self.trials() if changed else trials  # each look at them takes as long as there are trials
 
     def _requeue(self, trial: FrozenTrial, killed: bool, retries: int = 0) -> None:
         """Close a running trial; its point waits again, unless its workers were killed more than `retries` times.

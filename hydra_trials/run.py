@@ -18,12 +18,11 @@ from typing import Any
 import optuna
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.plugins import Plugins
-from hydra.core.utils import configure_log
 from hydra.errors import HydraException
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from hydra_trials.compat import CachingConfigLoader, returned
+from hydra_trials.compat import CachingConfigLoader, configure_log, returned, with_loader
 from hydra_trials.definition import Definition
 from hydra_trials.errors import SearchError, not_in_all_options
 from hydra_trials.files import shown, write_text
@@ -31,7 +30,7 @@ from hydra_trials.journal import open_storage
 from hydra_trials.launcher import ForkingLauncher
 from hydra_trials.locks import announced
 from hydra_trials.migration import Migration, check_same
-from hydra_trials.passwords import hidden_everywhere, hide_in_setting, hide_in_words, without_password
+from hydra_trials.passwords import hidden_everywhere, hide_passwords, without_password
 from hydra_trials.progress import Progress, clock
 from hydra_trials.queue import GRACE_PERIOD, WORKERS, Queue
 from hydra_trials.settings import define
@@ -47,15 +46,14 @@ def run(context: HydraContext, task_function: TaskFunction, config: DictConfig, 
 
     Raises SearchError for a mistake, before anything runs.
     """
-    configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+    configure_log(context, config)
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # it announces every study and trial on stderr
     OmegaConf.set_readonly(config.hydra, False)  # Hydra 1.4 locks what the search completes
     loader = CachingConfigLoader.of(context.config_loader)
-    context = HydraContext(callbacks=context.callbacks, config_loader=loader)
+    context = with_loader(context, loader)
     params = config.hydra.sweeper.params or {}
     definition = define(config, [*(f"{k}={to_override(v)}" for k, v in params.items()), *arguments], loader)
-    hide_in_setting(config, definition.node)
-    hide_in_words(config)
+    hide_passwords(config)
     directory = _set_directory(config, definition)
     definition.hooks.prepare(config, definition, directory)
     check_points(loader, config, definition)
@@ -238,7 +236,7 @@ def _work(
             done = counts(queue.trials())
             finished = done["done"] + done["pruned"] + done["failed"]
             print(
-                f"\nStopped: {finished} of {sum(done.values())} trials are done. The same command goes on.",
+                f"\nStopped: {finished} of {sum(done.values())} trials are done. The same command continues.",
                 flush=True,
             )
             raise

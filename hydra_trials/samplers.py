@@ -11,7 +11,9 @@ from typing import Any
 SAMPLERS: Mapping[str, Mapping[str, Any]] = {
     # group: conditional parameters are drawn with those they appear beside. constant_liar: trials that run count as
     # bad ones, so that parallel workers spread out.
-    "tpe": {"_target_": "optuna.samplers.TPESampler", "multivariate": True, "group": True, "constant_liar": True},
+    "tpe": {
+        "_target_": "hydra_trials.tpe.RecentTPESampler", "multivariate": True, "group": True, "constant_liar": True
+    },
     "random": {"_target_": "optuna.samplers.RandomSampler"},
     "quasi_random": {
         "_target_": "optuna.samplers.QMCSampler", "scramble": True, "warn_independent_sampling": False
@@ -44,7 +46,10 @@ NEEDS: Mapping[str, Sequence[str]] = {
     "optuna.pruners.WilcoxonPruner": ("scipy",),
 }
 #: Samplers that take constraints into account.
-CONSTRAINED = tuple(f"optuna.samplers.{name}Sampler" for name in ("TPE", "GP", "NSGAII", "NSGAIII"))
+CONSTRAINED = (
+    SAMPLERS["tpe"]["_target_"],
+    *(f"optuna.samplers.{name}Sampler" for name in ("TPE", "GP", "NSGAII", "NSGAIII")),
+)
 ENUMERATING = ("optuna.samplers.GridSampler", "optuna.samplers.BruteForceSampler")  # they stop Optuna's own loop
 
 

@@ -83,6 +83,10 @@ def launch(arguments: Sequence[str]) -> float | None:
         fail(error, hydra_arguments)
 
 
+#: Hydra 1.3 asks for the version of its rules, 1.4 for what a configuration of its logging may call.
+MAIN: dict[str, Any] = VERSION_BASE or {"execution_whitelist": ["hydra_trials.*", "mlp.base.streams.*"]}
+
+
 def _start(arguments: Sequence[str]) -> float | None:
     """Run Hydra. It composes a search without its sweeps first, when a key of the options of a swept group may be
     missing: one that all of them have is then added."""
@@ -99,7 +103,7 @@ def _start(arguments: Sequence[str]) -> float | None:
     return _start(added)
 
 
-@hydra.main(**VERSION_BASE, config_path=str(CONF), config_name="config")
+@hydra.main(**MAIN, config_path=str(CONF), config_name="config")
 def _hydra_main(cfg: DictConfig) -> float | None:
     """Hydra's task. In a single run errors end the program here, before Hydra adds its own report."""
     hydra_config = HydraConfig.get()

@@ -72,7 +72,7 @@ def read_yaml(path: Path) -> Any:
 def _yaml_loader() -> Any:
     """libyaml's reader, which is 16 times as fast as OmegaConf's, with its idea of what is a number (1e-3 is)."""
     import yaml
-    from omegaconf._utils import get_yaml_loader
+    from omegaconf.basecontainer import get_yaml_loader  # type: ignore[attr-defined]  # in 2.3 and in 2.4
 
     class Loader(yaml.CSafeLoader):  # type: ignore[misc]
         yaml_implicit_resolvers = get_yaml_loader().yaml_implicit_resolvers

@@ -8,6 +8,8 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.resolvers import oc
 
+from hydra_trials.compat import register_resolver
+
 #: The variables that were read, while somebody wants to know.
 _variables_read: ContextVar[list[str] | None] = ContextVar("read", default=None)
 
@@ -37,7 +39,7 @@ def resolved_values(config: DictConfig) -> dict[str, Any]:
     without them a run could not be repeated.
     """
     written = OmegaConf.to_container(config, resolve=False)
-    OmegaConf.register_new_resolver("oc.env", _oc_env, replace=True)
+    register_resolver("oc.env", _oc_env, replace=True)
     return _values(config, OmegaConf.to_container(config, resolve=True), written)  # type: ignore[no-any-return]
 
 
