@@ -20,6 +20,7 @@ from mlp.config.own import allow_flags, foreign
 from mlp.config.resolve import left_out, trackers_outside, wandb_nodes
 from mlp.config.values import recorded
 from mlp.data import Samples
+from mlp.data.published import downloads
 from mlp.experiment.best_model import copy_model, make_room, save_model
 from mlp.experiment.components import Components
 from mlp.experiment.directory import lock, write_config
@@ -53,7 +54,8 @@ def run(
     when a file cannot be written. What was finished before stays in the run directory.
     """
     parts = Components.build(config)
-    with sigterm_interrupts(), lock(directory, recorded(config), overrides):
+    are_named = config["resume"] is None or any(word.startswith("dataset=") for word in overrides)
+    with downloads(are_named), sigterm_interrupts(), lock(directory, recorded(config), overrides):
         return _run(directory, config, parts, callbacks, overrides, progress_bar)
 
 
