@@ -140,7 +140,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self.best_loss_ = None
         if not run.stop:
             warnings.warn(
-                f"max_iter={self.max_iter} epochs ended before {stop.metric} ceased to improve; raise it, or tol",
+                f"max_iter={self.max_iter} epochs ended before {stop.metric} stopped improving; raise it, or tol",
                 ConvergenceWarning,
                 stacklevel=2,
             )

@@ -143,7 +143,7 @@ def _read(file: str, mode: str, size: Sequence[int] | None) -> np.ndarray:
         has_alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
         whole = image if image.mode in ("RGBA", "LA") or not has_alpha else image.convert("RGBA")
         if has_alpha and np.asarray(whole.getchannel("A")).min() < 255:
-            raise UserError(f"{file} is transparent in places: lay it on a background")
+            raise UserError(f"{file} is transparent in places: put it on a background")
         image = image.convert(mode)
         return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR) if size else image)
 
@@ -152,7 +152,7 @@ def _read(file: str, mode: str, size: Sequence[int] | None) -> np.ndarray:
 def _opened(file: str) -> Iterator[Image.Image]:
     from PIL import Image, UnidentifiedImageError
 
-    wrong = f"{file} is no picture that can be read"
+    wrong = f"{file} is not a readable picture"
     try:
         data = read_bytes(file)
         if data[:1] == b"P" and not NETPBM.match(data):

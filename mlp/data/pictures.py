@@ -23,7 +23,7 @@ def is_picture(shape: tuple[int, ...]) -> bool:
 def as_pictures(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Samples (n, d) of this shape as a view (n, height, width, channels). Raises ValueError for other shapes."""
     if not is_picture(shape):
-        raise ValueError(f"samples of shape {shape} are no pictures whose axes can be told apart")
+        raise ValueError(f"samples of shape {shape} are not images with recognisable axes")
     pictures = rows.reshape(len(rows), *shape)
     if len(shape) == 2:
         return pictures[..., None]

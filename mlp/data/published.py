@@ -6,7 +6,9 @@ import os
 import socket
 import warnings
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,6 +19,8 @@ from mlp.base.paths import pip_install
 from mlp.data.dataset import Dataset
 
 log = logging.getLogger(__name__)
+
+_downloads: ContextVar[bool] = ContextVar("downloads", default=True)
 
 
 class Published(Dataset):
@@ -59,6 +63,24 @@ class Published(Dataset):
         return next((path for path in paths if path.is_file()), None)
 
 
+@contextmanager
+def downloads(are_wanted: bool) -> Iterator[None]:
+    """Whether data that are not here may be downloaded within: not where a file alone names them."""
+    token = _downloads.set(are_wanted and _downloads.get())
+    try:
+        yield
+    finally:
+        _downloads.reset(token)
+
+
+def _check_downloads(missing: str) -> None:
+    if not _downloads.get():
+        raise UserError(
+            f"{missing}, and what only a file names is not downloaded. Name the dataset (-d NAME), or train on "
+            "it once"
+        )
+
+
 def keras_datasets_folder() -> Path:
     """Where keras.datasets keeps its downloads: $KERAS_HOME/datasets, else ~/.keras/datasets."""
     return Path(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras")) / "datasets"
@@ -79,6 +101,7 @@ def load_with_keras(name: str, missing: str, otherwise: Sequence[str]) -> dict[s
 
     The last source: an error says what was `missing` before, and how to get it `otherwise`.
     """
+    _check_downloads(missing)
     try:
         if not keras_is_installed():
             raise ImportError("Keras is not installed")
@@ -96,6 +119,7 @@ def load_from_openml(number: int, missing: str, otherwise: Sequence[str]) -> tup
 
     The last source, as `load_with_keras` is.
     """
+    _check_downloads(missing)
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(before or 30)  # a network that swallows what it is sent must not stop the program
     try:
