@@ -129,6 +129,8 @@ def test_samplers_and_pruners_are_options_whose_arguments_can_be_changed(tmp_pat
     assert "is complete" in done.stdout  # it is the same search
     changed = app(tmp_path, *words, *chosen, "+hydra.sweeper.sampler.seed=1")
     assert "another definition (sampler was quasi_random, now {'_target_': 'optuna.sam" in changed.stderr
+    fewer = ("hydra/sweeper/sampler=tpe", "+hydra.sweeper.sampler.n_startup_trials=1")
+    assert app(tmp_path, *words[:2], *words[3:], *fewer).returncode == 0
     grid = app(tmp_path, "hydra/sweeper/sampler=grid", "+x=1,2", "hydra.sweeper.dry_run=true")
     assert "2 trials by grid\n" in grid.stdout
 
