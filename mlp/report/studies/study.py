@@ -63,7 +63,7 @@ class Study(ABC):
     lies beside its module, and its docstring is the question."""
 
     name: ClassVar[str]  # of its experiment file
-    seconds: ClassVar[float]  # that its runs take from nothing, on two cores
+    seconds: ClassVar[float]  # that its runs take from scratch, on two cores
     #: Overrides that make its runs small, for --quick.
     quick: ClassVar[tuple[str, ...]] = ()
     #: Whose runs it reads, if not its own, and those of a second experiment.
