@@ -22,7 +22,7 @@ from hydra.plugins.config_source import ConfigResult
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, flag_override, open_dict
 
-from hydra_trials.passwords import hide_in_setting, hide_in_words
+from hydra_trials.passwords import hide_passwords
 
 if TYPE_CHECKING:
     import optuna
@@ -74,9 +74,7 @@ class CachingConfigLoader(ConfigLoaderImpl):
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """The configuration of a job, which Hydra and programs write into its directory: without passwords."""
         job = super().load_sweep_config(master_config, sweep_overrides)
-        if (node := OmegaConf.select(master_config, "hydra.sweeper.node")) is not None:
-            hide_in_setting(job, node)
-        hide_in_words(job)
+        hide_passwords(job)
         return job
 
     def _parse_overrides_and_create_caching_repo(

@@ -143,7 +143,7 @@ class Definition:
             node, seed = {"independent_sampler": independent, **node}, self.sampler_seed
         if self.constraints:
             node = {**node, "constraints_func": self._violations}
-        return instantiate({"seed": seed, **node})  # type: ignore[no-any-return]
+        return instantiate({**node, "seed": seed if node.get("seed") is None else node["seed"]})  # type: ignore[no-any-return]
 
     def _violations(self, trial: FrozenTrial) -> list[float]:
         """By how much a trial exceeds each constraint; one that was pruned is not known to."""

@@ -43,18 +43,18 @@ def check_same(directory: Path, before: Mapping[str, Any], now: Definition) -> N
     where that is in a database that the command line does not name: files name none."""
     if (storage := before.get("storage")) is not None and now.storage is None:
         raise SearchError(
-            f"{directory} holds a search that is recorded in '{without_password(storage)}'. Name it, to go on there: "
+            f"{directory} holds a search that is recorded in '{without_password(storage)}'. To continue there, give "
             f"{now.node}.storage=URL"
         )
-    changed = difference(before, now.described())
+    changed = first_change(before, now.described())
     if changed and not now.accept_mismatch:
         raise SearchError(
             f"{directory} holds a search with another definition ({changed}). Choose another {now.node}.name, or "
-            f"{now.node}.on_mismatch=accept to go on with the new one"
+            f"{now.node}.on_mismatch=accept to continue with the new one"
         )
 
 
-def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+def first_change(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """The first thing in which two descriptions differ, in words; empty if they mean the same search.
 
     The order of parameters and of choices does not count, nor do values that a grid gains. `space`, which is text,
@@ -135,7 +135,7 @@ class Migration:
             )
         storage = storage_of(study)
         last = optuna.load_study(study_name=newest(storage, name), storage=storage)
-        same = last.study_name != study.study_name and not difference(last.user_attrs[COMPLETE], self.described)
+        same = last.study_name != study.study_name and not first_change(last.user_attrs[COMPLETE], self.described)
         if same and not self.now.retry_failed:  # another machine was first
             return last
         # Without COMPLETE, a study of a command that was killed while it wrote it is nobody's.

@@ -80,16 +80,14 @@ def hidden_in_message(text: str, words: Sequence[str]) -> str:
     return without_password(text)
 
 
-def hide_in_setting(config: DictConfig, node: str) -> None:
-    """Take the password out of the setting `storage` of a composed configuration; an interpolation stays one."""
-    parent = OmegaConf.select(config, node)
-    own = parent._get_node("storage") if isinstance(parent, DictConfig) else None
-    if own is not None and not own._is_interpolation() and isinstance(own._value(), str):
-        OmegaConf.update(config, f"{node}.storage", without_password(own._value()))
-
-
-def hide_in_words(config: DictConfig) -> None:
-    """Take passwords out of the words of the command line, which Hydra keeps in the configuration."""
+def hide_passwords(config: DictConfig) -> None:
+    """Take passwords out of a composed configuration: out of the setting `storage`, unless that is an interpolation,
+    and out of the words of the command line, which Hydra keeps there."""
+    node = OmegaConf.select(config, "hydra.sweeper.node")
+    settings = None if node is None else OmegaConf.select(config, node)
+    storage = settings._get_node("storage") if isinstance(settings, DictConfig) else None
+    if storage is not None and not storage._is_interpolation() and isinstance(storage._value(), str):
+        OmegaConf.update(config, f"{node}.storage", without_password(storage._value()))
     for words in config.hydra.overrides.values():
         for place, word in enumerate(words):
             words[place] = hidden_word(word)

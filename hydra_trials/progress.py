@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from optuna.trial import FrozenTrial, TrialState
 
 from hydra_trials.files import escaped
-from hydra_trials.study import REASON, Search, counts, seconds, shortened, state
+from hydra_trials.study import REASON, Search, counts, rounded, seconds, state
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -101,7 +101,7 @@ class Progress:
     def _point(self, trial: FrozenTrial) -> str:
         """What was varied, by the last parts of the names."""
         varied = self._search.varied(trial)
-        return " ".join(f"{key.rpartition('.')[2]}={shortened(value)}" for key, value in varied.items())
+        return " ".join(f"{key.rpartition('.')[2]}={rounded(value)}" for key, value in varied.items())
 
     def _relay(self, ended: bool = False) -> None:
         """Show the lines that were written meanwhile; the last one when it is whole, or all has `ended`."""

@@ -30,7 +30,7 @@ from hydra_trials.journal import open_storage
 from hydra_trials.launcher import ForkingLauncher
 from hydra_trials.locks import announced
 from hydra_trials.migration import Migration, check_same
-from hydra_trials.passwords import hidden_everywhere, hide_in_setting, hide_in_words, without_password
+from hydra_trials.passwords import hidden_everywhere, hide_passwords, without_password
 from hydra_trials.progress import Progress, clock
 from hydra_trials.queue import GRACE_PERIOD, WORKERS, Queue
 from hydra_trials.settings import define
@@ -53,8 +53,7 @@ def run(context: HydraContext, task_function: TaskFunction, config: DictConfig, 
     context = with_loader(context, loader)
     params = config.hydra.sweeper.params or {}
     definition = define(config, [*(f"{k}={to_override(v)}" for k, v in params.items()), *arguments], loader)
-    hide_in_setting(config, definition.node)
-    hide_in_words(config)
+    hide_passwords(config)
     directory = _set_directory(config, definition)
     definition.hooks.prepare(config, definition, directory)
     check_points(loader, config, definition)
@@ -237,7 +236,7 @@ def _work(
             done = counts(queue.trials())
             finished = done["done"] + done["pruned"] + done["failed"]
             print(
-                f"\nStopped: {finished} of {sum(done.values())} trials are done. The same command goes on.",
+                f"\nStopped: {finished} of {sum(done.values())} trials are done. The same command continues.",
                 flush=True,
             )
             raise

@@ -118,7 +118,7 @@ class Search:
 
     def point(self, trial: FrozenTrial) -> str:
         """What was varied, as text."""
-        return " ".join(f"{key}={shortened(value)}" for key, value in self.varied(trial).items())
+        return " ".join(f"{key}={rounded(value)}" for key, value in self.varied(trial).items())
 
 
 def is_feasible(trial: FrozenTrial) -> bool:
@@ -157,7 +157,7 @@ def finite(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def shortened(value: str) -> str:
+def rounded(value: str) -> str:
     """Numbers to four digits, other words as they are."""
     number = finite(value)
     return value if number is None else f"{number:.4g}"

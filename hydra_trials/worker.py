@@ -173,7 +173,7 @@ class Worker:
         if not all(isinstance(value, Real) for value in found):
             numbers = sorted(key for key, value in results[0].items() if isinstance(value, Real))
             raise SearchError(
-                f"{self.definition.node}.{setting}: {name} is no number of the result. It has {', '.join(numbers)}"
+                f"{self.definition.node}.{setting}: {name} is not a number of the result. It has {', '.join(numbers)}"
             )
         mean = statistics.fmean(map(float, found))  # type: ignore[arg-type]
         if math.isnan(mean):

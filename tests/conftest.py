@@ -6,7 +6,9 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,9 +16,15 @@ from forks import FORKS, python
 
 from mlp.base import blas
 
+# Where nothing compiled is kept, every process of the tests compiles the project, and every worker the tests.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 blas.prepare()  # before NumPy is imported: as the programs do, and the test workers share the cores
 
+import numpy as np  # noqa: E402
 from runs import plotless  # noqa: E402
+
+from mlp.data import Digits  # noqa: E402
 
 # In the background it is ignored, and the programs that tests start would ignore it too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -27,16 +35,19 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _forks_end() -> Iterator[None]:
+def _session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Temporary files go where pytest clears up: processes that are killed leave theirs."""
+    os.environ["TMPDIR"] = tempfile.tempdir = str(tmp_path_factory.mktemp("t"))
     yield
     FORKS.close()
 
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+Refusal = Callable[..., str]
 
 
 def _command(script: str, cwd: Path) -> Command:
-    def run(*arguments: str, timeout: float = 120, env: dict[str, str] | None = None, check: bool = False):
+    def run(*arguments: str, timeout: float = 300, env: dict[str, str] | None = None, check: bool = False):
         words = plotless(arguments) if script == "train.py" else arguments
         result = python(str(ROOT / script), *words, cwd=cwd, env={**os.environ, **(env or {})}, timeout=timeout)
         if check and result.returncode:
@@ -103,6 +114,36 @@ def digits_search(tmp_path_factory: pytest.TempPathFactory) -> Path:
         _command("train.py", place)(*words, check=True)
 
     return once(tmp_path_factory, "search", make) / "multirun_outputs" / "small"
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a finished run on digits, for reading: 64-24-12-10, tanh."""
+    line = "-d digits -e 4 -sz 24 12 -a tanh -lr 0.01 -s 3 --no_wandb hydra.run.dir=run"
+    return once(tmp_path_factory, "run", lambda place: _command("train.py", place)(*line.split(), check=True)) / "run"
+
+
+@pytest.fixture(scope="session")
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    """Inputs and labels of the test set of the digits."""
+    x, y = Digits().load("test")
+    return x / 16, y
+
+
+@pytest.fixture
+def refusal(capsys: pytest.CaptureFixture[str]) -> Refusal:
+    """Call the `main` of a program with a mistake: it ends with code 2 and one message, which is returned."""
+
+    def call(main: Callable[[Sequence[str]], object], *words: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert ended.value.code == 2
+        message = capsys.readouterr().err
+        assert message.startswith("Error: ")
+        assert message.count("\n") == 1
+        return message
+
+    return call
 
 
 @pytest.fixture

@@ -97,7 +97,7 @@ class ForkServer:
         self._received = b""
 
     def run(
-        self, *command: str, cwd: Path, env: Mapping[str, str] | None = None, timeout: float = 120
+        self, *command: str, cwd: Path, env: Mapping[str, str] | None = None, timeout: float = 300
     ) -> subprocess.CompletedProcess[str]:
         """Run `python command...` to its end. Raises subprocess.TimeoutExpired as subprocess.run does."""
         with tempfile.NamedTemporaryFile() as out, tempfile.NamedTemporaryFile() as err:
@@ -107,7 +107,7 @@ class ForkServer:
                 code = int(self._line(timeout))
             except TimeoutError:
                 os.killpg(child, signal.SIGKILL)
-                self._line(60)
+                self._line(300)
                 raise subprocess.TimeoutExpired(command, timeout, out.read(), err.read()) from None
             texts = [file.read().decode() for file in (out, err)]
         return subprocess.CompletedProcess(command, code, *texts)
@@ -124,11 +124,11 @@ class ForkServer:
                 [sys.executable, "-c", SERVER, str(ROOT), *IMPORTS],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
             )  # fmt: skip
-            assert self._line(120) == "ready"
+            assert self._line(300) == "ready"
         assert self._process.stdin
         self._process.stdin.write(json.dumps(task).encode() + b"\n")
         self._process.stdin.flush()
-        return int(self._line(60))
+        return int(self._line(300))
 
     def _line(self, timeout: float) -> str:
         """The next line that the server writes. Raises TimeoutError."""
@@ -149,7 +149,7 @@ FORKS = ForkServer()
 
 
 def python(
-    *command: str, cwd: Path, env: Mapping[str, str] | None = None, timeout: float = 120
+    *command: str, cwd: Path, env: Mapping[str, str] | None = None, timeout: float = 300
 ) -> subprocess.CompletedProcess[str]:
     """What `subprocess.run([sys.executable, *command])` gives, from a fork of the one process of this test worker."""
     return FORKS.run(*command, cwd=cwd, env=env, timeout=timeout)

@@ -1,8 +1,11 @@
 """Run directories made by hand for tests: files that no training wrote, with the numbers that a test wants."""
 
 import csv
+import fcntl
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -39,6 +42,33 @@ def make_run(
     for name, content in arrays.items():
         np.savez(directory / f"{name}.npz", **content)  # type: ignore[arg-type]
     return directory
+
+
+METRICS = {"val_accuracy": [0.5, 0.75], "train_loss": [2.0, 1.0]}
+
+
+def listed_run(name: str, *overrides: str, **summary: Any) -> Path:
+    """A run of two epochs on digits, where `mlp runs` looks for runs."""
+    facts = {"started": "2026-01-02T03:04:05+00:00", "epochs": 2, "best_epoch": 2, "val_accuracy": 0.75, **summary}
+    return make_run(Path("outputs") / name, ["dataset=digits", *overrides], METRICS, facts)
+
+
+def three_runs() -> list[Path]:
+    """The newest is sgd's, the best adam's; one was pruned."""
+    return [
+        listed_run("day/10-00-00-aaa111", "optimizer=sgd", val_accuracy=0.8, started="2026-01-04T00:00:00+00:00"),
+        listed_run("day/09-00-00-bbb222", "seed=7", val_accuracy=0.9, started="2026-01-03T00:00:00+00:00"),
+        listed_run("day/08-00-00-abc333", "seed=8", "model.hidden_sizes=[64,32]", status="pruned", val_accuracy=0.99),
+    ]
+
+
+@contextmanager
+def at_work(directory: Path) -> Iterator[None]:
+    """As if a training, whose lock does not belong to this open file, were at work there."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    yield
+    os.close(descriptor)
 
 
 @cache

@@ -33,7 +33,4 @@ def parameters(weights: list[Array], biases: list[Array]) -> dict[str, Array]:
 def random_parameters(*sizes: int, seed: int = 0) -> dict[str, Array]:
     """Parameters of a network with these sizes, d_in first."""
     rng = np.random.default_rng(seed)
-    return parameters(
-        [rng.normal(size=shape) for shape in pairwise(sizes)],
-        [rng.normal(size=n) for n in sizes[1:]],
-    )
+    return parameters([rng.normal(size=shape) for shape in pairwise(sizes)], [rng.normal(size=n) for n in sizes[1:]])

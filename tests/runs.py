@@ -93,7 +93,7 @@ def _program(root: Path, strike: Strike | None) -> list[str]:
     return [*program, str(root / "train.py")]
 
 
-def finish(process: subprocess.Popen[str], timeout: float = 120) -> Ended:
+def finish(process: subprocess.Popen[str], timeout: float = 300) -> Ended:
     """Wait for the end of a process."""
     try:
         out, err = process.communicate(timeout=timeout)
@@ -126,7 +126,7 @@ def fork(work: Callable[[], None]) -> Callable[[], int]:
     return lambda: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def wait_until(process: subprocess.Popen[str], condition: Callable[[], bool], timeout: float = 60) -> None:
+def wait_until(process: subprocess.Popen[str], condition: Callable[[], bool], timeout: float = 300) -> None:
     """Wait for something that a live process does."""
     deadline = time.monotonic() + timeout
     while not condition():

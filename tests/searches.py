@@ -105,7 +105,7 @@ def strike(process: subprocess.Popen[str], number: signal.Signals = signal.SIGKI
     finish(process)
 
 
-def wait_for_quiet(session: int, seconds: float = 20) -> None:
+def wait_for_quiet(session: int, seconds: float = 60) -> None:
     """Wait until no process of the session is left."""
     deadline = time.monotonic() + seconds
     while processes(session):

@@ -194,7 +194,7 @@ def test_callbacks_hear_of_every_epoch_and_may_stop() -> None:
 
 
 def test_a_search_returns_its_leaderboard_and_its_best_run() -> None:
-    found = mlp.search("dataset=digits", "tracker=none", "training.epochs=1,2", "search.name=s")
+    found = mlp.search("dataset=digits", "tracker=none", "training.epochs=1,2", "search.name=s", "plots=false")
     assert found.directory == Path("multirun_outputs/s")
     rows = found.leaderboard
     assert [row["state"] for row in rows] == ["done", "done"]

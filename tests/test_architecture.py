@@ -3,18 +3,18 @@
 import ast
 import re
 import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from functools import cache
 
 import pytest
 from conftest import ROOT
 
-SOURCES = sorted(
-    [
-        *(path for folder in ("mlp", "hydra_trials", "hydra_plugins") for path in (ROOT / folder).rglob("*.py")),
-        *(ROOT / "train.py", ROOT / "inference.py"),
-    ]
-)
+FILES = [path for folder in ("mlp", "hydra_trials", "hydra_plugins") for path in (ROOT / folder).rglob("*.py")]
+#: The source of every module by its dotted name; a package's is that of its `__init__`.
+SOURCES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts): path.read_text()
+    for path in sorted([*FILES, ROOT / "train.py", ROOT / "inference.py"])
+}
 
 #: What all rooms may import.
 BASE = "mlp.base"
@@ -79,19 +79,8 @@ MAY_IMPORT = {
 }  # fmt: skip
 
 #: Automatic differentiation, or whole networks: not in this project, nor pulled in by what it depends on.
-FORBIDDEN = {
-    "torch",
-    "tensorflow",
-    "jax",
-    "jaxlib",
-    "autograd",
-    "theano",
-    "mxnet",
-    "flax",
-    "optax",
-    "tinygrad",
-    "paddle",
-}
+FORBIDDEN = {"torch", "tensorflow", "jax", "jaxlib", "autograd", "theano", "mxnet", "flax", "optax", "tinygrad",
+             "paddle"}  # fmt: skip
 
 #: Slow to import, so only where they are used: inside functions.
 IMPORTED_WHERE_USED = {"wandb", "trackio", "tensorboard", "mlflow", "sklearn", "keras", "matplotlib.pyplot"}
@@ -123,20 +112,12 @@ def imports(source: str, module: str, inside_functions: bool = True) -> set[str]
     return found
 
 
-def name_of(path: Path) -> str:
-    """The dotted name of a source file; a package's is that of its `__init__`."""
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
-
-
 def within(module: str, room: str) -> bool:
     return module == room or module.startswith(f"{room}.")
 
 
 def ours(module: str) -> bool:
     return any(within(module, package) for package in ("mlp", "hydra_trials", "hydra_plugins"))
-
-
-every_source = pytest.mark.parametrize("path", SOURCES, ids=name_of)
 
 
 def violations(module: str, imported: set[str]) -> set[str]:
@@ -150,54 +131,64 @@ def violations(module: str, imported: set[str]) -> set[str]:
     }
 
 
-@every_source
-def test_arrows_between_rooms_run_one_way(path: Path) -> None:
-    assert not violations(name_of(path), imports(path.read_text(), name_of(path)))
+@cache
+def imported(inside_functions: bool = True) -> dict[str, set[str]]:
+    """What every module imports."""
+    return {module: imports(source, module, inside_functions) for module, source in SOURCES.items()}
+
+
+def faults(wrong: Callable[[str, set[str]], set[str]], inside_functions: bool = True) -> dict[str, set[str]]:
+    """What is wrong in the imports of each module that has such."""
+    found = {module: wrong(module, names) for module, names in imported(inside_functions).items()}
+    return {module: names for module, names in found.items() if names}
+
+
+def test_arrows_between_rooms_run_one_way() -> None:
+    assert faults(violations) == {}
 
 
 def test_no_module_imports_itself_by_a_detour() -> None:
     """Not even for a type, nor within a function."""
-    sources = {name_of(path).removesuffix(".__init__"): path for path in SOURCES}
+    modules = {module.removesuffix(".__init__"): names for module, names in imported().items()}
 
-    def module_of(imported: str) -> str:
-        while imported and imported not in sources:
-            imported = imported.rpartition(".")[0]
-        return imported
+    def module_of(name: str) -> str:
+        while name and name not in modules:
+            name = name.rpartition(".")[0]
+        return name
 
-    arrows = {
-        name: {module_of(found) for found in imports(path.read_text(), name_of(path))} - {name, ""}
-        for name, path in sources.items()
-    }
+    arrows = {module: {module_of(name) for name in names} - {module, ""} for module, names in modules.items()}
     while free := [name for name, targets in arrows.items() if not targets & arrows.keys()]:
         for name in free:
             del arrows[name]
     assert not arrows, f"in a circle, or on the way to one: {', '.join(sorted(arrows))}"
 
 
-@every_source
-def test_automatic_differentiation_is_imported_nowhere(path: Path) -> None:
-    assert not {name for name in imports(path.read_text(), name_of(path)) if name.partition(".")[0] in FORBIDDEN}
+def test_automatic_differentiation_is_imported_nowhere() -> None:
+    assert faults(lambda _, names: {name for name in names if name.partition(".")[0] in FORBIDDEN}) == {}
 
 
-@every_source
-def test_slow_packages_are_imported_where_they_are_used(path: Path) -> None:
-    at_the_top = imports(path.read_text(), name_of(path), inside_functions=False)
-    slow = IMPORTED_WHERE_USED - ({"sklearn"} if name_of(path) == ESTIMATORS else set())
-    assert not {name for name in at_the_top if any(within(name, package) for package in slow)}
-    assert ESTIMATORS not in {name[: len(ESTIMATORS)] for name in at_the_top}
+def test_slow_packages_are_imported_where_they_are_used() -> None:
+    def slow(module: str, names: set[str]) -> set[str]:
+        packages = IMPORTED_WHERE_USED - ({"sklearn"} if module == ESTIMATORS else set()) | {ESTIMATORS}
+        return {name for name in names if any(within(name, package) for package in packages)}
+
+    assert faults(slow, inside_functions=False) == {}
 
 
-@pytest.mark.parametrize("path", [path for path in SOURCES if within(name_of(path), "mlp.nn")], ids=name_of)
-def test_the_mathematics_imports_numpy_and_the_standard_library_only(path: Path) -> None:
+def test_the_mathematics_imports_numpy_and_the_standard_library_only() -> None:
     """And how names are spelled."""
-    found = imports(path.read_text(), name_of(path))
-    assert {name.partition(".")[0] for name in found if not ours(name)} <= {"numpy", *sys.stdlib_module_names}
-    assert all(within(name, "mlp.base.naming") for name in found if within(name, BASE))
+
+    def foreign(module: str, names: set[str]) -> set[str]:
+        allowed = {"numpy", *sys.stdlib_module_names}
+        packages = {name for name in names if not ours(name) and name.partition(".")[0] not in allowed}
+        base = {name for name in names if within(name, BASE) and not within(name, "mlp.base.naming")}
+        return packages | base if within(module, "mlp.nn") else set()
+
+    assert faults(foreign) == {}
 
 
-@pytest.mark.parametrize("room", MAY_IMPORT)
-def test_the_rooms_of_the_rules_exist(room: str) -> None:
-    assert any(within(name_of(path), room) for path in SOURCES)
+def test_the_rooms_of_the_rules_exist() -> None:
+    assert {room for room in MAY_IMPORT if not any(within(module, room) for module in SOURCES)} == set()
 
 
 def test_no_dependency_differentiates_automatically() -> None:

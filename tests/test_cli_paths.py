@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT, Command
+from forks import python
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from runs import Strike, run
@@ -53,7 +54,7 @@ def pasted(command: str, place: Path) -> subprocess.CompletedProcess[str]:
     command = command.replace("python -m", f"'{sys.executable}' -m")
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        ["bash", "-c", command], cwd=place, env=env, capture_output=True, text=True, timeout=120, check=False
+        ["bash", "-c", command], cwd=place, env=env, capture_output=True, text=True, timeout=300, check=False
     )
 
 
@@ -84,10 +85,7 @@ def test_the_commands_that_a_search_prints_can_be_pasted(train: Command, tmp_pat
     train(*words, check=True)
     again = train(*words, check=True)
     assert "complete: nothing is left to run" in again.stdout
-    shown = subprocess.run(
-        [sys.executable, "-m", "mlp.search", "best", ODD],
-        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    shown = python("-m", "mlp.search", "best", ODD, cwd=tmp_path)
     (command,) = re.findall(r"Again: (.*)", shown.stdout)
     done = pasted(command + " plots=false hydra.run.dir=again", tmp_path)
     assert done.returncode == 0, done.stderr

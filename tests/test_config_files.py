@@ -1,6 +1,7 @@
 """Every YAML file with a `_target_` says what its class says: name, arguments, order and defaults."""
 
 import inspect
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ GROUPS = {
 SUPPLIED = {"input_size", "output_size", "activation", "init", "loss", "normalization", "rng", "dropout_rng"}
 
 
+@cache
 def content(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in OmegaConf.to_container(OmegaConf.load(path)).items()}  # type: ignore[union-attr]
 
@@ -40,9 +42,6 @@ FILES = [path for path in sorted(CONF.glob("*/*.yaml")) if "_target_" in content
 
 #: Several files of one class, which differ in their values: recipes.
 RECIPES = [path for path in FILES if path.parent.name == "augment" and path.stem != "none"]
-
-every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
-every_group = pytest.mark.parametrize("group", GROUPS)
 
 
 def target(path: Path) -> Any:
@@ -60,45 +59,41 @@ def arguments(kind: type) -> dict[str, Any]:
     }
 
 
-@every_file
-def test_keys_are_the_arguments_in_their_order(path: Path) -> None:
-    keys, expected = list(content(path)), ["_target_", *arguments(target(path))]
-    assert keys == expected or (path.parent.name == "training" and sorted(keys) == sorted(expected))
+def test_keys_are_the_arguments_in_their_order() -> None:
+    for path in FILES:
+        keys, expected = list(content(path)), ["_target_", *arguments(target(path))]
+        assert keys == expected or (path.parent.name == "training" and sorted(keys) == sorted(expected)), path
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in FILES if path not in RECIPES], ids=lambda p: f"{p.parent.name}/{p.stem}"
-)
-def test_values_are_the_defaults_of_the_arguments(path: Path) -> None:
-    for name, default in arguments(target(path)).items():
-        value = content(path)[name]
-        if value != {}:  # which is how YAML writes the None that stands for an empty mapping in Python
-            assert (value, type(value)) == (default, type(default)), name
-        else:
-            assert default in (None, {}), name
+def test_values_are_the_defaults_of_the_arguments() -> None:
+    for path in FILES:
+        for name, default in arguments(target(path)).items() if path not in RECIPES else ():
+            value = content(path)[name]
+            if value != {}:  # which is how YAML writes the None that stands for an empty mapping in Python
+                assert (value, type(value)) == (default, type(default)), (path, name)
+            else:
+                assert default in (None, {}), (path, name)
 
 
-@every_file
-def test_a_file_is_named_after_its_class(path: Path) -> None:
-    assert getattr(target(path), "name", None) in (path.stem, None)  # a tracker's is an option
+def test_a_file_is_named_after_its_class() -> None:
+    for path in FILES:
+        assert getattr(target(path), "name", None) in (path.stem, None), path  # a tracker's is an option
 
 
-@every_file
-def test_a_class_is_named_as_its_package_exports_it(path: Path) -> None:
+def test_a_class_is_named_as_its_package_exports_it() -> None:
     """`mlp.nn.Adam`, not `mlp.nn.optimizers.Adam`: where it lives inside its package may change."""
-    package, name = content(path)["_target_"].rsplit(".", 1)
-    assert package.count(".") == 1
-    assert name == target(path).__name__
+    for path in FILES:
+        package, name = content(path)["_target_"].rsplit(".", 1)
+        assert (package.count("."), name) == (1, target(path).__name__), path
 
 
-@every_group
+@pytest.mark.parametrize("group", GROUPS)
 def test_every_class_has_a_file_and_every_file_a_class(group: str) -> None:
     # IDXDataset, which MNIST and Fashion-MNIST share, has no name: it is no dataset itself.
     classes = {kind for kind in subclasses(GROUPS[group]) if hasattr(kind, "name")}
     with_files = {target(path) for path in FILES if path.parent.name == group}
-    assert {
-        kind for kind in with_files if not getattr(kind, "needs_more", False)
-    } == classes  # Pretrained has no name for Python
+    # Pretrained has no name for Python.
+    assert {kind for kind in with_files if not getattr(kind, "needs_more", False)} == classes
     assert {path.stem for path in (CONF / group).iterdir()} == {kind.name for kind in with_files}
 
 

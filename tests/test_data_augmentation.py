@@ -335,7 +335,7 @@ def test_batches_prepared_beside_the_training_are_those_prepared_one_by_one() ->
     threaded = []
     for (X, T, labels, _), further in zip(batches().epoch(), [2, 1, 1, 0], strict=True):
         for _ in range(further):  # until the batch after this one is ready too
-            assert prepared.acquire(timeout=60)
+            assert prepared.acquire(timeout=300)
         threaded.append((X.copy(), T.copy(), labels))
     serial = batches()
     order = serial.rng.permutation(samples.rows)

@@ -167,7 +167,7 @@ def test_processes_that_decode_at_once_do_no_harm(tmp_path: Path) -> None:
         )
         for _ in range(3)
     ]
-    answers = {process.communicate(timeout=120) for process in processes}
+    answers = {process.communicate(timeout=300) for process in processes}
     assert len(answers) == 1
     ((_, errors),) = answers
     assert errors == ""

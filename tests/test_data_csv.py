@@ -197,6 +197,8 @@ MISTAKES: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "UTF-16": (PLANTS.encode("utf-16"), {}, "line 1, is not UTF-8 text: save it as UTF-8"),
     "a picture": (b"\x89PNG\r\n\x1a\n\x00\x00\xff", {}, "is not UTF-8 text"),
     "cut gzip": (gzip.compress(PLANTS.encode())[:60], {}, "cannot be read: Compressed file ended"),
+    "a line without end": (gzip.compress(b"a,label\n" + b"1" * 2**24 + b",x\n"), {}, "a line has more than 16"),
+    "a label without end": (f"a,label\n1,{'x' * 2000}\n2,y\n".encode(), {}, "one of them 2,000 characters"),
     "damaged gzip": (b"\x1f\x8b" + b"x" * 99, {}, "cannot be read: "),
     "numbers for names": ("0,1,2,3\n" + "1,2,3,0\n4,5,6,1\n" * 5, {}, "the first row, 0, 1, 2, 3, could be a header"),
     "a name among numbers": ("label,0,1\n1,5,6\n0,7,8\n", {}, "dataset.header=true or false says which"),

@@ -152,9 +152,9 @@ MISTAKES: dict[str, tuple[Any, dict[str, Any], str]] = {
     "one class": (lambda f: shutil.rmtree(f / "cat"), {}, "has only the class dog"),
     "empty class": (lambda f: (f / "emu").mkdir(), {}, "emu has no pictures (.png, .jpg"),
     "deeper": (lambda f: picture(f / "dog" / "big" / "1.png", 1), {}, "dog/big is a folder in that of a class"),
-    "cut short": (lambda f: truncate(f / "cat" / "3.png"), {}, "cat/3.png is no picture that can be read: "),
-    "empty": (lambda f: (f / "cat" / "3.png").write_bytes(b""), {}, "cat/3.png is no picture that can be read"),
-    "text": (lambda f: (f / "cat" / "3.png").write_text("cat"), {}, "cat/3.png is no picture that can be read"),
+    "cut short": (lambda f: truncate(f / "cat" / "3.png"), {}, "cat/3.png is not a readable picture: "),
+    "empty": (lambda f: (f / "cat" / "3.png").write_bytes(b""), {}, "cat/3.png is not a readable picture"),
+    "text": (lambda f: (f / "cat" / "3.png").write_text("cat"), {}, "3.png is not a readable picture: it is none"),
     "a broken link": (lambda f: (f / "cat" / "9a.png").symlink_to(f / "none"), {}, "9a.png"),
     "transparent": (lambda f: transparent(f / "cat" / "3.png"), {}, "cat/3.png is transparent in places"),
     "a transparent grey": (
@@ -170,11 +170,11 @@ MISTAKES: dict[str, tuple[Any, dict[str, Any], str]] = {
             f / "cat" / "3.gif", save_all=True, append_images=[Image.new("L", (5, 4), 9)]
         ), {}, "cat/3.gif has several pictures",
     ),
-    "a program": (lambda f: (f / "cat" / "3.png").write_bytes(EPS), {}, "cat/3.png is no picture that can be read"),
+    "a program": (lambda f: (f / "cat" / "3.png").write_bytes(EPS), {}, "cat/3.png is not a readable picture"),
     "an endless comment": (lambda f: (f / "cat" / "3.pgm").write_bytes(b"P5 #" + b"x" * 1000), {}, "no size at its"),
-    "a pipe": (lambda f: os.mkfifo(f / "cat" / "3.gif"), {}, "cat/3.gif is no picture that can be read: a device or"),
+    "a pipe": (lambda f: os.mkfifo(f / "cat" / "3.gif"), {}, "cat/3.gif is not a readable picture: a device or"),
     "many pixels": (lambda f: Image.new("1", (9500, 9500)).save(f / "cat" / "3.png"), {}, "exceeds limit of 894784"),
-    "names": (lambda _: None, {"class_names": ["a", "b"]}, "class_names must be the labels in the order"),
+    "names": (lambda _: None, {"class_names": ["a", "b"]}, "class_names must be the labels in the desired order"),
 }  # fmt: skip
 
 

@@ -139,7 +139,7 @@ MISTAKES = {
     "name twice": (lambda a: a.update(class_names=np.array(["a", "b", "a"])), "must be 3 different names"),
     "shifted numbers": (
         lambda a: a.update(class_names=np.array([1, 2, 3])),
-        "class_names must be the labels in the order that is wanted or, for numbers, other names",
+        "class_names must be the labels in the desired order or, for numbers, other names",
     ),
     "table of names": (lambda a: a.update(class_names=np.array([["a", "b", "c"]])), "Got <U1 (1, 3)"),
     "one class of two": (lambda a: a.update(y_train=np.ones(60, int), y_test=np.ones(12, int)), "only the class 1"),

@@ -57,7 +57,7 @@ def test_shapes_that_are_those_of_pictures(shape: tuple[int, ...]) -> None:
 )
 def test_shapes_of_which_it_cannot_be_told(shape: tuple[int, ...]) -> None:
     assert not is_picture(shape)
-    with pytest.raises(ValueError, match="no pictures whose axes can be told apart"):
+    with pytest.raises(ValueError, match="not images with recognisable axes"):
         as_pictures(np.zeros((2, int(np.prod(shape)))), shape)
 
 

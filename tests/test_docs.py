@@ -77,7 +77,7 @@ def test_every_example_of_a_docstring_prints_what_it_says(path: Path) -> None:
 @pytest.mark.skipif(importlib.util.find_spec("mkdocs") is None, reason="needs mkdocs: make docs")
 def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     line = [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(tmp_path / "site")]
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stderr
     flags = (tmp_path / "site" / "reference" / "flags" / "index.html").read_text()
     assert "--learning_rate" in flags

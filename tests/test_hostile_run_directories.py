@@ -4,10 +4,12 @@ import io
 import json
 import os
 import shutil
+import sys
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -120,6 +122,19 @@ def test_it_writes_nothing_outside_unless_the_command_line_says_so(run: Path) ->
     assert "mlp.tracking.MLflowTracker writes outside the run directory: left out" in log
     resume("-e", "3", "save.model_path=out/m.npy")
     assert {path.name for path in (run.parent / "out").iterdir()} == {"m.npy", "m_config.json"}
+
+
+def test_it_downloads_nothing_unless_the_command_line_names_the_dataset(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HOME", "KERAS_HOME", "MLP_CACHE_DIR"):
+        monkeypatch.setenv(name, str(run.parent / "home"))
+    keras = SimpleNamespace(datasets=None)  # that it is asked shows in the message
+    monkeypatch.setitem(sys.modules, "keras", keras)
+    configured(run, {"dataset": {"_target_": "mlp.data.CIFAR10", "validation_fraction": 0.1, "data_dir": None}})
+    refused(resume, "cifar10 is not in ", "what only a file names is not downloaded")
+    refused(lambda: verify.verify(run_rows.ended_row("run"), None), "what only a file names is not downloaded")
+    refused(lambda: resume("-d", "cifar10"), "keras.datasets.cifar10 cannot be loaded")
 
 
 WANDB = "mlp.tracking.WandbTracker"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import runs
-from conftest import ROOT
+from conftest import ROOT, Refusal
 
 from mlp.base.errors import UserError
 from mlp.cli.inference import main
@@ -291,13 +291,10 @@ def test_what_the_configuration_does_not_say_is_noted(capsys: Captured, accuracy
     ],
 )
 def test_an_activation_that_cannot_be_meant_is_refused(
-    capsys: Captured, config: dict[str, Any], message: str
+    refusal: Refusal, config: dict[str, Any], message: str
 ) -> None:
     Path("mine_config.json").write_text(json.dumps({"dataset": "digits", "loss": "ce", **config}))
-    with pytest.raises(SystemExit) as caught:
-        main(["-mp", "mine.npy"])
-    assert caught.value.code == UserError.exit_code
-    (line,) = capsys.readouterr().err.splitlines()
+    line = refusal(main, "-mp", "mine.npy")
     assert line.startswith("Error: mine_config.json: ")
     assert message in line
 
@@ -306,8 +303,7 @@ def test_an_activation_that_cannot_be_meant_is_refused(
 
 
 def test_the_command_line_of_the_training_measures_what_it_saved(capsys: Captured, accuracy: Any) -> None:
-    line = "-d digits -a tanh -e 5 -msp mine.npy --no_wandb"
-    assert main(line.split())["accuracy"] == accuracy
+    assert main(["-d", "digits", "-a", "tanh", "-e", "5", "-msp", "mine.npy", "--no_wandb"])["accuracy"] == accuracy
     assert notes(capsys) == [
         "inference.py saves nothing: it reads the model mine.npy (--model_path).",
         "inference.py ignores --epochs, which only training reads.",
@@ -320,14 +316,12 @@ def test_the_command_line_of_the_training_measures_what_it_saved(capsys: Capture
 
 
 def test_a_model_path_counts_more_than_a_path_to_save_to(capsys: Captured, accuracy: Any) -> None:
-    line = "-mp mine.npy -msp new.npy --config_save_path new.json"
-    assert main(line.split())["accuracy"] == accuracy
+    assert main(["-mp", "mine.npy", "-msp", "new.npy", "--config_save_path", "new.json"])["accuracy"] == accuracy
     assert notes(capsys) == ["inference.py ignores --model_save_path, --config_save_path, which only training reads."]
 
 
 def test_another_dataset_than_that_of_the_training_is_said(capsys: Captured) -> None:
-    result = main(["-mp", "best_model.npy", "-d", "fashion-mnist"])
-    assert result["accuracy"] < 0.2
+    assert main(["-mp", "best_model.npy", "-d", "fashion-mnist"])["accuracy"] < 0.2
     assert notes(capsys) == ["best_config.json: the model was trained on mnist. This measures it on fashion_mnist."]
     rewrite("best_config.json", dataset="MNIST")
     main(["-mp", "best_model.npy", "-d", "mnist"])

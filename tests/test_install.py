@@ -60,7 +60,7 @@ def mlp(site: Path, tmp_path: Path):  # type: ignore[no-untyped-def]
             "WANDB_MODE": "offline",
         }
         command = [sys.executable, "-m", "mlp", *words]
-        answer = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+        answer = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
         assert answer.returncode == code, answer.stdout + answer.stderr
         return answer
 

@@ -12,18 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from attack.pickles import (
-    FLOAT,
-    array,
-    attempt,
-    content,
-    int8,
-    mutated,
-    samples,
-    sentence,
-    text,
-    words,
-)
+from attack.pickles import FLOAT, array, attempt, content, int8, mutated, samples, sentence, text, words
 
 from mlp.base.errors import UserError
 from mlp.data.npz import read_npz

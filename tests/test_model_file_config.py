@@ -153,10 +153,7 @@ def test_numbers_in_strings_become_numbers(tmp_path):
 @pytest.mark.parametrize(
     ("theirs", "ours"),
     [
-        (
-            {"lr": 0.1, "optimiser": "RMSProp", "wd": 0, "nhl": 2},
-            {"learning_rate": 0.1, "optimizer": "rmsprop"},
-        ),
+        ({"lr": 0.1, "optimiser": "RMSProp", "wd": 0, "nhl": 2}, {"learning_rate": 0.1, "optimizer": "rmsprop"}),
         ({"loss_function": "MSE"}, {"loss": "mean_squared_error"}),
         ({"loss": "CrossEntropy"}, {"loss": "cross_entropy"}),
         ({"loss": "categorical cross-entropy"}, {"loss": "cross_entropy"}),
@@ -175,10 +172,7 @@ def test_numbers_in_strings_become_numbers(tmp_path):
         ({"--learning-rate": 0.1, "Batch_Size": 8}, {"learning_rate": 0.1, "batch_size": 8}),
         ({"lr": 0.5, "learning_rate": 0.1}, {"learning_rate": 0.1}),
         ({"config": {"lr": 0.1}, "test_f1": 0.9}, {"learning_rate": 0.1, "test_f1": 0.9}),
-        (
-            {"_wandb": {"a": 1}, "lr": {"desc": None, "value": 0.1}},
-            {"_wandb": {"a": 1}, "learning_rate": 0.1},
-        ),
+        ({"_wandb": {"a": 1}, "lr": {"desc": None, "value": 0.1}}, {"_wandb": {"a": 1}, "learning_rate": 0.1}),
         ({"optimizer": None, "epochs": None}, {}),
     ],
     ids=json.dumps,

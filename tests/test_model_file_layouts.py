@@ -134,41 +134,33 @@ LAYOUTS = {
 }
 
 
-@pytest.mark.parametrize("orientation", ["(in, out)", "(out, in)"])
+SHAPES = [(-1,), (1, -1), (-1, 1)]  # of a bias
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_layouts_give_the_same_network(layout, orientation):
+def test_layouts_give_the_same_network_whatever_the_shape_of_the_biases(tmp_path, layout):
     Ws, bs = network([6, 5, 4, 3])
-    stored = Ws if orientation == "(in, out)" else [W.T for W in Ws]
-    raw = LAYOUTS[layout](stored, bs)
-    computes_the_same(normalise(raw), Ws, bs)
-    computes_the_same(normalise(objects([raw]).reshape(())), Ws, bs)  # as np.load returns it, without .item()
+    for stored, shape in itertools.product((Ws, [W.T for W in Ws]), SHAPES):
+        raw = LAYOUTS[layout](stored, [b.reshape(shape) for b in bs])
+        wrapped = objects([raw]).reshape(())  # as np.load returns it, without .item()
+        np.save(tmp_path / "m.npy", wrapped, allow_pickle=True)
+        for weights in (normalise(raw), normalise(wrapped), load_weights(tmp_path / "m.npy")):
+            computes_the_same(weights, Ws, bs)
 
 
-@pytest.mark.parametrize("shape", [(-1,), (1, -1), (-1, 1)], ids=["(n,)", "(1, n)", "(n, 1)"])
-@pytest.mark.parametrize("orientation", ["(in, out)", "(out, in)"])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_layouts_survive_the_file_whatever_the_shape_of_the_biases(tmp_path, layout, orientation, shape):
-    Ws, bs = network([6, 5, 4, 3])
-    stored = Ws if orientation == "(in, out)" else [W.T for W in Ws]
-    raw = LAYOUTS[layout](stored, [b.reshape(shape) for b in bs])
-    np.save(tmp_path / "m.npy", objects([raw]).reshape(()), allow_pickle=True)
-    computes_the_same(load_weights(tmp_path / "m.npy"), Ws, bs)
-
-
-@pytest.mark.parametrize("seed", range(60))
-def test_networks_of_any_size_come_back_from_any_layout(seed):
-    rng = np.random.default_rng(seed)
-    sizes = [int(n) for n in rng.integers(1, 9, size=rng.integers(4, 9))]
-    sizes[0] = 20 + seed  # wider than the rest, as images are: nothing is ambiguous
-    Ws, bs = network(sizes, seed)
-    for name, layout in LAYOUTS.items():
-        shape = [(-1,), (1, -1), (-1, 1)][rng.integers(3)]
-        flipped = bool(rng.integers(2))
-        raw = layout([W.T if flipped else W for W in Ws], [b.reshape(shape) for b in bs])
+def test_networks_of_any_size_come_back_from_any_layout(layout):
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        sizes = [int(n) for n in rng.integers(1, 9, size=rng.integers(4, 9))]
+        sizes[0] = 20 + seed  # wider than the rest, as images are: nothing is ambiguous
+        Ws, bs = network(sizes, seed)
+        shape, flipped = SHAPES[rng.integers(3)], bool(rng.integers(2))
+        raw = LAYOUTS[layout]([W.T if flipped else W for W in Ws], [b.reshape(shape) for b in bs])
         try:
             computes_the_same(normalise(raw), Ws, bs)
         except ModelFileError as error:
-            raise AssertionError(f"{name}, sizes {sizes}, flipped {flipped}, biases {shape}") from error
+            raise AssertionError(f"sizes {sizes}, flipped {flipped}, biases {shape}") from error
 
 
 def test_more_than_ten_layers_are_ordered_by_number():
@@ -224,32 +216,20 @@ REFUSED = {
     "a layer lost from the middle": ({"W0": W, "b0": b, "W2": W, "b2": b}, "chain neither"),
     "a weight that is no matrix": ({"W0": np.ones(30), "b0": b}, r"W0 \(W0\) must be a matrix. Got \(30,\)"),
     "a convolution": ({"W0": np.ones((3, 3, 1, 5)), "b0": b}, r"must be a matrix. Got \(3, 3, 1, 5\)"),
-    "a bias that is a matrix": (
-        {"W0": np.ones((6, 4)), "b0": np.ones((2, 2))},
-        r"b0 \(the bias of W0\) must be",
-    ),
+    "a bias that is a matrix": ({"W0": np.ones((6, 4)), "b0": np.ones((2, 2))}, r"b0 \(the bias of W0\) must be"),
     "no units": ({"W0": np.ones((6, 0)), "b0": np.ones(0)}, r"must be a matrix. Got \(6, 0\)"),
-    "keys that no one can print": (
-        {10**5000: W, (1, 2): b, "²": W, "arr_" + "9" * 5000: 1},
-        "no weights found",
-    ),
+    "keys that no one can print": ({10**5000: W, (1, 2): b, "²": W, "arr_" + "9" * 5000: 1}, "no weights found"),
     "a layer with an odd number": ({"W²": W, "b²": b}, "cannot tell what W² is"),
     "NaN": ({"w1": W * np.nan, "b1": b}, r"W0 \(w1\) holds 30 values that are NaN or infinite"),
     "infinity": ({"W0": W, "b0": np.array([1, 2, np.inf, 4, -np.inf])}, r"b0 .* holds 2 values that are NaN"),
     "complex numbers": ({"W0": W * 1j, "b0": b}, r"W0 \(W0\) must hold real numbers. Got complex128"),
-    "two networks": (
-        {"model": {"W0": W, "b0": b}, "teacher": {"W0": W, "b0": b}},
-        "cannot tell what teacher.W0 is",
-    ),
+    "two networks": ({"model": {"W0": W, "b0": b}, "teacher": {"W0": W, "b0": b}}, "cannot tell what teacher.W0 is"),
     "the same layer twice": ({"W0": W, "w_0": W, "b0": b}, "W0 and w_0 look like the same array"),
     "batch normalisation": (
         {"W0": W, "b0": b, "gamma_0": b, "running_mean_0": b},
         r"gamma_0 \(5,\) looks like a normalisation .* fold it into the weights",
     ),
-    "normalised inputs": (
-        {"W0": W, "b0": b, "X_mean": np.ones(6)},
-        r"X_mean \(6,\) looks like a normalisation",
-    ),
+    "normalised inputs": ({"W0": W, "b0": b, "X_mean": np.ones(6)}, r"X_mean \(6,\) looks like a normalisation"),
 }
 
 

@@ -29,8 +29,6 @@ from mlp.nn import (
     Xavier,
     checks,
 )
-from mlp.training import Trainer
-from mlp.training.callbacks import CallbackOptions
 
 NAN, INF = float("nan"), float("inf")
 
@@ -66,18 +64,7 @@ def network(**kwargs: Any) -> MLP:
         (network, "num_layers", -1, "num_layers must be an integer >= 0. Got -1"),
         (network, "dtype", "float16", "dtype must be one of float32, float64. Got 'float16'"),
         (network, "activations", ["relu"], "activations has 1 entries (relu), but the network has 3 hidden layers"),
-        (
-            network,
-            "activations",
-            ["relu", "tnah", "elu"],
-            "activation 'tnah' is unknown; did you mean 'tanh'? Allowed",
-        ),
-        (Trainer, "epochs", 0, "epochs must be an integer >= 1. Got 0"),
-        (Trainer, "batch_size", True, "batch_size must be an integer >= 1. Got True"),
-        (Trainer, "monitor", "f1", "monitor must be one of val_f1, val_accuracy, val_loss, train_f1"),
-        (CallbackOptions, "patience", 0, "patience must be an integer >= 1. Got 0"),
-        (CallbackOptions, "checkpoint_every", 0.5, "checkpoint_every must be an integer >= 1. Got 0.5"),
-        (CallbackOptions, "gradient_norm_every", -1, "gradient_norm_every must be an integer >= 0. Got -1"),
+        (network, "activations", ["relu", "tnah", "elu"], "activation 'tnah' is unknown; did you mean 'tanh'? "),
         (Digits, "validation_fraction", 1.0, "validation_fraction must be in [0, 1). Got 1.0"),
         (Digits, "validation_fraction", -0.1, "validation_fraction must be in [0, 1). Got -0.1"),
         (Digits, "validation_fraction", NAN, "validation_fraction must be in [0, 1). Got nan"),
@@ -100,12 +87,12 @@ FLOATS = [
 
 
 @pytest.mark.parametrize(("part", "argument"), FLOATS, ids=lambda value: getattr(value, "name", value))
-@pytest.mark.parametrize("given", [NAN, INF, -INF, "0.1", None, True, [0.1]], ids=str)
-def test_no_number_of_any_part_may_be_anything_but_a_finite_number(part: Any, argument: str, given: Any) -> None:
-    with pytest.raises(ValueError) as error:
-        part(**{argument: given})
-    assert str(error.value).startswith(f"{argument} must be ")
-    assert str(error.value).endswith(f". Got {given!r}")
+def test_no_number_of_any_part_may_be_anything_but_a_finite_number(part: Any, argument: str) -> None:
+    for given in (NAN, INF, -INF, "0.1", None, True, [0.1]):
+        with pytest.raises(ValueError) as error:
+            part(**{argument: given})
+        assert str(error.value).startswith(f"{argument} must be ")
+        assert str(error.value).endswith(f". Got {given!r}")
 
 
 @pytest.mark.parametrize(

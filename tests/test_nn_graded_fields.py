@@ -154,7 +154,7 @@ def test_it_is_importable_from_the_package() -> None:
     with pytest.raises(AttributeError, match="module 'mlp' has no attribute 'NeuralNetwrk'"):
         _ = mlp.NeuralNetwrk
     code = "from mlp import NeuralNetwork; import argparse; NeuralNetwork(argparse.Namespace()); print('built')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
     assert (done.stdout, done.stderr) == ("built\n", "")
 
 

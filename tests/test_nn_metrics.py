@@ -7,14 +7,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 from sklearn.metrics import precision_recall_fscore_support as sklearn_scores
 
-from mlp.nn.metrics import (
-    calibration_error,
-    confusion_matrix,
-    per_class,
-    scores,
-    temperature,
-    wilson_interval,
-)
+from mlp.nn.metrics import calibration_error, confusion_matrix, per_class, scores, temperature, wilson_interval
 
 CLASSES = 7
 

@@ -52,7 +52,7 @@ def execute(name: str) -> dict[str, float]:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", PROGRAM, NOTEBOOKS[name]],
         cwd=ROOT / "notebooks", env={**kept, "MPLBACKEND": "Agg", "PYTHONPATH": str(ROOT)}, capture_output=True,
-        text=True, timeout=200, check=False,
+        text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]

@@ -85,7 +85,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def mlp(folder: Path, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    answer = python("-m", "mlp", *words, cwd=folder, timeout=120)
+    answer = python("-m", "mlp", *words, cwd=folder, timeout=300)
     assert answer.returncode == code, answer.stdout + answer.stderr
     return answer
 

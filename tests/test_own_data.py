@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Command
+from conftest import ROOT, Command, once
 from forks import python
 from PIL import Image
 
@@ -35,6 +35,17 @@ def table(names: tuple[str, ...] = NAMES, rows: int = 120, scale: float = 1.0) -
 def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLP_CACHE_DIR", str(tmp_path / "cache"))
     (tmp_path / "mine.csv").write_text(table())
+
+
+@pytest.fixture
+def trained(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A run of RUN in tmp_path, which trains once."""
+
+    def make(place: Path) -> None:
+        (place / "mine.csv").write_text(table())
+        assert python(str(ROOT / "train.py"), *RUN, "plots=false", cwd=place).returncode == 0
+
+    shutil.copytree(once(tmp_path_factory, "own", make) / "run", tmp_path / "run")
 
 
 def summary(tmp_path: Path, run: str = "run") -> dict[str, object]:
@@ -75,10 +86,8 @@ def test_class_names_are_those_of_the_file_in_everything_that_a_run_leaves(
 
 
 @pytest.mark.parametrize("names", [("setosa", "iris b"), ("rosa", "setosa"), ("setosa", "iris b", "rosa")])
-def test_inference_finds_the_classes_by_their_names(
-    tmp_path: Path, train: Command, infer: Command, names: tuple[str, ...]
-) -> None:
-    train(*RUN, check=True)
+@pytest.mark.usefixtures("trained")
+def test_inference_finds_the_classes_by_their_names(tmp_path: Path, infer: Command, names: tuple[str, ...]) -> None:
     (tmp_path / "new.csv").write_text(table(names, 40))
     files = ("dataset.path=new.csv", "dataset.test_path=new.csv")
     measured = infer("-mp", "run/best_model.npy", "-d", "csv", *files, check=True)
@@ -88,10 +97,8 @@ def test_inference_finds_the_classes_by_their_names(
     assert list(rows) == ["iris b", "rosa", "setosa"]
 
 
-def test_inference_refuses_classes_that_the_model_does_not_know(
-    tmp_path: Path, train: Command, infer: Command
-) -> None:
-    train(*RUN, check=True)
+@pytest.mark.usefixtures("trained")
+def test_inference_refuses_classes_that_the_model_does_not_know(tmp_path: Path, infer: Command) -> None:
     (tmp_path / "new.csv").write_text(table((*NAMES[:2], "tulip")))
     measure = ("-mp", "run/best_model.npy", "dataset.path=new.csv", "dataset.test_fraction=0.5")
     refused = infer(*measure)
@@ -110,8 +117,8 @@ def test_inference_refuses_classes_that_the_model_does_not_know(
     assert accuracy(named.stdout) == 1
 
 
-def test_inference_refuses_columns_in_another_order(tmp_path: Path, train: Command, infer: Command) -> None:
-    train(*RUN, check=True)
+@pytest.mark.usefixtures("trained")
+def test_inference_refuses_columns_in_another_order(tmp_path: Path, infer: Command) -> None:
     rows = [line.split(",") for line in table().splitlines()]
     (tmp_path / "new.csv").write_text("".join(f"{b},{a},{name}\n" for a, b, name in rows))
     measure = ("-mp", "run/best_model.npy", "dataset.path=new.csv", "dataset.test_fraction=0.5")
@@ -222,7 +229,7 @@ def test_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = CSV(path="mine.csv", test_fraction=0.25).load("test")
     assert run.model.predict(x).tolist() == y.tolist()
     assert run.model.class_names == ["iris b", "rosa", "setosa"]
-    with pytest.raises(mlp.UserError, match="without a test part nothing can be measured"):
+    with pytest.raises(mlp.UserError, match="a test part is needed"):
         mlp.train("-d", "csv", "dataset.path=mine.csv", *FAST)
 
 

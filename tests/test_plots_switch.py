@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, Command
+from forks import python
 
 ONE = ("-d", "digits", "-e", "1", "-sz", "8", "--no_wandb")
 SEARCH = ("-d", "digits", "-sz", "8", "--no_wandb", "-m", "search.name=s", "search.workers=2")
@@ -78,9 +79,10 @@ def test_on_the_command_line_it_decides_in_a_single_run(train: Command, tmp_path
     assert json.loads((tmp_path / "without/summary.json").read_text())["status"] == "completed"
 
 
+@pytest.mark.slow
 def test_the_plots_of_a_trial_can_be_drawn_later_and_by_resuming_it(train: Command, search: Path) -> None:
     train(*SEARCH, "training.epochs=1", "seed=1,2", "plots=false", check=True)
-    subprocess.run([sys.executable, "-m", "mlp.report", "run", str(search / "0")], cwd=ROOT, check=True)
+    assert python("-m", "mlp.report", "run", str(search / "0"), cwd=ROOT).returncode == 0
     train(f"resume={search / '1'}", "training.epochs=2", "plots=true", check=True)
     assert drawn(search) == {"0": PLOTS, "1": PLOTS}
 

@@ -141,7 +141,7 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> Published:
 def test_offline_it_says_what_it_would_upload_and_how(offline: Published) -> None:
     assert offline.process.returncode == 0, offline.process.stderr
     first, made, paste, advice, command = offline.lines
-    assert paste == "The same to paste into a report by hand: out/wandb.md"
+    assert paste == "The text to paste into a report by hand: out/wandb.md"
     assert "*Insert figures/made_figure.png here" in (offline.place / "out" / "wandb.md").read_text()
     assert first == "W&B is offline (not logged in)"
     assert made == "  made: 3 texts, 1 figure, 2 tables, 4 charts, 4 numbers"
@@ -281,7 +281,7 @@ def test_online_each_study_has_an_address_and_one_that_fails_costs_no_other(tmp_
     first, made, _, advice = run.lines
     assert first == f"W&B is on {url}"
     assert re.fullmatch(rf"  made: 3 texts, .* 4 numbers {url}/someone/numpy-mlp/runs/\w+", made)
-    assert advice.endswith("pip install wandb-workspaces, and once more.")
+    assert advice.endswith("pip install wandb-workspaces, then publish again")
     assert run.process.stderr.splitlines() == [
         "broken is left out: ValueError: len(bins) must be len(histogram) + 1",
         "Error: not published: broken. See above",

@@ -38,7 +38,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="
 def run(place: Path, *arguments: str) -> tuple[set[str], set[str], float]:
     """Run train.py: the packages loaded after the training and at the end, and the peak of its memory in MB."""
     command = [sys.executable, "-c", PROGRAM, str(ROOT / "train.py"), *arguments]
-    done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     trained, ended = (set(re.search(f"{word} WITH(.*)", done.stdout)[1].split()) for word in ("TRAINED", "ENDED"))  # type: ignore[index]
     return trained, ended, int(re.search(r"PEAK (\d+)", done.stdout)[1]) / 1024  # type: ignore[index]

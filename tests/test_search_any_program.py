@@ -131,14 +131,31 @@ def test_samplers_and_pruners_are_options_whose_arguments_can_be_changed(tmp_pat
         assert done.returncode == 0, done.stderr
     assert "is complete" in done.stdout  # it is the same search
     changed = app(tmp_path, *words, *chosen, "+hydra.sweeper.sampler.seed=1")
-    assert (
-        "another definition (sampler was quasi_random, now {'_target_': 'optuna.samplers.QMCSampler'"
-        in changed.stderr
-    )
-    plan = app(
-        tmp_path, "hydra/sweeper/sampler=grid", "hydra/sweeper/pruner=none", "+x=1,2", "hydra.sweeper.dry_run=true"
-    )
-    assert "2 trials by grid\n" in plan.stdout
+    assert "another definition (sampler was quasi_random, now {'_target_': 'optuna.sam" in changed.stderr
+    fewer = ("hydra/sweeper/sampler=tpe", "+hydra.sweeper.sampler.n_startup_trials=1")
+    assert app(tmp_path, *words[:2], *words[3:], *fewer).returncode == 0
+    grid = app(tmp_path, "hydra/sweeper/sampler=grid", "+x=1,2", "hydra.sweeper.dry_run=true")
+    assert "2 trials by grid\n" in grid.stdout
+
+
+OWN_OPTION = """
+from hydra.core.config_store import ConfigStore
+node = {"_target_": "optuna.samplers.TPESampler", "seed": None, "n_startup_trials": 3}  # as in hydra-optuna-sweeper
+ConfigStore.instance().store(group="hydra/sweeper/sampler", name="tpe", node=node)
+"""
+
+
+def test_an_option_that_the_program_has_stays_and_its_seed_is_that_of_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "APP", OWN_OPTION + APP)
+    words = ("hydra/sweeper/sampler=tpe", "hydra/launcher=local", "hydra.sweeper.workers=1", "+x=interval(0,5)")
+    for name in "ab":
+        done = app(tmp_path, *words, f"hydra.sweeper.name={name}", "hydra.sweeper.trials=4")
+        assert done.returncode == 0, done.stderr
+    one, other = (finished(tmp_path / "multirun" / name) for name in "ab")
+    assert [trial.params for trial in one] == [trial.params for trial in other]
+    assert "n_startup_trials" in (tmp_path / "multirun" / "a" / "search.json").read_text()
 
 
 def test_nan_and_errors_are_failed_trials_and_the_search_goes_on(tmp_path: Path) -> None:
@@ -187,7 +204,7 @@ def test_a_constraint_on_nothing_fails_the_trials_with_the_reason(tmp_path: Path
     words = ("hydra.sweeper.objectives=[distance]", "+named=true", "hydra.sweeper.trials=2", "+x=interval(0,5)")
     done = app(tmp_path, *words, "hydra/launcher=local", "hydra.sweeper.constraints={size:1}", "hydra.sweeper.name=s")
     assert done.returncode == 1
-    reason = "hydra.sweeper.constraints: size is no number of the result. It has distance, steps, x"
+    reason = "hydra.sweeper.constraints: size is not a number of the result. It has distance, steps, x"
     assert {trial.user_attrs["reason"] for trial in finished(tmp_path / "multirun" / "s")} == {reason}
 
 

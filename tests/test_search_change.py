@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from runs import run, summary
 from searches import DIRECTORY, SMALL, assert_whole, finished, states, trials
 
-from hydra_trials.migration import Migration, difference
+from hydra_trials.migration import Migration, first_change
 from hydra_trials.space import Space
 from mlp.searches.objective import MlpSearch
 
@@ -182,7 +182,7 @@ def test_without_a_name_the_order_of_choices_is_no_other_search(tmp_path: Path) 
 
 def test_prose_is_not_what_tells_two_searches_apart(cwd: Path) -> None:
     facts = json.loads((cwd / DIRECTORY / "search.json").read_text())
-    assert not difference({**facts, "space": dict.fromkeys(facts["space"], "said otherwise")}, facts)
+    assert not first_change({**facts, "space": dict.fromkeys(facts["space"], "said otherwise")}, facts)
 
 
 def test_the_order_of_parameters_is_no_other_search_and_the_message_names_what_is(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import made_searches
 import pytest
 import runs
 from conftest import ROOT, Command
+from forks import python
 from made_searches import trial
 from optuna.trial import TrialState
 
@@ -34,19 +35,9 @@ def command(cwd: Path, *words: str) -> runs.Ended:
     return runs.Ended(code, out.getvalue(), err.getvalue())
 
 
-@pytest.mark.slow
 def test_the_program_says_the_same_as_the_function(digits_search: Path, tmp_path: Path) -> None:
     for words in (["show", str(digits_search)], ["show", "nowhere"]):
-        ended = subprocess.run(
-            [sys.executable, "-m", "mlp.search", *words],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        ended = python("-m", "mlp.search", *words, cwd=tmp_path)
         assert runs.Ended(ended.returncode, ended.stdout, ended.stderr) == command(tmp_path, *words)
 
 
@@ -56,7 +47,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(digits_search: Path, tmp_path
     words = [sys.executable, "-m", "mlp.search", "show", str(digits_search)]
     ended = subprocess.run(
         words, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=writing, stderr=subprocess.PIPE,
-        timeout=60, check=False,
+        timeout=300, check=False,
     )  # fmt: skip
     os.close(writing)
     assert (ended.returncode, ended.stderr) == (0, b"")

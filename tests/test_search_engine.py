@@ -21,8 +21,6 @@ from hydra_trials.queue import Queue
 from hydra_trials.samplers import PRUNERS
 from hydra_trials.space import Parameter, Space
 
-pytestmark = pytest.mark.timeout(120)
-
 RATES = ("search=random", "search/space=none", "optimizer.learning_rate=tag(log,interval(1e-4,1e-1))")
 
 

@@ -19,8 +19,6 @@ from hydra_trials.journal import Journal, open_storage
 from hydra_trials.locks import locked
 from hydra_trials.signals import deferred
 
-pytestmark = pytest.mark.timeout(30)
-
 
 def study(directory: Path) -> optuna.Study:
     return optuna.create_study(study_name="s", storage=open_storage(directory, None), load_if_exists=True)

@@ -157,7 +157,7 @@ def test_without_that_it_says_what_it_waits_for(search: Path) -> None:
             wait_until(process, lambda: err.read_text().endswith("\n"))
         finally:
             process.terminate()
-            process.communicate(timeout=60)
+            process.communicate(timeout=300)
     note = err.read_text().splitlines()[0]
     assert re.fullmatch(
         r"Note: container-1:/data/s runs 2 trials, or was killed while it did\. If it gives no sign of life by "

@@ -161,7 +161,7 @@ def test_a_database_is_named_by_its_reader_and_only_read(directory: Path, tmp_pa
     message = refused(directory)
     assert f"is recorded in 'sqlite:///{database}', as its search.json says" in message
     assert "--storage URL" in message
-    for words, reason in (([url], "unable to open database file"), (["nonsense"], "Could not parse"), ([""], "")):
+    for words, reason in (([url], "unable to open database file"), (["nonsense"], "must be a URL"), ([""], "")):
         ended = command(tmp_path, "show", "s", "--storage", *words)
         assert (ended.code, ended.out) == (2, "")
         assert reason in ended.err
@@ -178,7 +178,7 @@ def test_a_search_goes_on_only_where_the_command_line_says(directory: Path, tmp_
     shutil.move(directory, tmp_path / "multirun_outputs" / "s")
     words = ("-m", "-d", "digits", "-e", "1", "tracker=none", "search.name=s", "-o", "sgd,adam")
     for more in ((), ("search.dry_run=true",)):
-        assert "Name it, to go on there: search.storage=URL" in run(tmp_path, *words, *more, code=2).err
+        assert "To continue there, give search.storage=URL" in run(tmp_path, *words, *more, code=2).err
     assert not (tmp_path / "study.db").exists()
 
 

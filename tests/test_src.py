@@ -161,7 +161,7 @@ def test_ten_sets_of_hyperparameters_train_and_are_measured(
     course: dict[str, ModuleType], line: str, tmp_path: Path
 ) -> None:
     words = ["-d", "digits", "-e", "2", "--no_wandb", *line.split(), "-msp", "best_model.npy", "plots=false"]
-    done = python(str(SRC / "train.py"), *words, cwd=tmp_path, timeout=100)
+    done = python(str(SRC / "train.py"), *words, cwd=tmp_path, timeout=300)
     assert done.returncode == 0, done.stderr
     config = json.loads((tmp_path / "best_config.json").read_text())
     inference, (_, _, (X, y)) = course["inference"], course["data_loader"].load_data("digits")

@@ -18,7 +18,7 @@ CLOSED = [*ONE, "<&- >&- 2>&-"]
 
 def shell(place: Path, program: str, closed: str) -> int:
     command = f'exec "{sys.executable}" {program} {closed}'
-    return subprocess.run(["sh", "-c", command], cwd=place, capture_output=True, timeout=120, check=False).returncode
+    return subprocess.run(["sh", "-c", command], cwd=place, capture_output=True, timeout=300, check=False).returncode
 
 
 @pytest.mark.slow

@@ -207,6 +207,7 @@ def test_samples_that_are_no_images_are_refused(tmp_path: Path) -> None:
         analysis(tmp_path, CONFUSES_LIKE_MEANS, NPZ(path=str(tmp_path / "flat.npz")))
 
 
+@pytest.mark.slow
 def test_without_runs_it_says_so(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no finished runs in .*data_exploration-digits"):
         STUDY.analyse(STUDY.find_runs(tmp_path, "digits"))

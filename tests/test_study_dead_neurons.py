@@ -234,7 +234,8 @@ def test_runs_without_their_counts_are_left_out_and_counted(tmp_path: Path) -> N
     assert "1 of the 2 runs ended without a result and is left out." in text_of(analysis(tmp_path))
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_real_runs_are_answered_by_one_command(quick_studies: Path) -> None:
     said = (quick_studies / "report" / "report.md").read_text()
     assert "ReLU units" in said

@@ -234,5 +234,5 @@ def test_without_a_run_that_came_to_its_end_it_says_so(tmp_path: Path) -> None:
         STUDY.analyse(STUDY.find_runs(tmp_path, "digits"))
     run_directory = tmp_path / "error_analysis-digits" / "0"
     make_run(run_directory, ["dataset=digits"], {"train_loss": [0.5]}, {"status": "diverged"})
-    with pytest.raises(UserError, match="came to its end"):
+    with pytest.raises(UserError, match="finished"):
         STUDY.analyse(STUDY.find_runs(tmp_path, "digits"))

@@ -185,7 +185,8 @@ def test_without_runs_it_says_so(tmp_path: Path) -> None:
         STUDY.analyse(STUDY.find_runs(tmp_path, "digits"))
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_a_real_run_of_the_three(quick_studies: Path, tmp_path: Path) -> None:
     found = STUDY.analyse(STUDY.find_runs(quick_studies / "multirun_outputs", "digits", quick=True))
     assert "This is the small version" in text_of(found)

@@ -191,7 +191,8 @@ def test_a_spread_has_the_digits_of_its_mean(values: list[float], shown: str) ->
     assert MeanStd(values).rounded() == shown
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_real_runs_are_answered_by_one_command(quick_studies: Path) -> None:
     said = (quick_studies / "report" / "report.md").read_text()
     assert "with 6 sigmoid layers, the gradient of the first layer is" in said

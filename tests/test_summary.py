@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import Refusal
 from made_runs import make_run
 
 from mlp.tools.summary import main
@@ -61,16 +62,9 @@ def test_a_model_file_and_a_run_are_shown(
     ],
 )
 def test_mistakes_are_one_message(
-    words: tuple[str, ...],
-    message: str,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...], message: str, refusal: Refusal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("empty").mkdir()
     Path("text.npy").write_text("no weights here")
-    with pytest.raises(SystemExit) as ended:
-        main(words)
-    assert ended.value.code == 2
-    assert capsys.readouterr().err.startswith(f"Error: {message}")
+    assert refusal(main, *words).startswith(f"Error: {message}")

@@ -40,7 +40,7 @@ def test_the_loser_does_not_take_the_directory_from_the_winner(tmp_path: Path) -
         wait_until(winner, lambda: stopped(winner.pid))
         run(tmp_path, *COMMAND, "hydra.run.dir=run", code=2)
         winner.send_signal(signal.SIGCONT)
-        out, err = winner.communicate(timeout=60)
+        out, err = winner.communicate(timeout=300)
     assert winner.returncode == 0, err
     assert "Run directory: run" in out
     assert summary(tmp_path / "run")["status"] == "completed"

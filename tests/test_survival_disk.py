@@ -1,25 +1,44 @@
 """Trouble with the disk: one clear message, and nothing lost that was there before."""
 
 import os
-import resource
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from runs import Ended, Strike, assert_same_run, checkpoint, finish, metrics, run, start, summary, wait_until
+from forks import python
+from runs import (
+    ROOT,
+    Ended,
+    Strike,
+    assert_same_run,
+    checkpoint,
+    finish,
+    metrics,
+    plotless,
+    run,
+    start,
+    summary,
+    wait_until,
+)
 
 COMMAND = ("-d", "digits", "-e", "3", "--no_wandb", "schedule=cosine")  # checkpoints of 175, then 695 kB
 
 
-def limited(cwd: Path, size: int, *arguments: str) -> Ended:
+LIMITED = """
+import os, resource, runpy, sys
+
+size, *sys.argv = sys.argv[1:]
+sys.path[0] = os.path.dirname(sys.argv[0])
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(size), resource.RLIM_INFINITY))
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def limited(cwd: Path, size: int, *arguments: str, **environment: str) -> Ended:
     """Run with a limit on the size of files: writing beyond it fails with EFBIG."""
-    return finish(
-        start(
-            cwd,
-            *arguments,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY)),
-        )
-    )
+    words = [LIMITED, str(size), str(ROOT / "train.py"), *plotless(arguments)]
+    done = python("-c", *words, cwd=cwd, env={**os.environ, **environment})
+    return Ended(done.returncode, done.stdout, done.stderr)
 
 
 def one_message(ended: Ended, *parts: str, code: int = 1) -> None:
@@ -34,7 +53,8 @@ def one_message(ended: Ended, *parts: str, code: int = 1) -> None:
 
 
 def test_no_room_for_the_first_checkpoint(tmp_path: Path) -> None:
-    one_message(limited(tmp_path, 100_000, *COMMAND, "hydra.run.dir=run"), "File too large")
+    ended = limited(tmp_path, 100_000, *COMMAND, "hydra.run.dir=run")
+    one_message(ended, "File too large", "run/checkpoint.npz")
     assert not list((tmp_path / "run").glob(".*"))
     assert summary(tmp_path / "run")["status"] == "failed"
     run(tmp_path, "resume=run")
@@ -53,10 +73,6 @@ def test_no_room_for_a_later_checkpoint_keeps_the_earlier_one(tmp_path: Path) ->
     run(tmp_path, "resume=run")
     run(tmp_path, *COMMAND, "hydra.run.dir=reference")
     assert_same_run(tmp_path / "run", tmp_path / "reference")
-
-
-def test_the_message_names_the_file_that_could_not_be_written(tmp_path: Path) -> None:
-    one_message(limited(tmp_path, 100_000, *COMMAND, "hydra.run.dir=run"), "File too large", "run/checkpoint.npz")
 
 
 def fill(path: Path) -> None:
@@ -90,7 +106,7 @@ def test_a_disk_that_fills_up_while_a_run_is_going_on(tmp_path: Path, small_disk
 def test_a_run_directory_that_cannot_be_created_is_one_message(tmp_path: Path, directory: str, code: int) -> None:
     """A file where a folder should be is the user's mistake."""
     (tmp_path / "file").touch()
-    ended = finish(start(tmp_path, *COMMAND, f"hydra.run.dir={directory}"))
+    ended = run(tmp_path, *COMMAND, f"hydra.run.dir={directory}", code=code)
     one_message(ended, directory.split("/")[1], code=code)
 
 
@@ -106,14 +122,9 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_under_the_cache_is_done_without(tmp_path: Path) -> None:
-    env = {**os.environ, "MLP_CACHE_DIR": str(tmp_path / "cache")}
     # 117 kB of digits do not fit; the files of so small a network do.
-    ended = finish(
-        start(
-            tmp_path, *COMMAND, "-sz", "8", "hydra.run.dir=run", env=env,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY)),
-        )
-    )  # fmt: skip
+    cache = str(tmp_path / "cache")
+    ended = limited(tmp_path, 100_000, *COMMAND, "-sz", "8", "hydra.run.dir=run", MLP_CACHE_DIR=cache)
     assert "the cache cannot be used" in ended.out
     assert (tmp_path / "run" / "best_model.npy").exists()
     assert list((tmp_path / "cache").iterdir()) == []
@@ -121,6 +132,6 @@ def test_a_full_disk_under_the_cache_is_done_without(tmp_path: Path) -> None:
 
 def test_a_copy_that_cannot_be_saved_is_told_before_training(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    ended = finish(start(tmp_path, *COMMAND, "-msp", "file/model.npy", "hydra.run.dir=run"))
+    ended = run(tmp_path, *COMMAND, "-msp", "file/model.npy", "hydra.run.dir=run", code=2)
     one_message(ended, "file", code=2)  # a file for a folder: a mistake, as a folder for a file is
     assert "epoch 1/" not in ended.out

@@ -4,13 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runs import Ended, best_model, finish, metrics, run, start, summary
+from runs import Ended, best_model, metrics, run, summary
 
 COMMAND = ("-d", "digits", "-sz", "32", "-o", "sgd", "--no_wandb", "hydra.run.dir=run")
 
 
 def diverged(ended: Ended, directory: Path) -> None:
-    assert ended.code == 3, ended
     assert ended.err.startswith("Error: the training loss became ")
     assert "smaller optimizer.learning_rate" in ended.err
     assert len(ended.err.splitlines()) == 1, ended.err
@@ -23,7 +22,7 @@ def diverged(ended: Ended, directory: Path) -> None:
 
 @pytest.mark.parametrize("rate", ["1e6", "1e20"])
 def test_divergence_in_the_first_epoch(tmp_path: Path, rate: str) -> None:
-    ended = finish(start(tmp_path, *COMMAND, "-lr", rate))
+    ended = run(tmp_path, *COMMAND, "-lr", rate, code=3)
     diverged(ended, tmp_path / "run")
     assert "in epoch 1, step " in ended.err
     assert f"learning rate {float(rate):g}" in ended.err
@@ -35,7 +34,7 @@ def test_divergence_later_keeps_every_finished_epoch(tmp_path: Path) -> None:
     # The same run, continued by somebody who hopes for much.
     config = tmp_path / "run" / "config.yaml"
     config.write_text(config.read_text().replace("learning_rate: 0.1", "learning_rate: 1.0e+20"))
-    ended = finish(start(tmp_path, "resume=run", "-e", "5"))
+    ended = run(tmp_path, "resume=run", "-e", "5", code=3)
     diverged(ended, tmp_path / "run")
     assert "in epoch 3, step 44 " in ended.err
     assert len(metrics(tmp_path / "run")) == 2
@@ -47,9 +46,8 @@ def test_divergence_later_keeps_every_finished_epoch(tmp_path: Path) -> None:
 def test_a_last_step_into_nothing_is_divergence_too(tmp_path: Path, monitor: str, fraction: str) -> None:
     # One step an epoch: its loss is that of the initial weights, and finite; the weights after it are not.
     command = (*COMMAND, "-e", "1", "-b", "2000", "-lr", "1e38", f"training.monitor={monitor}")
-    ended = finish(start(tmp_path, *command, f"dataset.validation_fraction={fraction}"))
+    ended = run(tmp_path, *command, f"dataset.validation_fraction={fraction}", code=3)
     assert "Warning" not in ended.err
-    assert ended.code == 3
     assert summary(tmp_path / "run")["status"] == "diverged"
     if (tmp_path / "run" / "best_model.npy").exists():
         assert all(np.isfinite(array).all() for array in best_model(tmp_path / "run").values())

@@ -52,5 +52,5 @@ def test_every_tracker_of_a_trial_gets_the_group_of_the_search_unless_it_has_one
 
 def test_importing_and_building_trackers_imports_none_of_their_packages() -> None:
     code = "from mlp.tracking import *; import sys; WandbTracker(); print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
     assert not {"wandb", "trackio", "tensorboard", "mlflow"} & set(done.stdout.split())

@@ -4,11 +4,11 @@ import json
 import os
 import pty
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import wandb_file
+from forks import python
 from wandb_runs import EPOCHS, NOWHERE, TRAIN, command, execute
 from wandb_server import answering_server, environment, silent_server
 
@@ -77,7 +77,7 @@ def test_a_resumed_online_run_asks_the_server_for_where_it_was(tmp_path: Path) -
 
 
 def test_a_server_that_never_answers_costs_the_timeout_and_no_data(tmp_path: Path) -> None:
-    code = TRAIN.replace("WandbTracker()", "WandbTracker(timeout=2.0)")
+    code = TRAIN.replace("WandbTracker()", "WandbTracker(timeout=5.0)")
     with silent_server() as (url, connections):
         run = execute(tmp_path, code, WANDB_API_KEY="0" * 40, WANDB_BASE_URL=url)
         assert connections
@@ -105,7 +105,7 @@ def test_online_without_a_login_does_not_ask_on_a_terminal(tmp_path: Path) -> No
     os.close(end)
     printed = b""
     try:
-        process.wait(60)
+        process.wait(300)
         printed = os.read(terminal, 100_000)
     finally:
         process.kill()
@@ -126,7 +126,9 @@ def test_online_without_a_login_does_not_ask_on_a_terminal(tmp_path: Path) -> No
     ],
     ids=["known", "no such function", "no such module"],
 )
-def test_waiting_for_the_service_is_shortened_where_that_is_known_and_left_alone_elsewhere(release: str) -> None:
+def test_waiting_for_the_service_is_shortened_where_that_is_known_and_left_alone_elsewhere(
+    tmp_path: Path, release: str
+) -> None:
     code = f"""
 import sys
 from wandb.sdk.lib.service import service_port_file
@@ -137,16 +139,17 @@ with service_asked_often():
     assert (vars(service_port_file) == before) is bool({release!r})
 assert vars(service_port_file) == before
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = python("-c", code, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_disabled_leaves_no_trace_and_imports_nothing(tmp_path: Path) -> None:
-    check = '\nassert "wandb" not in sys.modules'
-    run = execute(tmp_path, TRAIN + check, WANDB_MODE="disabled")
-    again = execute(tmp_path, TRAIN.replace("WandbTracker()", "WandbTracker(mode='disabled')") + check)
-    assert list(run.directory.iterdir()) == []
-    assert run.stderr == again.stderr == ""
+@pytest.mark.parametrize("arguments", ["", "mode='disabled'"])
+def test_disabled_leaves_no_trace_and_imports_nothing(tmp_path: Path, arguments: str) -> None:
+    code = TRAIN.replace("WandbTracker()", f"WandbTracker({arguments})") + '\nassert "wandb" not in sys.modules'
+    env = environment(tmp_path, **({} if arguments else {"WANDB_MODE": "disabled"}))
+    done = subprocess.run(command(code), cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list((tmp_path / "run").iterdir()) == []
 
 
 def test_a_failing_start_is_one_warning_and_the_training_goes_on(tmp_path: Path) -> None:
@@ -190,8 +193,7 @@ def test_a_failing_start_is_one_warning_and_the_training_goes_on(tmp_path: Path)
             "WARNING W&B is offline (its settings are refused: UsageError: Invalid project name",
             marks=pytest.mark.slow,
         ),
-        ({"WANDB_RUN_ID": "a/b"}, "WARNING W&B is offline (its settings are refused: UsageError: Run ID cannot"),
-        ({"HOME": ""}, "INFO W&B is offline (not logged in). "),
+        pytest.param({"HOME": ""}, "INFO W&B is offline (not logged in). ", marks=pytest.mark.slow),
         pytest.param({"HOME": "/proc/nobody"}, "INFO W&B is offline (not logged in). ", marks=pytest.mark.slow),
     ],
     ids=lambda value: " ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else "",

@@ -1,12 +1,12 @@
 """Runs that W&B tracks, as the trainer makes them: in their own processes, without account or network."""
 
-import subprocess
 import sys
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
 import wandb_file
+from forks import python
 from wandb_server import environment
 
 EPOCHS = [
@@ -92,11 +92,7 @@ def command(code: str) -> list[str]:
 
 
 def execute(place: Path, code: str = TRAIN, **variables: str) -> Finished:
-    process = subprocess.run(
-        command(code),
-        cwd=place, env=environment(place, **variables), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        timeout=60,
-    )  # fmt: skip
+    process = python(*command(code)[1:], cwd=place, env=environment(place, **variables))
     assert process.returncode == 0, process.stderr
     return Finished(place, process.stdout, process.stderr)
 

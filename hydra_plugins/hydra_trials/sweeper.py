@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.object_type import ObjectType
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
@@ -39,7 +40,7 @@ store(
         "params": None,  # further sweeps; what the command line says of a key counts instead
         "node": "hydra.sweeper",  # that has the settings
         "hooks": "hydra_trials.definition.Hooks",  # or a subclass: what the program adds
-        "name": None,  # of the search, and of its directory; null: made from what is searched
+        "name": None,  # of the search, and of its directory; null: derived from the search
         # tpe, random, grid, quasi_random (or qmc), cmaes, gp, nsgaii, nsgaiii, or a _target_ of optuna.samplers. gp
         # needs torch, cmaes the package cmaes; nsgaii and nsgaiii draw their first 50 trials at random.
         "sampler": "tpe",
@@ -54,19 +55,21 @@ store(
         "seed": 0,  # of the sampler
         "workers": None,  # trials at a time; null: one per core
         "storage": None,  # an Optuna URL that several machines share; null: a journal in the search's directory
-        "retries": 2,  # how often a trial whose worker was killed is run again
+        "retries": 2,  # how often to run a trial again whose worker was killed
         "retry_failed": False,  # run the trials again that failed
         "take_over": False,  # run the trials again that another host seems to run
         "on_mismatch": "refuse",  # or accept, when a search continues with another definition
         "dry_run": False,  # say what would run, and run nothing
     },
 )
-# hydra/sweeper/sampler=gp is hydra.sweeper.sampler=gp with the arguments in sight, which can then be changed.
+# hydra/sweeper/sampler=gp is hydra.sweeper.sampler=gp with the arguments in sight, which can then be changed. What is
+# there already, as of hydra-optuna-sweeper, stays.
 for setting, known in (("sampler", SAMPLERS), ("pruner", PRUNERS)):
     names = {**{name: name for name in known}, **{new: old for new, old in SYNONYMS.items() if old in known}}
     for name, chosen in names.items():
         option = {setting: "grid" if chosen == "grid" else dict(known[chosen])}  # grid shares the class of random
-        store(group=f"hydra/sweeper/{setting}", name=name, node=option, package="hydra.sweeper")
+        if ConfigStore.instance().get_type(f"hydra/sweeper/{setting}/{name}.yaml") == ObjectType.NOT_FOUND:
+            store(group=f"hydra/sweeper/{setting}", name=name, node=option, package="hydra.sweeper")
 store(  # for trials: the log goes to its file, the console belongs to the search
     group="hydra/job_logging",
     name="trial",

@@ -36,7 +36,7 @@ def read_npz(path: str | Path, most: int = MAX_BYTES) -> dict[str, AnyArray]:
 def members(data: bytes, most: int = MAX_BYTES) -> Iterator[tuple[str, bytes]]:
     """Names, without .npy, and contents of what an .npz file holds. Raises UserError."""
     if not zipfile.is_zipfile(io.BytesIO(data)):
-        raise UserError("no .npz file, or one that is cut off")
+        raise UserError("not an .npz file, or a truncated one")
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         for member in checked(archive, most):
             with archive.open(member) as file:  # no more than it says that it has

@@ -38,11 +38,11 @@ VALUE_FLAGS = [
     (("-beta1", "--beta1"), "optimizer_options.beta1", "BETA", "first decay of adam and nadam"),
     (("-beta2", "--beta2"), "optimizer_options.beta2", "BETA", "second decay of adam and nadam"),
     (("-eps", "--epsilon"), "optimizer_options.epsilon", "EPS", "epsilon of rmsprop, adam and nadam"),
-    (("--val_split",), "dataset.validation_fraction", "SHARE", "share of the training set that validates"),
-    (("-s", "--seed"), "seed", "N", "seed of everything random"),
+    (("--val_split",), "dataset.validation_fraction", "SHARE", "share of the training set held out for validation"),
+    (("-s", "--seed"), "seed", "N", "random seed"),
     (("-msp", "--model_save_path"), "save.model_path", "FILE",
-     "also copy the best model to FILE, its configuration beside it"),
-    (("--config_save_path",), "save.config_path", "FILE", "copy the configuration to FILE instead"),
+     "also save the best model to FILE, with its configuration beside it"),
+    (("--config_save_path",), "save.config_path", "FILE", "save that configuration to FILE instead"),
 ]  # fmt: skip
 ONE_VALUE_FLAGS = [*GROUP_FLAGS, *VALUE_FLAGS]
 TEXT_METAVARS = ("NAME", "FILE")  # N is an integer, the others are numbers
@@ -69,7 +69,7 @@ examples:
   COMMAND -m optimizer=sgd,adam optimizer.learning_rate=1e-3,1e-2    every combination, in parallel
   COMMAND -m search=tpe search.trials=100 search.name=mnist          a search; the same command continues it
   COMMAND tracker=tensorboard                                        or trackio, mlflow, wandb; none switches it off
-  COMMAND 'tracker=[wandb,tensorboard]' tracker.wandb.project=demo   several, each with its options under its name
+  COMMAND 'tracker=[wandb,tensorboard]' tracker.wandb.project=demo   several; each has its options under its name
   COMMAND resume=outputs/2026-01-31/12-00-00-1a2b3c                  continue an interrupted run
   COMMAND --cfg job                                                  show the configuration, run nothing
 
@@ -145,9 +145,9 @@ def parser(
         flags.add_argument("--robustness", action="store_true",
                            help="also measure it on shifted, turned, noisy and otherwise changed images")  # fmt: skip
     add("--allow", dest="allow", action="append", metavar="MODULE", default=[], read=True,
-        help="let the configuration name classes of your MODULE")  # fmt: skip
-    add("-m", action="store_true", dest="multirun", help="run every combination of the values given "
-        "as comma lists; -m followed by a number is the momentum", read=not infers)  # fmt: skip
+        help="let the configuration use classes of your MODULE")  # fmt: skip
+    add("-m", action="store_true", dest="multirun", help="search over every combination of comma-separated "
+        "values; -m followed by a number is the momentum", read=not infers)  # fmt: skip
     flags.add_argument("-h", "--help", action="store_true", help="show this help")
     return result
 
@@ -207,7 +207,7 @@ def parse_flags(arguments: Sequence[str], program: str = "train") -> tuple[argpa
         name = token.partition("=")[0]
         if token.startswith("-") and not _is_float(token) and name not in known:
             if name in INFERENCE_FLAGS:
-                raise UserError(f"{name} is a flag of {paths.command('inference')}, which measures a saved model")
+                raise UserError(f"{name} is a flag of {paths.command('inference')}, which evaluates a saved model")
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise UserError(f"unknown flag {name}{hint} ({command} --help lists the flags)")

@@ -1,4 +1,4 @@
-"""The program inference.py: measure a saved model on a test set."""
+"""The program inference.py: evaluate a saved model on a test set."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from mlp.config.own import allow
 from mlp.data import Dataset
 from mlp.data.own import OwnData, some_of
 from mlp.data.pictures import PICTURE_SHAPES, is_picture
+from mlp.data.published import downloads
 from mlp.experiment.best_model import saved
 from mlp.inference import (
     evaluate_model,
@@ -78,7 +79,8 @@ def main(argv: Sequence[str] | None = None, places: Sequence[Path] = ()) -> dict
             f"--robustness needs images: samples of shape {PICTURE_SHAPES}. Those of {dataset.name} are {shape}"
         )
     say([*notes, *_scaling(config, dataset)])
-    samples = dataset.test()
+    with downloads("dataset" in given):
+        samples = dataset.test()
     result = evaluate_model(network, samples.inputs(dtype=np.float64), samples.labels)
     evaluation = Evaluation(result["loss"], samples.labels, result["logits"])
     sizes = ["-".join(map(str, member.sizes)) for member in members]

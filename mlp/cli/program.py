@@ -14,13 +14,13 @@ from mlp.base.errors import UserError, unknown
 #: Each command: the module that has its `main(argv)`, and what it does.
 COMMANDS = {
     "train": ("mlp.cli.app", "train a network, or search over many (-m)"),
-    "inference": ("mlp.cli.inference", "measure a saved model on a test set"),
-    "runs": ("mlp.runs.__main__", "list, show, compare, verify, remove the runs that are there"),
-    "search": ("mlp.searches.__main__", "show what a search has found, and install its best model"),
-    "report": ("mlp.report.__main__", "draw runs again, make the ten studies, publish them"),
+    "inference": ("mlp.cli.inference", "evaluate a saved model on a test set"),
+    "runs": ("mlp.runs.__main__", "list, show, compare, verify and remove runs"),
+    "search": ("mlp.searches.__main__", "show the results of a search, install its best model"),
+    "report": ("mlp.report.__main__", "redraw plots, make the report of the ten studies, publish it"),
     "summary": ("mlp.tools.summary", "show the layers of a network, their shapes and parameters"),
     "profile": ("mlp.tools.profile", "show where the time of a training step goes"),
-    "data": ("mlp.data.__main__", "list the datasets and where they come from, import the files of one"),
+    "data": ("mlp.data.__main__", "list the datasets and their sources, import the files of one"),
 }
 
 

@@ -30,7 +30,7 @@ class CIFAR10(Published):
     image_shape = (32, 32, 3)
     divisor = 255.0
 
-    published = [*BATCHES["train"], *BATCHES["test"]]  # noqa: RUF012
+    file_names = [*BATCHES["train"], *BATCHES["test"]]  # noqa: RUF012
     below = FOLDER
 
     def load(self, part: Literal["train", "test"]) -> tuple[np.ndarray, np.ndarray]:

@@ -25,6 +25,7 @@ from mlp.data.own import LARGEST, OwnData, Part, as_integer, is_integer, some_of
 LABELS = ("label", "labels", "class", "target", "y")
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t"}
 FIRST_ROWS = 21  # that tell the delimiter, and whether there is a header
+LONGEST_LINE, LONGEST_LABEL = 2**24, 1000  # characters
 NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*", re.ASCII | re.IGNORECASE)
 MISSING = ("", "?", "na", "n/a", "nan", "null", "none")
 PIXEL = re.compile(r"(pixel|px)[ _]?\d+|\d+x\d+", re.IGNORECASE)  # the names of Kaggle's digits and of their kin
@@ -176,7 +177,7 @@ def read_layout(path: Path, header: bool | None, delimiter: str | None) -> Layou
     found: dict[str, list[tuple[int, list[str]]]] = {}  # lines and their cells
     for mark in DELIMITERS if delimiter is None else [delimiter]:
         with opened(path) as file:
-            reader = csv.reader(file, delimiter=DELIMITERS[mark])
+            reader = csv.reader(_lines(file), delimiter=DELIMITERS[mark])
             found[mark] = list(islice(((reader.line_num, row) for row in reader if row), FIRST_ROWS))
     if not any(found.values()):
         raise UserError(f"{path} is empty")
@@ -225,12 +226,14 @@ def _parse(path: Path, layout: Layout, label: int, columns: tuple[int, ...]) -> 
     try:
         with opened(path) as file, np.errstate(over="ignore"):  # what becomes infinite is refused below
             if layout.names:
-                next(filter(None, csv.reader(file)))
+                next(filter(None, csv.reader(_lines(file))))
             table = np.loadtxt(
                 file, np.float32, None, layout.delimiter, converters, ndmin=2, encoding=None, quotechar='"'
             )
     except ValueError as error:
         _refuse(path, layout, label, columns, str(error))
+    if (longest := max(map(len, codes))) > LONGEST_LABEL:
+        raise UserError(f"{path}: {layout.column(label)} has labels, and one of them {longest:,} characters")
     x: np.ndarray = np.ascontiguousarray(table[:, list(columns)])
     if not np.isfinite(x).all() or any(text.lower() in ("", "nan") for text in codes):
         _refuse(path, layout, label, columns, "not all are numbers")
@@ -242,7 +245,7 @@ def _parse(path: Path, layout: Layout, label: int, columns: tuple[int, ...]) -> 
 def _refuse(path: Path, layout: Layout, label: int, columns: tuple[int, ...], reason: str) -> NoReturn:
     """Find the first cell that is no number, and say which it is."""
     with opened(path) as file:
-        reader = csv.reader(file, delimiter=layout.delimiter)
+        reader = csv.reader(_lines(file), delimiter=layout.delimiter)
         for row in islice(filter(None, reader), bool(layout.names), None):
             line = f"{path}, line {reader.line_num}"
             _check_width(path, reader.line_num, row, layout.width)
@@ -271,6 +274,14 @@ def _check_width(path: Path, line: int, row: Sequence[str], width: int) -> None:
 def _present(rows: Sequence[Sequence[str]], i: int) -> list[str]:
     """The cells of a column that are there."""
     return [row[i] for row in rows if row[i].lower() not in MISSING]
+
+
+def _lines(file: TextIO) -> Iterator[str]:
+    """The lines of a file. Raises csv.Error for one that would fill the memory."""
+    while line := file.readline(LONGEST_LINE):
+        if len(line) == LONGEST_LINE:
+            raise csv.Error(f"a line has more than {LONGEST_LINE:,} characters")
+        yield line
 
 
 @contextmanager

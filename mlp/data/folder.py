@@ -143,16 +143,16 @@ def _read(file: str, mode: str, size: Sequence[int] | None) -> np.ndarray:
         has_alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
         whole = image if image.mode in ("RGBA", "LA") or not has_alpha else image.convert("RGBA")
         if has_alpha and np.asarray(whole.getchannel("A")).min() < 255:
-            raise UserError(f"{file} is transparent in places: lay it on a background")
+            raise UserError(f"{file} is transparent in places: put it on a background")
         image = image.convert(mode)
         return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR) if size else image)
 
 
 @contextmanager
 def _opened(file: str) -> Iterator[Image.Image]:
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
-    wrong = f"{file} is no picture that can be read"
+    wrong = f"{file} is not a readable picture"
     try:
         data = read_bytes(file)
         if data[:1] == b"P" and not NETPBM.match(data):
@@ -166,5 +166,7 @@ def _opened(file: str) -> Iterator[Image.Image]:
                 yield image
     except (UserError, MemoryError):
         raise
+    except UnidentifiedImageError as error:  # which names an object of Python
+        raise UserError(f"{wrong}: it is none of {', '.join(FORMATS)}") from error
     except Exception as error:  # a damaged file can fail anywhere in Pillow
         raise UserError(f"{wrong}: {error}") from error

@@ -73,7 +73,7 @@ class IDXDataset(Published):
 
     image_shape = (28, 28)
     divisor = 255.0
-    published = [file for file, _ in FILES.values()]  # noqa: RUF012
+    file_names = [file for file, _ in FILES.values()]  # noqa: RUF012
     suffixes = (".gz", "")
     md5: ClassVar[dict[str, str]]  # of the four uncompressed IDX files, by the keys of FILES
     openml: ClassVar[int]  # its number at openml.org, where the training set comes first

@@ -86,7 +86,7 @@ class OwnData(Dataset):
             raise self._error(f"has a test part, {what}: leave out dataset.test_fraction={self._test_fraction}")
         if not found and self._test_fraction is None:
             raise self._error(
-                f"without a test part nothing can be measured: give {what}, or hold out a share of the samples, the "
+                f"a test part is needed: give {what}, or hold out a share of the samples, the "
                 f"same for every seed, with dataset.test_fraction=0.2"
             )
 
@@ -97,7 +97,7 @@ class OwnData(Dataset):
         labels are called. Raises UserError unless the training part has two classes or more, and all of the test.
         """
         if len(found := np.unique(parts[0][1])) < 2:
-            raise self._error(f"{of} has only the class {some_of(in_order(found))}; there is nothing to tell apart")
+            raise self._error(f"{of} has only the class {some_of(in_order(found))}; two or more are needed")
         if unseen := np.setdiff1d(parts[-1][1], found).tolist():
             raise self._error(f"{of_test} has classes that {of} lacks: {some_of(in_order(unseen))}")
         labels = in_order(found) if count is None else list(_numbers(count))
@@ -121,9 +121,7 @@ class OwnData(Dataset):
         """The names of the classes, and which of them each of the labels is."""
         names = list(labels) if self._names is None else self._names
         if odd := [name for name in names if not name.isprintable() or not name.strip()]:
-            raise self._error(
-                f"{odd[0]!r} is no name of a class: it is empty, or has characters that are not printed"
-            )
+            raise self._error(f"{odd[0]!r} is no name of a class: it is empty, or has unprintable characters")
         if set(names) == set(labels):
             if len(names) != len(labels):
                 raise self._error("class_names has a name twice")
@@ -135,7 +133,7 @@ class OwnData(Dataset):
             )
         if not all(map(is_integer, labels)) or set(names) & set(labels):
             raise self._error(
-                f"class_names must be the labels in the order that is wanted or, for numbers, other names in the "
+                f"class_names must be the labels in the desired order or, for numbers, other names in the "
                 f"order of the numbers. Got {some_of(names)} for {some_of(labels)}"
             )
         return names, np.arange(len(names))

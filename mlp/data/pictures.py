@@ -7,7 +7,7 @@ PICTURE_SHAPES = "(height, width), (height, width, channels) or (channels, heigh
 
 
 def is_picture(shape: tuple[int, ...]) -> bool:
-    """Whether a sample of this shape is a picture whose axes can be told apart.
+    """Whether a sample of this shape is a picture with recognisable axes.
 
     (height, width), (height, width, channels) or (channels, height, width), with 1 or 3 channels. An axis that could
     be either, as the last in (3, 28, 3), makes it no picture.
@@ -23,7 +23,7 @@ def is_picture(shape: tuple[int, ...]) -> bool:
 def as_pictures(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Samples (n, d) of this shape as a view (n, height, width, channels). Raises ValueError for other shapes."""
     if not is_picture(shape):
-        raise ValueError(f"samples of shape {shape} are no pictures whose axes can be told apart")
+        raise ValueError(f"samples of shape {shape} are not images with recognisable axes")
     pictures = rows.reshape(len(rows), *shape)
     if len(shape) == 2:
         return pictures[..., None]

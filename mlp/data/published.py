@@ -6,7 +6,9 @@ import os
 import socket
 import warnings
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,12 +20,14 @@ from mlp.data.dataset import Dataset
 
 log = logging.getLogger(__name__)
 
+_downloads: ContextVar[bool] = ContextVar("downloads", default=True)
+
 
 class Published(Dataset):
     """A dataset in files of known names. `data_dir`, where it is given, must hold all of them, and nothing takes the
     place of what it lacks."""
 
-    published: ClassVar[Sequence[str]]  # names of the files
+    file_names: ClassVar[Sequence[str]]
     suffixes: ClassVar[Sequence[str]] = ("",)  # that a name may have
     below: ClassVar[str] = ""  # the folder in `data_dir` that may hold them; by default that of the dataset's name
 
@@ -33,7 +37,7 @@ class Published(Dataset):
         if data_dir is None:
             return
         folder = Path(data_dir).expanduser()
-        for name in self.published:
+        for name in self.file_names:
             if (found := self._first(name, [folder / (self.below or self.name), folder])) is None:
                 exists = "is not a folder" if folder.exists() else "does not exist"
                 packed = f"[{self.suffixes[0]}]" if self.suffixes[0] else ""
@@ -52,11 +56,29 @@ class Published(Dataset):
         return self._given[name] if self._given else self._first(name, self.places())
 
     def files(self) -> list[Path]:
-        return [path for path in map(self.find, self.published) if path is not None]
+        return [path for path in map(self.find, self.file_names) if path is not None]
 
     def _first(self, name: str, folders: Sequence[Path]) -> Path | None:
         paths = (folder / f"{name}{suffix}" for folder in folders for suffix in self.suffixes)
         return next((path for path in paths if path.is_file()), None)
+
+
+@contextmanager
+def downloads(are_wanted: bool) -> Iterator[None]:
+    """Whether data that are not here may be downloaded within: not where a file alone names them."""
+    token = _downloads.set(are_wanted and _downloads.get())
+    try:
+        yield
+    finally:
+        _downloads.reset(token)
+
+
+def _check_downloads(missing: str) -> None:
+    if not _downloads.get():
+        raise UserError(
+            f"{missing}, and what only a file names is not downloaded. Name the dataset (-d NAME), or train on "
+            "it once"
+        )
 
 
 def keras_datasets_folder() -> Path:
@@ -79,6 +101,7 @@ def load_with_keras(name: str, missing: str, otherwise: Sequence[str]) -> dict[s
 
     The last source: an error says what was `missing` before, and how to get it `otherwise`.
     """
+    _check_downloads(missing)
     try:
         if not keras_is_installed():
             raise ImportError("Keras is not installed")
@@ -96,6 +119,7 @@ def load_from_openml(number: int, missing: str, otherwise: Sequence[str]) -> tup
 
     The last source, as `load_with_keras` is.
     """
+    _check_downloads(missing)
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(before or 30)  # a network that swallows what it is sent must not stop the program
     try:

@@ -20,6 +20,7 @@ from mlp.config.own import allow_flags, foreign
 from mlp.config.resolve import left_out, trackers_outside, wandb_nodes
 from mlp.config.values import recorded
 from mlp.data import Samples
+from mlp.data.published import downloads
 from mlp.experiment.best_model import copy_model, make_room, save_model
 from mlp.experiment.components import Components
 from mlp.experiment.directory import lock, write_config
@@ -53,7 +54,8 @@ def run(
     when a file cannot be written. What was finished before stays in the run directory.
     """
     parts = Components.build(config)
-    with sigterm_interrupts(), lock(directory, recorded(config), overrides):
+    are_named = config["resume"] is None or any(word.startswith("dataset=") for word in overrides)
+    with downloads(are_named), sigterm_interrupts(), lock(directory, recorded(config), overrides):
         return _run(directory, config, parts, callbacks, overrides, progress_bar)
 
 
@@ -153,9 +155,9 @@ def _explain(failure: BaseException, state: Run, overrides: Sequence[str]) -> No
         log.warning("Interrupted in epoch %d. %s", state.epoch + 1, go_on)
         raise SystemExit(state.exit_code) from failure
     if isinstance(failure, Diverged):
-        log.warning("What was finished is kept in %s.", shown(state.directory))
+        log.warning("Partial results are in %s.", shown(state.directory))
     else:
-        log.warning("What was finished is kept. %s", go_on)
+        log.warning("Partial results are kept. %s", go_on)
     raise failure
 
 
@@ -200,7 +202,7 @@ def _introduce(parts: Components, num_train: int, num_validation: int) -> None:
         parts.trainer.epochs, "s" if parts.trainer.epochs > 1 else "",
     )  # fmt: skip
     if not num_validation and parts.trainer.monitor.startswith("val_"):
-        log.info("Note: without validation data no epoch can be called the best; the last one is kept.")
+        log.info("Note: without validation data there is no best epoch; the last one is kept.")
     if num_validation and isinstance(parts.init, Pretrained):
         log.info("Note: validation scores mean little if %s was trained on these images.", parts.init.path)
     for note in parts.dataset.notes():

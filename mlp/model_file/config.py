@@ -91,7 +91,7 @@ def _clean(raw: dict[str, Any]) -> dict[str, Any]:
     for name, candidates in given.items():
         config[name] = _value(name, dict(candidates).get(name, candidates[0][1]))  # our own spelling wins
         if name in _DECISIVE and (others := [v for _, v in candidates if _value(name, v) != config[name]]):
-            raise ModelFileError(f"says {name} {short(config[name])} and {short(others[0])}; one of them must go")
+            raise ModelFileError(f"says {name} {short(config[name])} and {short(others[0])}; remove one of them")
     return _with_hidden_size(config, dict(sizes))
 
 

@@ -73,11 +73,11 @@ def hidden_activations(names: str | list[str], hidden_layers: int) -> str | list
     elif len(names) == hidden_layers + 1 and hidden_layers:
         raise ModelFileError(
             f"activation {', '.join(names)} gives the output layer {names[-1]}, but here that layer is linear. Give "
-            f"the activations of the {hidden_layers} hidden layers with -a, to measure the network without it"
+            f"the activations of the {hidden_layers} hidden layers with -a, to evaluate the network without it"
         )
     if len(names) > 1 and hidden_layers and len(names) != hidden_layers:
         raise ModelFileError(
             f"activation names {len(names)} functions ({', '.join(names)}), but the network has {hidden_layers} "
-            f"hidden layers. Say with -a which they have"
+            f"hidden layers. Give them with -a"
         )
     return names[0] if len(names) == 1 or not hidden_layers else names

@@ -209,6 +209,9 @@ function aroundOneValue(data) {
   return values.size === 1 && value ? { range: [Math.min(0, 2 * value), Math.max(0, 2 * value)] } : {};
 }
 
+// Of an axis of whole numbers up to `most`: where they are few there would be ticks between them.
+const wholeTicks = (most) => (most <= 8 ? { dtick: 1 } : {});
+
 // One picture of one metric. `lines`: [{name, slot, runs: [{column: values}]}], a line for each; several runs of one
 // line are drawn as their mean with a band of one standard deviation. `look` stands for the colour of the slot.
 function drawCurves(
@@ -250,13 +253,13 @@ function drawCurves(
       });
     }
   }
-  const few = x !== "time" && !logX && data.every((trace) => trace.x.at(-1) <= 8); // no tick at half an epoch
+  const most = x === "time" || logX ? Infinity : Math.max(...data.map((trace) => trace.x.at(-1)));
   return draw(plot, data, {
     height,
     xaxis: {
       title: { text: x === "time" ? "seconds" : x, standoff: 6 },
       type: logX ? "log" : "linear",
-      ...(few ? { dtick: 1 } : {}),
+      ...wholeTicks(most),
     },
     yaxis: {
       title: { text: escaped(metric), standoff: 6 },

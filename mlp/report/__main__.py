@@ -13,7 +13,7 @@ from mlp.config.own import allow
 
 
 def plot_run(args: argparse.Namespace) -> list[Path]:
-    """draw the plots of one run again: plots/*.png in its directory"""
+    """redraw the plots of a run: plots/*.png in its directory"""
     from mlp.report import run_plots  # matplotlib: not for --help
     from mlp.runs import select
 
@@ -21,7 +21,7 @@ def plot_run(args: argparse.Namespace) -> list[Path]:
 
 
 def draw_augmented(args: argparse.Namespace) -> list[Path]:
-    """draw ten images and what an augmentation makes of them"""
+    """draw ten images before and after an augmentation"""
     from mlp.data import Augmentation, Dataset
     from mlp.report import style
     from mlp.report.figures.wall import augmented
@@ -35,14 +35,14 @@ def draw_augmented(args: argparse.Namespace) -> list[Path]:
 
 
 def build_studies(args: argparse.Namespace) -> list[Path]:
-    """run the experiments of the ten studies that are missing, and write index.html, report.md and wandb.md"""
+    """run the missing experiments of the ten studies, and write index.html, report.md and wandb.md"""
     from mlp.report import build
 
     return build.report(args.only, canonical("dataset", args.dataset), args.quick, not args.no_run, args.out)
 
 
 def publish_studies(args: argparse.Namespace) -> list[Path]:
-    """upload the studies that have runs to W&B, with a report; offline, say what would be uploaded"""
+    """upload the studies that have runs to W&B, with a report; offline, print what would be uploaded"""
     from mlp.report.publish import publish
 
     publish(args.only, canonical("dataset", args.dataset), args.quick, args.out, args.project, args.entity)
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             allow(args.allow)
             written: list[Path] = args.draw(args)
         except KeyboardInterrupt:
-            print("The same command goes on.", file=sys.stderr)
+            print("The same command continues.", file=sys.stderr)
             raise
         if written:
             print(streams.escaped("\n".join(map(str, written))))
@@ -78,19 +78,19 @@ def _parser() -> ArgumentParser:
     images = command("augment", draw_augmented)
     images.add_argument("name", metavar="NAME", help="an option of conf/augment")
     images.add_argument("-d", "--dataset", default="mnist", help="the images (default mnist)")
-    images.add_argument("out", metavar="FILE.png", type=Path, help="where the picture goes")
+    images.add_argument("out", metavar="FILE.png", type=Path, help="the file to write")
 
     which = ArgumentParser(add_help=False)
-    only = "only these: names of conf/experiment, with blanks or commas between them"
+    only = "only these studies, separated by spaces or commas"
     which.add_argument("--only", nargs="+", action="extend", default=[], metavar="NAME", help=only)
-    own = "a module of yours that defines studies; may be given several times"
+    own = "your module that defines studies; can be repeated"
     which.add_argument("--allow", metavar="MODULE", action="append", default=[], help=own)
-    which.add_argument("-d", "--dataset", default="mnist", help="what they are about (default mnist)")
+    which.add_argument("-d", "--dataset", default="mnist", help="dataset of the studies (default mnist)")
     which.add_argument("--quick", action="store_true", help="a small version, in about two minutes")
-    which.add_argument("--out", default="report", metavar="DIR", type=Path, help="where it goes (default report)")
+    which.add_argument("--out", default="report", metavar="DIR", type=Path, help="output folder (default report)")
 
     studies = command("studies", build_studies, parents=[which])
-    studies.add_argument("--no-run", action="store_true", help="train nothing; say which runs are missing")
+    studies.add_argument("--no-run", action="store_true", help="train nothing; list the missing runs")
 
     online = command("publish", publish_studies, parents=[which])
     online.add_argument("--project", default="numpy-mlp", help="of W&B (default numpy-mlp)")

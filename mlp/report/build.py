@@ -85,9 +85,9 @@ def _words(study: Study, dataset: str, quick: bool) -> list[tuple[str, ...]]:
 
 
 def run(studies: Sequence[Study], dataset: str, quick: bool) -> None:
-    """Run what the studies still miss; what is done is not run again. A study that fails is reported, and left out.
+    """Run what the studies still miss; finished runs are not repeated. A study that fails is reported, and left out.
 
-    Raises KeyboardInterrupt when its training was interrupted: the same command goes on.
+    Raises KeyboardInterrupt when its training was interrupted: the same command continues.
     """
     commands: dict[tuple[str, ...], Study] = {}
     for study in studies:  # two may share their runs
@@ -95,7 +95,7 @@ def run(studies: Sequence[Study], dataset: str, quick: bool) -> None:
             commands.setdefault(words, study)
     minutes = sum(study.seconds for study in dict.fromkeys(commands.values())) / 60
     size = "the small version" if quick else f"from scratch about {minutes:.0f} minutes on two cores"
-    print(f"{len(studies)} studies on {dataset}: {size}; what is done is not run again.", flush=True)
+    print(f"{len(studies)} studies on {dataset}: {size}; finished runs are not repeated.", flush=True)
     for place, (words, study) in enumerate(commands.items(), 1):
         print(f"\n[{place}/{len(commands)}] {study.title}\n{paths.command('train', *words)}", flush=True)
         started = time.monotonic()

@@ -56,7 +56,7 @@ def publish(names: Sequence[str], dataset: str, quick: bool, out: Path, project:
         published.append(one)
         print(f"  {chapter.study.name}: {counts(chapter)}", *([] if one.offline else [one.run.url]), flush=True)
 
-    print(f"The same to paste into a report by hand: {out / 'wandb.md'}")
+    print(f"The text to paste into a report by hand: {out / 'wandb.md'}")
     with_document = importlib.util.find_spec("wandb_workspaces") is not None
     if any(one.offline for one in published):
         print(_how_to_upload(published, with_document))
@@ -65,7 +65,7 @@ def publish(names: Sequence[str], dataset: str, quick: bool, out: Path, project:
 
         print(f"report: {document.save_report(published, build.introduction(made, dataset), dataset, TIMEOUT)}")
     elif published:
-        print("The runs are uploaded. For a report that shows them: pip install wandb-workspaces, and once more.")
+        print("The runs are uploaded. For a report that shows them: pip install wandb-workspaces, then publish again")
     if failed:
         raise UserError(f"not published: {', '.join(failed)}. See above")
 

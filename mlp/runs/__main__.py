@@ -15,7 +15,7 @@ from mlp.base.errors import ArgumentParser, UserError, positive_integer
 
 
 def list_runs(args: argparse.Namespace) -> str:
-    """list the runs, newest first: how they ended, what differs from the default, scores"""
+    """list runs, newest first: state, differences from the default, scores"""
     from mlp.runs import listing, read, select
     from mlp.runs.table import rows
 
@@ -39,14 +39,14 @@ def list_runs(args: argparse.Namespace) -> str:
 
 
 def show_run(args: argparse.Namespace) -> str:
-    """show a run: scores, curves, files, what differs from the default, the command that makes it again"""
+    """show a run: scores, curves, files, differences from the default, the command that repeats it"""
     from mlp.runs import detail, select
 
     return detail.show(select.lookup([args.run], args.among, args.where)[0])
 
 
 def compare_runs(args: argparse.Namespace) -> str:
-    """show what differs between runs: configuration, results, data, weights, environment"""
+    """show the differences between runs: configuration, results, data, weights, environment"""
     from mlp.runs import detail, select
 
     if len(args.runs) < 2:
@@ -59,7 +59,7 @@ def compare_runs(args: argparse.Namespace) -> str:
 
 
 def verify_run(args: argparse.Namespace) -> str:
-    """train a run again and compare the bits of its metrics and weights; exit code 1 if they differ"""
+    """repeat a run and compare the bits of its metrics and weights; exit code 1 if they differ"""
     from mlp.config.own import allow
     from mlp.runs import select, verify
 
@@ -76,7 +76,7 @@ def verify_run(args: argparse.Namespace) -> str:
 
 
 def page_runs(args: argparse.Namespace) -> str:
-    """write one HTML page of all runs: sort, filter, tick, compare; it works offline, without a server"""
+    """write one HTML page of all runs, to sort, filter and compare; it needs no server or network"""
     from mlp.report.text import count
     from mlp.runs import page, read, select
     from mlp.runs.table import rows
@@ -92,14 +92,14 @@ def page_runs(args: argparse.Namespace) -> str:
 
 
 def rm(args: argparse.Namespace) -> str:
-    """remove runs, or only their checkpoints: never a running one, nor the best of a search; --yes does it"""
+    """remove runs, or only their checkpoints, but no running one and no best trial; needs --yes"""
     from mlp.runs import remove
 
     return remove.rm(_chosen(args), args.checkpoints, args.yes and not args.dry_run)
 
 
 def archive(args: argparse.Namespace) -> str:
-    """pack runs into FOLDER/NAME.tar.gz and remove their directories, as carefully as rm"""
+    """pack runs into FOLDER/NAME.tar.gz and remove their directories; same rules as rm"""
     from mlp.runs import remove
 
     return remove.archive(_chosen(args), args.to, args.yes and not args.dry_run)
@@ -118,7 +118,7 @@ def _chosen(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def send(args: argparse.Namespace) -> str:
-    """copy runs to a tracker that they were made without, as if it had watched them"""
+    """copy finished runs to a tracker"""
     from mlp.runs import select
     from mlp.runs.send import to_trackio
     from mlp.runs.table import rows
@@ -137,7 +137,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser(paths.command("runs"), description="All runs of this folder, or of others.")
+    parser = ArgumentParser(paths.command("runs"), description="Runs of this folder, or of others.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def command(name: str, say: Callable[[argparse.Namespace], str], **more: Any) -> argparse.ArgumentParser:
@@ -146,7 +146,7 @@ def _parser() -> ArgumentParser:
         return made
 
     def folders(parser: argparse.ArgumentParser, *name: str, **more: Any) -> None:
-        help = "where runs are (default: outputs and multirun_outputs)"
+        help = "where to look for runs (default: outputs and multirun_outputs)"
         parser.add_argument(*name, metavar="DIR", type=Path, help=help, **more)
 
     where = argparse.ArgumentParser(add_help=False)
@@ -154,13 +154,15 @@ def _parser() -> ArgumentParser:
 
     listed = command("list", list_runs, parents=[where])
     folders(listed, "directories", nargs="*")
-    listed.add_argument("--sort", metavar="COLUMN", help="smallest first (default: newest first)")
-    listed.add_argument("-r", "--reverse", action="store_true", help="in the other order")
-    listed.add_argument("--columns", metavar="A,B,...", help="such as name,optimizer,learning_rate,val_f1")
-    listed.add_argument("-n", "--number", metavar="N", type=positive_integer, help="at most so many")
+    listed.add_argument("--sort", metavar="COLUMN", help="sort by COLUMN, smallest first (default: newest first)")
+    listed.add_argument("-r", "--reverse", action="store_true", help="reverse the order")
+    listed.add_argument(
+        "--columns", metavar="A,B,...", help="the columns, such as name,optimizer,learning_rate,val_f1"
+    )
+    listed.add_argument("-n", "--number", metavar="N", type=positive_integer, help="show at most N")
     form = listed.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="as a JSON list with everything, or with --columns")
-    form.add_argument("--csv", action="store_true", help="as CSV with everything, or with --columns")
+    form.add_argument("--json", action="store_true", help="print JSON: all columns, or those of --columns")
+    form.add_argument("--csv", action="store_true", help="print CSV: all columns, or those of --columns")
 
     among = argparse.ArgumentParser(add_help=False, parents=[where])
     folders(among, "--in", dest="among", action="append", default=[])
@@ -171,15 +173,13 @@ def _parser() -> ArgumentParser:
 
     compared = command("compare", compare_runs, parents=[among])
     compared.add_argument("runs", metavar="RUN", nargs="+", help=run)
-    compared.add_argument(
-        "--plot", metavar="FILE.png", type=Path, help="draw loss and accuracy of all in one picture"
-    )
+    compared.add_argument("--plot", metavar="FILE.png", type=Path, help="plot loss and accuracy of all runs")
 
     verified = command("verify", verify_run, parents=[among])
     verified.add_argument("run", metavar="RUN", help=run)
     verified.add_argument("--epochs", metavar="N", type=positive_integer, help="only the first N (default: all)")
     verified.add_argument("--allow", action="append", metavar="MODULE", default=[],
-                          help="let its configuration name classes of your MODULE")  # fmt: skip
+                          help="let its configuration use classes of your MODULE")  # fmt: skip
 
     paged = command("page", page_runs, parents=[where])
     folders(paged, "directories", nargs="*")
@@ -189,11 +189,11 @@ def _parser() -> ArgumentParser:
     for say in (rm, archive):
         gone = command(say.__name__, say, parents=[among])
         gone.add_argument("runs", metavar="RUN", nargs="*", help=f"{run}; none: all of --where")
-        gone.add_argument("--yes", action="store_true", help="do it; without it, only say what would be done")
-        gone.add_argument("--dry-run", action="store_true", help="only say what would be done, also with --yes")
+        gone.add_argument("--yes", action="store_true", help="do it; without it, only print what would be done")
+        gone.add_argument("--dry-run", action="store_true", help="only print what would be done, even with --yes")
         if say is rm:
             gone.add_argument("--checkpoints", action="store_true",
-                              help="only checkpoint.npz, of those that have ended")  # fmt: skip
+                              help="remove only checkpoint.npz, of finished runs")  # fmt: skip
         else:
             gone.add_argument("--to", metavar="FOLDER", type=Path, default=Path("archive"),
                               help="where the archives go (default: archive)")  # fmt: skip

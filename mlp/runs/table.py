@@ -35,7 +35,7 @@ def rows(directories: Sequence[str | os.PathLike[str]] = ()) -> list[dict[str, A
     result = dict(zip(fresh, _parsed([known[place][1] for place in fresh]), strict=False))
     new: dict[str, tuple[str, str]] = {}
     if (number := len(found) - len(result)) > MANY:
-        print(f"Reading {number:,} runs that are new or have changed; the next time it is quicker.", file=sys.stderr)
+        print(f"Reading {number:,} new or changed runs; the next call is faster.", file=sys.stderr)
     for place, (path, stamp) in found.items():
         if (row := result.get(place)) is None:
             result[place] = row = read.ended_row(path)

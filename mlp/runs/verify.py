@@ -15,6 +15,7 @@ from mlp.base import environment
 from mlp.base.errors import Diverged, UserError
 from mlp.base.files import check_directory
 from mlp.config.resolve import resolve
+from mlp.data.published import downloads
 from mlp.report.read import RunFiles, read_facts, read_metrics
 from mlp.runs import detail
 from mlp.runs.listing import clean
@@ -61,7 +62,7 @@ def verify(row: Row, epochs: int | None) -> tuple[str, bool]:
     threads = threads if type(threads) is int and 0 < threads <= MOST_THREADS else 1
     with tempfile.TemporaryDirectory(prefix="mlp-verify-") as folder, threadpool_limits(threads, user_api="blas"):
         now = environment.describe()
-        with suppress(Diverged):  # as it did, or not: the rows tell
+        with downloads(False), suppress(Diverged):  # as it did, or not: the rows tell
             experiment.run(config, Path(folder), [_StopAfter(wanted)], progress_bar=True)
         after = _rows(Path(folder))
         facts = read_facts(Path(folder), "best_config.json", "summary.json")

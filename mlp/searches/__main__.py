@@ -17,14 +17,14 @@ SEARCHES = Path("multirun_outputs")
 
 
 def show(args: argparse.Namespace) -> str:
-    """Print the leaderboard, what is running, and what was pruned or failed and why."""
+    """Print the leaderboard, and the running, pruned and failed trials."""
     from mlp.searches import results
 
     return results.show(_open(args), args.top)
 
 
 def best(args: argparse.Namespace) -> str:
-    """Print the best trial, its scores, and the command that trains it again."""
+    """Print the best trial, its scores, and the command that repeats it."""
     from mlp.searches import results
 
     search = _open(args)
@@ -47,7 +47,7 @@ def best(args: argparse.Namespace) -> str:
 
 
 def report(args: argparse.Namespace) -> str:
-    """Write leaderboard.csv and search.html again, from what is there now."""
+    """Write leaderboard.csv and search.html from the current state."""
     from mlp.searches import page, results
 
     search = _open(args)
@@ -73,14 +73,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser(paths.command("search"), description="Read what a search has found.")
+    parser = ArgumentParser(paths.command("search"), description="Show the results of a search.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     for say in (show, best, report):
         command = commands.add_parser(say.__name__, help=say.__doc__, description=say.__doc__)
         command.set_defaults(say=say)
-        command.add_argument("directory", metavar="DIR", type=Path, help="a search's: multirun_outputs/NAME, or NAME")
-        database = "the database that the search is recorded in, instead of the journal in DIR; it is only read"
+        command.add_argument("directory", metavar="DIR", type=Path, help="multirun_outputs/NAME, or NAME")
+        database = "read this database instead of the journal in DIR"
         command.add_argument("--storage", metavar="URL", help=database)
         if say is show:
             rows = "rows of the leaderboard (default 10)"

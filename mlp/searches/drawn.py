@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
-from hydra_trials.study import REASON, Search, shortened, state
+from hydra_trials.study import REASON, Search, rounded, state
 from mlp.report.axes import Axis, axes
 from mlp.report.statistics import is_overfitted
 from mlp.report.text import shorten
@@ -68,7 +68,7 @@ def _described(search: Search, trial: FrozenTrial, values: Sequence[float | None
     lines = [f"trial {trial.number}, {state(trial)}"]
     scored = zip(search.objectives, values, strict=True)
     lines += [f"{name} {number(value)}" for name, value in scored if value is not None]
-    lines += [f"{key} = {shortened(value)}" for key, value in search.varied(trial).items()]
+    lines += [f"{key} = {rounded(value)}" for key, value in search.varied(trial).items()]
     return [*lines, shorten(str(trial.user_attrs[REASON]), 90)] if trial.user_attrs.get(REASON) else lines
 
 

@@ -148,7 +148,7 @@ const pictures = {
       ],
       { x: keyOf, y: (one) => value(one) ?? floor, text: textOf, key: keyOf },
       {
-        xaxis: titled("trial"),
+        xaxis: { ...titled("trial"), ...wholeTicks(Math.max(...trials.map(keyOf))) },
         yaxis: { ...titled(objectives[index].name), range: [lowest, high] },
         lines: [lineOf(done.map(keyOf), best, { name: "best so far", color: "ink", width: 2, shape: "hv" })],
       },

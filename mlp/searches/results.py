@@ -11,7 +11,7 @@ import sys
 import textwrap
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -212,21 +212,13 @@ def _numbers(trials: Sequence[FrozenTrial], most: int = 20) -> str:
 
 
 def score(search: Search, trial: FrozenTrial, name: str) -> str:
-    """A number of a completed trial as text, with its spread over the seeds; `-` where it has none."""
+    """A number of a completed trial as text: four digits after the point, or four that count, and after `±` the
+    standard deviation over its seeds; `-` where it has none."""
     value = trial.values[search.objectives.index(name)] if name in search.objectives else trial.user_attrs.get(name)
-    return with_spread(name, value, trial.user_attrs) if isinstance(value, int | float) else "-"
-
-
-def with_spread(name: str, value: Any, facts: Mapping[str, Any]) -> str:
-    """`shown`, with the standard deviation over the seeds where `facts` has it."""
-    std = facts.get(f"{name}_std")
-    return shown(name, value) + (f" ± {shown(name, std)}" if std is not None else "")
-
-
-def shown(name: str, value: Any) -> str:
-    """A cell as people read it: four digits after the point, or four that count."""
-    number = finite(value)
-    return str(value) if number is None else metric(name, value if isinstance(value, int) else number)
+    if not isinstance(value, int | float):
+        return "-"
+    std = trial.user_attrs.get(f"{name}_std")
+    return " ± ".join(str(v) if finite(v) is None else metric(name, v) for v in (value, std) if v is not None)
 
 
 def command(search: Search) -> str | None:

@@ -26,7 +26,7 @@ EXAMPLES = """\
 examples:
   COMMAND -sz 256 128 -a tanh normalization=batch_norm
   COMMAND +experiment=best_mnist
-  COMMAND best_model.npy                              a model, anybody's
+  COMMAND best_model.npy                              any saved model
   COMMAND outputs/2026-01-31/12-00-00-1a2b3c          the network of a run
 """
 

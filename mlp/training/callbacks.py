@@ -21,7 +21,7 @@ class CallbackOptions:
     """The options of `training` that are no business of the trainer: which callbacks a run has.
 
     Args:
-        patience: stop after so many epochs without improvement; None: never.
+        patience: stop after this many epochs without improvement; None: never.
         checkpoint_every: epochs between two checkpoints; the last epoch always leaves one.
         gradient_norm_every: steps between two measurements of the gradient norms; 0: none.
         callbacks: further callbacks, by a name of the user's choice.

@@ -52,14 +52,8 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 # Two settings of coefficients for each optimizer: the usual ones, and others that must make a difference.
 COEFFICIENTS: dict[str, tuple[dict[str, float], dict[str, float]]] = {
     "sgd": ({"learning_rate": 0.01}, {"learning_rate": 0.2}),
-    "momentum": (
-        {"learning_rate": 0.01, "momentum": 0.9},
-        {"learning_rate": 0.05, "momentum": 0.7},
-    ),
-    "nag": (
-        {"learning_rate": 0.01, "momentum": 0.9},
-        {"learning_rate": 0.05, "momentum": 0.7},
-    ),
+    "momentum": ({"learning_rate": 0.01, "momentum": 0.9}, {"learning_rate": 0.05, "momentum": 0.7}),
+    "nag": ({"learning_rate": 0.01, "momentum": 0.9}, {"learning_rate": 0.05, "momentum": 0.7}),
     "rmsprop": (
         {"learning_rate": 0.01, "beta": 0.99, "epsilon": 1e-8},
         {"learning_rate": 0.05, "beta": 0.9, "epsilon": 1e-3},

@@ -70,7 +70,7 @@ class ErrorAnalysis(Study):
                 name = f"{(place / MODEL).relative_to(paths.home())} ({read_facts(place)['epochs']} epochs)"
                 return Model(name, saved_predictions(place / MODEL, found.data)), next(iter(own), None)
         if not own:
-            raise UserError(f"no run in {found.directory} came to its end")
+            raise UserError(f"no run in {found.directory} finished")
         predictions = saved_predictions(runs[0].directory / MODEL, found.data)
         return Model(own[0].name, predictions), next(iter(own[1:]), None)
 

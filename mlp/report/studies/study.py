@@ -63,7 +63,7 @@ class Study(ABC):
     lies beside its module, and its docstring is the question."""
 
     name: ClassVar[str]  # of its experiment file
-    seconds: ClassVar[float]  # that its runs take from nothing, on two cores
+    seconds: ClassVar[float]  # that its runs take from scratch, on two cores
     #: Overrides that make its runs small, for --quick.
     quick: ClassVar[tuple[str, ...]] = ()
     #: Whose runs it reads, if not its own, and those of a second experiment.
@@ -90,8 +90,10 @@ class Study(ABC):
     @property
     def _conf(self) -> list[Path]:
         """The folder of options beside the module of a user's own study, if it has one."""
+        if not _is_own(type(self)):
+            return []
         folder = Path(inspect.getfile(type(self))).with_name("conf")
-        return [folder] if _is_own(type(self)) and folder.is_dir() else []
+        return [folder] if folder.is_dir() else []
 
     @property
     def switches(self) -> list[str]:
