@@ -22,7 +22,10 @@ import math
 import hydra
 import hydra_trials
 
-@hydra.main(version_base=None, config_path=None)
+# Hydra 1.3 asks for the version of its rules, 1.4 for what may be called.
+options = {"version_base": None} if hydra.__version__ < "1.4" else {"execution_whitelist": ["logging.*"]}
+
+@hydra.main(**options, config_path=None)
 def main(cfg):
     distance = (cfg.x - 2) ** 2
     for step in range(1, 6):

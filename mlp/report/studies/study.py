@@ -90,8 +90,10 @@ class Study(ABC):
     @property
     def _conf(self) -> list[Path]:
         """The folder of options beside the module of a user's own study, if it has one."""
+        if not _is_own(type(self)):
+            return []
         folder = Path(inspect.getfile(type(self))).with_name("conf")
-        return [folder] if _is_own(type(self)) and folder.is_dir() else []
+        return [folder] if folder.is_dir() else []
 
     @property
     def switches(self) -> list[str]:
@@ -147,11 +149,15 @@ class Study(ABC):
 
 
 def own_studies() -> list[Study]:
-    """The studies of the modules that the user has allowed."""
+    """The studies of the modules that the user has allowed. Raises UserError for one that does not say enough."""
     classes: list[type[Study]] = Study.__subclasses__()
     for cls in classes:
         classes.extend(cls.__subclasses__())  # which the loop comes to
-    return [cls() for cls in dict.fromkeys(classes) if _is_own(cls) and not inspect.isabstract(cls)]
+    own = [cls() for cls in dict.fromkeys(classes) if _is_own(cls) and not inspect.isabstract(cls)]
+    for study in own:
+        if not (hasattr(study, "name") and hasattr(study, "seconds")):
+            raise UserError(f"the study {type(study).__name__} must have a name, and the seconds that its runs take")
+    return own
 
 
 def _is_own(cls: type[Study]) -> bool:
