@@ -90,8 +90,10 @@ class Study(ABC):
     @property
     def _conf(self) -> list[Path]:
         """The folder of options beside the module of a user's own study, if it has one."""
+        if not _is_own(type(self)):  # a class of a program or a notebook has no file
+            return []
         folder = Path(inspect.getfile(type(self))).with_name("conf")
-        return [folder] if _is_own(type(self)) and folder.is_dir() else []
+        return [folder] if folder.is_dir() else []
 
     @property
     def switches(self) -> list[str]:
