@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 VERSION_BASE: dict[str, Any] = {} if hasattr(ConfigLoaderImpl, "parse_overrides") else {"version_base": "1.3"}
 register_resolver: Any = OmegaConf.register_new_resolver if VERSION_BASE else OmegaConf.register_resolver
 
-_interpolation_map = hydra_defaults._create_interpolation_map
+_interpolation_map: Any = getattr(hydra_defaults, "_create_interpolation_map", None)  # Hydra 1.4 has none
 
 
 def _needed_interpolation_map(
@@ -42,11 +42,12 @@ def _needed_interpolation_map(
 ) -> DictConfig:
     """What `${...}` in a defaults list may name. Hydra makes it for every file, which takes half of a composition."""
     if any(default.is_interpolation() for default in defaults_list):
-        return _interpolation_map(overrides, defaults_list, self_added)
+        return _interpolation_map(overrides, defaults_list, self_added)  # type: ignore[no-any-return]
     return OmegaConf.create()
 
 
-hydra_defaults._create_interpolation_map = _needed_interpolation_map
+if _interpolation_map is not None:
+    hydra_defaults._create_interpolation_map = _needed_interpolation_map
 
 
 class CachingConfigLoader(ConfigLoaderImpl):

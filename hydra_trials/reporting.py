@@ -23,7 +23,7 @@ def reported_to(receive: Receiver) -> Iterator[None]:
 def report(step: int, value: float | None, prune: bool = True) -> None:
     """Tell the search the objective after a step; None: only that the trial is alive.
 
-    Raises optuna.TrialPruned where the trial looks hopeless, but not with prune=False, as after the last step.
+    Raises optuna.TrialPruned if the pruner stops the trial, but not with prune=False, as after the last step.
     """
     if _receive is not None:
         _receive(step, value, prune)

@@ -85,7 +85,8 @@ class Settings(dict[str, Any]):
         if target in ENUMERATING:
             raise self.error(name, f"{target} enumerates points: choose grid, which does that here")
         allowed = f"{', '.join(known)}, or a _target_ of {package}"
-        self.require(target.rpartition(".")[0] == package, name, allowed)
+        own = {node["_target_"] for node in known.values()}
+        self.require(target in own or target.rpartition(".")[0] == package, name, allowed)
         try:
             instantiate(value)
         except (ImportError, AttributeError, TypeError, ValueError) as error:

@@ -62,6 +62,13 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         n_iter_: epochs trained. loss_curve_: their training losses; loss_, best_loss_: the last and the lowest.
         validation_scores_, best_validation_score_: accuracies with `early_stopping`, else None; best_loss_ then is.
         n_features_in_, feature_names_in_: of X.
+
+    Example:
+        >>> from sklearn.datasets import load_digits
+        >>> X, y = load_digits(return_X_y=True)
+        >>> model = MLPClassifier((64,), early_stopping=True, random_state=0).fit(X / 16, y)
+        >>> model.score(X / 16, y) > 0.95, model.predict_proba(X[:2]).shape
+        (True, (2, 10))
     """
 
     loss_curve_: list[float]

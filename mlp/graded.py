@@ -41,6 +41,13 @@ class NeuralNetwork:
 
     The network itself is `network`, an `MLP`, whose methods return its own buffers; those here return arrays that
     are the caller's to keep. Raises ValueError for bad fields.
+
+    Example:
+        >>> net = NeuralNetwork(argparse.Namespace(dataset="digits", hidden_size=[32, 16], num_layers=2))
+        >>> logits = net.forward(np.zeros((4, 64)))
+        >>> grad_W, grad_b = net.backward(np.array([0, 1, 2, 3]), logits)  # index 0 is the last layer
+        >>> logits.shape, [array.shape for array in grad_W]
+        ((4, 10), [(16, 10), (32, 16), (64, 32)])
     """
 
     def __init__(self, cli_args: argparse.Namespace) -> None:

@@ -154,7 +154,7 @@ MISTAKES: dict[str, tuple[Any, dict[str, Any], str]] = {
     "deeper": (lambda f: picture(f / "dog" / "big" / "1.png", 1), {}, "dog/big is a folder in that of a class"),
     "cut short": (lambda f: truncate(f / "cat" / "3.png"), {}, "cat/3.png is not a readable picture: "),
     "empty": (lambda f: (f / "cat" / "3.png").write_bytes(b""), {}, "cat/3.png is not a readable picture"),
-    "text": (lambda f: (f / "cat" / "3.png").write_text("cat"), {}, "cat/3.png is not a readable picture"),
+    "text": (lambda f: (f / "cat" / "3.png").write_text("cat"), {}, "3.png is not a readable picture: it is none"),
     "a broken link": (lambda f: (f / "cat" / "9a.png").symlink_to(f / "none"), {}, "9a.png"),
     "transparent": (lambda f: transparent(f / "cat" / "3.png"), {}, "cat/3.png is transparent in places"),
     "a transparent grey": (

@@ -4,12 +4,10 @@ import io
 import json
 import os
 import shutil
-import sys
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,15 +21,12 @@ from mlp.api import Model
 from mlp.base.errors import UserError
 from mlp.cli.flags import HYDRA_SWITCHES
 from mlp.config.build import build
-from mlp.config.compose import compose
-from mlp.config.resolve import left_out, resolve_resumed, wandb_nodes
 from mlp.config.values import FromEnvironment, used
 from mlp.report import draw_run
 from mlp.report.read import read_facts
 from mlp.runs import detail, page, verify
 from mlp.runs import read as run_rows
-from mlp.tracking import WandbTracker
-from mlp.tracking import tracker as tracker_module
+from mlp.tools.summary import of_file
 
 SMALL = ("-d", "digits", "-sz", "4", "-e", "1", "-b", "256", "tracker=none")
 CANARY = "canary-5f2c"
@@ -74,7 +69,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("content", YAML, ids=lambda content: repr(content[:20]))
 def test_a_configuration_that_is_none_is_one_message(run: Path, content: bytes) -> None:
     (run / "config.yaml").write_bytes(content)
-    refused(resume, "key 'a' is unknown" if content in UNKNOWN else "config.yaml")
+    for work in (resume, lambda: of_file(run)):
+        refused(work, "key 'a' is unknown" if content in UNKNOWN else "config.yaml")
 
 
 @pytest.mark.parametrize(
@@ -124,70 +120,10 @@ def test_it_writes_nothing_outside_unless_the_command_line_says_so(run: Path) ->
     assert {path.name for path in (run.parent / "out").iterdir()} == {"m.npy", "m_config.json"}
 
 
-def test_it_downloads_nothing_unless_the_command_line_names_the_dataset(
-    run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("HOME", "KERAS_HOME", "MLP_CACHE_DIR"):
-        monkeypatch.setenv(name, str(run.parent / "home"))
-    keras = SimpleNamespace(datasets=None)  # that it is asked shows in the message
-    monkeypatch.setitem(sys.modules, "keras", keras)
-    configured(run, {"dataset": {"_target_": "mlp.data.CIFAR10", "validation_fraction": 0.1, "data_dir": None}})
-    refused(resume, "cifar10 is not in ", "what only a file names is not downloaded")
-    refused(lambda: verify.verify(run_rows.ended_row("run"), None), "what only a file names is not downloaded")
-    refused(lambda: resume("-d", "cifar10"), "keras.datasets.cifar10 cannot be loaded")
-
-
-WANDB = "mlp.tracking.WandbTracker"
-
-
-@pytest.mark.parametrize(
-    ("tracker", "words", "found"),
-    [
-        ({"project": "numpy-mlp", "entity": None, "mode": "auto"}, (), ("numpy-mlp", None, "auto")),
-        ({"project": "numpy-mlp", "entity": None, "mode": "online"}, (), ("numpy-mlp", None, "auto")),
-        ({"project": "numpy-mlp", "entity": None, "mode": "offline"}, (), ("numpy-mlp", None, "offline")),
-        ({"project": "theirs", "entity": None, "mode": "online"}, (), ("numpy-mlp", None, "offline")),
-        ({"project": "numpy-mlp", "entity": "them", "mode": []}, (), ("numpy-mlp", None, "offline")),
-        ({"project": "theirs"}, ("tracker.project=theirs",), ("theirs", None, "auto")),
-        ({"project": "theirs"}, ("tracker.project=mine",), ("mine", None, "auto")),
-        ({"project": "theirs"}, ("tracker=wandb",), ("numpy-mlp", None, "auto")),
-    ],
-)
-def test_where_wandb_sends_it_is_not_its_own_to_say(
-    run: Path, tracker: dict[str, Any], words: tuple[str, ...], found: tuple[str, str, str]
-) -> None:
-    node, board = {"_target_": WANDB, **tracker}, {"_target_": "mlp.tracking.TensorBoardTracker"}
-    for trackers in [node] if words else [node, {"it": node, "board": board}]:
-        configured(run, {"tracker": trackers})
-        config = resolve_resumed(compose(["resume=run", *words]), run, ["resume=run", *words])
-        told = next(wandb_nodes(config["tracker"]))
-        assert (told["project"], told["entity"], told["mode"]) == found
-        elsewhere = tracker["project"] != found[0] or tracker.get("entity") is not None
-        assert len([note for note in left_out(run, config) if "W&B does not go on where it was" in note]) == elsewhere
-
-
-@pytest.mark.parametrize("elsewhere", ["/dev/null/none", "other"])
-def test_which_copy_a_tracker_continues_is_not_its_own_to_say(
-    run: Path, monkeypatch: pytest.MonkeyPatch, elsewhere: str
-) -> None:
-    monkeypatch.setenv("MLP_CACHE_DIR", str(run.parent / "cache"))
-    tracker_module._key.cache_clear()
-    tracker = WandbTracker()
-    tracker.store_id(run, "mine")
-    assert tracker.stored_id(run) == "mine"
-    signed = (run / "wandb_id.txt").read_text()
-    for theirs in ("theirs", signed.replace("mine", "theirs"), "theirs \xe9", "", " "):
-        (run / "wandb_id.txt").write_text(theirs)
-        assert tracker.stored_id(run) is None
-    (run / "wandb_id.txt").write_text(signed)
-    assert tracker.stored_id(run) == "mine"
-    tracker_module._key.cache_clear()
-    assert tracker.stored_id(run) == "mine"
-    monkeypatch.setenv("MLP_CACHE_DIR", str(run.parent / elsewhere))
-    tracker_module._key.cache_clear()
-    assert tracker.stored_id(run) is None
-    assert (run.parent / "cache" / "key").stat().st_mode & 0o777 == 0o600
-    assert os.listdir(run.parent / "cache") == ["key"]
+def test_what_its_configuration_leaves_open_has_its_default(run: Path) -> None:
+    model = yaml.safe_load((run / "config.yaml").read_text())["model"]
+    configured(run, {"model": {"_target_": model["_target_"], "hidden_sizes": model["hidden_sizes"]}})
+    assert resume("-e", "2").summary["epochs"] == 2
 
 
 def test_its_interpolations_are_not_resolved(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,6 +133,8 @@ def test_its_interpolations_are_not_resolved(run: Path, monkeypatch: pytest.Monk
         resume()
     assert "loss.label_smoothing=${oc.env:SECRET}" in str(error.value)
     assert CANARY not in str(error.value)
+    for work in (lambda: verify.verify(run_rows.ended_row("run"), None), lambda: of_file(run)):
+        refused(work, "loss.label_smoothing must be resolved, which a file cannot ask for")
 
 
 def test_texts_from_the_environment_are_used_and_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,7 +127,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_training(tmp_path:
 
 def test_a_reader_that_stops_reading_is_no_error() -> None:
     made = "import sys; from pathlib import Path; from mlp.report import __main__ as m; "
-    made += "m.draw_run = lambda args: [Path(str(i)) for i in range(100_000)]; m.main(['run', 'x'])"
+    made += "m.plot_run = lambda args: [Path(str(i)) for i in range(100_000)]; m.main(['run', 'x'])"
     command = [sys.executable, "-c", made]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()) as process:
         assert process.stdout is not None

@@ -22,7 +22,10 @@ import math
 import hydra
 import hydra_trials
 
-@hydra.main(version_base=None, config_path=None)
+# Hydra 1.3 asks for the version of its rules, 1.4 for what may be called.
+options = {"version_base": None} if hydra.__version__ < "1.4" else {"execution_whitelist": ["logging.*"]}
+
+@hydra.main(**options, config_path=None)
 def main(cfg):
     distance = (cfg.x - 2) ** 2
     for step in range(1, 6):
@@ -129,6 +132,8 @@ def test_samplers_and_pruners_are_options_whose_arguments_can_be_changed(tmp_pat
     assert "is complete" in done.stdout  # it is the same search
     changed = app(tmp_path, *words, *chosen, "+hydra.sweeper.sampler.seed=1")
     assert "another definition (sampler was quasi_random, now {'_target_': 'optuna.sam" in changed.stderr
+    fewer = ("hydra/sweeper/sampler=tpe", "+hydra.sweeper.sampler.n_startup_trials=1")
+    assert app(tmp_path, *words[:2], *words[3:], *fewer).returncode == 0
     grid = app(tmp_path, "hydra/sweeper/sampler=grid", "+x=1,2", "hydra.sweeper.dry_run=true")
     assert "2 trials by grid\n" in grid.stdout
 

@@ -25,6 +25,7 @@ WORDS = ("-m", "-d", "digits", "-e", "1", "-sz", "8", "-o", "sgd,adam", "search.
         ("postgresql://me@host/db?sslmode=require&password=X", "postgresql://me@host/db?sslmode=require"),
         ("postgresql://me@host/db?p%61ssword=X", "postgresql://me@host/db"),
         ("mysql://host/db?passwd=X", "mysql://host/db"),
+        ("mysql+pymysql://me:X@host/db?charset=utf8mb4", "mysql+pymysql://me@host/db?charset=utf8mb4"),
         ("mssql+pyodbc:///?odbc_connect=DRIVER%3Da%3BPWD%3DX", "mssql+pyodbc:///"),
         ("postgresql://me:se cret@host/db", "postgresql://me@host/db"),
         ("postgresql://me:se@cret@host/db", "postgresql://hidden"),
@@ -85,21 +86,52 @@ def test_no_file_of_a_search_has_it(spelling: str, tmp_path: Path) -> None:
     assert_hidden(tmp_path, done.stdout, done.stderr)
 
 
-@pytest.mark.parametrize("launcher", ["local", pytest.param("joblib", marks=pytest.mark.slow)])
+#: As Ray's and Slurm's launchers do, which write what their workers are to do into files.
+PICKLING = """
+from pathlib import Path
+from joblib.externals import cloudpickle
+from hydra_plugins.hydra_trials.launcher import LocalLauncher
+
+class Pickling(LocalLauncher):
+    def launch(self, job_overrides, initial_job_idx):
+        content = cloudpickle.dumps((self.hydra_context, self.task_function, self.config, job_overrides))
+        Path("engine.pickle").write_bytes(content)
+        return super().launch(job_overrides, initial_job_idx)
+"""
+REGISTERED = """
+from hydra.core.plugins import Plugins
+from hydra_plugins.engine import Pickling
+
+Plugins.instance().register(Pickling)
+"""
+
+
+@pytest.mark.parametrize("launcher", ["local", "pickling", pytest.param("joblib", marks=pytest.mark.slow)])
 def test_no_file_of_another_program_has_it(launcher: str, tmp_path: Path) -> None:
     """Hydra writes .hydra/hydra.yaml into each job's directory, with the settings of the sweeper."""
     url = f"sqlite:///file:{tmp_path}/study.db?uri=true&password={CANARY}"
-    (tmp_path / "app.py").write_text(APP.replace("config_path=None", "config_path='.', config_name='app'"))
+    program = APP.replace("config_path=None", "config_path='.', config_name='app'")
+    (tmp_path / "app.py").write_text((REGISTERED if launcher == "pickling" else "") + program)
     (tmp_path / "app.yaml").write_text(
         f"defaults: [{{override hydra/sweeper: trials}}, _self_]\nx: 1\nhydra: {{sweeper: {{storage: '{url}'}}}}\n"
     )
-    words = ["-m", f"hydra/launcher={launcher}", "hydra.sweeper.name=s", "hydra.sweeper.sampler=grid", "x=1,2"]
+    (tmp_path / "hydra_plugins").mkdir()
+    (tmp_path / "hydra_plugins/engine.py").write_text(PICKLING)
+    chosen = ["hydra/launcher=local", "hydra.launcher._target_=hydra_plugins.engine.Pickling"]
+    words = [
+        "-m",
+        *(chosen if launcher == "pickling" else [f"hydra/launcher={launcher}"]),
+        "hydra.sweeper.name=s",
+        "hydra.sweeper.sampler=grid",
+        "x=1,2",
+    ]
     if launcher == "local":
         words += [f"hydra.sweeper.storage='{url}'"]
     done = python("app.py", *words, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(runs.ROOT)})
     assert done.returncode == 0, done.stderr
     assert "trial 1 is the best" in done.stdout
     (tmp_path / "app.yaml").unlink()
+    assert launcher != "pickling" or b"study.db?uri=true" in (tmp_path / "engine.pickle").read_bytes()
     assert_hidden(tmp_path, done.stdout, done.stderr)
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from answers import pictures_of, tables_of, text_of
-from made_trials import ADAM, SGD, make_search, trial
+from made_trials import ADAM, SGD, make_search
 
 from mlp.report.blocks import Analysis
-from mlp.report.studies.global_performance import GlobalPerformance, ScoredTrial, larger
+from mlp.report.studies.global_performance import GlobalPerformance, larger
 from mlp.report.studies.hyperparameter_search import HyperparameterSearch
 
 STUDY = GlobalPerformance()
@@ -17,21 +17,6 @@ STUDY = GlobalPerformance()
 def analysis(root: Path, trials: list[dict[str, object]]) -> Analysis:
     make_search(root / "digits", trials)
     return STUDY.analyse(STUDY.find_runs(root, "digits"))
-
-
-@pytest.mark.parametrize(
-    ("train", "test", "samples", "overfitted"),
-    [
-        (0.99, 0.975, 1000, True),
-        (0.99, 0.975, 400, False),  # within two standard errors
-        (0.99, 0.981, 10**6, False),  # not a point
-        (0.97, 0.99, 10**6, False),
-    ],
-)
-def test_overfitted_is_a_gap_of_a_point_and_two_standard_errors(
-    train: float, test: float, samples: int, overfitted: bool
-) -> None:
-    assert ScoredTrial(trial(0, SGD), "trial 0", train, test, samples).is_overfitted == overfitted
 
 
 def test_it_shares_the_runs_of_the_search() -> None:

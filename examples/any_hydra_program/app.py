@@ -10,7 +10,7 @@ import hydra_trials
 def main(cfg: DictConfig) -> float | dict[str, float]:
     distance = (cfg.x - 2) ** 2 + (cfg.y + 1) ** 2 + (cfg.shape == "steep") * cfg.slope
     for step in range(1, 11):
-        hydra_trials.report(step, distance + 10 / step)  # a search may stop a hopeless trial here
+        hydra_trials.report(step, distance + 10 / step)  # a search may prune the trial here
     return {"distance": distance, "cost": abs(cfg.x) + abs(cfg.y)} if cfg.several else distance
 
 

@@ -142,6 +142,19 @@ def resolve_resumed(cfg: DictConfig, directory: Path, overrides: Sequence[str]) 
     return _finished(saved)
 
 
+def resolve_saved(directory: Path, **instead: Any) -> dict[str, Any]:
+    """`resolve` for the configuration of a run directory, with other values for some keys.
+
+    Raises UserError for interpolations: it may be a stranger's.
+    """
+    saved = {**read_config(directory), **instead}
+    if needed := [key for key, value in flat(saved) if "${" in str(value)]:
+        raise UserError(
+            f"{directory / 'config.yaml'}: {', '.join(needed)} must be resolved, which a file cannot ask for"
+        )
+    return _finished(saved)
+
+
 def _target(config: Mapping[str, Any]) -> Any:
     dataset = config.get("dataset")
     return dataset.get("_target_") if isinstance(dataset, dict) else None

@@ -150,7 +150,7 @@ def _read(file: str, mode: str, size: Sequence[int] | None) -> np.ndarray:
 
 @contextmanager
 def _opened(file: str) -> Iterator[Image.Image]:
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     wrong = f"{file} is not a readable picture"
     try:
@@ -166,5 +166,7 @@ def _opened(file: str) -> Iterator[Image.Image]:
                 yield image
     except (UserError, MemoryError):
         raise
+    except UnidentifiedImageError as error:  # which names an object of Python
+        raise UserError(f"{wrong}: it is none of {', '.join(FORMATS)}") from error
     except Exception as error:  # a damaged file can fail anywhere in Pillow
         raise UserError(f"{wrong}: {error}") from error

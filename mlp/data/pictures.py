@@ -7,7 +7,7 @@ PICTURE_SHAPES = "(height, width), (height, width, channels) or (channels, heigh
 
 
 def is_picture(shape: tuple[int, ...]) -> bool:
-    """Whether a sample of this shape is a picture whose axes can be told apart.
+    """Whether a sample of this shape is a picture with recognisable axes.
 
     (height, width), (height, width, channels) or (channels, height, width), with 1 or 3 channels. An axis that could
     be either, as the last in (3, 28, 3), makes it no picture.

@@ -15,7 +15,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from mlp.base.files import atomic_write
 
-# Okabe and Ito's palette: told apart by colour-blind readers, and in greyscale print.
+# Okabe and Ito's palette: distinguishable for colour-blind readers and in greyscale.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 GREY = "#666666"

@@ -9,10 +9,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from mlp.base.errors import UserError
 from mlp.report.read import RunFiles, build_option
 from mlp.runs.listing import clean
 from mlp.runs.select import Row
 from mlp.tracking import TrackioTracker
+from mlp.tracking.session import one_line
 
 COUNTS = ("epoch", "step")  # columns of whole numbers
 
@@ -56,10 +58,13 @@ def to_trackio(rows: Sequence[Row], project: str) -> str:
                 for metrics in run.history:
                     tracker.log_epoch(int(metrics["epoch"]), metrics)
                 tracker.log_results(run)
+            except (UserError, ArithmeticError, LookupError, TypeError, ValueError) as error:  # of a stranger's files
+                lines.append(f"{name}: sent in parts, its files do not go together: {clean(one_line(error))}")
+            else:
+                sent += 1
+                lines.append(f"{name}: sent, {row['epoch']} epochs")
             finally:
                 tracker.finish(run)
-            sent += 1
-            lines.append(f"{name}: sent, {row['epoch']} epochs")
     return "\n".join(
         [*lines, f"{sent} of {len(rows)} runs sent. Look: trackio show --project {shlex.quote(project)}"]
     )

@@ -7,14 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
 from threadpoolctl import threadpool_limits
 
 from mlp import experiment
 from mlp.base import environment
 from mlp.base.errors import Diverged, UserError
 from mlp.base.files import check_directory
-from mlp.config.resolve import resolve
+from mlp.config.resolve import resolve_saved
 from mlp.data.published import downloads
 from mlp.report.read import RunFiles, read_facts, read_metrics
 from mlp.runs import detail
@@ -57,7 +56,7 @@ def verify(row: Row, epochs: int | None) -> tuple[str, bool]:
     save = saved.get("save")
     nowhere = dict.fromkeys(save) if isinstance(save, dict) else save
     beside = {"resume": None, "plots": False, "save": nowhere, "tracker": NO_TRACKER}
-    config = resolve(OmegaConf.create({**saved, **beside}))
+    config = resolve_saved(directory, **beside)
     threads = then.get("blas_threads")  # their number decides the last bits
     threads = threads if type(threads) is int and 0 < threads <= MOST_THREADS else 1
     with tempfile.TemporaryDirectory(prefix="mlp-verify-") as folder, threadpool_limits(threads, user_api="blas"):

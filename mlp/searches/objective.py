@@ -47,7 +47,7 @@ TIMED_POINTS, TIMED_STEPS = 6, 20
 
 
 class ReportCallback(Callback):
-    """Reports `objective` after each epoch, and ends the run where the search sees no hope for it."""
+    """Reports `objective` after each epoch, and ends the run if the pruner stops it."""
 
     def __init__(self, objective: str) -> None:
         self.objective = objective

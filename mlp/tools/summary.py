@@ -66,17 +66,15 @@ def of_configuration(arguments: Sequence[str]) -> str:
 
 def of_file(path: Path) -> str:
     """The network of a run directory or a model file. Raises UserError for what is neither."""
-    from omegaconf import OmegaConf
-
     from mlp import inference, model_file
     from mlp.base.errors import UserError
-    from mlp.config.resolve import resolve
+    from mlp.base.files import check_directory
+    from mlp.config.resolve import resolve_saved
     from mlp.experiment import Components
 
     if (path / "config.yaml").is_file():
-        saved = OmegaConf.load(path / "config.yaml")
-        saved.resume = None
-        parts = Components.build(resolve(saved))  # type: ignore[arg-type]
+        check_directory(path)
+        parts = Components.build(resolve_saved(path, resume=None))
         return f"{path}: {parts.dataset.name}, {layer_table(parts.network)}"
     if path.is_dir():
         raise UserError(f"{path} holds no run: it has no config.yaml. Give a run directory or a model file")

@@ -85,7 +85,7 @@ class Run:
 
     stop: bool = False  # a callback sets it to end the run after this epoch
     stop_reason: str = ""
-    pruned: bool = False  # whether a search stopped it, as hopeless
+    pruned: bool = False  # whether a pruner stopped it
     status: str = "running"  # then completed, pruned, interrupted, diverged or failed
     exit_code: int = 0
     summary: dict[str, Any] = field(default_factory=dict)

@@ -29,6 +29,7 @@ PROGRAMS: Mapping[tuple[str, ...], set[str]] = {
     ("train", "resume=run", "plots=false", "training.epochs=2"): set(),
     ("report", "run", "run"): set(),
     ("inference", "-mp", "run/best_model.npy"): set(),
+    ("mlp", "summary", "run"): set(),
     ("runs", "list", "."): set(),
     ("runs", "show", "run"): set(),
     ("runs", "compare", "run", "run", "--plot", "plot.png"): {"plot.png"},

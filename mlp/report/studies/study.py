@@ -63,7 +63,7 @@ class Study(ABC):
     lies beside its module, and its docstring is the question."""
 
     name: ClassVar[str]  # of its experiment file
-    seconds: ClassVar[float]  # that its runs take from nothing, on two cores
+    seconds: ClassVar[float]  # that its runs take from scratch, on two cores
     #: Overrides that make its runs small, for --quick.
     quick: ClassVar[tuple[str, ...]] = ()
     #: Whose runs it reads, if not its own, and those of a second experiment.
@@ -90,7 +90,7 @@ class Study(ABC):
     @property
     def _conf(self) -> list[Path]:
         """The folder of options beside the module of a user's own study, if it has one."""
-        if not _is_own(type(self)):  # a class of a program or a notebook has no file
+        if not _is_own(type(self)):
             return []
         folder = Path(inspect.getfile(type(self))).with_name("conf")
         return [folder] if folder.is_dir() else []
@@ -149,11 +149,15 @@ class Study(ABC):
 
 
 def own_studies() -> list[Study]:
-    """The studies of the modules that the user has allowed."""
+    """The studies of the modules that the user has allowed. Raises UserError for one that does not say enough."""
     classes: list[type[Study]] = Study.__subclasses__()
     for cls in classes:
         classes.extend(cls.__subclasses__())  # which the loop comes to
-    return [cls() for cls in dict.fromkeys(classes) if _is_own(cls) and not inspect.isabstract(cls)]
+    own = [cls() for cls in dict.fromkeys(classes) if _is_own(cls) and not inspect.isabstract(cls)]
+    for study in own:
+        if not (hasattr(study, "name") and hasattr(study, "seconds")):
+            raise UserError(f"the study {type(study).__name__} must have a name, and the seconds that its runs take")
+    return own
 
 
 def _is_own(cls: type[Study]) -> bool:
