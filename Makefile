@@ -34,7 +34,8 @@ test-matrix:
 	.venv-oldest/bin/python -m pytest -n 2 --dist worksteal -m "not slow" $(ARGS)
 
 attack: .venv/dev
-	cd tests && nice -n 15 ../$(BIN)/python -m attack.campaign --pickles 200000 --mutations 50000 $(ARGS)
+	cd tests && nice -n 15 ../$(BIN)/python -m attack.campaign --pickles 200000 --mutations 50000 \
+		--lines 2000 --directories 500 $(ARGS)
 	ATTACK=1 nice -n 15 $(BIN)/python -m pytest tests/attack --timeout 0
 
 bench: .venv/runtime

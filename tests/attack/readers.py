@@ -84,10 +84,10 @@ def train(*words: str) -> None:
 
 def dataset(group: str, **options: Any) -> None:
     from mlp.config.build import build
+    from mlp.config.files import read_option
     from mlp.data import Dataset
-    from mlp.report.read import _options
 
-    made = build({**_options("dataset")[group], **options}, "dataset", Dataset)
+    made = build({**read_option("dataset", group), **options}, "dataset", Dataset)
     train, validation = made.split(np.random.default_rng(0))
     made.test()
     del train, validation
