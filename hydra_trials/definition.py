@@ -151,6 +151,6 @@ class Definition:
 
     def make_pruner(self) -> optuna.pruners.BasePruner:
         node = PRUNERS[self.pruner] if isinstance(self.pruner, str) else self.pruner
-        if self.pruner == "hyperband":
-            node = {**node, "max_resource": self.max_resource}
+        if node["_target_"] == PRUNERS["hyperband"]["_target_"]:
+            node = {"max_resource": self.max_resource, **node}
         return instantiate(node)  # type: ignore[no-any-return]

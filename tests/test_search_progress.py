@@ -86,6 +86,11 @@ def test_a_terminal_gets_a_status_area_and_above_it_what_workers_write(monkeypat
             subprocess.run(["sh", "-c", "echo two >&2; printf half"], check=True)  # it inherits what the search has
             progress.refresh()
             progress.close()
+            progress = Progress(search, 2, "epoch")  # type: ignore[arg-type]
+            os.write(1, b"last\n")
+            monkeypatch.setattr(search, "trials", lambda: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                progress.close()
             print("end", flush=True)
     finally:
         for number, own in enumerate(usual, 1):
@@ -101,7 +106,7 @@ def test_a_terminal_gets_a_status_area_and_above_it_what_workers_write(monkeypat
         shown += os.read(terminal, 65536).decode()
     plain = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", shown).replace("\r", "")
     assert "\x1b[2J" not in shown
-    places = [plain.index(word) for word in ("one[2J\n", "two\n", "1 done", "half\n", "end\n")]
+    places = [plain.index(word) for word in ("one[2J\n", "two\n", "1 done", "half\n", "last\n", "end\n")]
     assert places == sorted(places)
 
 
