@@ -82,7 +82,8 @@ class Hooks:
             rest = " and keeps the constraints" if search.description.get("constraints") else ""
             return f"{search.name}: no trial is completed{rest}."
         scores = (f"{name} {value:.4g}" for name, value in zip(search.objectives, best.values, strict=True))
-        return f"{search.name}: trial {best.number} is the best: {', '.join(scores)}  {search.point(best)}".rstrip()
+        place = "the best" if len(search.objectives) == 1 else "the first of the Pareto front"
+        return f"{search.name}: trial {best.number} is {place}: {', '.join(scores)}  {search.point(best)}".rstrip()
 
 
 @dataclass(frozen=True)
