@@ -86,7 +86,8 @@ class Hooks:
             rest = " and keeps the constraints" if search.description.get("constraints") else ""
             return f"{search.name}: no trial is completed{rest}."
         scores = (f"{name} {value:.4g}" for name, value in zip(search.objectives, best.values, strict=True))
-        return f"{search.name}: trial {best.number} is the best: {', '.join(scores)}  {search.point(best)}".rstrip()
+        place = "the best" if len(search.objectives) == 1 else "the first of the Pareto front"
+        return f"{search.name}: trial {best.number} is {place}: {', '.join(scores)}  {search.point(best)}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,6 @@ class Definition:
 
     def make_pruner(self) -> optuna.pruners.BasePruner:
         node = PRUNERS[self.pruner] if isinstance(self.pruner, str) else self.pruner
-        if self.pruner == "hyperband":
-            node = {**node, "max_resource": self.max_resource}
+        if node["_target_"] == PRUNERS["hyperband"]["_target_"]:
+            node = {"max_resource": self.max_resource, **node}
         return instantiate(node)  # type: ignore[no-any-return]

@@ -130,18 +130,20 @@ class Progress:
             print(line, flush=True)
 
     def close(self) -> None:
-        """Show the last state, and leave the terminal as it was."""
+        """Show the last state, and leave the terminal as it was: also where the record cannot be read any more."""
         self._due = 0.0
-        _flush()
-        self.refresh()
-        if self._live is not None:
-            self._relay(ended=True)
-            self._live.stop()
-            self._live = None
-            for number, own in self._streams.items():
-                os.dup2(own, number)
-                os.close(own)
-            self._written.close()
+        try:
+            _flush()
+            self.refresh()
+        finally:
+            if self._live is not None:
+                self._relay(ended=True)
+                self._live.stop()
+                self._live = None
+                for number, own in self._streams.items():
+                    os.dup2(own, number)
+                    os.close(own)
+                self._written.close()
 
 
 def _flush() -> None:

@@ -39,7 +39,7 @@ class RecentTPESampler(TPESampler):
         return super().sample_independent(self._recent(study), trial, param_name, param_distribution)
 
     def _recent(self, study: optuna.Study) -> Any:
-        if len(study.directions) > 1:
+        if len(study.directions) > 1 or self._n_startup_trials > BEST + LATEST:  # it would never see so many
             return study
         if self._view is None or self._view._study is not study:
             self._view = _Recent(study)
@@ -63,9 +63,19 @@ class _Recent:
         trials = self._study._get_trials(deepcopy, states, use_cache)
         if not self._first and len(trials) > BEST + LATEST:
             self._first = trials[-LATEST].number
-            done = (trial for trial in trials[:-LATEST] if trial.state == TrialState.COMPLETE and is_feasible(trial))
-            sign = 1 if self._study.direction == StudyDirection.MINIMIZE else -1
-            best = heapq.nsmallest(BEST, done, key=lambda trial: sign * trial.values[0])
-            self._best = sorted(best, key=lambda trial: trial.number)
+            ended = (trial for trial in trials[:-LATEST] if trial.state != TrialState.RUNNING)
+            self._best = heapq.nsmallest(BEST, ended, key=self._rank)
         latest = bisect.bisect_left(trials, self._first, key=lambda trial: trial.number)
-        return [*self._best, *trials[latest:]]  # TPE always asks for those that are complete
+        running = (trial for trial in trials[:latest] if trial.state == TrialState.RUNNING)
+        return [*sorted([*self._best, *running], key=lambda trial: trial.number), *trials[latest:]]
+
+    def _rank(self, trial: FrozenTrial) -> tuple[float, ...]:
+        """As TPE ranks, which asks for trials that are complete, pruned or running: first by value, then those that
+        were pruned by how far they came, then those that break a constraint by how much."""
+        sign = 1 if self._study.direction == StudyDirection.MINIMIZE else -1
+        if not is_feasible(trial):
+            return 2, sum(violation for violation in trial.system_attrs["constraints"] if violation > 0)
+        if trial.state == TrialState.COMPLETE:
+            return 0, sign * trial.values[0]
+        step = trial.last_step
+        return (1, 1) if step is None else (1, -step, sign * trial.intermediate_values[step])

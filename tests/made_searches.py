@@ -24,6 +24,7 @@ def trial(
     state: TrialState | None = None,
     told: Mapping[int, float] | None = None,
     distributions: Mapping[str, BaseDistribution] | None = None,
+    constraints: Sequence[float] = (),
     **attributes: Any,
 ) -> FrozenTrial:
     """A trial with these parameters; completed where it has values, failed where it has none."""
@@ -38,6 +39,7 @@ def trial(
         distributions={name: known[name] for name in params},
         user_attrs={"overrides": [f"{key}={value}" for key, value in params.items()], **attributes},
         intermediate_values=dict(told or {}),
+        system_attrs={"constraints": list(constraints)} if constraints else {},
     )
     if given == TrialState.RUNNING:
         made.datetime_start = datetime(2026, 1, 2, 3, 4, 5)

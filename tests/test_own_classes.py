@@ -246,4 +246,5 @@ def test_an_own_study_trains_and_answers_in_the_report(tmp_path: Path) -> None:
     text = (folder / "report" / "report.md").read_text()
     assert "1 of 1 studies are answered, on digits." in text
     assert "> How accurate is a network with one hidden layer" in text
+    assert "hidden layers 4, 16 and 64;" in text
     assert re.search(r"\| 64 \| \d\d\.\d\d ± \d", text)

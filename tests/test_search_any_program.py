@@ -224,7 +224,7 @@ def test_the_commands_of_the_example_work_and_go_on(tmp_path: Path, number: int)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    assert "is the best: " in run()
+    assert ("is the first of the Pareto front: " if "several" in command else "is the best: ") in run()
     found = finished(place / "multirun" / "s")
     assert len(found) == 8
     assert {*states(found)} <= {"COMPLETE", *(["PRUNED"] if "pruner" in command else [])}

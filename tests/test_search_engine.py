@@ -5,6 +5,7 @@ import math
 import os
 import statistics
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,13 @@ def test_workers_that_draw_at_the_same_moment_get_different_points(
     assert [child() for child in children] == [0, 0]
     drawn = [trial.params["optimizer.learning_rate"] for trial in trials(tmp_path)]
     assert len(set(drawn)) == len(drawn) == 6
+
+
+def test_hyperband_knows_the_epochs_also_with_another_factor() -> None:
+    definition = Definition("s", Space([]), (), "random", 3, ("val_accuracy",), ("maximize",), max_resource=9)
+    for more, most in [({}, 9), ({"reduction_factor": 4}, 9), ({"max_resource": 5}, 5)]:
+        pruner = replace(definition, pruner={**PRUNERS["hyperband"], **more} if more else "hyperband").make_pruner()
+        assert vars(pruner)["_max_resource"] == most
 
 
 @pytest.mark.slow

@@ -1,6 +1,8 @@
 """What a trial costs must not grow with the search: what is looked at, and what is left out."""
 
 import random
+import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,30 @@ def test_later_it_sees_the_best_and_the_latest_in_their_order(direction: str) ->
     running = study.ask()
     again = view._get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING))
     assert [t.number for t in again] == [*(t.number for t in found), running.number]
+
+
+def test_where_few_are_completed_it_sees_the_best_of_the_others_too() -> None:
+    study, create = optuna.create_study(), partial(optuna.trial.create_trial, params={"x": 0}, distributions=SPACE)
+    study.add_trial(create(value=1))
+    for step in range(BEST // 2):
+        study.add_trial(create(state=TrialState.PRUNED, intermediate_values={step: 1}))
+    for excess in range(BEST):
+        study.add_trial(create(value=0, system_attrs={"constraints": [BEST - excess]}))
+    study.add_trial(create(state=TrialState.RUNNING))
+    for _ in range(LATEST):
+        study.add_trial(create(value=2))
+    running = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+    found = [trial.number for trial in _Recent(study)._get_trials(deepcopy=False, states=running)]
+    mildest = range(BEST + 2, BEST // 2 + BEST + 1)  # the last of those that break the constraint
+    assert found == [*range(1 + BEST // 2), *mildest, *range(mildest.stop, len(study.trials))]
+
+
+def test_more_random_trials_than_it_would_see_come_to_an_end() -> None:
+    many, study = BEST + LATEST + 1, study_of(BEST + LATEST + 1)
+    with warnings.catch_warnings(action="ignore"):
+        study.sampler = RecentTPESampler(seed=1, n_startup_trials=many)
+    drawn = [study.ask().suggest_float("x", -1, 1) for _ in range(5)]
+    assert all(abs(x + 1) < 0.2 for x in drawn)  # TPE is at work
 
 
 def test_a_database_is_seen_as_it_is_and_waiting_trials_are_read_once(tmp_path: Path) -> None:

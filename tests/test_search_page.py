@@ -224,6 +224,13 @@ def test_the_best_follows_the_direction(objective: str, said: str, tmp_path: Pat
     assert said in " ".join(made(tmp_path, *trials, objectives=[objective]).text.split())
 
 
+def test_the_best_keeps_the_constraints(tmp_path: Path) -> None:
+    page = made(tmp_path, trial({}, 0.9, constraints=[2.0]), trial({}, 0.3, constraints=[-1.0]))
+    text = " ".join(page.text.split())
+    assert "0.3, came with trial 1." in text
+    assert [one["feasible"] for one in page.data["trials"]] == [False, True]
+
+
 def test_a_list_of_numbers_is_drawn_as_its_length_and_sum(tmp_path: Path) -> None:
     kinds = {"h.length": IntDistribution(1, 2), **dict.fromkeys(("h[0]", "h[1]"), CategoricalDistribution([32, 64]))}
     search = made_searches.search(

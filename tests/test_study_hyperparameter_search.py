@@ -2,6 +2,7 @@
 
 import random
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from mlp.report.blocks import Analysis
 from mlp.report.figures.parallel import parallel_coordinates
 from mlp.report.importance import interchangeable, permutation_importance
 from mlp.report.studies.hyperparameter_search import HyperparameterSearch, explained
-from mlp.report.trials import read_parameters, read_search
+from mlp.report.trials import Parameter, read_parameters, read_search
 
 STUDY = HyperparameterSearch()
 README = ("-m", "search=tpe", "search.trials=1", "search.name=digits", "-d", "digits", "tracker=none")
@@ -116,6 +117,14 @@ def test_what_an_axis_explains_is_worked_by_hand() -> None:
     assert explained(number, accuracy) == pytest.approx(0.7)
     assert explained(choice, dict.fromkeys(accuracy, 0.5)) is None
     assert explained(Axis("c", "c", {0: 0.0, 1: 0.0}, ("a",)), accuracy) is None
+
+
+def test_what_is_no_finite_number_is_a_choice() -> None:
+    trials = [SimpleNamespace(number=n, varied={"k": word}) for n, word in enumerate(("2", "", "inf", "2"))]
+    (axis,) = axes([Parameter("k")], trials)
+    assert (axis.choices, axis.values) == (("", "2", "inf"), {0: 1.0, 1: 0.0, 2: 2.0, 3: 1.0})
+    lists = [SimpleNamespace(number=n, varied={"k": word}) for n, word in enumerate(("[]", "[3, 4]"))]
+    assert [axis.values for axis in axes([Parameter("k")], lists)] == [{0: 0.0, 1: 2.0}, {0: 0.0, 1: 7.0}]
 
 
 def test_few_trials_have_no_importance_and_none_completed_no_best(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ class Width(Study):
 
     def analyse(self, found: StudyRuns) -> Analysis:
         accuracies = {
-            neurons: over_seeds(runs, lambda run: run.summary["test_accuracy"])
+            neurons: over_seeds(runs, "test_accuracy")
             for (neurons,), runs in sorted(by(found.with_files(), "model.hidden_sizes").items())
         }
         best = max(accuracies, key=lambda neurons: accuracies[neurons].mean)

@@ -67,7 +67,8 @@ def axes(parameters: Sequence[Parameter], trials: Sequence[Point]) -> list[Axis]
         if not written:
             continue
         if all(value.startswith("[") for value in written.values()):
-            lists = {number: numbers(*value.strip("[] ").split(",")) for number, value in written.items()}
+            items = {number: filter(None, value.strip("[] ").split(",")) for number, value in written.items()}
+            lists = {number: numbers(*words) for number, words in items.items()}
             if all(given is not None for given in lists.values()):
                 made.append(Axis(key, f"length of {name}", {n: float(len(v or ())) for n, v in lists.items()}))
                 made.append(Axis(key, f"sum of {name}", {n: float(sum(v or ())) for n, v in lists.items()}))
@@ -84,11 +85,12 @@ def axes(parameters: Sequence[Parameter], trials: Sequence[Point]) -> list[Axis]
 
 
 def numbers(*words: str) -> list[float] | None:
-    """None where a word is no number."""
+    """None where a word is no finite number."""
     try:
-        return [float(word) for word in words if word]
+        found = [float(word) for word in words]
     except ValueError:
         return None
+    return found if all(map(math.isfinite, found)) else None
 
 
 def _is_log(parameter: Parameter, given: Sequence[float]) -> bool:

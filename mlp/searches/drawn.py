@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
-from hydra_trials.study import REASON, Search, rounded, state
+from hydra_trials.study import REASON, Search, is_feasible, rounded, state
 from mlp.report.axes import Axis, axes
 from mlp.report.statistics import is_overfitted
 from mlp.report.text import shorten
@@ -55,7 +55,8 @@ def trials_drawn(search: Search, trials: Sequence[FrozenTrial]) -> list[dict[str
         values = [objective(trial, index) for index in range(count)]
         kind = "best" if trial is winner else trial.state.name.lower()
         drawn.append({
-            "key": trial.number, "kind": kind, "front": trial.number in front, "values": values,
+            "key": trial.number, "kind": kind, "front": trial.number in front, "feasible": is_feasible(trial),
+            "values": values,
             "text": "\n".join(_described(search, trial, values)),
             "epochs": sorted(trial.intermediate_values),
             "reported": [trial.intermediate_values[epoch] for epoch in sorted(trial.intermediate_values)],

@@ -30,6 +30,7 @@ const list = rows.length
 
 const DONE = { name: "completed", marker: { symbol: "circle", color: "blue" } };
 const PRUNED = { name: "pruned, where it was stopped", marker: { symbol: "x", color: "orange" } };
+const BROKEN = { name: "completed, but breaks a constraint", marker: { symbol: "circle-open", color: "grey" } };
 const WITHOUT = {
   name: "without a value: failed, lost",
   marker: { symbol: "triangle-up-open", color: "vermilion", line: { width: 2 } },
@@ -134,7 +135,7 @@ const pictures = {
     const valued = trials.filter((one) => value(one) !== null);
     const [low, high] = valued.length ? padded(valued.map(value)) : [0, 1];
     const floor = low - 0.06 * (high - low);
-    const done = valued.filter(completed);
+    const done = valued.filter((one) => completed(one) && one.feasible);
     const better = objectives[index].less ? Math.min : Math.max;
     let reached = null;
     const best = done.map((one) => (reached = reached === null ? value(one) : better(reached, value(one))));
@@ -143,6 +144,7 @@ const pictures = {
       plot,
       [
         { ...DONE, members: done },
+        { ...BROKEN, members: valued.filter((one) => completed(one) && !one.feasible) },
         { ...PRUNED, members: valued.filter((one) => !completed(one)) },
         { ...WITHOUT, members: trials.filter((one) => value(one) === null) },
       ],

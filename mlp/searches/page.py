@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hydra_trials.files import write_text
 from hydra_trials.progress import clock
-from hydra_trials.study import Search, counts, finite, is_lost, seconds
+from hydra_trials.study import Search, counts, finite, is_feasible, is_lost, seconds
 from mlp.pages.page import column, environment, shell
 from mlp.report.statistics import OVERFITTED
 from mlp.report.text import count
@@ -136,11 +136,13 @@ def _importance(found: Importances) -> dict[str, Any]:
 
 
 def _history(search: Search, trials: Sequence[FrozenTrial], index: int) -> dict[str, Any]:
-    """The best value of an objective, the first trial that reached it, and how many were completed after it."""
+    """The best value of an objective, the first trial that reached it, and how many were completed after it. Trials
+    that break a constraint do not count."""
     values = {
         trial.number: value
         for trial in trials
-        if trial.state == TrialState.COMPLETE and (value := drawn.objective(trial, index)) is not None
+        if trial.state == TrialState.COMPLETE and is_feasible(trial)
+        if (value := drawn.objective(trial, index)) is not None
     }
     if not values:
         return {"objective": search.objectives[index], "best": None}

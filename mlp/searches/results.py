@@ -126,7 +126,7 @@ def draw_best(search: Search) -> Callable[[], None]:
 def _draw(run: Path, forked: bool = False) -> None:
     """Draw the plots of a run. A failure is only logged."""
     if forked:
-        signals.ignore()  # an interruption ends the parent, which ends this process
+        signals.ignore()  # an interruption ends the parent, which waits for this process
     try:
         from mlp.report import run_plots
 

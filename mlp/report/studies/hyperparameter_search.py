@@ -106,8 +106,9 @@ def read_searches(found: StudyRuns) -> list[SearchFiles]:
 def explained(axis: Axis, accuracy: Mapping[int, float]) -> float | None:
     """The share of the variance of the trials' ranks by accuracy that an axis explains.
 
-    Epsilon squared of Kruskal and Wallis, for its choices or BINS parts of it. None where fewer than two parts have
-    trials, or all accuracies are equal.
+    Eta squared by the statistic of Kruskal and Wallis, (H - parts + 1) / (trials - parts), for its choices or BINS
+    parts of it: about 0, and perhaps below, where it explains nothing (Tomczak & Tomczak 2014). None where fewer than
+    two parts have trials, or all accuracies are equal.
     """
     from scipy.stats import kruskal  # takes half a second
 
