@@ -83,7 +83,7 @@ def read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
         data, labels = np.asarray(batch["data"]), np.asarray(batch["labels"])
         if labels.ndim != 1 or labels.dtype.kind not in "iu" or not np.isin(labels, range(10)).all():
             raise ValueError("its labels are not integers from 0 to 9")
-        if (data.dtype, data.shape) != (np.uint8, (len(labels), 3072)):
+        if data.dtype != np.uint8 or data.shape != (len(labels), 3072):
             raise ValueError(f"its pixels are {data.dtype} of shape {data.shape}, its labels {len(labels)}")
         planes = data.reshape(len(labels), 3, 32 * 32)  # all red values, then all green, then all blue
         pixels = planes.transpose(0, 2, 1).reshape(len(labels), 3072)
