@@ -49,6 +49,10 @@ class Hooks:
         """A fixed override as the record has it: where a key was renamed, with the name that older records know."""
         return override
 
+    def renamed(self, key: str) -> str:
+        """The name that a key has now which older records search."""
+        return key
+
     def replaced(self, fixed: Iterable[str]) -> set[str]:
         """Further keys that the `fixed` ones set, which then leave the space."""
         return set()

@@ -27,13 +27,14 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from hydra_trials.compat import storage_of
-from hydra_trials.definition import Definition
+from hydra_trials.definition import Definition, Hooks
 from hydra_trials.errors import SearchError
 from hydra_trials.passwords import without_password
 from hydra_trials.space import Space, values
-from hydra_trials.study import LOST, POINT, REASON, is_lost
+from hydra_trials.study import LOST, OVERRIDES, POINT, REASON, is_lost
 
 OBJECTIVES, FIXED, SEEDS = "objectives", "fixed", "seeds"  # user attributes of a trial: what it was run with
+POINT_PARAMS = "fixed_params"  # a system attribute of Optuna's: the values that a point of a grid is to have
 MAX_GRID = 1_000_000  # values of a range that anybody enumerates
 COMPLETE = "definition"  # of a study: what it is a search for; it is there once all trials are
 
@@ -46,12 +47,21 @@ def check_same(directory: Path, before: Mapping[str, Any], now: Definition) -> N
             f"{directory} holds a search that is recorded in '{without_password(storage)}'. To continue there, give "
             f"{now.node}.storage=URL"
         )
-    changed = first_change(before, now.described())
+    changed = first_change(_renamed_description(before, now.hooks), now.described())
     if changed and not now.accept_mismatch:
         raise SearchError(
             f"{directory} holds a search with another definition ({changed}). Choose another {now.node}.name, or "
             f"{now.node}.on_mismatch=accept to continue with the new one"
         )
+
+
+def _renamed_description(before: Mapping[str, Any], hooks: Hooks) -> dict[str, Any]:
+    """A description with the names that its keys have now."""
+    return {
+        **before,
+        "space": {hooks.renamed(key): text for key, text in before["space"].items()},
+        "parameters": [{**one, "key": hooks.renamed(one["key"])} for one in before.get("parameters", ())],
+    }
 
 
 def first_change(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
@@ -125,7 +135,7 @@ class Migration:
         """
         trials = study.get_trials(deepcopy=False)
         migrated = [self.migrate(trial) for trial in trials]
-        moved = any(new != old for old, new in zip(trials, migrated, strict=True) if _counts(old))
+        moved = any(new != old for old, new in zip(trials, migrated, strict=True) if not is_lost(old))
         if not moved and [direction.name.lower() for direction in study.directions] == list(self.now.directions):
             return study
         if working or any(trial.state == TrialState.RUNNING for trial in trials):
@@ -144,7 +154,7 @@ class Migration:
         renewed.add_trials(migrated)
         for trial in migrated:
             if is_lost(trial) and not is_lost(trials[trial.number]):
-                given = trial.system_attrs.get("fixed_params", {}) if self.now.trials is None else trial.params
+                given = trial.system_attrs.get(POINT_PARAMS, {}) if self.now.trials is None else trial.params
                 renewed.enqueue_trial(given, user_attrs={POINT: trial.user_attrs[POINT]})
         renewed.set_user_attr(COMPLETE, self.described)
         return renewed
@@ -186,8 +196,8 @@ class Migration:
 
     def migrate(self, trial: FrozenTrial) -> FrozenTrial:
         """The trial as the next study holds it; equal where it counts as it is."""
-        migrated = copy.deepcopy(trial)
-        migrated.params, migrated.distributions = _migrated_params(trial, self.now.space)
+        migrated = _renamed_trial(trial, self.now.hooks)
+        migrated.params, migrated.distributions = _migrated_params(migrated, self.now.space)
         if trial.state.is_finished() and trial.datetime_start is None:  # closed while it waited
             migrated.datetime_start = trial.datetime_complete
         if not _counts(trial):
@@ -206,6 +216,22 @@ class Migration:
 
 def _counts(trial: FrozenTrial) -> bool:
     return not (trial.state == TrialState.WAITING or is_lost(trial))
+
+
+def _renamed_trial(trial: FrozenTrial, hooks: Hooks) -> FrozenTrial:
+    """A copy of the trial with the names that its keys have now."""
+
+    def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
+        return {hooks.renamed(key): value for key, value in values.items()}
+
+    found = copy.deepcopy(trial)
+    found.params, found.distributions = renamed(trial.params), renamed(trial.distributions)
+    if POINT_PARAMS in found.system_attrs:
+        found.system_attrs[POINT_PARAMS] = renamed(found.system_attrs[POINT_PARAMS])
+    if OVERRIDES in found.user_attrs:
+        words = (word.partition("=") for word in found.user_attrs[OVERRIDES])
+        found.user_attrs[OVERRIDES] = [f"{hooks.renamed(key)}{sign}{value}" for key, sign, value in words]
+    return found
 
 
 def _migrated_params(trial: FrozenTrial, space: Space) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:

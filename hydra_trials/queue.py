@@ -32,7 +32,16 @@ from hydra_trials.errors import SearchError
 from hydra_trials.files import link_out_of, write_text
 from hydra_trials.journal import open_storage
 from hydra_trials.locks import RUNNING, acquire, commands, is_locked, locked
-from hydra_trials.migration import COMPLETE, FIXED, OBJECTIVES, SEEDS, Migration, check_same, newest
+from hydra_trials.migration import (
+    COMPLETE,
+    FIXED,
+    OBJECTIVES,
+    POINT_PARAMS,
+    SEEDS,
+    Migration,
+    check_same,
+    newest,
+)
 from hydra_trials.passwords import without_password
 from hydra_trials.signals import deferred
 from hydra_trials.study import (
@@ -269,7 +278,7 @@ def _last_heartbeat(trial: FrozenTrial) -> float:
 
 def _enqueued(trial: FrozenTrial) -> dict[str, Any]:
     """The values that were enqueued for a trial."""
-    params: dict[str, Any] = trial.system_attrs.get("fixed_params", {})
+    params: dict[str, Any] = trial.system_attrs.get(POINT_PARAMS, {})
     return params
 
 

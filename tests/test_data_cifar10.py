@@ -158,6 +158,10 @@ def test_malicious_pickle_executes_nothing(tmp_path: Path, place: str, how: str)
         python2_pickle(batch(0)[0], [10] * ROWS),
         pickle.dumps([1, 2], protocol=2),
         pickle.dumps({b"data": np.zeros((1, 3072)), b"labels": [0]}, protocol=2),
+        pickle.dumps({b"data": batch(0)[0], b"fine_labels": batch(0)[1]}, protocol=2),
+        pickle.dumps({b"data": batch(0)[0], b"labels": [1.7] * ROWS}, protocol=2),
+        pickle.dumps({b"data": batch(0)[0], b"labels": [[1, 2]] * ROWS}, protocol=2),
+        pickle.dumps({b"data": batch(0)[0].T, b"labels": batch(0)[1]}, protocol=2),
     ],
 )
 def test_damaged_batch_is_named(tmp_path: Path, content: bytes) -> None:

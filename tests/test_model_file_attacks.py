@@ -47,6 +47,8 @@ HOSTILE = {
     "nothing on the stack": (b"0", "pop from empty list"),
     "a list without a beginning": (b"t", "pop from empty list"),
     "texts as a function": (text("a") + b")R", "calls what is no function"),
+    "a value that is not there": (b"h\x05", r"\(no 5\)$"),
+    "what a message would quote": (b"S" + b"a" * 1_000_000 + b"\n", r"^.{,400}$"),
 }
 
 
@@ -63,6 +65,15 @@ def test_archives_are_unpacked_only_as_numpy_packs_them(tmp_path: Path, method: 
         archive.writestr("W0.npy", bytes(1_000_000))
     with pytest.raises(ModelFileError, match="packed in a way that"):
         load_weights(tmp_path / "m.npz")
+
+
+def test_two_arrays_of_one_name_are_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "data.npz", "w") as archive:
+        for name in ("x", "x.npy"):
+            archive.writestr(name, b"")
+    for work in (lambda: load_weights(tmp_path / "data.npz"), lambda: read_npz(tmp_path / "data.npz", "x")):
+        with pytest.raises(UserError, match="two arrays inside have the same name"):
+            work()
 
 
 @pytest.mark.parametrize(

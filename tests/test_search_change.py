@@ -173,6 +173,26 @@ def test_a_key_that_was_renamed_is_no_other_search(tmp_path: Path) -> None:
     assert "nothing is left to run" in run(tmp_path, *GRID, "-lr", "0.1", "training.clip_norm=1").out
 
 
+def test_the_trials_of_a_searched_key_that_was_renamed_count(tmp_path: Path) -> None:
+    beta = "optimizer_options.beta1"
+    line = (*SMALL, "-e", "1", "-o", "adam")
+    run(tmp_path, *line, f"{beta}=0.8,0.9")
+    for path in (tmp_path / DIRECTORY / name for name in ("search.json", "journal.log")):
+        path.write_text(path.read_text().replace(beta, "coefficients.beta1"))  # as an earlier version wrote it
+    assert "nothing is left to run" in run(tmp_path, *line, "coefficients.beta1=0.8,0.9").out
+    run(tmp_path, *line, f"{beta}=0.7,0.8,0.9")
+    found = {trial.number: trial.params for trial in assert_whole(tmp_path / DIRECTORY, 3)}
+    assert [found[number] for number in range(3)] == [{beta: value} for value in (0.8, 0.9, 0.7)]
+    assert sorted(row[beta] for row in board(tmp_path)) == ["0.7", "0.8", "0.9"]
+
+
+def test_a_waiting_point_of_a_renamed_key_is_run_by_its_present_name() -> None:
+    now = SimpleNamespace(hooks=MlpSearch(), space=Space([]), described=dict)
+    trial = create_trial(state=TrialState.WAITING, system_attrs={"fixed_params": {"coefficients.beta1": 0.8}})
+    carried = Migration(Path(), {}, now).migrate(trial)  # type: ignore[arg-type]
+    assert carried.system_attrs == {"fixed_params": {"optimizer_options.beta1": 0.8}}
+
+
 def test_without_a_name_the_order_of_choices_is_no_other_search(tmp_path: Path) -> None:
     line = [word for word in GRID if word != "search.name=s"]
     said = [run(tmp_path, *line, "-lr", rates, "search.dry_run=true").out for rates in ("0.1,0.2", "0.2,0.1", "0.2")]

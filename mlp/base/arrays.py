@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
-from mlp.base.errors import UserError, shortened
+from mlp.base.errors import UserError, damaged, shortened
 from mlp.base.files import MAX_BYTES, read_bytes
 
 MAX_DIMENSIONS = 32
@@ -29,7 +29,7 @@ def read_npz(path: str | Path, most: int = MAX_BYTES) -> dict[str, AnyArray]:
     try:
         return {name: parse_npy(content) for name, content in members(read_bytes(path, most), most)}
     except Exception as error:  # a damaged header or archive raises anything
-        reason = error if isinstance(error, UserError) else f"damaged or incomplete ({error or type(error).__name__})"
+        reason = error if isinstance(error, UserError) else damaged(error)
         raise UserError(f"{path} cannot be read: {reason}") from error
 
 
@@ -51,7 +51,7 @@ def checked(archive: zipfile.ZipFile, most: int | None = None) -> list[zipfile.Z
         raise UserError(f"{size:,} bytes when unpacked are too many; at most {most:,} are read")
     if other := [member.filename for member in entries if member.compress_type not in PACKED]:
         raise UserError(f"{other[0][:80]!r} inside is packed in a way that np.savez never uses")
-    if len({member.filename for member in entries}) < len(entries):
+    if len({member.filename.removesuffix(".npy") for member in entries}) < len(entries):
         raise UserError("two arrays inside have the same name")
     return entries
 

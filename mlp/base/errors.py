@@ -5,7 +5,7 @@ from typing import NoReturn
 
 from mlp.base.naming import unknown
 
-__all__ = ["ArgumentParser", "CallbackFailed", "Diverged", "UserError", "refuse", "shortened", "unknown"]
+__all__ = ["ArgumentParser", "CallbackFailed", "Diverged", "UserError", "damaged", "refuse", "shortened", "unknown"]
 
 
 class UserError(Exception):
@@ -17,6 +17,12 @@ class UserError(Exception):
 def shortened(text: str, most: int = 300) -> str:
     """`text`, without its middle where it is too long for a message."""
     return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
+
+
+def damaged(error: Exception) -> str:
+    """What a reader says of a file, for what it raised; that may quote all of the file, or say nothing."""
+    reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+    return f"damaged or incomplete ({shortened(reason) or type(error).__name__})"
 
 
 def refuse(message: str) -> NoReturn:

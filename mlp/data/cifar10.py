@@ -80,11 +80,15 @@ def read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
     try:
         batch = loads(read_bytes(path))
-        data, labels = batch["data"], np.array(batch["labels"], dtype=np.uint8)
-        if data.dtype != np.uint8 or labels.max(initial=0) > 9:
-            raise ValueError(f"has {data.dtype} for pixels, and labels up to {labels.max(initial=0)}")
+        data, labels = np.asarray(batch["data"]), np.asarray(batch["labels"])
+        if labels.ndim != 1 or labels.dtype.kind not in "iu" or not np.isin(labels, range(10)).all():
+            raise ValueError("its labels are not integers from 0 to 9")
+        if data.dtype != np.uint8 or data.shape != (len(labels), 3072):
+            raise ValueError(f"its pixels are {data.dtype} of shape {data.shape}, its labels {len(labels)}")
         planes = data.reshape(len(labels), 3, 32 * 32)  # all red values, then all green, then all blue
         pixels = planes.transpose(0, 2, 1).reshape(len(labels), 3072)
+    except KeyError as error:
+        raise UserError(f"{path} is not a batch of CIFAR-10: it has no {error}. Unpack the archive again.") from error
     except Exception as error:  # of a damaged file anything can be missing
         raise UserError(f"{path} is not a batch of CIFAR-10: {error}. Unpack the archive again.") from error
-    return pixels, labels
+    return pixels, labels.astype(np.uint8)

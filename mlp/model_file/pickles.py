@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from mlp.base.arrays import as_text, check_shape, check_size
-from mlp.base.errors import UserError
+from mlp.base.errors import UserError, damaged
 
 
 class ModelFileError(UserError):
@@ -74,7 +74,7 @@ def loads(data: bytes) -> Any:
     except UserError as error:  # that of an array's size
         raise ModelFileError(str(error)) from error
     except Exception as error:  # values that are missing, or none that an operation takes
-        raise ModelFileError(f"damaged or incomplete ({error or type(error).__name__})") from error
+        raise ModelFileError(damaged(error)) from error
 
 
 def refuse(what: str) -> ModelFileError:

@@ -11,7 +11,7 @@ from typing import Any
 from numpy.lib import format as npy
 
 from mlp.base import arrays
-from mlp.base.errors import UserError
+from mlp.base.errors import UserError, damaged
 from mlp.base.files import read_bytes
 from mlp.model_file.pickles import ModelFileError, loads
 
@@ -37,7 +37,7 @@ def read(path: str | Path, skipped: list[str] | None = None) -> Any:
     except UserError:
         raise
     except Exception as error:  # a damaged pickle or archive raises anything
-        raise ModelFileError(f"damaged or incomplete ({error or type(error).__name__})") from error
+        raise ModelFileError(damaged(error)) from error
     kind = "a text file" if _is_text(data) else "a file of an unknown kind"
     raise ModelFileError(f"{kind}; expected .npy or .npz as written by np.save or np.savez")
 

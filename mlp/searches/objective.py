@@ -108,6 +108,9 @@ class MlpSearch(Hooks):
         former = {new: old for old, new in RENAMED.items()}
         return f"{renamed(key, former)}={value}" if value else override
 
+    def renamed(self, key: str) -> str:
+        return renamed(key)
+
     def prepare(self, config: DictConfig, definition: Definition, directory: Path) -> None:
         """Refuse what would silently replace the values that trials draw, or the model of another trial."""
         varied = {parameter.key for parameter in definition.space.parameters}
