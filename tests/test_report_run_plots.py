@@ -182,6 +182,14 @@ def test_a_broken_line_in_the_middle_is_named_with_its_number(tmp_path, line):
         read(tmp_path, "".join(lines))
 
 
+@pytest.mark.parametrize(("line", "name"), [(",1", "epoch"), ("2,", "step"), ("1,2", "epoch"), ("2,inf", "step")])
+def test_epochs_and_steps_rise(tmp_path: Path, line: str, name: str) -> None:
+    lines = metrics_csv(epochs=3).splitlines(keepends=True)
+    lines[2] = ",".join([line, *lines[2].split(",")[2:]])
+    with pytest.raises(UserError, match=f"the {name}s must be numbers that rise from 1"):
+        read(tmp_path, "".join(lines))
+
+
 def test_a_table_without_the_columns_of_a_run_is_refused(tmp_path):
     with pytest.raises(UserError, match="no column learning_rate, train_loss"):
         read(tmp_path, "epoch,loss\n1,0.5\n")

@@ -57,8 +57,9 @@ def read_metrics(path: Path) -> dict[str, Array]:
     columns = dict(zip(names, table.T, strict=True))
     if missing := [name for name in needed if name not in columns]:
         raise UserError(f"{path}: no column {', '.join(missing)}. Is this the metrics.csv of a run?")
-    if not (np.diff(columns["epoch"], prepend=0) > 0).all() or not np.isfinite(columns["epoch"]).all():
-        raise UserError(f"{path}: the epochs must be numbers that rise from 1")
+    for name in ("epoch", "step") if "step" in columns else ("epoch",):
+        if not (np.diff(columns[name], prepend=0) > 0).all() or not np.isfinite(columns[name]).all():
+            raise UserError(f"{path}: the {name}s must be numbers that rise from 1")
     return columns
 
 
