@@ -329,9 +329,12 @@ def test_both_programs_take_the_same_flags() -> None:
     assert not train - infer
 
 
-def test_an_override_that_replaces_a_flag_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_replaced_or_ignored_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert settings("-o adam optimizer=sgd -e 3 training.epochs=3")["optimizer"] == "sgd"
     assert capsys.readouterr().err == "Note: optimizer=sgd replaces optimizer=adam, which a flag gives.\n"
+    for switch, note in (("", "Note: ignored without -m: search.trials.\n"), ("-m", "")):
+        to_hydra([*switch.split(), "search.trials=3"])
+        assert capsys.readouterr().err == note
 
 
 @pytest.mark.parametrize(

@@ -92,8 +92,7 @@ def test_best_says_how_to_train_it_again_and_that_gives_the_same_model(
 
 
 def test_install_copies_the_winner_byte_by_byte(digits_search: Path, tmp_path: Path) -> None:
-    to = tmp_path / "elsewhere"
-    to.mkdir()
+    to = tmp_path / "elsewhere" / "new"
     for words, root in ((["--install"], tmp_path), (["--install", "--to", str(to)], to)):
         ended = command(tmp_path, "best", str(digits_search), *words)
         assert ended.code == 0, ended.err
@@ -189,6 +188,9 @@ def test_without_a_completed_trial_there_is_no_best_one(words: list[str], tmp_pa
 def test_a_winner_whose_model_is_gone_is_not_installed(tmp_path: Path) -> None:
     made_searches.search(tmp_path, [trial({"lr": 0.1}, 0.5)])
     assert "has no best_model.npy" in mistake(tmp_path, "best", ".", "--install")
+    (tmp_path / "0").mkdir(exist_ok=True)
+    (tmp_path / "0" / "best_model.npy").write_text("of a pair whose configuration is gone")
+    assert "has no best_config.json" in mistake(tmp_path, "best", ".", "--install")
     assert not (tmp_path / "best_model.npy").exists()
 
 

@@ -77,6 +77,9 @@ def to_hydra(arguments: Sequence[str]) -> list[str]:
         key, _, value = word.partition("=")
         if values.setdefault(key, value) != value:
             print(f"Note: {key}={values[key]} replaces {word}, which a flag gives.", file=sys.stderr)
+    single_run = not commands and "hydra.mode" not in values
+    if single_run and (idle := [key for key in values if key.partition(".")[0] == "search"]):
+        print(f"Note: ignored without -m: {', '.join(idle)}.", file=sys.stderr)
     single = [key for key in values if key.partition(".")[0] == "activation"]
     if single and values.get("model.activations", "null") != "null":
         raise UserError(

@@ -270,8 +270,9 @@ def _foreign(search: Search) -> list[str]:
 
 
 def install(search: Search, winner: FrozenTrial, root: Path) -> list[Path]:
-    """Copy the winner's best_model.npy and best_config.json to `root`. Raises UserError where one is not there."""
-    source, copies = directory(search, winner), []
+    """Copy the winner's best_model.npy and best_config.json to `root`, both or none. Raises UserError where one is
+    not there."""
+    source, contents = directory(search, winner), {}
     for name in (MODEL, CONFIG):
         if source is None or not (source / name).is_file():
             raise UserError(
@@ -279,7 +280,9 @@ def install(search: Search, winner: FrozenTrial, root: Path) -> list[Path]:
             )
         if fault := fault_of_file(source / name, search.directory):
             raise UserError(f"{source / name} {fault}: it is not installed")
-        with atomic_write(root / name) as file:
-            file.write((source / name).read_bytes())
-        copies.append(root / name)
-    return copies
+        contents[root / name] = (source / name).read_bytes()
+    root.mkdir(parents=True, exist_ok=True)
+    for path, content in contents.items():
+        with atomic_write(path) as file:
+            file.write(content)
+    return [*contents]
