@@ -292,7 +292,8 @@ def test_a_users_mistake_ends_with_code_2_and_one_message(tmp_path, capsys, monk
         assert message.startswith("Error: ")
         assert message.count("\n") == 1
         if str(absent) in arguments:
-            assert message == "Error: there is no such run below outputs and multirun_outputs: give the path of one\n"
+            where = "below outputs and multirun_outputs: give the path of one"
+            assert message == f"Error: there is no run '{absent}' {where}\n"
 
 
 def test_a_run_is_named_as_for_mlp_runs(tmp_path, capsys, monkeypatch):

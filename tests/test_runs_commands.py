@@ -146,7 +146,7 @@ def test_runs_are_named_by_what_is_unique(three: list[Path], capsys: pytest.Capt
     ]:
         assert re.match(f"Error: {message}", said(capsys, "show", name, code=2))
     assert said(capsys, "show", "best", "--where", "state=pruned", code=2).startswith("Error: no completed run")
-    assert "there is no such run below" in said(capsys, "show", "last", "--where", "seed=99", code=2)
+    assert "there is no run 'last' below" in said(capsys, "show", "last", "--where", "seed=99", code=2)
 
 
 def test_show_has_scores_curves_differences_and_commands(

@@ -61,7 +61,7 @@ def _finished(config: dict[str, Any], choices: Mapping[str, Any] | None = None) 
             config["optimizer"][name] = value
         else:
             optimizer = str(config["optimizer"].get("_target_")).rpartition(".")[2]
-            log.info("Note: %s has no coefficient %s; the value %s is ignored.", optimizer, name, value)
+            log.info("Note: %s has no option %s; the value %s is ignored.", optimizer, name, value)
         config["optimizer_options"][name] = None
     return config
 

@@ -214,7 +214,7 @@ def directory(name: str) -> Path:
 
 def _named(name: str, among: Sequence[Row], places: str) -> Row:
     if not among:
-        raise UserError(f"there is no such run below {places}: give the path of one")
+        raise UserError(f"there is no run '{name}' below {places}: give the path of one")
     if name == "last":
         return among[0]
     if name == "best":
