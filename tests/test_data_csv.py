@@ -224,7 +224,7 @@ MISTAKES: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
         "column 0 has no name, as the index that pandas writes. dataset.ignore_columns=[0] leaves it out",
     ),
     "targets of a regression": ("a,y\n" + "".join(f"{i},{i}.5\n" for i in range(9)), {}, "numbers with fractions"),
-    "one class": ("a,y\n" + "".join(f"{i}.5,x\n" for i in range(9)), {}, "has only the class x; there is nothing to"),
+    "one class": ("a,y\n" + "".join(f"{i}.5,x\n" for i in range(9)), {}, "has only the class x; two"),
     "a class for each row": ("a,y\n" + "".join(f"1,{i}\n" for i in range(5000)), {}, "has 5,000 classes; at most"),
     "every class once": ("a,y\n1,x\n2,z\n", {}, "the test part has no samples"),
     "label with a line": ('a,y\n1,"x\nx"\n2,z\n3,z\n', {}, "'x\\nx' is no name of a class"),
