@@ -50,7 +50,7 @@ class Hooks:
         return override
 
     def renamed(self, key: str) -> str:
-        """The name that a key has now which older records search."""
+        """The present name of a searched key, which older records may have under a former one."""
         return key
 
     def replaced(self, fixed: Iterable[str]) -> set[str]:
