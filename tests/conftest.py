@@ -24,7 +24,7 @@ blas.prepare()  # before NumPy is imported: as the programs do, and the test wor
 import numpy as np  # noqa: E402
 from runs import plotless  # noqa: E402
 
-from mlp.data import Digits  # noqa: E402
+from mlp.data import Digits, published  # noqa: E402
 
 # In the background it is ignored, and the programs that tests start would ignore it too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -144,6 +144,35 @@ def refusal(capsys: pytest.CaptureFixture[str]) -> Refusal:
         return message
 
     return call
+
+
+@pytest.fixture
+def runs_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty folder to be in, with an index of runs of its own."""
+    monkeypatch.setenv("MLP_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def three(runs_folder: None) -> list[Path]:  # noqa: ARG001 (it writes there)
+    from made_runs import three_runs
+
+    return three_runs()
+
+
+@pytest.fixture
+def no_other_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No cache, no Keras and nothing that Keras has downloaded."""
+    monkeypatch.setenv("MLP_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setenv("KERAS_BACKEND", "openvino")
+    monkeypatch.setitem(sys.modules, "keras", None)
+    published.fetch.cache_clear()
+    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path / "scikit_learn"))
+    for name in ("https_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # where nobody listens: the real fetch_openml fails
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture

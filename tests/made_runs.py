@@ -5,16 +5,18 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from omegaconf import OmegaConf
 
 from mlp.config.compose import compose
 from mlp.config.resolve import resolve
+from mlp.runs.__main__ import main
 
 
 def make_run(
@@ -75,3 +77,13 @@ def at_work(directory: Path) -> Iterator[None]:
 def _config(overrides: tuple[str, ...]) -> str:
     """The configuration in YAML; composing it is the slow part of a made run."""
     return OmegaConf.to_yaml(OmegaConf.create(resolve(compose(overrides))))
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:
+    """What `mlp runs` prints: on stdout, or after a mistake on stderr."""
+    ended = pytest.raises(SystemExit) if code else nullcontext()
+    with ended as end:  # type: ignore[attr-defined]
+        main(list(words))
+    assert (end.value.code if code else 0) == code
+    out, err = capsys.readouterr()
+    return err if code == 2 else out

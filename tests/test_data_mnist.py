@@ -5,7 +5,6 @@ import hashlib
 import json
 import shutil
 import struct
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,27 +12,13 @@ import numpy as np
 import pytest
 
 from mlp.base.errors import UserError
-from mlp.data import MNIST, FashionMNIST, Samples, idx, published
+from mlp.data import MNIST, FashionMNIST, Samples, idx
 from mlp.data.idx import IDXDataset
 
 DATA = Path(__file__).parents[1] / "data"
 MANIFEST = json.loads((DATA / "manifest.json").read_text())
 KINDS = [MNIST, FashionMNIST]
-
-
-@pytest.fixture(autouse=True)
-def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No cache, no Keras and nothing that Keras has downloaded."""
-    monkeypatch.setenv("MLP_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    monkeypatch.setenv("KERAS_BACKEND", "openvino")
-    monkeypatch.setitem(sys.modules, "keras", None)
-    published.fetch.cache_clear()
-    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path / "scikit_learn"))
-    for name in ("https_proxy", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")  # where nobody listens: the real fetch_openml fails
-    for name in ("no_proxy", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
+pytestmark = pytest.mark.usefixtures("no_other_data")
 
 
 def idx_md5(samples: Samples) -> tuple[str, str]:

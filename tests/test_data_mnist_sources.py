@@ -14,20 +14,7 @@ from mlp.base.errors import UserError
 from mlp.data import MNIST, FashionMNIST, published
 from mlp.data.idx import IDXDataset
 
-
-@pytest.fixture(autouse=True)
-def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No cache, no Keras and nothing that Keras has downloaded."""
-    monkeypatch.setenv("MLP_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    monkeypatch.setenv("KERAS_BACKEND", "openvino")
-    monkeypatch.setitem(sys.modules, "keras", None)
-    published.fetch.cache_clear()
-    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path / "scikit_learn"))
-    for name in ("https_proxy", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")  # where nobody listens: the real fetch_openml fails
-    for name in ("no_proxy", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
+pytestmark = pytest.mark.usefixtures("no_other_data")
 
 
 def write_keras_npz(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, x_test: np.ndarray) -> None:

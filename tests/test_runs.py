@@ -6,38 +6,17 @@ import os
 import re
 import shutil
 import sqlite3
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
-from made_runs import METRICS, at_work, listed_run, make_run, three_runs
+from made_runs import METRICS, at_work, listed_run, make_run, said
 
 from mlp.base.errors import UserError
 from mlp.experiment.directory import locked
 from mlp.runs import read, table
-from mlp.runs.__main__ import main
 
-
-@pytest.fixture(autouse=True)
-def _index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLP_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def three() -> list[Path]:
-    return three_runs()
-
-
-def said(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:
-    """What `mlp runs` prints: on stdout, or after a mistake on stderr."""
-    ended = pytest.raises(SystemExit) if code else nullcontext()
-    with ended as end:  # type: ignore[attr-defined]
-        main(list(words))
-    assert (end.value.code if code else 0) == code
-    out, err = capsys.readouterr()
-    return err if code == 2 else out
+pytestmark = pytest.mark.usefixtures("runs_folder")
 
 
 @pytest.mark.parametrize(
