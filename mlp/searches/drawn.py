@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hydra_trials.study import REASON, Search, is_feasible, rounded, state
 from mlp.report.axes import Axis, Points, axes
 from mlp.report.statistics import is_overfitted
-from mlp.report.text import shorten
+from mlp.report.text import number, shorten
 from mlp.report.trials import read_parameters
 from mlp.searches.results import directory, read_summary, seed_directories
 
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 
 MAX_LINES = 200  # in the parallel coordinates, which a browser still draws quickly
 MIN_TRIALS = 20  # completed trials, below which an importance would be chance
-
-
-def number(value: float) -> str:
-    return f"{value:.4g}"
 
 
 def objective(trial: FrozenTrial, index: int) -> float | None:
@@ -63,7 +59,7 @@ def _described(search: Search, trial: FrozenTrial, values: Sequence[float | None
     """A trial in a few lines: state, objectives, parameters, and why it ended."""
     lines = [f"trial {trial.number}, {state(trial)}"]
     scored = zip(search.objectives, values, strict=True)
-    lines += [f"{name} {number(value)}" for name, value in scored if value is not None]
+    lines += [f"{name} {number(value, 4)}" for name, value in scored if value is not None]
     lines += [f"{key} = {rounded(value)}" for key, value in search.varied(trial).items()]
     return [*lines, shorten(str(trial.user_attrs[REASON]), 90)] if trial.user_attrs.get(REASON) else lines
 
