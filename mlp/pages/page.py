@@ -15,8 +15,8 @@ from markupsafe import Markup
 from mlp.base.files import plain
 
 HERE = Path(__file__).parent
-#: What draws tables and pictures; a page's own scripts follow.
-PARTS = ("tabulator.min.js", "figures.js", "table.js")
+#: What draws tables and pictures; a page's own scripts follow. plotly.min.js is the bundle "cartesian" of 4.1.1.
+PARTS = ("plotly.min.js", "tabulator.min.js", "figures.js", "table.js")
 
 
 def environment(folder: Path) -> Environment:
@@ -42,10 +42,8 @@ def shell(*scripts: Path) -> dict[str, Any]:
     browser run these and nothing else, and fetch nothing."""
     texts = []
     if scripts:
-        from plotly.offline import get_plotlyjs
-
         # `MathJaxConfig` keeps plotly.js from looking for a library that is not there.
-        texts = ['window.PlotlyConfig = {MathJaxConfig: "local"};', get_plotlyjs()]
+        texts = ['window.PlotlyConfig = {MathJaxConfig: "local"};']
         texts += [path.read_text(encoding="utf-8") for path in (*(HERE / name for name in PARTS), *scripts)]
     return {"scripts": texts, "policy": content_security_policy(*texts)}
 
