@@ -17,7 +17,7 @@ from PIL import Image
 
 from mlp.base import paths
 from mlp.base.errors import UserError, unknown
-from mlp.base.files import atomic_write
+from mlp.base.files import write_text
 from mlp.config.own import allow_flags, allowed
 from mlp.pages.page import PICTURES, shell
 from mlp.report import style, templates
@@ -174,8 +174,8 @@ def write(made: Sequence[Chapter], dataset: str, out: Path) -> list[Path]:
         ("index.html", "page.html.j2"),
         ("wandb.md", "wandb.md.j2"),
     ):
-        with atomic_write(out / name, "w") as file:
-            file.write(templates.render(HERE / template, **values, **shell(HERE / "report.js", parts=PICTURES)))
+        text = templates.render(HERE / template, **values, **shell(HERE / "report.js", parts=PICTURES))
+        write_text(out / name, text)
         paths.append(out / name)
     return paths
 
