@@ -19,7 +19,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn, JobStatus, run_job
 from hydra.plugins.config_source import ConfigResult
-from hydra.types import HydraContext, TaskFunction
+from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf, flag_override, open_dict
 
 from hydra_trials.passwords import hide_passwords
@@ -74,8 +74,11 @@ class CachingConfigLoader(ConfigLoaderImpl):
         return loader if isinstance(loader, cls) else cls(loader.get_search_path())
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
-        """The configuration of a job, which Hydra and programs write into its directory: without passwords."""
-        job = super().load_sweep_config(master_config, sweep_overrides)
+        """The configuration of a job, which Hydra and programs write into its directory: without passwords. That of
+        Hydra 1.4 refuses jobs whose sweeper is not the same in `master_config`, where a search completes it."""
+        words: Any = OmegaConf.to_container(master_config.hydra.overrides.hydra)
+        job = self.load_configuration(master_config.hydra.job.config_name, words + sweep_overrides, RunMode.RUN)
+        OmegaConf.copy_cache(from_config=master_config, to_config=job)
         hide_passwords(job)
         return job
 

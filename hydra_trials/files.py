@@ -71,7 +71,7 @@ class LogFile(logging.FileHandler):
             print(f"Warning: {self.baseFilename} could not be written: {error.strerror}", file=sys.stderr)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: str | Path, text: str) -> None:
     """Replace the content of `path` in one step."""
     with atomic_write(path, "w") as file:
         file.write(text)

@@ -89,10 +89,12 @@ def hide_passwords(config: DictConfig) -> None:
     if storage is not None and not storage._is_interpolation() and isinstance(storage._value(), str):
         OmegaConf.update(config, f"{node}.storage", without_password(storage._value()))
     for words in config.hydra.overrides.values():
-        for place, word in enumerate(words):
-            words[place] = hidden_word(word)
+        for place, word in enumerate(OmegaConf.to_container(words)):  # type: ignore[arg-type] # interpolations as such
+            words[place] = hidden_word(str(word))
     job = config.hydra.job
-    if "override_dirname" in job and isinstance(job.override_dirname, str):
+    named = job._get_node("override_dirname")
+    derived = named is not None and named._value() == "${hydra_override_dirname:}"  # from the words, in Hydra 1.4
+    if named is not None and not derived and isinstance(job.override_dirname, str):
         job.override_dirname = without_password(job.override_dirname)
 
 

@@ -1,9 +1,12 @@
-"""How far a search is: a live status area on a terminal, a line for each finished trial elsewhere."""
+"""How far a search is: a live status area on a terminal and in notebooks, else a line for each finished trial."""
 
 from __future__ import annotations
 
 import heapq
+import json
+import math
 import os
+import re
 import statistics
 import sys
 import tempfile
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
 
 REFRESH_SECONDS = 0.5
 MOST_RUNNING = 8  # trials with a line of their own
+STATUS = "HYDRA_TRIALS_STATUS"  # of the environment: who reads the output shows the status lines itself
+MARK = "\x1e"  # before them, as a JSON list
+COLOURS = re.compile(r"(?:\x1b|\\x1b)\[[\d;]*m")  # as they are, and as a program's stderr writes them out
 
 
 class Progress:
@@ -29,7 +35,7 @@ class Progress:
 
     On a terminal standard output and error lead to a file meanwhile, for this process and for those that it starts:
     what they write is shown above the status area, which their own lines would tear apart. `step` is what trials
-    count, such as epochs.
+    count, such as epochs. A notebook starts the search with STATUS set and shows what `status_of` finds in its lines.
     """
 
     def __init__(self, search: Search, workers: int, step: str = "step") -> None:
@@ -37,6 +43,7 @@ class Progress:
         self._printed = {trial.number for trial in search.trials() if trial.state.is_finished()}
         self._due = 0.0
         self._live: Live | None = None
+        self._marked = bool(os.environ.get(STATUS))
         if sys.stdout.isatty() and os.isatty(1):
             from rich.console import Console
             from rich.live import Live
@@ -74,6 +81,8 @@ class Progress:
             text.highlight_regex(r"(?m)^best ", "green")
             self._live.console.size = ConsoleDimensions(*os.get_terminal_size(self._streams[1]))
             self._live.update(text, refresh=True)
+        elif self._marked:
+            print(f"{MARK}{json.dumps(self.status(trials))}", flush=True)
 
     def status(self, trials: list[FrozenTrial]) -> list[str]:
         """How many are done and left, and how long these take; what runs, how far, with which score; the best."""
@@ -82,16 +91,33 @@ class Progress:
         left = found["waiting"] + found["running"]
         expected = time_left(trials, found["waiting"], self._workers, datetime.now())
         known = any(seconds(trial) is not None for trial in trials)
-        lines = [f"{text}  {left} left, {f'about {clock(expected)}' if known else 'time not known yet'}"]
+        time_ = f", about {clock(expected)}" if known else ", time not known yet"
+        lines = [f"{text}  {left} left{time_ if left else ''}"]
         running = [trial for trial in trials if trial.state == TrialState.RUNNING]
         lines += [self._running(trial) for trial in running[:MOST_RUNNING]]
         if len(running) > MOST_RUNNING:
             lines.append(f"and {len(running) - MOST_RUNNING} more")
-        best = self._search.best(trials)
-        if best is not None and best.values:
-            name = self._search.objectives[0]
-            lines.append(f"best trial {best.number}: {name} {best.values[0]:.4g}  [{self._point(best)}]")
+        return lines + self._best(trials)
+
+    def _best(self, trials: Sequence[FrozenTrial]) -> list[str]:
+        """The best trial; of several objectives how large the Pareto front is, and who is best in each of them."""
+        best, names = self._search.best(trials), self._search.objectives
+        if best is None or not best.values:
+            return []
+        if len(names) == 1:
+            return [f"best trial {best.number}: {names[0]} {best.values[0]:.4g}  [{self._point(best)}]"]
+        numbers = self._search.pareto_front()
+        front = [t for t in trials if t.number in numbers and t.values and all(map(math.isfinite, t.values))]
+        lines = [f"Pareto front: {len(front)} of {counts(trials)['done']} completed trials"]
+        for place, name in enumerate(names if front else []):
+            sign = 1 if self._search.minimizes(place) else -1
+            first = min(front, key=lambda trial: sign * trial.values[place])
+            lines.append(f"best {name}: trial {first.number}: {self._values(first)}  [{self._point(first)}]")
         return lines
+
+    def _values(self, trial: FrozenTrial) -> str:
+        values = zip(self._search.objectives, trial.values or [], strict=False)
+        return ", ".join(f"{name} {value:.4g}" for name, value in values)
 
     def _running(self, trial: FrozenTrial) -> str:
         step = trial.last_step
@@ -111,12 +137,12 @@ class Progress:
         whole = new if ended or len(new) == 1 << 20 else new[: new.rfind(b"\n") + 1]
         self._relayed += len(whole)
         for line in whole.decode(errors="replace").splitlines():
+            line = COLOURS.sub("", line)
             self._print("".join(character for character in line if character.isprintable()))
 
     def _line(self, trial: FrozenTrial) -> str:
         word = state(trial)
-        values = dict(zip(self._search.objectives, trial.values or [], strict=False))
-        text = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        text = self._values(trial)
         why = trial.user_attrs.get(REASON, "")
         again = " (runs again)" if word == "lost" else ""
         point = self._search.point(trial)
@@ -144,6 +170,15 @@ class Progress:
                     os.dup2(own, number)
                     os.close(own)
                 self._written.close()
+
+
+def status_of(line: str) -> tuple[str, list[str] | None]:
+    """A line of a search that was started with STATUS: its text, and the status lines if it holds them."""
+    text, _, marked = line.partition(MARK)
+    try:
+        return text, json.loads(marked)
+    except ValueError:  # another's
+        return line, None
 
 
 def _flush() -> None:

@@ -225,7 +225,6 @@ def _work(
         launcher: Any = Plugins.instance().instantiate_launcher(
             hydra_context=context, task_function=worker, config=adapted
         )
-        launcher.config = config  # Hydra 1.4 refuses a job whose launcher is not that of the search
         progress = Progress(queue, definition.workers, definition.hooks.step_name)
         try:
             with _refreshed(progress, launcher):

@@ -16,7 +16,8 @@ import secrets
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -43,6 +44,7 @@ from mlp.experiment.directory import discarded_if_refused
 from mlp.report import draw_run
 from mlp.report.read import RunFiles
 from mlp.training.guards import UserCallback
+from mlp.training.progress import in_jupyter
 from mlp.training.run import EVENTS
 
 LOG = "train.log"
@@ -255,21 +257,25 @@ def search(
     words += [f"hydra.sweep.dir={place}", *([f"search.name={name}"] if named is None else [])]
     program = [sys.executable, "-m", "mlp", "train", "-m", *words]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)}
+    if verbose and in_jupyter():
+        from hydra_trials.progress import STATUS
+
+        environment[STATUS] = "1"
     # A notebook is no terminal: what the search says is passed on to it, line by line.
     passed_on = verbose and sys.stdout is not None and not sys.stdout.isatty()
     with tempfile.TemporaryFile("w+") as errors:
-        process = subprocess.Popen(
+        with subprocess.Popen(
             program, env=environment, stdin=subprocess.DEVNULL, stderr=errors, text=True, start_new_session=True,
             stdout=subprocess.PIPE if passed_on else None if verbose else subprocess.DEVNULL,
-        )  # fmt: skip
-        try:
-            for line in process.stdout or ():
-                print(line, end="", flush=True)
-            process.wait()
-        except BaseException:
-            process.send_signal(2)  # as Ctrl-C: what is done stays
-            process.wait()
-            raise
+        ) as process:  # fmt: skip
+            try:
+                if process.stdout is not None:
+                    _pass_on(process.stdout)
+                process.wait()
+            except BaseException:
+                process.send_signal(2)  # as Ctrl-C: what is done stays
+                process.wait()
+                raise
         errors.seek(0)
         said = errors.read()
     if process.returncode:
@@ -279,6 +285,26 @@ def search(
     storage = last_value(overrides, "search.storage")
     url = None if storage is None else OmegaConf.create([unquoted(storage)])[0]  # an interpolation is resolved
     return SearchResult(place, tuple(allow), url)
+
+
+def _pass_on(lines: Iterable[str]) -> None:
+    """Print the lines of a search; its status is one output of the notebook's cell, which is kept up to date."""
+    with warnings.catch_warnings(action="ignore"):  # tqdm's, in notebooks without ipywidgets
+        from hydra_trials.progress import status_of
+
+    area: Any = None
+    for line in lines:
+        text, status = status_of(line)
+        print(text, end="", flush=True)
+        if status is None:
+            continue
+        shown = {"text/plain": "\n".join(status)}
+        if area is None:
+            from IPython.display import display
+
+            area = display(shown, raw=True, display_id=True)
+        else:
+            area.update(shown, raw=True)
 
 
 def _check_call(overrides: Sequence[str], config_dir: str | os.PathLike[str] | None, allow: Sequence[str]) -> None:

@@ -83,7 +83,7 @@ for line in sys.stdin:
     end(0)
 """
 IMPORTS = (
-    *("matplotlib.pyplot", "optuna", "plotly.graph_objects", "plotly.io", "rich.table", "sklearn.datasets", "wandb"),
+    *("matplotlib.pyplot", "optuna", "rich.table", "sklearn.datasets", "wandb"),
     *("mlp.cli.inference", "mlp.cli.launch", "mlp.report.run_plots", "mlp.report.build", "mlp.searches.page"),
     *("mlp.searches.objective", "mlp.searches.results", "hydra_trials.run", "hydra_trials.launcher"),
 )

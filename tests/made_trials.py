@@ -8,9 +8,6 @@ from typing import Any
 
 from made_runs import make_run
 
-from mlp.report.read import RunFiles
-from mlp.report.trials import Trial
-
 
 def parameter(key: str, *choices: object, low: float = 0, high: float = 1, log: bool = False, length: bool = False,
               **when: list[str]) -> dict[str, Any]:  # fmt: skip
@@ -46,11 +43,6 @@ SGD = {
 }
 ADAM = {"optimizer": "adam", "optimizer.learning_rate": "0.001", "optimizer.beta1": "0.9",
         "training.batch_size": "64", "model.hidden_sizes": "[64,32]"}  # fmt: skip
-
-
-def trial(number: int, varied: Mapping[str, str], state: str = "done", **scores: float) -> Trial:
-    """A trial without files."""
-    return Trial(number, state, dict(varied), scores, "", RunFiles(Path("nowhere")))
 
 
 def make_search(directory: Path, trials: Sequence[Mapping[str, Any]], **described: Any) -> Path:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -203,6 +204,34 @@ def test_a_search_returns_its_leaderboard_and_its_best_run() -> None:
     assert found.best.model.predict(np.zeros((2, 64))).shape == (2,)
     with pytest.raises(mlp.UserError, match="did you mean 'adam'"):
         mlp.search("dataset=digits", "optimizer=adm,sgd")
+
+
+def test_a_notebook_has_one_output_for_the_status_of_a_search(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown: list[str] = []
+    display = ModuleType("IPython.display")
+    display.display = lambda data, **_: (
+        shown.append(data["text/plain"])
+        or SimpleNamespace(  # type: ignore[attr-defined]
+            update=lambda data, **_: shown.append(data["text/plain"])
+        )
+    )
+    monkeypatch.setitem(sys.modules, "IPython", ModuleType("IPython"))
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    monkeypatch.setattr("mlp.api.in_jupyter", lambda: True)
+    found = mlp.search(
+        "dataset=digits", "optimizer=sgd,adam", "training.epochs=1", "tracker=none", "plots=false", verbose=True
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert shown[-1].splitlines()[0] == "2 done  0 running  0 pruned  0 failed  0 left"
+    assert "best trial" in shown[-1]
+    assert [line.partition(": ")[0] for line in lines if line.startswith("trial ")] == [
+        "trial 0 done",
+        "trial 1 done",
+    ]
+    assert not [line for line in lines if "\x1e" in line or " left" in line]
+    assert len(found.leaderboard) == 2
 
 
 def test_a_search_says_where_it_is_and_why_none_of_its_trials_ended_well() -> None:

@@ -70,7 +70,8 @@ MAY_IMPORT = {
     "mlp.api": (
         "mlp.cli", "mlp.config", "mlp.data", "mlp.experiment",
         "mlp.inference", "mlp.model_file", "mlp.report",
-        "mlp.searches", "mlp.training", "hydra_trials.files", "hydra_trials.journal", "hydra_trials.study",
+        "mlp.searches", "mlp.training", "hydra_trials.files", "hydra_trials.journal", "hydra_trials.progress",
+        "hydra_trials.study",
     ),
     "mlp.__init__": ("mlp.api", "mlp.estimators", "mlp.graded", "mlp.inference"),
     "mlp.__main__": ("mlp.cli",),

@@ -13,12 +13,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
+import made_searches
 import pytest
+from made_searches import trial
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from runs import start
 from searches import DIRECTORY, SMALL, trials
 
-from hydra_trials.progress import Progress, time_left
+from hydra_trials.progress import STATUS, Progress, status_of, time_left
 
 NOW = datetime(2026, 1, 31, 12)
 
@@ -62,8 +64,8 @@ def test_a_terminal_gets_a_status_area_and_above_it_what_workers_write(monkeypat
         create_trial(state=TrialState.RUNNING),
         create_trial(state=TrialState.WAITING),
     ]
-    for number, trial in enumerate(known):
-        trial.number = number
+    for number, one in enumerate(known):
+        one.number = number
     search = SimpleNamespace(
         trials=lambda: known, best=lambda _: known[0], objectives=["val_accuracy"],
         point=lambda _: "optimizer.learning_rate=0.1235", varied=lambda t: dict(
@@ -82,7 +84,7 @@ def test_a_terminal_gets_a_status_area_and_above_it_what_workers_write(monkeypat
             monkeypatch.setattr(sys, "stdout", stream)
             progress = Progress(search, 2, "epoch")  # type: ignore[arg-type]
             first, *rest = progress.status(known)
-            os.write(1, b"one\x1b[2J\n")
+            os.write(1, b"\x1b[1mone\x1b[0m\x1b[2J\n")
             subprocess.run(["sh", "-c", "echo two >&2; printf half"], check=True)  # it inherits what the search has
             progress.refresh()
             progress.close()
@@ -108,6 +110,30 @@ def test_a_terminal_gets_a_status_area_and_above_it_what_workers_write(monkeypat
     assert "\x1b[2J" not in shown
     places = [plain.index(word) for word in ("one[2J\n", "two\n", "1 done", "half\n", "last\n", "end\n")]
     assert places == sorted(places)
+
+
+def test_of_several_objectives_the_pareto_front_is_shown(tmp_path: Path) -> None:
+    states = [trial({"lr": 0.1}, [0.5, 9.0]), trial({"lr": 0.2}, [0.7, 5.0]), trial({"lr": 0.3}, [0.6, 2.0])]
+    many = made_searches.search(tmp_path, [*states, trial({"lr": 1.0})], objectives=["val_accuracy", "val_loss"])
+    first, *rest = Progress(many, 2).status(many.trials())
+    assert first == "3 done  0 running  0 pruned  1 failed  0 left"
+    assert rest == [
+        "Pareto front: 2 of 3 completed trials",
+        "best val_accuracy: trial 1: val_accuracy 0.7, val_loss 5  [lr=0.2]",
+        "best val_loss: trial 2: val_accuracy 0.6, val_loss 2  [lr=0.3]",
+    ]
+
+
+def test_a_notebook_finds_the_status_among_the_lines_of_a_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(STATUS, "1")
+    search = made_searches.search(tmp_path, [trial({"lr": 0.1}, 0.5), trial({}, state=TrialState.RUNNING)])
+    progress = Progress(search, 2)
+    print("half a line", end="")  # a worker's
+    progress.close()
+    found = [status_of(line) for line in [capsys.readouterr().out.removesuffix("\n"), "a\x1eb"]]
+    assert found == [("half a line", progress.status(search.trials())), ("a\x1eb", None)]
 
 
 def on_a_terminal(cwd: Path, columns: int, *words: str) -> str:

@@ -2,18 +2,17 @@
 
 import random
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from answers import drawn, pictures_of, tables_of, text_of
-from made_trials import ADAM, PARAMETERS, SGD, make_search, parameter, trial
+from made_trials import ADAM, PARAMETERS, SGD, make_search, parameter
 from runs import run
 
 from mlp.base.errors import UserError
 from mlp.report.axes import Axis, axes
 from mlp.report.blocks import Analysis
-from mlp.report.figures.parallel import parallel_coordinates
+from mlp.report.figures.parallel import ParallelCoordinates
 from mlp.report.importance import interchangeable, permutation_importance
 from mlp.report.studies.hyperparameter_search import HyperparameterSearch, explained
 from mlp.report.trials import Parameter, read_parameters, read_search
@@ -120,11 +119,10 @@ def test_what_an_axis_explains_is_worked_by_hand() -> None:
 
 
 def test_what_is_no_finite_number_is_a_choice() -> None:
-    trials = [SimpleNamespace(number=n, varied={"k": word}) for n, word in enumerate(("2", "", "inf", "2"))]
-    (axis,) = axes([Parameter("k")], trials)
+    (axis,) = axes([Parameter("k")], {n: {"k": word} for n, word in enumerate(("2", "", "inf", "2"))})
     assert (axis.choices, axis.values) == (("", "2", "inf"), {0: 1.0, 1: 0.0, 2: 2.0, 3: 1.0})
-    lists = [SimpleNamespace(number=n, varied={"k": word}) for n, word in enumerate(("[]", "[3, 4]"))]
-    assert [axis.values for axis in axes([Parameter("k")], lists)] == [{0: 0.0, 1: 2.0}, {0: 0.0, 1: 7.0}]
+    lists = axes([Parameter("k")], {0: {"k": "[]"}, 1: {"k": "[3, 4]"}})
+    assert [axis.values for axis in lists] == [{0: 0.0, 1: 2.0}, {0: 0.0, 1: 7.0}]
 
 
 def test_few_trials_have_no_importance_and_none_completed_no_best(tmp_path: Path) -> None:
@@ -151,8 +149,7 @@ def test_without_runs_or_table_it_says_so(tmp_path: Path) -> None:
 
 
 def test_axes_are_numbers_choices_and_sums_of_lists() -> None:
-    trials = [trial(4, SGD), trial(7, ADAM)]
-    made = {axis.name: axis for axis in axes(read_parameters(PARAMETERS), trials)}
+    made = {axis.name: axis for axis in axes(read_parameters({"parameters": PARAMETERS}), {4: SGD, 7: ADAM})}
     assert list(made) == [
         "optimizer",
         "learning_rate",
@@ -178,7 +175,7 @@ def test_lists_of_names_are_choices(tmp_path: Path) -> None:
     trials = [{"varied": {"model.activations": words}, "val": 0.5 + 0.1 * i} for i, words in enumerate(lists)]
     parameters = [parameter("model.activations", *lists)]
     search = read_search(make_search(tmp_path / "digits", trials, parameters=parameters))
-    (axis,) = axes(search.parameters, search.trials)
+    (axis,) = axes(search.parameters, {trial.number: trial.varied for trial in search.trials})
     assert (axis.choices, axis.values) == (tuple(lists), {0: 0, 1: 1})
     found = STUDY.analyse(STUDY.find_runs(tmp_path, "digits"))
     assert "**Trial 1, with 60.00 % validation accuracy" in text_of(found)
@@ -188,7 +185,8 @@ def test_lists_of_names_are_choices(tmp_path: Path) -> None:
 def test_a_search_that_says_its_space_in_words_only_is_read(tmp_path: Path) -> None:
     trials = [{"varied": SGD, "val": 0.5}, {"varied": ADAM, "val": 0.6}]
     search = read_search(make_search(tmp_path, trials, parameters=None))
-    made = {axis.name: axis for axis in axes(search.parameters, search.trials)}
+    points = {trial.number: trial.varied for trial in search.trials}
+    made = {axis.name: axis for axis in axes(search.parameters, points)}
     assert made["optimizer"].choices == ("adam", "sgd")
     assert made["learning_rate"].values == {0: 0.1, 1: 0.001}
     assert made["learning_rate"].log
@@ -204,7 +202,9 @@ def test_a_line_of_the_parallel_coordinates_is_a_completed_trial(tmp_path: Path)
         {"varied": ADAM, "val": 0.95, "state": "pruned"},
     ]))  # fmt: skip
     ranked = [(trial.number, trial.scores["val_accuracy"]) for trial in search.ranked]
-    ax = parallel_coordinates(axes(search.parameters, search.ranked), ranked, 1e-3).axes[0]
+    points = {trial.number: trial.varied for trial in search.ranked}
+    picture = ParallelCoordinates(axes(search.parameters, points), ranked, 1e-3, dict.fromkeys(range(3), "a"))
+    ax = picture().axes[0]
     lines = {str(line.get_label()): np.asarray(line.get_ydata()) for line in ax.lines if len(line.get_xdata()) == 7}
     assert list(lines) == ["trial 0", "trial 1", "trial 2"]  # the best on top
     # Learning rates 1, 0.001, 0.01 between 0.001 and 1; errors 1, 0.1, 0.01 between 1 and 0.01.
@@ -226,16 +226,16 @@ def test_the_history_is_the_lowest_error_so_far(tmp_path: Path) -> None:
 
 def test_importance_finds_what_decides_and_nothing_else() -> None:
     draw = random.Random(0)
-    trials = []
+    points = {}
     for number in range(60):
         optimizer = draw.choice(["sgd", "adam"])
         rate = 10 ** draw.uniform(-2, 0) if optimizer == "sgd" else 10 ** draw.uniform(-4, -2)
         varied = {"optimizer": optimizer, "optimizer.learning_rate": str(rate)}
-        trials.append(trial(number, {**varied, "training.batch_size": draw.choice(["16", "32", "64"])}))
-    parameters = read_parameters(PARAMETERS)
+        points[number] = {**varied, "training.batch_size": draw.choice(["16", "32", "64"])}
+    parameters = read_parameters({"parameters": PARAMETERS})
     # Decided by the batch size alone.
     found = permutation_importance(
-        parameters, trials, np.array([0.9 if t.varied["training.batch_size"] == "16" else 0.5 for t in trials])
+        parameters, points, np.array([0.9 if p["training.batch_size"] == "16" else 0.5 for p in points.values()])
     )
     assert next(iter(found.by_key)) == "training.batch_size"
     assert found.by_key["training.batch_size"].is_significant
@@ -243,19 +243,18 @@ def test_importance_finds_what_decides_and_nothing_else() -> None:
     assert not found.by_key["optimizer.learning_rate"].is_significant
     # Decided by the optimizer alone: its rate, which tells which one it is, does not matter within one optimizer.
     found = permutation_importance(
-        parameters, trials, np.array([0.9 if t.varied["optimizer"] == "sgd" else 0.5 for t in trials])
+        parameters, points, np.array([0.9 if p["optimizer"] == "sgd" else 0.5 for p in points.values()])
     )
     assert next(iter(found.by_key)) == "optimizer"
     assert found.by_key["optimizer"].increase > 10 * abs(found.by_key["optimizer.learning_rate"].increase)
     assert found.median_error == pytest.approx(
-        0.4 * min(sum(t.varied["optimizer"] == o for t in trials) for o in ("sgd", "adam")) / 60
+        0.4 * min(sum(p["optimizer"] == o for p in points.values()) for o in ("sgd", "adam")) / 60
     )
 
 
 def test_values_are_exchanged_among_trials_that_made_the_same_choice() -> None:
-    conditions = {p.key: p.conditions for p in read_parameters(PARAMETERS)}
+    conditions = {p.key: p.conditions for p in read_parameters({"parameters": PARAMETERS})}
     assert conditions["optimizer.learning_rate"] == ("optimizer",)
     assert conditions["training.batch_size"] == ()
-    trials = [trial(0, SGD), trial(1, ADAM), trial(2, SGD)]
-    assert interchangeable(trials, ["optimizer"]) == [[0, 2], [1], [0, 2]]
-    assert interchangeable(trials, []) == [[0, 1, 2]] * 3
+    assert interchangeable([SGD, ADAM, SGD], ["optimizer"]) == [[0, 2], [1], [0, 2]]
+    assert interchangeable([SGD, ADAM, SGD], []) == [[0, 1, 2]] * 3

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import wandb_file
-from forks import python
 from wandb_runs import EPOCHS, NOWHERE, TRAIN, command, execute
 from wandb_server import answering_server, environment, silent_server
 
@@ -115,32 +114,6 @@ def test_online_without_a_login_does_not_ask_on_a_terminal(tmp_path: Path) -> No
     assert printed.startswith(b"WARNING W&B is offline (not logged in).")
     assert printed.count(b"\n") == 1
     assert wandb_file.read(*wandb_file.find(tmp_path / "run")).exit_code == 0
-
-
-@pytest.mark.parametrize(
-    "release",
-    [
-        "",
-        "del service_port_file._SLEEP",
-        "sys.modules[service_port_file.__name__] = None; del sys.modules['wandb.sdk.lib.service'].service_port_file",
-    ],
-    ids=["known", "no such function", "no such module"],
-)
-def test_waiting_for_the_service_is_shortened_where_that_is_known_and_left_alone_elsewhere(
-    tmp_path: Path, release: str
-) -> None:
-    code = f"""
-import sys
-from wandb.sdk.lib.service import service_port_file
-from mlp.tracking.session import service_asked_often
-{release}
-before = dict(vars(service_port_file))
-with service_asked_often():
-    assert (vars(service_port_file) == before) is bool({release!r})
-assert vars(service_port_file) == before
-"""
-    done = python("-c", code, cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("arguments", ["", "mode='disabled'"])

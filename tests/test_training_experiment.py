@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from runs import assert_same_bits, best_model, metrics, run, summary
 
+from hydra_trials.signals import Terminated
 from mlp import experiment
 from mlp.base.errors import CallbackFailed, Diverged, UserError
 from mlp.config.compose import compose
@@ -131,7 +132,7 @@ def test_everybody_is_told_of_the_end_of_a_good_run(run_here: Experiment) -> Non
         ("on_run_start", RuntimeError("broken"), ("failed", 1), RuntimeError),
         ("on_batch_end", OSError(28, "No space left on device"), ("failed", 1), OSError),
         ("on_run_start", KeyboardInterrupt(), ("interrupted", 130), SystemExit),
-        ("on_batch_end", experiment.Terminated(), ("interrupted", 143), SystemExit),
+        ("on_batch_end", Terminated(), ("interrupted", 143), SystemExit),
         ("on_epoch_end", Diverged("the training loss became nan"), ("diverged", 3), Diverged),
     ],
     ids=["error", "disk", "ctrl-c", "sigterm", "divergence"],

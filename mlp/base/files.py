@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from hydra_trials.files import LEFTOVER, atomic_write, fault_of_file
+from hydra_trials.files import LEFTOVER, atomic_write, fault_of_file, write_text
 from mlp.base.errors import UserError
 
 __all__ = [
     "LEFTOVER", "MAX_BYTES", "atomic_write", "check_directory", "fault_of_file", "plain", "read_bytes", "read_json",
-    "remove_leftovers", "write_json",
+    "remove_leftovers", "write_json", "write_text",
 ]  # fmt: skip
 
 MAX_BYTES = 2**28  # 256 MiB; a network of this software is a few MB
@@ -31,9 +31,7 @@ def remove_leftovers(directory: Path) -> None:
 
 def write_json(path: str | Path, value: Any) -> None:
     """Write strict JSON in one step: NaN and infinities become null, NumPy's numbers plain ones."""
-    text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
-    with atomic_write(path, "w") as file:
-        file.write(text + "\n")
+    write_text(path, json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def plain(value: Any) -> Any:

@@ -43,7 +43,7 @@ def snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
-def flat(config: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(config: Mapping[Any, Any], separator: str = ".", prefix: str = "") -> Iterator[tuple[str, Any]]:
     """The values of a nested configuration, by dotted names.
 
     >>> dict(flat({"a": {"b": 1, "c": {}}}))
@@ -51,7 +51,7 @@ def flat(config: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any
     """
     for name, value in config.items():
         if isinstance(value, Mapping) and value:
-            yield from flat(value, f"{prefix}{name}.")
+            yield from flat(value, separator, f"{prefix}{name}{separator}")
         else:
             yield f"{prefix}{name}", value
 

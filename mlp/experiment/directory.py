@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hydra_trials.passwords import hidden_word
 from mlp.base.errors import UserError
-from mlp.base.files import atomic_write, remove_leftovers
+from mlp.base.files import remove_leftovers, write_text
 
 LOCK_ATTEMPTS = 5
 
@@ -33,16 +33,14 @@ def lock(directory: Path, config: Mapping[str, Any], overrides: Sequence[str]) -
                     f"{directory} already holds a run. Continue it with {shlex.quote(f'resume={directory}')}, or "
                     f"choose another one"
                 )
-            with atomic_write(directory / "overrides.yaml", "w") as file:
-                file.write(OmegaConf.to_yaml([hidden_word(word) for word in overrides]))
+            write_text(directory / "overrides.yaml", OmegaConf.to_yaml([hidden_word(word) for word in overrides]))
             write_config(directory, config)
         yield
 
 
 def write_config(directory: Path, config: Mapping[str, Any]) -> None:
     """Write the run's config.yaml."""
-    with atomic_write(directory / "config.yaml", "w") as file:
-        file.write(OmegaConf.to_yaml(OmegaConf.create({**config, "resume": None})))
+    write_text(directory / "config.yaml", OmegaConf.to_yaml(OmegaConf.create({**config, "resume": None})))
 
 
 @contextmanager

@@ -5,19 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from mlp.report.trials import Parameter
 
-
-class Point(Protocol):
-    """A trial, and what it has of the parameters, as it is written in overrides."""
-
-    @property
-    def number(self) -> int: ...
-
-    @property
-    def varied(self) -> Mapping[str, str]: ...
+#: By number of the trial, what it has of the parameters, as it is written in overrides.
+Points = Mapping[int, Mapping[str, str]]
 
 
 @dataclass
@@ -58,12 +50,12 @@ class Axis:
         return [self.low, *(value for value in inner if 0.08 < self.place(value) < 0.92), self.high]
 
 
-def axes(parameters: Sequence[Parameter], trials: Sequence[Point]) -> list[Axis]:
-    """What trials have of the parameters, in their order. A list of numbers becomes its length and its sum."""
+def axes(parameters: Sequence[Parameter], points: Points) -> list[Axis]:
+    """What points have of the parameters, in their order. A list of numbers becomes its length and its sum."""
     made = []
     for parameter in parameters:
         key, name = parameter.key, parameter.name
-        written = {trial.number: trial.varied[key] for trial in trials if key in trial.varied}
+        written = {number: point[key] for number, point in points.items() if key in point}
         if not written:
             continue
         if all(value.startswith("[") for value in written.values()):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlp.report.axes import Point, axes
+from mlp.report.axes import Points, axes
 from mlp.report.read import Array
 from mlp.report.statistics import is_significant
 from mlp.report.trials import Parameter
@@ -40,10 +40,10 @@ class Importances:
     by_key: Mapping[str, Importance]  # the largest first
 
 
-def permutation_importance(parameters: Sequence[Parameter], trials: Sequence[Point], target: Array) -> Importances:
+def permutation_importance(parameters: Sequence[Parameter], points: Points, target: Array) -> Importances:
     """Permutation importance (Breiman 2001) of a random forest, on trials that it was not fitted to.
 
-    A forest forecasts `target` (trials,) from the hyper-parameters; `REPEATS` times, each `FOLDS`-th part of the
+    A forest forecasts `target` (points,) from the hyper-parameters; `REPEATS` times, each `FOLDS`-th part of the
     trials is forecast from the rest. Then one hyper-parameter of a trial takes the value of another trial. It is
     drawn from those that made the same choice where its range depends on a choice, and a choice takes along what
     depends on it: so every changed point is one that the search could have drawn.
@@ -51,8 +51,8 @@ def permutation_importance(parameters: Sequence[Parameter], trials: Sequence[Poi
     from sklearn.ensemble import RandomForestRegressor
     from sklearn.model_selection import RepeatedKFold
 
-    made = axes(parameters, trials)
-    table = np.array([[axis.values.get(t.number, np.nan) for axis in made] for t in trials])
+    made, trials = axes(parameters, points), list(points.values())
+    table = np.array([[axis.values.get(number, np.nan) for axis in made] for number in points])
     keys = list(dict.fromkeys(axis.key for axis in made))
     needs = {p.key: [condition for condition in p.conditions if condition in keys] for p in parameters}
     places = {key: [i for i, axis in enumerate(made) if axis.key == key or key in needs[axis.key]] for key in keys}
@@ -73,16 +73,16 @@ def permutation_importance(parameters: Sequence[Parameter], trials: Sequence[Poi
         forecasts = forest.predict(changed.reshape(-1, len(made))).reshape(changed.shape[:-1])
         for key, forecast in zip(keys, forecasts, strict=True):
             increases[key][rest] += (np.abs(forecast - target[rest]).mean(axis=0) - wrong) / REPEATS
-    present = {key: np.array([key in trial.varied for trial in trials]) for key in keys}
+    present = {key: np.array([key in trial for trial in trials]) for key in keys}
     found = {key: _mean_increase(increases[key][present[key]]) for key in keys}
     ordered = dict(sorted(found.items(), key=lambda item: -item[1].increase))
     return Importances(float(errors.mean()), float(np.abs(target - np.median(target)).mean()), ordered)
 
 
-def interchangeable(trials: Sequence[Point], keys: Sequence[str]) -> list[list[int]]:
-    """For each trial the places of those that agree with it in `keys`, itself among them."""
+def interchangeable(points: Sequence[Mapping[str, str]], keys: Sequence[str]) -> list[list[int]]:
+    """For each point the places of those that agree with it in `keys`, itself among them."""
     groups: dict[tuple[str | None, ...], list[int]] = {}
-    agreed = [tuple(trial.varied.get(key) for key in keys) for trial in trials]
+    agreed = [tuple(point.get(key) for key in keys) for point in points]
     for place, values in enumerate(agreed):
         groups.setdefault(values, []).append(place)
     return [groups[values] for values in agreed]

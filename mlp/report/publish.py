@@ -14,7 +14,7 @@ from mlp.report import build
 from mlp.report.blocks import Picture, Table
 from mlp.report.build import Chapter
 from mlp.report.text import count
-from mlp.report.wandb_content import PublishedStudy, content, flat
+from mlp.report.wandb_content import PublishedStudy, content, summary
 from mlp.tracking import session
 
 TIMEOUT = 60.0  # seconds for the server: when a run starts, when its files are uploaded, and for the report
@@ -94,7 +94,7 @@ def send(
         with session.staged_in(out):
             logged = content(chapter, out / "figures")
             run.log(logged)
-        run.summary.update(flat(chapter.facts))
+        run.summary.update(summary(chapter.facts))
         exit_code = 0
     finally:
         session.finish(run, exit_code)
@@ -108,7 +108,7 @@ def counts(chapter: Chapter) -> str:
         "figure": sum(isinstance(block, Picture) for block in chapter.blocks),
         "table": sum(isinstance(block, Table) for block in chapter.blocks),
         "chart": len(chapter.charts),
-        "number": len(flat(chapter.facts)),
+        "number": len(summary(chapter.facts)),
     }
     return ", ".join(count(number, thing) for thing, number in numbers.items() if number)
 

@@ -84,10 +84,7 @@ def read_search(directory: Path) -> SearchFiles:
             raise UserError(f"{path} {fault}")
     try:
         facts = json.loads(described.read_text(encoding="utf-8"))
-        if "parameters" in facts:
-            parameters = read_parameters(facts["parameters"])
-        else:
-            parameters = [Parameter(str(key)) for key in facts["space"]]
+        parameters = read_parameters(facts)
         keys = [parameter.key for parameter in parameters]
         with board.open(newline="", encoding="utf-8") as file:
             trials = [_trial(directory, row, keys) for row in csv.DictReader(file) if row["state"] in STATES]
@@ -98,10 +95,12 @@ def read_search(directory: Path) -> SearchFiles:
         raise UserError(f"{directory}: {described.name} or {board.name} is damaged: {what}") from error
 
 
-def read_parameters(entries: Sequence[Mapping[str, Any]]) -> list[Parameter]:
-    """The parameters of a search.json, one for each key: there is an entry for each condition."""
+def read_parameters(described: Mapping[str, Any]) -> list[Parameter]:
+    """What the search of a search.json varies; one of an old version says the keys only."""
+    if "parameters" not in described:
+        return [Parameter(str(key)) for key in described["space"]]
     by_key: dict[str, list[Mapping[str, Any]]] = {}
-    for entry in entries:
+    for entry in described["parameters"]:  # one for each key and condition
         by_key.setdefault(entry["key"], []).append(entry)
     made = []
     for key, own in by_key.items():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlp.base.files import plain
+from mlp.base.naming import flat
 from mlp.report import templates
 from mlp.report.blocks import Chart, Confusion, Gallery, Histogram, Lines, Picture, Table
 from mlp.report.build import HERE, Chapter
@@ -82,13 +83,9 @@ def drawn(chart: Chart) -> Any:
             return wandb.Table(columns=list(chart.header), data=rows, allow_mixed_types=True)
 
 
-def flat(facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def summary(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Facts as a run's summary takes them: those within others as `outer/inner`, a MeanStd as its mean."""
-    found: dict[str, Any] = {}
-    for name, fact in facts.items():
-        key = f"{prefix}{name}"
-        found |= flat(fact, f"{key}/") if isinstance(fact, Mapping) else {key: plain(_means(fact))}
-    return found
+    return {name: plain(_means(fact)) for name, fact in flat(facts, "/") if not isinstance(fact, Mapping)}
 
 
 def _means(fact: Any) -> Any:

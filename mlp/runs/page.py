@@ -14,7 +14,7 @@ from urllib.parse import quote
 import numpy as np
 
 from mlp.base.errors import UserError
-from mlp.base.files import atomic_write, check_directory
+from mlp.base.files import check_directory, write_text
 from mlp.pages.page import as_text, column, environment, rounded, shell
 from mlp.report.read import Array, confusion, read_metrics, read_predictions
 from mlp.report.text import count, listed
@@ -42,8 +42,7 @@ def page(rows: Sequence[Mapping[str, Any]], out: Path) -> Path:
     text = environment_.get_template("page.html.j2").render(
         **shell(*(HERE / name for name in SCRIPTS)), **content(rows, out.absolute().parent)
     )
-    with atomic_write(out, "w") as file:
-        file.write(text.encode("utf-8", "backslashreplace").decode())  # names of files that are no UTF-8
+    write_text(out, text.encode("utf-8", "backslashreplace").decode())  # names of files that are no UTF-8
     return out
 
 

@@ -22,8 +22,8 @@ from mlp.report.text import count
 from mlp.runs import read
 from mlp.runs.listing import clean
 from mlp.runs.select import Row
+from mlp.training.checkpoint import CHECKPOINT
 
-CHECKPOINT = "checkpoint.npz"
 ENDED = ("completed", "pruned", "diverged")  # these need no checkpoint any more
 
 

@@ -19,7 +19,7 @@ from mlp.tracking.session import one_line
 COUNTS = ("epoch", "step")  # columns of whole numbers
 
 
-def recorded(row: Row) -> Any:
+def tracked_run(row: Row) -> Any:
     """What a tracker reads of the run of a row, from its files; there is no network, as the weights of each epoch are
     gone. Raises UserError for files that cannot be read."""
     run = RunFiles(Path(row["path"]))
@@ -52,7 +52,7 @@ def to_trackio(rows: Sequence[Row], project: str) -> str:
         elif tracker.knows(Path(row["path"])):
             lines.append(f"{name}: is there already")
         else:
-            run = recorded(row)
+            run = tracked_run(row)
             tracker.start(run)
             try:
                 for metrics in run.history:

@@ -6,17 +6,17 @@ Not with optuna.visualization, whose pictures leave out trials that lack a param
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 from hydra_trials.study import REASON, Search, is_feasible, rounded, state
-from mlp.report.axes import Axis, axes
+from mlp.report.axes import Axis, Points, axes
 from mlp.report.statistics import is_overfitted
-from mlp.report.text import shorten
-from mlp.report.trials import Parameter, read_parameters
+from mlp.report.text import number, shorten
+from mlp.report.trials import read_parameters
 from mlp.searches.results import directory, read_summary, seed_directories
 
 if TYPE_CHECKING:
@@ -24,15 +24,6 @@ if TYPE_CHECKING:
 
 MAX_LINES = 200  # in the parallel coordinates, which a browser still draws quickly
 MIN_TRIALS = 20  # completed trials, below which an importance would be chance
-
-
-class _Point(NamedTuple):
-    number: int
-    varied: Mapping[str, str]
-
-
-def number(value: float) -> str:
-    return f"{value:.4g}"
 
 
 def objective(trial: FrozenTrial, index: int) -> float | None:
@@ -68,7 +59,7 @@ def _described(search: Search, trial: FrozenTrial, values: Sequence[float | None
     """A trial in a few lines: state, objectives, parameters, and why it ended."""
     lines = [f"trial {trial.number}, {state(trial)}"]
     scored = zip(search.objectives, values, strict=True)
-    lines += [f"{name} {number(value)}" for name, value in scored if value is not None]
+    lines += [f"{name} {number(value, 4)}" for name, value in scored if value is not None]
     lines += [f"{key} = {rounded(value)}" for key, value in search.varied(trial).items()]
     return [*lines, shorten(str(trial.user_attrs[REASON]), 90)] if trial.user_attrs.get(REASON) else lines
 
@@ -82,17 +73,8 @@ def lines_drawn(search: Search, trials: Sequence[FrozenTrial]) -> list[int]:
     return done if len(done) <= MAX_LINES else [*done[: MAX_LINES // 2], *rest[::step]]
 
 
-def parameters(search: Search) -> list[Parameter]:
-    """What the search varies; one of an old version says the keys only."""
-    described = search.description
-    if "parameters" in described:
-        return read_parameters(described["parameters"])
-    return [Parameter(key) for key in described["space"]]
-
-
-def points(search: Search, trials: Sequence[FrozenTrial]) -> list[_Point]:
-    """The trials as the report knows them."""
-    return [_Point(trial.number, search.varied(trial)) for trial in trials]
+def points(search: Search, trials: Sequence[FrozenTrial]) -> Points:
+    return {trial.number: search.varied(trial) for trial in trials}
 
 
 def axes_drawn(search: Search, trials: Sequence[FrozenTrial]) -> list[dict[str, Any]]:
@@ -104,7 +86,7 @@ def axes_drawn(search: Search, trials: Sequence[FrozenTrial]) -> list[dict[str, 
 
     return [
         {"name": axis.name, "choices": axis.choices or None, "log": axis.log, "values": written(axis)}
-        for axis in axes(parameters(search), points(search, scored))
+        for axis in axes(read_parameters(search.description), points(search, scored))
     ]
 
 
@@ -113,12 +95,12 @@ def importances(search: Search, trials: Sequence[FrozenTrial]) -> Importances | 
     are too few, or all alike."""
     done = search.ranked(trials)
     scores = np.array([trial.values[0] for trial in done])
-    made = points(search, done)
-    if len(done) < MIN_TRIALS or np.ptp(scores) == 0 or not axes(parameters(search), made):
+    varied, made = read_parameters(search.description), points(search, done)
+    if len(done) < MIN_TRIALS or np.ptp(scores) == 0 or not axes(varied, made):
         return None
     from mlp.report.importance import permutation_importance  # it imports scikit-learn, which takes a while
 
-    return permutation_importance(parameters(search), made, scores)
+    return permutation_importance(varied, made, scores)
 
 
 def runs_drawn(search: Search, trials: Sequence[FrozenTrial]) -> list[dict[str, Any]]:

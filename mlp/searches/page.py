@@ -17,10 +17,9 @@ from hydra_trials.progress import clock
 from hydra_trials.study import Search, counts, finite, is_feasible, is_lost, seconds
 from mlp.pages.page import column, environment, shell
 from mlp.report.statistics import OVERFITTED
-from mlp.report.text import count
+from mlp.report.text import count, number
 from mlp.report.trials import short_name
 from mlp.searches import drawn, results
-from mlp.searches.drawn import number
 
 if TYPE_CHECKING:
     from mlp.report.importance import Importances
@@ -127,10 +126,10 @@ def _best(search: Search, winner: FrozenTrial) -> str:
 def _importance(found: Importances) -> dict[str, Any]:
     sure = {key: one for key, one in found.by_key.items() if one.trials >= drawn.MIN_TRIALS}
     return {
-        "forecast_error": number(found.forecast_error),
-        "median_error": number(found.median_error),
+        "forecast_error": number(found.forecast_error, 4),
+        "median_error": number(found.median_error, 4),
         "helps": found.forecast_error < found.median_error,
-        "first": [f"{key} ({number(one.increase)})" for key, one in sure.items() if one.is_significant][:3],
+        "first": [f"{key} ({number(one.increase, 4)})" for key, one in sure.items() if one.is_significant][:3],
         "guesses": len(sure) < len(found.by_key),
     }
 
@@ -148,7 +147,7 @@ def _history(search: Search, trials: Sequence[FrozenTrial], index: int) -> dict[
         return {"objective": search.objectives[index], "best": None}
     best = (min if search.minimizes(index) else max)(values, key=lambda trial: values[trial])
     return {
-        "objective": search.objectives[index], "best": number(values[best]), "trial": best,
+        "objective": search.objectives[index], "best": number(values[best], 4), "trial": best,
         "after": len(values) - 1 - list(values).index(best),
     }  # fmt: skip
 

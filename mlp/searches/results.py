@@ -176,7 +176,7 @@ def _wrapped(line: str) -> str:
     start = line.rfind("  ", 0, columns // 2) + 2 if "  " in line else 4
     return textwrap.fill(
         line, columns, subsequent_indent=" " * start, break_long_words=False, break_on_hyphens=False,
-        replace_whitespace=False, drop_whitespace=False,
+        replace_whitespace=False,
     )  # fmt: skip
 
 

@@ -72,7 +72,7 @@ def plan(mode: str, timeout: float, directory: Path) -> Plan:
     settings = wandb.Settings(**options | ({"mode": "online"} if mode == "online" else {}))
     wandb.termsetup(settings, None)  # before its settings files are read, which it would announce
     with _exit_hooks_kept():
-        with service_asked_often(), _service_log_below(directory):
+        with _service_log_below(directory):
             try:
                 settings = wandb.setup(settings).settings
             except Exception as error:  # a variable that wandb does not accept, whichever
@@ -252,26 +252,6 @@ def reachable(url: str, proxy: str | None = None) -> bool:
 
     within(PROBE_SECONDS, connect)  # resolving the name obeys no timeout
     return answered.is_set()
-
-
-@contextmanager
-def service_asked_often() -> Iterator[None]:
-    """Let wandb look every 10 ms whether its service has started, which takes 40 ms; by itself it waits 200 ms.
-
-    Where a release of wandb does that elsewhere, nothing changes.
-    """
-    try:
-        from wandb.sdk.lib.service import service_port_file as place
-
-        sleep = place._SLEEP
-    except (ImportError, AttributeError):
-        yield
-        return
-    place._SLEEP = lambda seconds: sleep(min(float(seconds), 0.01))
-    try:
-        yield
-    finally:
-        place._SLEEP = sleep
 
 
 @contextmanager

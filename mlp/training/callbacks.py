@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mlp.base.files import atomic_write
+from mlp.base.files import write_text
 from mlp.nn import checks
 from mlp.training.run import Callback, Run
 
@@ -94,8 +94,7 @@ class MetricsFile(Callback):
         table = csv.DictWriter(text, fieldnames=list(run.history[-1]), restval="", extrasaction="ignore")
         table.writeheader()
         table.writerows(run.history)
-        with atomic_write(run.directory / "metrics.csv", "w") as file:
-            file.write(text.getvalue())
+        write_text(run.directory / "metrics.csv", text.getvalue())
 
 
 class ModelCheckpoint(Callback):

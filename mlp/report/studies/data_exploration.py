@@ -68,7 +68,7 @@ class ClassImages:
         shares = {part: counts / counts.sum() for part, counts in self.counts.items()}
         return {
             "is_colour": self.is_colour, "shape": self.mean_images.shape[1:3],
-            "features": self.data.num_features, "divisor": self.data.divisor, "samples_per_class": SAMPLES,
+            "samples_per_class": SAMPLES,
             "images": {part: int(counts.sum()) for part, counts in self.counts.items()},
             "accuracy_by_brightness": self.accuracy_by_brightness,
             "classes": [
@@ -148,7 +148,7 @@ class DataExploration(Study):
                     kind: {
                         "recall": dict(zip(names, per_class(c)["recall"].tolist(), strict=True)),
                         "test_accuracy": over_seeds(by_kind[kind], "test_accuracy"),
-                        "answers": int(c.sum()), "mistakes": int(c.sum() - c.trace()),
+                        "mistakes": int(c.sum() - c.trace()),
                     }
                     for kind, c in counts.items()
                 },

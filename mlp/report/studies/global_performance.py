@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -38,14 +37,14 @@ class GlobalPerformance(Study):
         found.with_files()
         searches = read_searches(found)
         training, test = len(found.data.split(np.random.default_rng(0))[0]), len(found.data.test())
-        trials: list[Trial] = []
+        points: list[Mapping[str, str]] = []
         runs: list[dict[str, Any]] = []
         unmeasured = []
         for one in searches:
             for trial in one.of("done", "pruned", "failed"):
                 name = f"{'trial' if one is searches[0] else 'design'} {trial.number}"
                 if {"train_accuracy", "test_accuracy"} <= trial.scores.keys():
-                    trials.append(replace(trial, number=len(runs)))  # no two have the same number
+                    points.append(trial.varied)
                     runs.append(_facts(trial, name, test))
                 else:
                     unmeasured.append({"name": name, "state": trial.state})
@@ -54,7 +53,7 @@ class GlobalPerformance(Study):
             {
                 "trials": sum(len(one.trials) for one in searches), "runs": runs,
                 "unmeasured": unmeasured, "least_gap": OVERFITTED, "high": HIGH, "fewest": FEWEST,
-                "differences": differences(searches[0].parameters, trials, runs),
+                "differences": differences(searches[0].parameters, points, runs),
                 # Most over-fitted runs were trained at least as long.
                 "long": int(np.quantile(epochs, 0.25)) if epochs else None,
                 "suffice": 2 * training + found.data.num_features,  # weights, for any labels
@@ -79,9 +78,9 @@ def _facts(trial: Trial, name: str, samples: int) -> dict[str, Any]:
 
 
 def differences(
-    parameters: Sequence[Parameter], trials: Sequence[Trial], runs: Sequence[Mapping[str, Any]]
+    parameters: Sequence[Parameter], points: Sequence[Mapping[str, str]], runs: Sequence[Mapping[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    """What distinguishes the over-fitted runs of the trials from the rest, the strongest first.
+    """What distinguishes the over-fitted runs from the rest, the strongest first; `points` are their varied values.
 
     It is larger in LEAST_SHARE of the pairs, or smaller, and by more than chance.
     """
@@ -89,7 +88,7 @@ def differences(
     values = {name: {n: run[key] for n, run in enumerate(runs) if run[key] is not None}
               for name, key in (("epochs trained", "epochs"), ("parameters", "parameters"))}  # fmt: skip
     choices = []
-    for axis in axes(parameters, trials):
+    for axis in axes(parameters, dict(enumerate(points))):
         if not axis.choices:
             values.setdefault(axis.name, axis.values)
         elif (given := numbers(*axis.choices)) is not None:
@@ -157,10 +156,10 @@ def _points(ax: Axes, runs: Sequence[Mapping[str, Any]], heights: Sequence[float
     """A group of marks for each of over-fitted or not, pruned or not."""
     for overfitted, (marker, color, label) in MARKS.items():
         for pruned in (False, True):
-            own = [(run["train"], y) for run, y in zip(runs, heights, strict=True)
+            own = [(run["train"], y, f"{run['name']}: {run['point']}") for run, y in zip(runs, heights, strict=True)
                    if (run["is_overfitted"], run["state"] == "pruned") == (overfitted, pruned)]  # fmt: skip
             if own:
-                x, y = np.array(own).T
+                x, y, names = zip(*own, strict=True)
                 ax.scatter(x, y, s=26, marker=marker, edgecolors=color, facecolors="none" if pruned else color,
-                           linewidths=1.1, alpha=0.85,
+                           linewidths=1.1, alpha=0.85, urls=names,
                            label=f"{label}{', pruned' if pruned else ''} ({len(own)})")  # fmt: skip

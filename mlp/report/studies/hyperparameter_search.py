@@ -16,12 +16,11 @@ from mlp.report.axes import Axis, axes
 from mlp.report.blocks import Analysis, Lines
 from mlp.report.figures.bars import bars
 from mlp.report.figures.panels import grid, log_axis
-from mlp.report.figures.parallel import parallel_coordinates
+from mlp.report.figures.parallel import ParallelCoordinates
 from mlp.report.importance import Importance, permutation_importance
-from mlp.report.read import Array
 from mlp.report.statistics import accuracy_error, is_significant
 from mlp.report.studies.study import Study, StudyRuns
-from mlp.report.trials import SearchFiles, Trial, read_search, short_name
+from mlp.report.trials import SearchFiles, read_search, short_name
 
 FEWEST_TRIALS = 20  # below which an importance would be chance
 FEWEST_OF_CHOICE = 5  # trials, below which a choice has no median
@@ -41,8 +40,9 @@ class HyperparameterSearch(Study):
         ranked = sorted(((t, i) for i, one in enumerate(searches) for t in one.ranked),
                         key=lambda one: -one[0].scores["val_accuracy"])  # fmt: skip
         complete, history = design.ranked, best_so_far(search)
-        accuracies = np.array([trial.scores["val_accuracy"] for trial in complete])
-        scores = [(trial.number, trial.scores["val_accuracy"]) for trial in complete]
+        points = {trial.number: trial.varied for trial in complete}
+        scores = {trial.number: trial.scores["val_accuracy"] for trial in complete}
+        accuracies = np.array([*scores.values()])
         top = {trial.number for trial in complete[: max(1, len(complete) // 4)]}
         validation = len(found.data.split(np.random.default_rng(0))[1])
         best = ranked[0][0].scores["val_accuracy"] if ranked else 0.0
@@ -50,9 +50,9 @@ class HyperparameterSearch(Study):
         least_error = 0.5 / max(validation, 1)  # that is drawn on a logarithmic axis
         importances = None
         if len(complete) >= FEWEST_TRIALS and np.ptp(accuracies) > 0:
-            importances = permutation_importance(design.parameters, complete, accuracies)
+            importances = permutation_importance(design.parameters, points, accuracies)
         by_key = importances.by_key if importances else {}
-        drawn = axes(design.parameters, complete)
+        drawn = axes(design.parameters, points)
         return self.answer(
             {
                 "searches": [
@@ -74,7 +74,7 @@ class HyperparameterSearch(Study):
                 "parameters": [
                     {"name": axis.name, "key": axis.key, "all": _described(axis, list(axis.values.values())),
                      "top": _described(axis, [value for number, value in axis.values.items() if number in top]),
-                     "explained": explained(axis, dict(scores))}
+                     "explained": explained(axis, scores)}
                     for axis in drawn
                 ],
                 "fewest_trials": FEWEST_TRIALS,
@@ -83,12 +83,14 @@ class HyperparameterSearch(Study):
                 "importance": {
                     key: {"key": key, "name": short_name(key), "increase": one.increase, "error": one.error,
                           "trials": one.trials, "is_significant": one.is_significant,
-                          "medians": medians(design, complete, accuracies, key)}
+                          "medians": medians(next(axis for axis in drawn if axis.key == key), scores)}
                     for key, one in by_key.items()
                 },
             },
             {
-                "search_parallel": lambda: parallel_coordinates(drawn, scores, least_error),
+                "search_parallel": ParallelCoordinates(
+                    drawn, [*scores.items()], least_error, {trial.number: trial.point for trial in complete}
+                ),
                 "search_importance": lambda: _importance_bars(by_key),
                 "search_history": lambda: _best_so_far(search, history, least_error),
             },
@@ -138,13 +140,11 @@ def _described(axis: Axis, values: Sequence[float]) -> dict[str, Any]:
     return {"trials": len(values), "median": statistics.median(values), "low": min(values), "high": max(values)}
 
 
-def medians(search: SearchFiles, trials: Sequence[Trial], accuracies: Array, key: str) -> list[dict[str, Any]]:
-    """The median accuracy of each choice of `key` that several trials have made, the highest first."""
-    axis = next(axis for axis in axes(search.parameters, trials) if axis.key == key)
-    scores = dict(zip([trial.number for trial in trials], accuracies.tolist(), strict=True))
+def medians(axis: Axis, accuracy: Mapping[int, float]) -> list[dict[str, Any]]:
+    """The median accuracy of each choice that several trials have made, the highest first."""
     found = []
     for place, choice in enumerate(axis.choices):
-        own = [scores[number] for number, value in axis.values.items() if value == place]
+        own = [accuracy[number] for number, value in axis.values.items() if value == place]
         if len(own) >= FEWEST_OF_CHOICE:
             found.append({"choice": choice, "accuracy": statistics.median(own), "trials": len(own)})
     return sorted(found, key=lambda one: -one["accuracy"])

@@ -1,0 +1,56 @@
+"""What all pages share: colours that can be seen, and names that are shown as they are."""
+
+import json
+import re
+from pathlib import Path
+
+import browser
+import pytest
+
+from mlp.pages.page import HERE, environment, shell
+
+NAME = "<b>run</b> %{x} {y} & <br> &lt;"
+PAGE = '{% extends "base.html.j2" %}{% block body %}<div id="plot"></div>{% endblock %}'
+
+
+def luminance(red: int, green: int, blue: int) -> float:
+    """Of a colour, as WCAG 2 defines it."""
+    parts = [part / 255 for part in (red, green, blue)]
+    red_, green_, blue_ = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+    return 0.2126 * red_ + 0.7152 * green_ + 0.0722 * blue_
+
+
+def test_every_colour_of_the_ranks_stands_out_from_the_paper() -> None:
+    papers = re.findall(r"--paper: #(\w{6})", (HERE / "page.css").read_text())
+    scales = re.search(r"const SCALES = \{(.*?)\};", (HERE / "figures.js").read_text(), re.DOTALL)
+    assert scales is not None
+    for name, paper in zip(("light", "dark"), papers, strict=True):
+        ground = luminance(*bytes.fromhex(paper))
+        own = re.search(rf"{name}: \[(.*?\])\s*,?\s*\],", scales[1], re.DOTALL)
+        assert own is not None
+        colours = [tuple(map(int, rgb.split(","))) for rgb in re.findall(r"\[([\d, ]+)\]", own[1])]
+        assert len(colours) == 3
+        contrasts = []
+        for red, green, blue in colours:
+            darker, lighter = sorted((ground, luminance(red, green, blue)))
+            contrasts.append((lighter + 0.05) / (darker + 0.05))
+        assert min(contrasts) >= 3  # the least that WCAG asks of graphics
+        assert contrasts == sorted(contrasts)  # the better, the stronger
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(browser.CHROMIUM is None, reason="needs Chromium, which is not installed")
+def test_the_name_of_a_run_is_shown_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "page.html.j2").write_text(PAGE)
+    (tmp_path / "page.js").write_text(
+        f"""const plot = document.getElementById("plot");
+        drawCurves(plot, [{{name: {json.dumps(NAME)}, slot: 0, runs: [{{epoch: [1, 2], loss: [1, 2]}}]}}], "loss");"""
+    )
+    page = tmp_path / "page.html"
+    page.write_text(environment(tmp_path).get_template("page.html.j2").render(**shell(tmp_path / "page.js")))
+    with browser.tab(tmp_path / "profile") as tab:
+        tab.open(page)
+        tab.evaluate("Plotly.Fx.hover(plot, [{curveNumber: 0, pointNumber: 1}])")
+        tab.wait_for("document.querySelector('.hoverlayer text')")
+        assert tab.evaluate("document.querySelector('.hoverlayer text').textContent") == f"{NAME}epoch 2: 2"
+        assert tab.complaints == []
