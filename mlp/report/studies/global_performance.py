@@ -156,10 +156,10 @@ def _points(ax: Axes, runs: Sequence[Mapping[str, Any]], heights: Sequence[float
     """A group of marks for each of over-fitted or not, pruned or not."""
     for overfitted, (marker, color, label) in MARKS.items():
         for pruned in (False, True):
-            own = [(run["train"], y) for run, y in zip(runs, heights, strict=True)
+            own = [(run["train"], y, f"{run['name']}: {run['point']}") for run, y in zip(runs, heights, strict=True)
                    if (run["is_overfitted"], run["state"] == "pruned") == (overfitted, pruned)]  # fmt: skip
             if own:
-                x, y = np.array(own).T
+                x, y, names = zip(*own, strict=True)
                 ax.scatter(x, y, s=26, marker=marker, edgecolors=color, facecolors="none" if pruned else color,
-                           linewidths=1.1, alpha=0.85,
+                           linewidths=1.1, alpha=0.85, urls=names,
                            label=f"{label}{', pruned' if pruned else ''} ({len(own)})")  # fmt: skip
