@@ -63,12 +63,6 @@ def read_metrics(path: Path) -> dict[str, Array]:
     return columns
 
 
-def read_predictions(path: Path, names: Iterable[str] | None = None) -> dict[str, Array]:
-    """The arrays of a predictions.npz, or those with these names. Nothing in the file is executed."""
-    arrays = read_npz(path)
-    return arrays if names is None else {name: arrays[name] for name in names}
-
-
 def confusion(predictions: Mapping[str, Array]) -> Labels:
     """How often class i (row) was taken for class j (column), from the arrays of a predictions.npz.
 
@@ -122,11 +116,11 @@ class RunFiles:
     @cached_property
     def predictions(self) -> dict[str, Array]:
         """The arrays of predictions.npz: what the best weights said about the test set."""
-        return read_predictions(self.directory / "predictions.npz")
+        return self.arrays("predictions.npz")
 
     def arrays(self, name: str) -> dict[str, Array]:
         """The arrays of another .npz, such as a diagnostic callback writes."""
-        return read_predictions(self.directory / name)
+        return read_npz(self.directory / name)
 
     @property
     def seed(self) -> int:
