@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from mlp.base.arrays import read_npz
 from mlp.base.errors import UserError
 from mlp.base.files import check_directory, read_bytes, read_json
-from mlp.base.paths import CONF
 from mlp.config.build import build
-from mlp.config.files import options, read_config, read_yaml
+from mlp.config.files import options, read_config, read_option, read_yaml
 from mlp.nn.metrics import confusion_matrix
 from mlp.nn.sizes import expand_hidden_sizes
 from mlp.nn.types import Labels
@@ -154,7 +153,7 @@ def _option(group: str, node: Mapping[str, Any]) -> str:
 @cache
 def option_values(group: str) -> dict[str, dict[str, Any]]:
     """The content of the files of a group in conf/, by option."""
-    return {option: read_yaml(CONF / group / f"{option}.yaml") or {} for option in options(group)}
+    return {option: read_option(group, option) for option in options(group)}
 
 
 def build_option(group: str, name: str, kind: type, /, **changed: Any) -> Any:
