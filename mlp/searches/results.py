@@ -155,7 +155,8 @@ def _wrapped(line: str) -> str:
     if not sys.stdout.isatty():
         return line
     columns = shutil.get_terminal_size().columns
-    start = line.rfind("  ", 0, columns // 2) + 2 if "  " in line else 4
+    gap = line.rfind("  ", 0, columns // 2)
+    start = gap + 2 if gap > 0 else 4
     return textwrap.fill(
         line, columns, subsequent_indent=" " * start, break_long_words=False, break_on_hyphens=False,
         replace_whitespace=False,
