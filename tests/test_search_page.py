@@ -126,7 +126,7 @@ def test_only_the_scripts_of_the_page_may_run(real: Page) -> None:
     policy = next(given["content"] for tag, given in real.tags if tag == "meta" and "content" in given)
     allowed = set(re.findall(r"'sha256-([^']+)'", str(policy)))
     assert {base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in real.scripts} == allowed
-    assert len(allowed) == 6  # settings, plotly.js, Tabulator, figures.js, table.js, page.js
+    assert len(allowed) == 7  # settings, plotly.js, figures.js, parallel.js, Tabulator, table.js, page.js
     assert "default-src 'none'" in str(policy)
     assert not [name for _, given in real.tags for name in given if name.startswith("on")]
 
@@ -151,7 +151,7 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
         space={"optimizer": HOSTILE},
         fixed=[HOSTILE],
     )
-    assert len(page.scripts) == 6
+    assert len(page.scripts) == 7
     assert not [tag for tag, _ in page.tags if tag == "img"]
     assert page.rows[1]["reason"] == HOSTILE
     assert page.rows[0]["optimizer"] == HOSTILE

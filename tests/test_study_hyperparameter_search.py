@@ -12,7 +12,7 @@ from runs import run
 from mlp.base.errors import UserError
 from mlp.report.axes import Axis, axes
 from mlp.report.blocks import Analysis
-from mlp.report.figures.parallel import parallel_coordinates
+from mlp.report.figures.parallel import ParallelCoordinates
 from mlp.report.importance import interchangeable, permutation_importance
 from mlp.report.studies.hyperparameter_search import HyperparameterSearch, explained
 from mlp.report.trials import Parameter, read_parameters, read_search
@@ -203,7 +203,8 @@ def test_a_line_of_the_parallel_coordinates_is_a_completed_trial(tmp_path: Path)
     ]))  # fmt: skip
     ranked = [(trial.number, trial.scores["val_accuracy"]) for trial in search.ranked]
     points = {trial.number: trial.varied for trial in search.ranked}
-    ax = parallel_coordinates(axes(search.parameters, points), ranked, 1e-3).axes[0]
+    picture = ParallelCoordinates(axes(search.parameters, points), ranked, 1e-3, dict.fromkeys(range(3), "a"))
+    ax = picture().axes[0]
     lines = {str(line.get_label()): np.asarray(line.get_ydata()) for line in ax.lines if len(line.get_xdata()) == 7}
     assert list(lines) == ["trial 0", "trial 1", "trial 2"]  # the best on top
     # Learning rates 1, 0.001, 0.01 between 0.001 and 1; errors 1, 0.1, 0.01 between 1 and 0.01.

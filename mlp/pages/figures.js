@@ -1,5 +1,5 @@
 "use strict";
-// Pictures: plotly.js in the colours of the page, learning curves, parallel coordinates.
+// Pictures: plotly.js in the colours of the page, points, learning curves.
 
 const TOUCH = matchMedia("(pointer: coarse)").matches;
 const HOVER = matchMedia("(hover: hover)").matches; // else the buttons would stay, and hide what is below them
@@ -26,6 +26,7 @@ const painted = new Map(); // element -> what draws it again when the colours ch
 
 const look = () => (DARK.matches ? "dark" : "light");
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const empty = (value) => value === null || value === undefined || value === "";
 const numeric = (value) => typeof value === "number" && Number.isFinite(value);
 
 // Colours of lines: the palette, then hues that come near none of the ones before.
@@ -58,6 +59,16 @@ function element(tag, properties = {}, ...children) {
   return made;
 }
 
+function shortened(text, longest) {
+  return text.length > longest ? `${text.slice(0, longest - 1)}…` : text;
+}
+
+// Empty cells stay at the end in both directions.
+function compared(a, b, direction) {
+  if (empty(a) || empty(b)) return (empty(a) - empty(b)) * (direction === "asc" ? 1 : -1);
+  return numeric(a) && numeric(b) ? a - b : String(a).localeCompare(String(b), undefined, { numeric: true });
+}
+
 // Map of the members of each group, in the order in which groups first come.
 function grouped(items, keyOf) {
   const groups = new Map();
@@ -77,7 +88,7 @@ function inked(part) {
 
 function draw(plot, data, layout = {}, options = {}) {
   painted.set(plot, () => draw(plot, data, layout, options));
-  const axis = { gridcolor: css("--grid"), linecolor: css("--line"), zeroline: false, automargin: true };
+  const axis = { gridcolor: css("--grid"), linecolor: css("--line"), zeroline: false, automargin: true, exponentformat: "power" };
   const background = css("--paper");
   const traces = data.map((trace) => ({
     ...trace,
@@ -269,161 +280,4 @@ function drawCurves(
       ...(logY ? {} : aroundOneValue(data)),
     },
   });
-}
-
-// Parallel coordinates
-
-// Values as an axis, of numbers or of choices. What is not said is found: numbers are numbers, and on a logarithmic
-// scale where they are positive and span two decades.
-function axisOf({ name, choices, log }, values) {
-  const full = values.filter((value) => value !== null && value !== undefined);
-  const isNumber = !choices && full.every(numeric);
-  const kinds = isNumber
-    ? null
-    : (choices ?? [...new Set(full.map(String))].sort((a, b) => a.localeCompare(b, undefined, { numeric: true })));
-  const low = isNumber ? Math.min(...full) : 0;
-  const high = isNumber ? Math.max(...full) : kinds.length - 1;
-  const isLog = isNumber && low > 0 && (log ?? high >= 100 * low);
-  const scale = isLog ? Math.log : Number;
-  const place = (value) => (high > low ? (scale(value) - scale(low)) / (scale(high) - scale(low)) : 0.5);
-  let ticks = isNumber ? [low, high] : kinds.map((_, i) => i);
-  if (isNumber && high > low) {
-    const inner = isLog
-      ? Array.from(
-          { length: Math.ceil(Math.log10(high / low)) + 1 },
-          (_, i) => 10 ** (Math.ceil(Math.log10(low)) + i),
-        )
-      : [0.25, 0.5, 0.75]
-          .map((share) => low + share * (high - low))
-          .filter((value) => !full.every(Number.isInteger) || Number.isInteger(value));
-    ticks = [low, ...inner.filter((value) => place(value) > 0.08 && place(value) < 0.92), high];
-  }
-  return {
-    name,
-    lacks: full.length < values.length,
-    isChoice: !isNumber,
-    at: (value) =>
-      value === null || value === undefined ? null : place(isNumber ? value : kinds.indexOf(String(value))),
-    ticks: [...new Set(ticks)].map((value) => [
-      place(value),
-      isNumber ? Number(value.toPrecision(3)).toString() : kinds[value],
-    ]),
-  };
-}
-
-// Between worst (0) and best (1).
-function shade(share) {
-  const scale = SCALES[look()];
-  const [from, to] = share < 0.5 ? [scale[0], scale[1]] : [scale[1], scale[2]];
-  const step = share < 0.5 ? 2 * share : 2 * share - 1;
-  return `rgb(${from.map((value, i) => Math.round(value + step * (to[i] - value))).join(",")})`;
-}
-
-function shortened(text, longest) {
-  return text.length > longest ? `${text.slice(0, longest - 1)}…` : text;
-}
-
-// A line over `axes`, [{name, choices?, log?}], for each of `lines`, best first: [{key, text, slot?, values}]. Without a slot of its own
-// its colour is its rank. What a line lacks is at the bottom. Drag along an axis: only the lines that cross there stay.
-function drawParallel(plot, axes, lines, { onClick, best = true } = {}) {
-  const columns = axes.map((axis, i) =>
-    axisOf(
-      axis,
-      lines.map((line) => line.values[i]),
-    ),
-  );
-  const rank = (place) => 1 - place / Math.max(1, lines.length - 1);
-  const absent = -0.14;
-  const again = () => {
-    const ordered = lines
-      .map((line, place) => ({
-        line,
-        color: line.slot !== undefined ? colour(line.slot) : best && !place ? css("--mark") : shade(rank(place)),
-        width: line.slot !== undefined ? 2 : best && !place ? 3 : 1.3,
-        y: columns.map((column, i) => {
-          const at = column.at(line.values[i]);
-          return (at ?? absent) + (at === null || column.isChoice ? 0.05 * (rank(place) - 0.5) : 0); // lines of one choice fan out
-        }),
-      }))
-      .reverse(); // the best ones on top
-    const across = columns.map((_, i) => i);
-    const handles = {
-      type: "scatter",
-      mode: "markers",
-      x: ordered.flatMap(() => across),
-      y: ordered.flatMap((one) => one.y),
-      hoverinfo: "text",
-      text: ordered.flatMap((one) => columns.map(() => escaped(one.line.text).replace(/\n/g, "<br>"))),
-      customdata: ordered.flatMap((one) => columns.map(() => one.line.key)),
-      marker: { size: 5, color: ordered.flatMap((one) => columns.map(() => one.color)) },
-      selected: { marker: { opacity: 1 } },
-      unselected: { marker: { opacity: 0.08 } },
-    };
-    const titles = columns.map((column, i) => ({
-      x: i,
-      y: 1.06,
-      text: `<b>${escaped(column.name)
-        .replace(/([._])/g, "$1\u200b")
-        .replace(/(.{8,}?[._ ]\u200b?)/g, "$1<br>")}</b>`,
-      yanchor: "bottom",
-      xanchor: "center",
-    }));
-    const ticks = columns.flatMap((column, i) =>
-      column.ticks.map(([y, text]) => ({ x: i, y, text: escaped(shortened(text, 14)), xanchor: "left", xshift: 4 })),
-    );
-    const lacks = columns.some((column) => column.lacks);
-    const bare = { visible: false, fixedrange: true };
-    plot.style.minWidth = `${88 * columns.length}px`;
-    draw(
-      plot,
-      [
-        ...ordered.map((one) => ({
-          type: "scatter",
-          mode: "lines",
-          x: across,
-          y: one.y,
-          hoverinfo: "skip",
-          line: { color: one.color, width: one.width },
-          customdata: [one.line.key],
-          opacity: 1,
-        })),
-        handles,
-      ],
-      {
-        height: 520,
-        dragmode: "select",
-        selectdirection: "v",
-        margin: { l: 40, r: 80, t: 10, b: 10 },
-        annotations: [
-          ...titles,
-          ...ticks,
-          ...(lacks ? [{ x: -0.05, y: absent, text: "not<br>there", xanchor: "right" }] : []),
-        ],
-        shapes: across.map((i) => ({
-          type: "line",
-          x0: i,
-          x1: i,
-          y0: 0,
-          y1: 1,
-          line: { color: css("--line"), width: 1 },
-          layer: "below",
-        })),
-        xaxis: { ...bare, range: [-0.3, columns.length - 0.6] },
-        yaxis: { ...bare, range: [lacks ? -0.22 : -0.05, 1.22] },
-      },
-      { displayModeBar: false },
-    );
-    painted.set(plot, again);
-  };
-  again();
-  const show = (chosen) => {
-    const opacity = plot.data.slice(0, -1).map((line) => (!chosen || chosen.has(line.customdata[0]) ? 1 : 0.05));
-    Plotly.restyle(plot, { opacity }, [...opacity.keys()]);
-  };
-  for (const name of ["plotly_selected", "plotly_deselect", "plotly_click"]) plot.removeAllListeners?.(name);
-  plot.on("plotly_selected", (event) =>
-    show(event?.points.length ? new Set(event.points.map((point) => point.customdata)) : null),
-  );
-  plot.on("plotly_deselect", () => show(null));
-  plot.on("plotly_click", (event) => onClick?.(event.points[0].customdata));
 }

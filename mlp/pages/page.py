@@ -16,7 +16,8 @@ from mlp.base.files import plain
 
 HERE = Path(__file__).parent
 #: What draws tables and pictures; a page's own scripts follow. plotly.min.js is the bundle "cartesian" of 4.1.1.
-PARTS = ("plotly.min.js", "tabulator.min.js", "figures.js", "table.js")
+PARTS = ("plotly.min.js", "figures.js", "parallel.js", "tabulator.min.js", "table.js")
+PICTURES = PARTS[:3]  # of a page without Tabulator's tables
 
 
 def environment(folder: Path) -> Environment:
@@ -37,15 +38,16 @@ def as_json(data: object) -> Markup:
     return Markup(json.dumps(plain(data), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"))
 
 
-def shell(*scripts: Path) -> dict[str, Any]:
-    """What base.html.j2 needs: the scripts of a page that has `scripts` of its own, and the policy that lets a
-    browser run these and nothing else, and fetch nothing."""
+def shell(*scripts: Path, parts: Sequence[str] = PARTS) -> dict[str, Any]:
+    """What base.html.j2 needs: the scripts of a page that has `scripts` of its own beside `parts`, and the policy
+    that lets a browser run these and nothing else, and fetch nothing."""
     texts = []
     if scripts:
         # `MathJaxConfig` keeps plotly.js from looking for a library that is not there.
         texts = ['window.PlotlyConfig = {MathJaxConfig: "local"};']
-        texts += [path.read_text(encoding="utf-8") for path in (*(HERE / name for name in PARTS), *scripts)]
-    return {"scripts": texts, "policy": content_security_policy(*texts)}
+        texts += [path.read_text(encoding="utf-8") for path in (*(HERE / name for name in parts), *scripts)]
+    tabulator = bool(scripts) and "tabulator.min.js" in parts
+    return {"scripts": texts, "policy": content_security_policy(*texts), "tabulator": tabulator}
 
 
 def content_security_policy(*scripts: str) -> str:

@@ -5,7 +5,7 @@
 const choices = {
   read() {
     const text = location.hash.slice(1);
-    return new URLSearchParams(text.includes("=") ? text : "");
+    return new URLSearchParams(text.includes("=") && text !== "=" ? text : "");
   },
   // Empty values leave the URL.
   write(changes) {
@@ -36,7 +36,6 @@ function decoded(columns, count) {
 }
 
 const isNumbers = (column) => Boolean(column.values);
-const empty = (value) => value === null || value === undefined || value === "";
 
 // `>0.97`, `0.9..0.95`, `=adam`, `!adam`, `adam|nadam`; anything else is part of the text.
 function fits(wanted, value) {
@@ -60,12 +59,6 @@ function fits(wanted, value) {
     if (sign) return same === (sign === "=");
     return same || text.includes(rest.toLowerCase());
   });
-}
-
-// Empty cells stay at the end in both directions.
-function compared(a, b, direction) {
-  if (empty(a) || empty(b)) return (empty(a) - empty(b)) * (direction === "asc" ? 1 : -1);
-  return numeric(a) && numeric(b) ? a - b : String(a).localeCompare(String(b), undefined, { numeric: true });
 }
 
 function meanText(values) {

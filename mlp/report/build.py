@@ -19,9 +19,11 @@ from mlp.base import paths
 from mlp.base.errors import UserError, unknown
 from mlp.base.files import write_text
 from mlp.config.own import allow_flags, allowed
-from mlp.pages.page import shell
+from mlp.pages.page import PICTURES, shell
 from mlp.report import style, templates
 from mlp.report.blocks import Analysis, Picture
+from mlp.report.figures.parallel import ParallelCoordinates
+from mlp.report.plots import plot_of
 from mlp.report.read import configured
 from mlp.report.studies import STUDIES
 from mlp.report.studies.study import Study, StudyRuns, own_studies
@@ -144,38 +146,47 @@ def introduction(made: Sequence[Chapter], dataset: str) -> str:
     return " ".join(templates.render(HERE / "introduction.j2", chapters=made, dataset=dataset).split())
 
 
-def draw(made: Sequence[Chapter], out: Path) -> list[Path]:
-    """Write the figures into `out`/figures; return their paths."""
+def draw(made: Sequence[Chapter], out: Path) -> tuple[list[Path], dict[str, Any]]:
+    """Write the figures into `out`/figures; return their paths, and by name what report.js draws in their place."""
     figures = out / "figures"
     figures.mkdir(parents=True, exist_ok=True)
-    pictures = [block for chapter in made for block in chapter.blocks if isinstance(block, Picture)]
-    return [style.save(picture.draw(), figures / f"{picture.name}.png") for picture in pictures]
+    paths, plots = [], {}
+    for picture in (block for chapter in made for block in chapter.blocks if isinstance(block, Picture)):
+        figure = picture.draw()
+        paths.append(style.save(figure, figures / f"{picture.name}.png"))
+        parallel = {"parallel": picture.draw.data()} if isinstance(picture.draw, ParallelCoordinates) else None
+        if plot := parallel or plot_of(figure):
+            plots[picture.name] = plot
+    return paths, plots
 
 
 def write(made: Sequence[Chapter], dataset: str, out: Path) -> list[Path]:
     """Write the figures, report.md, index.html and wandb.md into `out`; return their paths."""
-    paths = draw(made, out)
-    images = {path.stem: base64.b64encode(path.read_bytes()).decode() for path in paths}
+    paths, plots = draw(made, out)
+    images = {path.stem: _picture(path) for path in paths}
     widths = {path.stem: int.from_bytes(path.read_bytes()[16:20]) for path in paths}  # of a PNG, in pixels
-    previews = {chapter.headline.picture: _preview(out / "figures" / f"{chapter.headline.picture}.png")
+    previews = {chapter.headline.picture: _picture(out / "figures" / f"{chapter.headline.picture}.png", (320, 200))
                 for chapter in made if chapter.headline}  # fmt: skip
     values = {"title": TITLE, "introduction": introduction(made, dataset), "chapters": made, "images": images,
-              "previews": previews, "widths": widths}  # fmt: skip
+              "previews": previews, "widths": widths, "plots": plots}  # fmt: skip
     for name, template in (
         ("report.md", "report.md.j2"),
         ("index.html", "page.html.j2"),
         ("wandb.md", "wandb.md.j2"),
     ):
-        write_text(out / name, templates.render(HERE / template, **values, **shell()))
+        text = templates.render(HERE / template, **values, **shell(HERE / "report.js", parts=PICTURES))
+        write_text(out / name, text)
         paths.append(out / name)
     return paths
 
 
-def _preview(path: Path) -> str:
-    """A small copy of a figure, in base64."""
+def _picture(path: Path, within: tuple[int, int] | None = None) -> str:
+    """A figure as lossless WebP in base64, which takes half of what its PNG does; a copy that fits `within`."""
     with Image.open(path) as image, io.BytesIO() as file:
-        image.thumbnail((320, 200))
-        image.save(file, "PNG", optimize=True)
+        copy = image.convert("RGB")
+        if within:
+            copy.thumbnail(within)
+        copy.save(file, "WEBP", lossless=True)
         return base64.b64encode(file.getvalue()).decode()
 
 

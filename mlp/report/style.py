@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -20,6 +21,7 @@ BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 GREY = "#666666"
 SEQUENTIAL = "Blues"  # cells of a matrix: white paper means nothing there
+RANKS = LinearSegmentedColormap.from_list("ranks", ["#8092A4", "#2F7FB8", "#08306B"])  # worst to best, as figures.js
 ORDERED = "viridis"  # lines that have an order, such as the layers of a network
 
 DPI = 120

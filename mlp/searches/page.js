@@ -73,7 +73,7 @@ function ticksOf({ choices, log, values }) {
   const given = Object.values(values);
   const decades = Math.log10(Math.max(...given) / Math.min(...given));
   const far = decades >= 2 ? { dtick: Math.ceil(decades / 6) } : {};
-  return { type: "log", exponentformat: "power", tickangle: 0, ...far };
+  return { type: "log", tickangle: 0, ...far };
 }
 
 const pictures = {

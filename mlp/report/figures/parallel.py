@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -19,41 +19,65 @@ ACCURACIES = (0.2, 0.5, 0.8, 0.9, 0.95, 0.97, 0.98, 0.985, 0.99, 0.995)  # ticks
 ABSENT, FAN = -0.13, 0.05  # height of a parameter that a trial lacks; how far lines of one choice fan out
 
 
-def parallel_coordinates(axes: Sequence[Axis], ranked: Sequence[tuple[int, float]], least_error: float) -> Figure:
+@dataclass(frozen=True)
+class ParallelCoordinates:
     """Numbers of trials with their accuracies, the best first, over the axes and the accuracy. The latter is
-    logarithmic in the error; one below `least_error` counts as that."""
-    errors = [max(1 - accuracy, least_error) for _, accuracy in ranked]
-    low, high = math.log(min(errors)), math.log(max(errors))
+    logarithmic in the error; one below `least_error` counts as that. A picture, and the same for figures.js."""
 
-    def height(error: float) -> float:
-        return (high - math.log(error)) / (high - low) if high > low else 0.5
+    axes: Sequence[Axis]
+    ranked: Sequence[tuple[int, float]]
+    least_error: float
+    points: Mapping[int, str]  # what a trial is, in words
 
-    figure = style.new_figure(max(6.0, 0.88 * len(axes) + 1.6), 5.2)
-    ax = figure.subplots()
-    shades = mpl.colormaps[style.SEQUENTIAL](np.linspace(1.0, 0.3, len(ranked)))
-    for place in reversed(range(len(ranked))):  # the best ones on top
-        number, fan = ranked[place][0], FAN * (0.5 - place / max(1, len(ranked) - 1))
-        heights = [_height(axis, number, fan) for axis in axes]
-        look = {"color": style.VERMILION, "linewidth": 2.6} if place == 0 else {"color": shades[place]}
-        ax.plot([*heights, height(errors[place])], **{"linewidth": 1.1, "marker": "o", "markersize": 3, **look},
-                label=f"trial {number}")  # fmt: skip
+    def __call__(self) -> Figure:
+        axes, ranked, least_error = self.axes, self.ranked, self.least_error
+        errors = [max(1 - accuracy, least_error) for _, accuracy in ranked]
+        low, high = math.log(min(errors)), math.log(max(errors))
 
-    words: dict[str, Any] = {"va": "center", "fontsize": SMALL, "zorder": 3}
-    words["bbox"] = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.8}
-    for place, name in enumerate([*(axis.name for axis in axes), "validation accuracy"]):
-        ax.axvline(place, 0, 1, color="0.6", linewidth=0.8, zorder=0)
-        ax.text(place, 1.06, _broken(name), ha="center", va="bottom", fontsize=style.SMALL, weight="bold")
-    for place, axis in enumerate(axes):
-        for value in axis.ticks():
-            ax.text(place + 0.05, axis.place(value), _broken(axis.text(value)), **words)
-    between = [1 - accuracy for accuracy in ACCURACIES if min(errors) < 1 - accuracy < max(errors)]
-    for error in {min(errors), max(errors), *(error for error in between if 0.05 < height(error) < 0.95)}:
-        ax.text(len(axes) + 0.05, height(error), f"{100 * (1 - error):.4g} %", **words)
-    if any(len(axis.values) < len(ranked) for axis in axes):
-        ax.text(-0.12, ABSENT, "not\nthere", ha="right", va="center", fontsize=SMALL)
-    ax.set(xlim=(-0.3, len(axes) + 0.1), ylim=(ABSENT - 0.06, 1.05))
-    ax.set_axis_off()
-    return figure
+        def height(error: float) -> float:
+            return (high - math.log(error)) / (high - low) if high > low else 0.5
+
+        figure = style.new_figure(max(6.0, 0.88 * len(axes) + 1.6), 5.2)
+        ax = figure.subplots()
+        shades = style.RANKS(np.linspace(1.0, 0.0, len(ranked)))
+        for place in reversed(range(len(ranked))):  # the best ones on top
+            number, fan = ranked[place][0], FAN * (0.5 - place / max(1, len(ranked) - 1))
+            heights = [_height(axis, number, fan) for axis in axes]
+            look = {"color": style.VERMILION, "linewidth": 2.6} if place == 0 else {"color": shades[place]}
+            ax.plot([*heights, height(errors[place])], **{"linewidth": 1.1, "marker": "o", "markersize": 3, **look},
+                    label=f"trial {number}")  # fmt: skip
+
+        words: dict[str, Any] = {"va": "center", "fontsize": SMALL, "zorder": 3}
+        words["bbox"] = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.8}
+        for place, name in enumerate([*(axis.name for axis in axes), "validation accuracy"]):
+            ax.axvline(place, 0, 1, color="0.6", linewidth=0.8, zorder=0)
+            ax.text(place, 1.06, _broken(name), ha="center", va="bottom", fontsize=style.SMALL, weight="bold")
+        for place, axis in enumerate(axes):
+            for value in axis.ticks():
+                ax.text(place + 0.05, axis.place(value), _broken(axis.text(value)), **words)
+        between = [1 - accuracy for accuracy in ACCURACIES if min(errors) < 1 - accuracy < max(errors)]
+        for error in {min(errors), max(errors), *(error for error in between if 0.05 < height(error) < 0.95)}:
+            ax.text(len(axes) + 0.05, height(error), f"{100 * (1 - error):.4g} %", **words)
+        if any(len(axis.values) < len(ranked) for axis in axes):
+            ax.text(-0.12, ABSENT, "not\nthere", ha="right", va="center", fontsize=SMALL)
+        ax.set(xlim=(-0.3, len(axes) + 0.1), ylim=(ABSENT - 0.06, 1.05))
+        ax.set_axis_off()
+        return figure
+
+    def data(self) -> dict[str, Any]:
+        axes = [{"name": axis.name, "choices": axis.choices or None, "log": axis.log} for axis in self.axes]
+        lines = [
+            {"key": number, "text": f"trial {number}: {100 * accuracy:.2f} %\n{self.points[number]}",
+             "values": [*(_value(axis, number) for axis in self.axes), accuracy]}
+            for number, accuracy in self.ranked
+        ]  # fmt: skip
+        last = {"name": "validation accuracy", "least": self.least_error}
+        return {"axes": [*axes, last], "lines": lines}
+
+
+def _value(axis: Axis, number: int) -> float | str | None:
+    value = axis.values.get(number)
+    return axis.choices[round(value)] if axis.choices and value is not None else value
 
 
 def _broken(name: str) -> str:

@@ -53,7 +53,7 @@ class GlobalPerformance(Study):
             {
                 "trials": sum(len(one.trials) for one in searches), "runs": runs,
                 "unmeasured": unmeasured, "least_gap": OVERFITTED, "high": HIGH, "fewest": FEWEST,
-                "differences": differences(searches[0].parameters, points, runs),
+                "differences": distinctions(searches[0].parameters, points, runs),
                 # Most over-fitted runs were trained at least as long.
                 "long": int(np.quantile(epochs, 0.25)) if epochs else None,
                 "suffice": 2 * training + found.data.num_features,  # weights, for any labels
@@ -77,7 +77,7 @@ def _facts(trial: Trial, name: str, samples: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def differences(
+def distinctions(
     parameters: Sequence[Parameter], points: Sequence[Mapping[str, str]], runs: Sequence[Mapping[str, Any]]
 ) -> dict[str, dict[str, Any]]:
     """What distinguishes the over-fitted runs from the rest, the strongest first; `points` are their varied values.
@@ -156,10 +156,10 @@ def _points(ax: Axes, runs: Sequence[Mapping[str, Any]], heights: Sequence[float
     """A group of marks for each of over-fitted or not, pruned or not."""
     for overfitted, (marker, color, label) in MARKS.items():
         for pruned in (False, True):
-            own = [(run["train"], y) for run, y in zip(runs, heights, strict=True)
+            own = [(run["train"], y, f"{run['name']}: {run['point']}") for run, y in zip(runs, heights, strict=True)
                    if (run["is_overfitted"], run["state"] == "pruned") == (overfitted, pruned)]  # fmt: skip
             if own:
-                x, y = np.array(own).T
+                x, y, names = zip(*own, strict=True)
                 ax.scatter(x, y, s=26, marker=marker, edgecolors=color, facecolors="none" if pruned else color,
-                           linewidths=1.1, alpha=0.85,
+                           linewidths=1.1, alpha=0.85, urls=names,
                            label=f"{label}{', pruned' if pruned else ''} ({len(own)})")  # fmt: skip

@@ -16,7 +16,7 @@ from mlp.report.axes import Axis, axes
 from mlp.report.blocks import Analysis, Lines
 from mlp.report.figures.bars import bars
 from mlp.report.figures.panels import grid, log_axis
-from mlp.report.figures.parallel import parallel_coordinates
+from mlp.report.figures.parallel import ParallelCoordinates
 from mlp.report.importance import Importance, permutation_importance
 from mlp.report.statistics import accuracy_error, is_significant
 from mlp.report.studies.study import Study, StudyRuns
@@ -88,7 +88,9 @@ class HyperparameterSearch(Study):
                 },
             },
             {
-                "search_parallel": lambda: parallel_coordinates(drawn, [*scores.items()], least_error),
+                "search_parallel": ParallelCoordinates(
+                    drawn, [*scores.items()], least_error, {trial.number: trial.point for trial in complete}
+                ),
                 "search_importance": lambda: _importance_bars(by_key),
                 "search_history": lambda: _best_so_far(search, history, least_error),
             },
