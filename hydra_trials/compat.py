@@ -57,6 +57,8 @@ class CachingConfigLoader(ConfigLoaderImpl):
     it is made of (`optimizer` for each option, `hydra` once), since no file's merge depends on another node.
     """
 
+    repository_type: type[CachingConfigRepository] = CachingConfigRepository
+
     def __init__(self, config_search_path: ConfigSearchPath) -> None:
         super().__init__(config_search_path)
         self._repositories: dict[tuple[Any, ...], CachingConfigRepository] = {}
@@ -91,7 +93,7 @@ class CachingConfigLoader(ConfigLoaderImpl):
         paths = (str(override.input_line) for override in parsed if override.key_or_group == "hydra.searchpath")
         key = (config_name, *paths)
         if key not in self._repositories:
-            self._repositories[key] = repository = CachingConfigRepository(self.repository)
+            self._repositories[key] = repository = self.repository_type(self.repository)
             self._process_config_searchpath(config_name, parsed, repository)
         return parsed, self._repositories[key]
 

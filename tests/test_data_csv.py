@@ -1,6 +1,8 @@
 """Tables in CSV files are taken as people write them; what is ambiguous or wrong is named with its place."""
 
 import gzip
+import os
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -225,7 +227,7 @@ MISTAKES: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     ),
     "targets of a regression": ("a,y\n" + "".join(f"{i},{i}.5\n" for i in range(9)), {}, "numbers with fractions"),
     "one class": ("a,y\n" + "".join(f"{i}.5,x\n" for i in range(9)), {}, "has only the class x; two"),
-    "a class for each row": ("a,y\n" + "".join(f"1,{i}\n" for i in range(5000)), {}, "has 5,000 classes; at most"),
+    "a class for each row": ("a,y\n" + "".join(f"1,{i}\n" for i in range(5000)), {}, "has more than 4,096 classes"),
     "every class once": ("a,y\n1,x\n2,z\n", {}, "the test part has no samples"),
     "label with a line": ('a,y\n1,"x\nx"\n2,z\n3,z\n', {}, "'x\\nx' is no name of a class"),
     "too few names": (PLANTS, {"class_names": ["a", "b"]}, "must be 3 different names, for the classes iris b, rosa"),
@@ -274,6 +276,37 @@ def test_keys_settle_what_is_ambiguous(tmp_path: Path) -> None:
 
 def test_a_first_sample_that_rises_is_no_header(tmp_path: Path) -> None:
     assert len(whole(opened(tmp_path, "1.5,2.5,3.5,4.5,a\n" + "1.5,2.5,9.5,4.5,b\n" * 9 + "0,0,0,0,a\n"))) == 11
+
+
+def test_a_small_file_that_unpacks_to_too_much_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(np, "loadtxt", lambda *_: pytest.fail("it was read"))
+    for name, rows, count, message in (
+        ("bytes", b"a,label\n1,x" + b" " * 2**16 + b"\n", 5_000, "more than 268,435,456 bytes when unpacked"),
+        ("values", b"0" + b",0" * 9_999 + b"\n", 5_200, r"rows of 10,000 values; at most .* 50,000,000 values"),
+        ("rows", b"0,1\n" * 5_000, 2_200, r"rows of 2 values; at most .* 10,000,000 rows"),
+    ):
+        packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+        packed = b"".join([*(packer.compress(rows) for _ in range(count)), packer.flush()])
+        (path := tmp_path / f"{name}.csv").write_bytes(packed)
+        assert len(packed) < 3_000_000
+        with pytest.raises(UserError, match=message):
+            CSV(path=str(path), test_fraction=0.5, label_column=1, header=False)
+    (path := tmp_path / "large.csv").touch()
+    os.truncate(path, 2**40)
+    with pytest.raises(UserError, match="a line has more than"):
+        CSV(path=str(path), test_fraction=0.5)
+    path.write_text("a,label\n" + "1,x\n2,y\n" * 20)
+    os.truncate(path, 2**40)
+    with pytest.raises(UserError, match=r"has 1,099,511,627,776 bytes; at most 268,435,456 bytes"):
+        CSV(path=str(path), test_fraction=0.5)
+
+
+def test_labels_that_would_fill_the_memory_are_refused(tmp_path: Path) -> None:
+    (path := tmp_path / "data.csv").write_text(f"a,label\n1,{'x' * 999}\n" + "1,y\n" * 70_000)
+    with pytest.raises(UserError, match="has labels, and one of them 999 characters"):
+        CSV(path=str(path), test_fraction=0.5)
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -18,6 +19,8 @@ import mlp.searches.objective
 import mlp.tools.profile
 from mlp.base.errors import UserError
 from mlp.config.build import OPTIONS, build, locate
+from mlp.config.compose import compose
+from mlp.config.resolve import resolve
 from mlp.data import Augmentation, Dataset
 from mlp.nn import MLP, Activation, Initializer, Loss, Normalization, Optimizer, Schedule
 from mlp.training import Trainer
@@ -138,3 +141,65 @@ def test_a_folder_of_options_names_no_code_for_hydra(tmp_path: Path, hydra: str,
     assert ended.stderr.startswith("Error: ")
     assert part in ended.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"conf"}
+
+
+def _chain(first: str, link: str, times: int, count: int = 12) -> list[str]:
+    """Lines x0, x1, ...: each has the one before it so many times."""
+    return [first, *(f"x{i}: {link.format(', '.join([f'*x{i - 1}'] * times), i=i)}" for i in range(1, count))]
+
+
+def test_a_file_of_options_does_not_unfold_without_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlp.config.bounds.MOST", 5_000)  # faster
+    folder = tmp_path / "conf/experiment"
+    folder.mkdir(parents=True)
+    doubled = "".join(f"  x{i}: '${{.x{i - 1}}}${{.x{i - 1}}}'\n" for i in range(1, 40))
+    many = "[" + "'${{optimizer_options.x{}}}'," * 9 + "]"
+    listed = "".join(f"  x{i + 1}: {many.format(*[i] * 9)}\n" for i in range(11))
+    aliases = "\n".join(_chain("x0: &x0 [1, 1]", "&x{i} [{}]", 9))
+    for level in range(12):
+        thrice = "".join(f"  - level{level + 1}@{place}\n" for place in "abc")
+        content = f"defaults:\n{thrice}x: {level}\n" if level < 11 else "x: 1\n"
+        (folder / f"level{level}.yaml").write_text(content)
+    for content, part in (
+        (aliases, "more than 10,000 values"),
+        ("\n".join(_chain("x0: &x0 [1]", "&x{i} [{}]", 1, 40)), "nested too deeply"),
+        ("x: &x [*x]", "an alias (*x) of nothing, or of what contains it"),
+        (f"x: [{'0, ' * 20_000}]", "more than 10,000 values"),
+        (f"x: [{'0, ' * 100_000}]", "bytes are too many; at most 131,072 are read"),
+        (f"x: {'[' * 50_000}", "nested too deeply"),
+        (f"x: {'a' * 20_000}", "a value of 20,000 characters"),
+        ("x: !!python/name:os.system", "is not valid YAML"),
+        ("[1]", "must be a mapping of keys to values. Got list"),
+        ("defaults: [level0@optimizer_options]", "unfolds to more than 20,000 values"),
+        (f"optimizer_options:\n  x0: aaaa\n{doubled}", "unfolds to more than 20,000 values"),
+        (f"optimizer_options:\n  x0: [1, 1]\n{listed}", "unfolds to more than 20,000 values"),
+        (f"optimizer_options:\n  x: {'a' * 9000}\n  y: {'${.x}' * 1000}\n  z: {'${.y}' * 1000}", "unfolds to more"),
+    ):
+        (folder / "mine.yaml").write_text(f"# @package _global_\n{content}\n")
+        with pytest.raises(UserError) as refused:
+            resolve(compose(["+experiment=mine"], [tmp_path / "conf"]))
+        assert part in str(refused.value), content[:100]
+
+
+def test_the_program_says_what_is_too_large_in_a_folder_of_options(tmp_path: Path) -> None:
+    (tmp_path / "conf/optimizer").mkdir(parents=True)
+    bomb = "\n".join(_chain("x0: &x0 [1, 1]", "&x{i} [{}]", 9))
+    (tmp_path / "conf/optimizer/mine.yaml").write_text(bomb)
+    for words in (
+        ("train.py", "-o", "mine", "--config-dir", "conf"),
+        ("train.py", "-o", "mine", "hydra.searchpath=[file://conf]"),
+        ("train.py", "-m", "-o", "sgd,mine", "--config-dir", "conf"),
+    ):
+        program, *line = words
+        ended = python(str(ROOT / program), *line, "-d", "digits", "-e", "1", "tracker=none", cwd=tmp_path)
+        assert (ended.returncode, ended.stdout) == (2, ""), line
+        assert re.fullmatch(r"Error: .*mine\.yaml: more than 10,000 values inside\n", ended.stderr), ended.stderr
+        assert {path.name for path in tmp_path.iterdir()} == {"conf"}
+
+
+def test_aliases_of_a_file_of_options_are_read(tmp_path: Path) -> None:
+    (tmp_path / "conf/experiment").mkdir(parents=True)
+    text = "# @package _global_\nmodel: {hidden_sizes: &sizes [8, 8]}\ntraining: {<<: {epochs: 3}}\nx: *sizes\n"
+    (tmp_path / "conf/experiment/mine.yaml").write_text(text)
+    config = compose(["+experiment=mine"], [tmp_path / "conf"])
+    assert (config.model.hidden_sizes, config.training.epochs, config.x) == ([8, 8], 3, [8, 8])

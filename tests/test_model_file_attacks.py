@@ -59,6 +59,19 @@ def test_hostile_pickle_is_one_message(name: str) -> None:
         loads(b"\x80\x04" + program + b".")
 
 
+def test_texts_are_bounded_before_they_are_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert loads(pickle.dumps({"W0": "x" * 10_000}, 0)) == {"W0": "x" * 10_000}
+    monkeypatch.setattr("mlp.model_file.pickles.MAX_TEXT", 10_000)
+    many = "x" * 1_000
+    for value in ("x" * 10_100, "\U0001f600" * 2_600, [many[i:] + many for i in range(6)]):
+        for protocol in (0, 2, 4):
+            with pytest.raises(ModelFileError, match="more than 10,000 bytes of text"):
+                loads(pickle.dumps(value, protocol))
+    monkeypatch.setattr("pickletools.genops", lambda file: file.readline())
+    with pytest.raises(ModelFileError, match="more than 10,000 bytes of text"):
+        loads(b"V" + b"x" * 20_000 + b"\n.")
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_archives_are_unpacked_only_as_numpy_packs_them(tmp_path: Path, method: int) -> None:
     with zipfile.ZipFile(tmp_path / "m.npz", "w", method) as archive:

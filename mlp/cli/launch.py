@@ -17,14 +17,14 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from hydra_trials.compat import VERSION_BASE, CachingConfigLoader, register_resolver
+from hydra_trials.compat import VERSION_BASE, register_resolver
 from mlp import experiment
 from mlp.base.errors import UserError, refuse, shortened
 from mlp.base.naming import flat
 from mlp.base.paths import CONF
 from mlp.cli.messages import EXPECTED_ERRORS, fail, overridden, swept_options
 from mlp.cli.overrides import completion_line, to_hydra
-from mlp.config.compose import composing
+from mlp.config.compose import Loader, composing
 from mlp.config.own import is_allowed
 from mlp.config.resolve import resolve, resolve_resumed, resolve_trial
 from mlp.experiment.directory import discarded_if_refused
@@ -35,7 +35,7 @@ BUILDS = ("hydra.", "hydra_plugins.", "hydra_trials.", "mlp.", "optuna.")
 LOGS = ("logging.", "colorlog.", *BUILDS)
 
 
-class _Loader(CachingConfigLoader):
+class _Loader(Loader):
     """Hydra composes twice, first only to look up hydra.mode: so with a memory.
 
     What Hydra itself would build, its callbacks for instance, is held to the rule of all classes: files name those of

@@ -9,20 +9,78 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hydra import version
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import CachingConfigRepository, ConfigRepository
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.errors import HydraException
+from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from hydra_trials.compat import VERSION_BASE
+from hydra_trials.compat import VERSION_BASE, CachingConfigLoader
 from mlp.base.errors import UserError
 from mlp.base.paths import CONF
+from mlp.config.bounds import bounded, unfold, values_of
+from mlp.config.files import read_mapping
 
 _one_at_a_time = threading.Lock()
+
+
+class _Folder(FileConfigSource):
+    """A folder of options, which may be a stranger's: its files are read as those of a run directory."""
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        path = Path(self.path, self._normalize_file_name(config_path))
+        content = read_mapping(path)
+        with path.open(encoding="utf-8") as file:
+            header = self._get_header_dict(file.read(512))
+        result = _Result(self.provider, f"{self.scheme()}://{self.path}", OmegaConf.create(content), header)
+        result.values = values_of(content)
+        return result
+
+
+class _Result(ConfigResult):
+    values = 1  # that it has
+
+
+class _Folders(ConfigRepository):
+    def initialize_sources(self, config_search_path: ConfigSearchPath) -> None:
+        super().initialize_sources(config_search_path)
+        self.sources = [
+            _Folder(source.provider, source.path) if source.scheme() == "file" else source for source in self.sources
+        ]
+
+
+class _CountingRepository(CachingConfigRepository):
+    """A file counts each time that a defaults list puts it somewhere."""
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        result: ConfigResult | None = super().load_config(config_path)
+        unfold(getattr(result, "values", 1))
+        return result
+
+
+class Loader(CachingConfigLoader):
+    """Hydra's loader for files that are not trusted, with a memory."""
+
+    repository_type = _CountingRepository
+
+    def __init__(self, config_search_path: ConfigSearchPath) -> None:
+        super().__init__(config_search_path)
+        self.repository = _Folders(config_search_path)
+
+    def load_configuration(self, *args: Any, **kwargs: Any) -> DictConfig:
+        with bounded():
+            return super().load_configuration(*args, **kwargs)
+
+    def load_sweep_config(self, *args: Any, **kwargs: Any) -> DictConfig:
+        with bounded():
+            return super().load_sweep_config(*args, **kwargs)
 
 
 def compose(overrides: Sequence[str], folders: Sequence[Path] = ()) -> DictConfig:
@@ -35,8 +93,7 @@ def compose(overrides: Sequence[str], folders: Sequence[Path] = ()) -> DictConfi
         for folder in folders:
             places.prepend("command-line", f"file://{folder.resolve()}", anchor="schema")
         with composing():
-            loader = ConfigLoaderImpl(places)
-            config = loader.load_configuration("config", list(overrides), RunMode.RUN, from_shell=False)
+            config = Loader(places).load_configuration("config", list(overrides), RunMode.RUN, from_shell=False)
     with open_dict(config):
         del config["hydra"]
     return config
@@ -46,7 +103,8 @@ def compose(overrides: Sequence[str], folders: Sequence[Path] = ()) -> DictConfi
 def composing() -> Iterator[None]:
     """Hydra raises anything for words and files that nobody has thought of: what it raises becomes a UserError."""
     try:
-        yield
+        with bounded():
+            yield
     except (HydraException, OmegaConfBaseException, UserError, OSError, MemoryError):
         raise
     except Exception as error:

@@ -1,7 +1,7 @@
 """The folders and files of conf/. Imports nothing that is slow: `--help` lists them."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -37,28 +37,21 @@ def rename_keys(config: dict[str, Any]) -> None:
 
 
 MAX_YAML = 2**17  # bytes of a configuration
-MAX_DEPTH = 20
+MAX_DEPTH, MAX_VALUES = 20, 10_000
 
 
-def read_yaml(path: Path) -> Any:
+def read_yaml(path: Path, *, by_hand: bool = False) -> Any:
     """What a run's config.yaml or overrides.yaml holds, whoever wrote it: lists, mappings, texts and numbers.
 
-    Interpolations stay texts. Aliases, which can unfold without end, types of Python, keys that are there twice and
-    what is nested too deeply are refused with a UserError.
+    Interpolations stay texts. Aliases, types of Python, keys that are there twice, and what is too large or nested
+    too deeply are refused with a UserError. A file that people write `by_hand`, an option's, may be empty, and have
+    aliases, but may not unfold beyond the same size.
     """
     import yaml
 
-    depth = 0
     try:
-        text = read_bytes(path, MAX_YAML).decode("utf-8")
-        for event in yaml.parse(text, yaml.CSafeLoader):  # without recursion, which libyaml does not limit
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if isinstance(event, yaml.AliasEvent):
-                raise UserError(f"an alias (*{event.anchor}) inside; write the value itself")
-            if depth > MAX_DEPTH:
-                raise UserError("nested too deeply")
-            if isinstance(event, yaml.ScalarEvent) and len(event.value) > 10_000:
-                raise UserError(f"a value of {len(event.value):,} characters inside")
+        text = read_bytes(path, MAX_YAML, empty=by_hand).decode("utf-8")
+        _check_size(yaml.parse(text, yaml.CSafeLoader), by_hand)  # without recursion, which libyaml does not limit
         found = yaml.load(text, _yaml_loader())
         _check_plain(found)
         return found
@@ -66,6 +59,43 @@ def read_yaml(path: Path) -> Any:
         raise UserError(f"{path}: {error}") from error
     except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def _check_size(events: Iterable[Any], aliases: bool) -> None:
+    """Raise UserError where the events of a YAML file unfold to too many values, or to too deep ones."""
+    import yaml
+
+    anchored: dict[str, tuple[int, int]] = {}  # values and depth of what has a name
+    open_ = [("", 0, 0)]  # name, values and depth of each collection that is not at its end
+    for event in events:
+        name, values, depth = "", 1, 0
+        if isinstance(event, yaml.CollectionStartEvent):
+            open_.append((event.anchor, 1, 0))
+            if len(open_) > MAX_DEPTH + 1:
+                raise UserError("nested too deeply")
+            continue
+        if isinstance(event, yaml.CollectionEndEvent):
+            name, values, depth = open_.pop()
+        elif isinstance(event, yaml.AliasEvent):
+            if not aliases:
+                raise UserError(f"an alias (*{event.anchor}) inside; write the value itself")
+            if event.anchor not in anchored:
+                raise UserError(f"an alias (*{event.anchor}) of nothing, or of what contains it, inside")
+            values, depth = anchored[event.anchor]
+        elif not isinstance(event, yaml.ScalarEvent):
+            continue
+        elif len(event.value) > 10_000:
+            raise UserError(f"a value of {len(event.value):,} characters inside")
+        else:
+            name = event.anchor
+        if name:
+            anchored[name] = values, depth
+        holder, before, deepest = open_[-1]
+        open_[-1] = holder, before + values, max(deepest, depth + 1)
+        if before + values > MAX_VALUES:
+            raise UserError(f"more than {MAX_VALUES:,} values inside")
+        if len(open_) + depth > MAX_DEPTH + 1:
+            raise UserError("nested too deeply")
 
 
 @cache
@@ -126,10 +156,16 @@ def options(group: str, folders: Sequence[Path] = ()) -> list[str]:
 
 def read_option(group: str, option: str, folders: Sequence[Path] = ()) -> dict[str, Any]:
     """The content of an option's file, of this package or of the `folders`."""
-    from omegaconf import OmegaConf
-
     path = next(path for folder in (CONF, *folders) if (path := folder / group / f"{option}.yaml").is_file())
-    return OmegaConf.to_container(OmegaConf.load(path))  # type: ignore[return-value]
+    return read_mapping(path)
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The content of an option's file. Raises UserError."""
+    found = read_yaml(path, by_hand=True)
+    if not isinstance(found, dict | None):
+        raise UserError(f"{path} must be a mapping of keys to values. Got {type(found).__name__}")
+    return found or {}
 
 
 def canonical(group: str, name: str, folders: Sequence[Path] = ()) -> str:
@@ -155,8 +191,9 @@ def _aliases(group: str, option: str, folders: Sequence[Path]) -> tuple[str, ...
     from mlp.config.build import locate
 
     paths = [path for folder in (CONF, *folders) if (path := folder / group / f"{option}.yaml").is_file()]
-    target = re.search(r"^_target_: *(\S+)", paths[0].read_text(), re.MULTILINE)
     try:
+        text = read_bytes(paths[0], MAX_YAML, empty=True).decode("utf-8", "replace")
+        target = re.search(r"^_target_: *(\S+)", text, re.MULTILINE)
         return getattr(locate(target[1]), "aliases", ()) if target else ()
     except UserError:  # a class that is not allowed has no name here; building it will say so
         return ()

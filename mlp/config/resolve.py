@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from mlp.base.errors import UserError, shortened, unknown
 from mlp.base.naming import flat
 from mlp.base.paths import CONF
-from mlp.config.files import groups, options, read_config, rename_keys
+from mlp.config.files import groups, options, read_config, read_mapping, rename_keys
 from mlp.config.values import resolved_values
 
 log = logging.getLogger(__name__)
@@ -89,8 +89,8 @@ def tracker_nodes(node: dict[str, Any]) -> dict[str, dict[str, Any]]:
 @cache
 def known_keys() -> list[str]:
     """The keys of a configuration's top level."""
-    keys = OmegaConf.load(CONF / "config.yaml")
-    return [*(str(key) for key in keys if key not in ("defaults", "hydra")), *groups()]
+    keys = read_mapping(CONF / "config.yaml")
+    return [*(key for key in keys if key not in ("defaults", "hydra")), *groups()]
 
 
 def _check_presence(config: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.resolvers import oc
 
 from hydra_trials.compat import register_resolver
+from mlp.config.bounds import bounded
 
 #: The variables that were read, while somebody wants to know.
 _variables_read: ContextVar[list[str] | None] = ContextVar("read", default=None)
@@ -40,7 +41,8 @@ def resolved_values(config: DictConfig) -> dict[str, Any]:
     """
     written = OmegaConf.to_container(config, resolve=False)
     register_resolver("oc.env", _oc_env, replace=True)
-    return _values(config, OmegaConf.to_container(config, resolve=True), written)  # type: ignore[no-any-return]
+    with bounded():
+        return _values(config, OmegaConf.to_container(config, resolve=True), written)  # type: ignore[no-any-return]
 
 
 def recorded(value: Any) -> Any:

@@ -20,12 +20,13 @@ import numpy as np
 
 from mlp.base.errors import UserError, unknown
 from mlp.data.cache import cached
-from mlp.data.own import LARGEST, OwnData, Part, as_integer, is_integer, some_of
+from mlp.data.own import LARGEST, MOST_OUTPUTS, OwnData, Part, as_integer, is_integer, some_of
 
 LABELS = ("label", "labels", "class", "target", "y")
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t"}
 FIRST_ROWS = 21  # that tell the delimiter, and whether there is a header
 LONGEST_LINE, LONGEST_LABEL = 2**24, 1000  # characters
+MOST_BYTES, MOST_ROWS, MOST_VALUES = 2**28, 10_000_000, 50_000_000  # of a file when unpacked; 600 MB while it is read
 NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*", re.ASCII | re.IGNORECASE)
 MISSING = ("", "?", "na", "n/a", "nan", "null", "none")
 PIXEL = re.compile(r"(pixel|px)[ _]?\d+|\d+x\d+", re.IGNORECASE)  # the names of Kaggle's digits and of their kin
@@ -210,6 +211,8 @@ def read_layout(path: Path, header: bool | None, delimiter: str | None) -> Layou
 
 def read_table(path: Path, layout: Layout, label: int, columns: tuple[int, ...]) -> Part:
     """Numbers (n, columns), uint8 where they are whole and from 0 to 255, else float32, and labels (n,) as texts."""
+    if (size := path.stat().st_size) > MOST_BYTES:
+        raise _too_large(path, f"{size:,} bytes")
     with path.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
     name = "csv-1-" + hashlib.sha256(repr((content, layout, label, columns)).encode()).hexdigest()
@@ -218,11 +221,38 @@ def read_table(path: Path, layout: Layout, label: int, columns: tuple[int, ...])
     return x, cached(f"{name}-y", (len(x),), lambda: parsed()[1], kinds="U")
 
 
+def _too_large(path: Path, size: str) -> UserError:
+    return UserError(
+        f"{path} has {size}; at most {MOST_BYTES:,} bytes, {MOST_ROWS:,} rows and {MOST_VALUES:,} values are read. "
+        f"Take a part of it, or make an .npz file of it: dataset=npz"
+    )
+
+
+def _check_size(path: Path, width: int) -> None:
+    """Raise UserError for more than is read, before it is: a small .gz may unpack to anything."""
+    size = rows = 0
+    with opened(path) as file:
+        while some := file.buffer.read(2**20):
+            size += len(some)
+            rows += max(some.count(b"\n"), some.count(b"\r"))
+            if size > MOST_BYTES:
+                raise _too_large(path, f"more than {MOST_BYTES:,} bytes when unpacked")
+            if rows > MOST_ROWS or rows * width > MOST_VALUES + width:  # with a header
+                raise _too_large(path, f"more than {rows - 1:,} rows of {width:,} values")
+
+
 def _parse(path: Path, layout: Layout, label: int, columns: tuple[int, ...]) -> Part:
+    _check_size(path, layout.width)
     codes: dict[str, int] = {}
+
+    def code(text: str) -> int:
+        if len(codes) > MOST_OUTPUTS:
+            raise ValueError
+        return codes.setdefault(text.strip(), len(codes))
+
     converters: dict[int | str, Callable[[str], int]]
     converters = dict.fromkeys(set(range(layout.width)) - set(columns), lambda _: 0)
-    converters[label] = lambda text: codes.setdefault(text.strip(), len(codes))
+    converters[label] = code
     try:
         with opened(path) as file, np.errstate(over="ignore"):  # what becomes infinite is refused below
             if layout.names:
@@ -231,8 +261,14 @@ def _parse(path: Path, layout: Layout, label: int, columns: tuple[int, ...]) -> 
                 file, np.float32, None, layout.delimiter, converters, ndmin=2, encoding=None, quotechar='"'
             )
     except ValueError as error:
+        if len(codes) > MOST_OUTPUTS:
+            raise UserError(
+                f"{path}: {layout.column(label)} has more than {MOST_OUTPUTS:,} classes; so many are possible. "
+                f"dataset.label_column=NAME says where the labels are"
+            ) from error
         _refuse(path, layout, label, columns, str(error))
-    if (longest := max(map(len, codes))) > LONGEST_LABEL:
+    longest = max(map(len, codes))
+    if longest > LONGEST_LABEL or 4 * longest * len(table) > MOST_BYTES:
         raise UserError(f"{path}: {layout.column(label)} has labels, and one of them {longest:,} characters")
     x: np.ndarray = np.ascontiguousarray(table[:, list(columns)])
     if not np.isfinite(x).all() or any(text.lower() in ("", "nan") for text in codes):

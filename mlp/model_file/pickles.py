@@ -8,8 +8,10 @@ not know is refused. Memory and time grow with the size of the file, not with wh
 
 from __future__ import annotations
 
+import io
 import pickletools
 import re
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +26,9 @@ class ModelFileError(UserError):
 
 
 MAX_OPCODES, MAX_DEPTH, MAX_BITS = 2_000_000, 100, 1024
+#: Bytes of all texts in memory, and of a line: in protocols 0 to 2 arrays are texts, which exist four times at once.
+MAX_TEXT = 2**26
+EMPTY_TEXT = sys.getsizeof("\U0001f600")  # which only the number of opcodes bounds
 
 #: What a file may call, NumPy 1 and 2 alike, and whatever else stands for one of them.
 ALLOWED = {
@@ -81,6 +86,22 @@ def refuse(what: str) -> ModelFileError:
     return ModelFileError(f"refused to load: {what}")
 
 
+def _too_much_text() -> ModelFileError:
+    return ModelFileError(
+        f"more than {MAX_TEXT:,} bytes of text. Arrays of that size are saved by np.save of Python 3, as bytes"
+    )
+
+
+class _Lines(io.BytesIO):
+    """The bytes of a pickle, whose lines are bounded."""
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(MAX_TEXT + 1)
+        if len(line) > MAX_TEXT:
+            raise _too_much_text()
+        return line
+
+
 class _Machine:
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -88,9 +109,10 @@ class _Machine:
         self._outer: list[list[Any]] = []  # what came before each of the marks
         self._memo: dict[int, Any] = {}
         self._bytes_left = len(data)  # of arrays: each must have its content in the file
+        self._text_left = MAX_TEXT
 
     def run(self) -> Any:
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(self._data)):
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(_Lines(self._data))):
             if count > MAX_OPCODES:
                 raise ModelFileError(f"more than {MAX_OPCODES:,} opcodes; a model has a few hundred")
             if opcode.name == "STOP":
@@ -102,6 +124,10 @@ class _Machine:
         push, pop = self._stack.append, self._stack.pop
         match name:
             case _ if name in _VALUES:
+                if type(argument) is str:
+                    self._text_left -= max(0, sys.getsizeof(argument) - EMPTY_TEXT)
+                    if self._text_left < 0:
+                        raise _too_much_text()
                 push(_value(argument))
             case "PROTO" | "FRAME":
                 pass
