@@ -258,8 +258,8 @@ def search(
     program = [sys.executable, "-m", "mlp", "train", "-m", *words]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)}
     if verbose and in_jupyter():
-        from hydra_trials.progress import STATUS
-
+        with warnings.catch_warnings(action="ignore"):  # tqdm's, where ipywidgets are not installed
+            from hydra_trials.progress import STATUS
         environment[STATUS] = "1"
     # A notebook is no terminal: what the search says is passed on to it, line by line.
     passed_on = verbose and sys.stdout is not None and not sys.stdout.isatty()
@@ -289,8 +289,7 @@ def search(
 
 def _pass_on(lines: Iterable[str]) -> None:
     """Print the lines of a search; its status is one output of the notebook's cell, which is kept up to date."""
-    with warnings.catch_warnings(action="ignore"):  # tqdm's, in notebooks without ipywidgets
-        from hydra_trials.progress import status_of
+    from hydra_trials.progress import status_of
 
     area: Any = None
     for line in lines:

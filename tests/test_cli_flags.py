@@ -332,8 +332,8 @@ def test_both_programs_take_the_same_flags() -> None:
 def test_what_is_replaced_or_ignored_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert settings("-o adam optimizer=sgd -e 3 training.epochs=3")["optimizer"] == "sgd"
     assert capsys.readouterr().err == "Note: optimizer=sgd replaces optimizer=adam, which a flag gives.\n"
-    for switch, note in (("", "Note: ignored without -m: search.trials.\n"), ("-m", "")):
-        to_hydra([*switch.split(), "search.trials=3"])
+    for words, note in (("", "Note: ignored without -m: search.trials.\n"), ("-m", ""), ("+experiment=transfer", "")):
+        to_hydra([*words.split(), "search.trials=3"])
         assert capsys.readouterr().err == note
 
 

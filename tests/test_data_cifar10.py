@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from test_model_file_hostile import Calls
 
 from mlp.base.errors import UserError
 from mlp.data import CIFAR10
@@ -114,24 +115,14 @@ def test_changed_files_are_read_anew(tmp_path: Path) -> None:
     assert not np.array_equal(CIFAR10(data_dir=str(folder)).test().x, before)
 
 
-class Attack:
-    """Pickled as the call of a function."""
-
-    def __init__(self, function, *arguments: object) -> None:  # type: ignore[no-untyped-def]
-        self.call = function, arguments
-
-    def __reduce__(self):  # type: ignore[no-untyped-def]
-        return self.call
-
-
 @pytest.mark.parametrize("place", ["whole file", "labels", "extra key"])
 @pytest.mark.parametrize("how", ["os.system", "eval", "numpy.save"])
 def test_malicious_pickle_executes_nothing(tmp_path: Path, place: str, how: str) -> None:
     marker = tmp_path / "executed.npy"
     attack = {
-        "os.system": Attack(os.system, f"touch '{marker}'"),
-        "eval": Attack(eval, f"open({str(marker)!r}, 'w').close()"),
-        "numpy.save": Attack(np.save, str(marker), 0),
+        "os.system": Calls(os.system, f"touch '{marker}'"),
+        "eval": Calls(eval, f"open({str(marker)!r}, 'w').close()"),
+        "numpy.save": Calls(np.save, str(marker), 0),
     }[how]
     data, labels = batch(0)
     content = {

@@ -2,11 +2,11 @@
 
 import pickle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from conftest import Refusal
+from test_model_file_hostile import Calls
 
 from mlp.base.errors import UserError
 from mlp.cli.inference import main
@@ -18,20 +18,10 @@ def test_model_of_another_size_is_refused(digits_run: Path, refusal: Refusal) ->
     assert [part for part in ("64", "784", "mnist", "-d") if part not in message] == []
 
 
-class Bomb:
-    """A pickle that would create the file canary."""
-
-    def __init__(self, canary: Path) -> None:
-        self.canary = canary
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.canary,)
-
-
 @pytest.mark.parametrize("wrap", ["npy", "dictionary", "pickle"])
 def test_malicious_model_is_refused_and_not_run(tmp_path: Path, refusal: Refusal, wrap: str) -> None:
     canary, model = tmp_path / "canary", tmp_path / "best_model.npy"
-    bomb = Bomb(canary)
+    bomb = Calls(Path.touch, canary)
     if wrap == "pickle":
         model.write_bytes(pickle.dumps(bomb))
     else:

@@ -11,8 +11,8 @@ from forks import python
 from PIL import Image
 
 import mlp
+from mlp.base.arrays import read_npz
 from mlp.data import CSV, Digits
-from mlp.report.read import read_predictions
 
 NAMES = ("setosa", "rosa", "iris b")
 FAST = ("-e", "6", "-sz", "16", "-lr", "0.05", "-b", "16", "--no_wandb")
@@ -74,7 +74,7 @@ def test_class_names_are_those_of_the_file_in_everything_that_a_run_leaves(
     assert found["data_sha256"].keys() == {"train", "test"}  # type: ignore[attr-defined]
     config = json.loads((tmp_path / "run" / "best_config.json").read_text())
     assert config["class_names"] == ["iris b", "rosa", "setosa"]
-    predictions = read_predictions(tmp_path / "run" / "predictions.npz")
+    predictions = read_npz(tmp_path / "run" / "predictions.npz")
     assert predictions["class_names"].tolist() == ["iris b", "rosa", "setosa"]
     assert (
         predictions["y_true"].tolist() == CSV(path=str(tmp_path / "mine.csv"), test_fraction=0.25).test().y.tolist()
@@ -181,7 +181,7 @@ def test_inference_scales_a_table_as_the_training_did(tmp_path: Path, train: Com
 def test_a_search_over_a_table_measures_all_trials_on_the_same_rows(tmp_path: Path, train: Command) -> None:
     line = [word for word in RUN if "run.dir" not in word]
     train("-m", *line, "search.name=s", "seed=0,1", "search.workers=1", "plots=null", check=True)
-    runs = [read_predictions(tmp_path / "multirun_outputs" / "s" / str(i) / "predictions.npz") for i in range(2)]
+    runs = [read_npz(tmp_path / "multirun_outputs" / "s" / str(i) / "predictions.npz") for i in range(2)]
     np.testing.assert_array_equal(runs[0]["y_true"], runs[1]["y_true"])
     sums = [summary(tmp_path, f"multirun_outputs/s/{i}")["data_sha256"] for i in range(2)]
     assert sums[0] == sums[1]

@@ -13,6 +13,7 @@ from made_predictions import overhang, predictions
 from made_runs import make_run
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from test_model_file_hostile import Calls
 
 from mlp.base.errors import UserError
 from mlp.report import run_plots
@@ -231,11 +232,6 @@ def test_a_directory_with_nothing_to_draw_is_an_error(tmp_path, table):
     assert not (tmp_path / "plots").exists()
 
 
-class Bomb:
-    def __reduce__(self):
-        return (pytest.fail, ("a pickle was executed",))
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -245,7 +241,7 @@ class Bomb:
         ({"y_true": np.full(400, -1)}, r"in 0\.\.9"),
         ({"image_rows": np.arange(11)}, "image_rows"),
         ({"image_rows": np.full(12, 400)}, "image_rows"),
-        ({"class_names": np.array([Bomb()] * 10)}, "cannot be read"),
+        ({"class_names": np.array([Calls(pytest.fail, "a pickle was executed")] * 10)}, "cannot be read"),
     ],
 )
 def test_wrong_predictions_are_refused_with_the_reason(tmp_path, change, message):

@@ -13,6 +13,7 @@ import pytest
 from made_runs import METRICS, at_work, listed_run, make_run, said
 
 from mlp.base.errors import UserError
+from mlp.cli.overrides import to_hydra
 from mlp.experiment.directory import locked
 from mlp.runs import read, table
 
@@ -64,6 +65,10 @@ def test_who_looks_at_a_lock_is_no_run_and_stops_none(monkeypatch: pytest.Monkey
         (("optimizer=sgd", "optimizer.learning_rate=0.5"), {"optimizer": "sgd", "optimizer.learning_rate": 0.5}),
         (("optimizer_options.beta1=0.8", "training.epochs=3"), {"optimizer.beta1": 0.8, "training.epochs": 3}),
         (("augment=mixup", "model.hidden_sizes=[8,4]"), {"augment": "mixup", "model.hidden_sizes": [8, 4]}),
+        (
+            (*to_hydra(["augment=[erasing,mixup]"]), "augment.steps.mixup.mixup=0.5"),
+            {"augment": "[erasing,mixup]", "augment.steps.mixup.mixup": 0.5},
+        ),
     ],
 )
 def test_a_row_has_what_differs_from_the_default(overrides: tuple[str, ...], changed: dict[str, Any]) -> None:

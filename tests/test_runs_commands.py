@@ -73,6 +73,13 @@ def test_a_wrong_expression_is_refused(capsys: pytest.CaptureFixture[str], expre
     assert re.match(rf"Error: .*{message}", said(capsys, "list", "--where", expression, code=2))
 
 
+def test_a_wrong_command_is_told_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    message = said(capsys, "lst", code=2)
+    assert message.startswith(
+        "Error: command 'lst' is unknown; did you mean 'list'? Allowed: archive, compare, list, "
+    )
+
+
 @pytest.mark.usefixtures("three")
 def test_the_list_is_sorted_cut_and_chosen(capsys: pytest.CaptureFixture[str]) -> None:
     def names(*words: str) -> list[str]:
@@ -81,6 +88,7 @@ def test_the_list_is_sorted_cut_and_chosen(capsys: pytest.CaptureFixture[str]) -
     assert names() == ["aaa111", "bbb222", "abc333"]  # newest first
     assert names("--sort", "val_accuracy") == ["aaa111", "bbb222", "abc333"]
     assert names("--sort", "val_accuracy", "-r", "-n", "2") == ["abc333", "bbb222"]
+    assert names("--sort=-val_accuracy", "-n", "2") == ["abc333", "bbb222"]
     assert names("--sort", "optimizer.beta1") == ["bbb222", "abc333", "aaa111"]  # sgd has none
     assert names("--sort", "optimizer.beta1", "-r")[-1] == "aaa111"
     chosen = json.loads(said(capsys, "list", "outputs", "--json", "--columns", "lr,state", "--where", "seed=7"))

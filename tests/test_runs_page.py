@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from conftest import Refusal
 
-from mlp.report.read import confusion, read_metrics, read_predictions
+from mlp.base.arrays import read_npz
+from mlp.report.read import confusion, read_metrics
 from mlp.runs import page
 from mlp.runs.__main__ import main
 from mlp.runs.read import find, row
@@ -79,7 +80,7 @@ def test_every_run_is_there_with_its_numbers_curves_and_files(real: Path, digits
         assert curves["val_accuracy"] == pytest.approx(table["val_accuracy"], rel=1e-3)
         assert (curves["epoch"], curves["step"]) == ([1], [int(table["step"][0])])
         matrix = found["matrices"]["of"][place]
-        assert matrix["cells"] == confusion(read_predictions(run / "predictions.npz")).ravel().tolist()
+        assert matrix["cells"] == confusion(read_npz(run / "predictions.npz")).ravel().tolist()
         assert found["matrices"]["classes"][matrix["classes"]] == list("0123456789")
 
 

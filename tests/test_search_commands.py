@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import made_searches
 import pytest
@@ -19,6 +20,7 @@ from forks import python
 from made_searches import trial
 from optuna.trial import TrialState
 
+from mlp.searches import results
 from mlp.searches.__main__ import main
 
 
@@ -33,6 +35,17 @@ def command(cwd: Path, *words: str) -> runs.Ended:
             code = end.code
     assert isinstance(code, int)
     return runs.Ended(code, out.getvalue(), err.getvalue())
+
+
+def test_a_long_line_goes_on_below_its_last_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results.sys, "stdout", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setenv("COLUMNS", "60")
+    varied = {"overrides": [f"{name}=0.5" for name in ("lr", "beta", "optimizer")]}
+    states = [trial({"lr": 0.5}, state=TrialState.RUNNING, **varied), trial({"lr": 0.5}, 0.5, **varied)]
+    lines = results.show(made_searches.search(tmp_path, states)).splitlines()
+    at = lines.index("running: trial 0 since 2026-01-02 03:04:05  lr=0.5 beta=0.5")
+    assert lines[at + 1] == "    optimizer=0.5"  # its last column begins too far right
+    assert all(line == line.rstrip() and len(line) <= 60 for line in lines)
 
 
 def test_the_program_says_the_same_as_the_function(digits_search: Path, tmp_path: Path) -> None:

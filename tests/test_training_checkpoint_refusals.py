@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from test_model_file_hostile import Calls
 from test_training_checkpoint import TRAIN, VALIDATION, new_run, trained
 
 from mlp.base.errors import UserError
@@ -117,33 +118,23 @@ def test_with_a_flipped_bit_is_refused_or_the_same(tmp_path: Path, step: int) ->
     assert refusals > len(bits) / 2
 
 
-class Bomb:
-    """Unpickled, it leaves a file behind."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> Any:
-        return Path.touch, (self.path,)
-
-
 @pytest.mark.parametrize("name", ["theta", "progress", "optimizer.m", "something else"])
 def test_with_a_program_inside_is_refused_and_not_run(tmp_path: Path, name: str) -> None:
     save_checkpoint(new_run(tmp_path))
     with np.load(tmp_path / CHECKPOINT) as file:
         arrays = dict(file)
     trap = np.empty((), object)
-    trap[()] = Bomb(tmp_path / "exploded")
+    trap[()] = Calls(Path.touch, tmp_path / "exploded")
     np.savez(tmp_path / CHECKPOINT, **{**arrays, name: trap})
     refused(new_run(tmp_path), "cannot be read as a checkpoint")
     assert not (tmp_path / "exploded").exists()
 
 
 def test_that_is_a_bare_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
-    (tmp_path / CHECKPOINT).write_bytes(pickle.dumps(Bomb(tmp_path / "exploded")))
+    (tmp_path / CHECKPOINT).write_bytes(pickle.dumps(Calls(Path.touch, tmp_path / "exploded")))
     refused(new_run(tmp_path))
     assert not (tmp_path / "exploded").exists()
-    pickle.loads(pickle.dumps(Bomb(tmp_path / "exploded")))
+    pickle.loads(pickle.dumps(Calls(Path.touch, tmp_path / "exploded")))
     assert (tmp_path / "exploded").exists()  # the trap works
 
 

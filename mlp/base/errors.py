@@ -1,6 +1,7 @@
 """Errors that end a run with a message instead of a traceback, and their exit codes."""
 
 import argparse
+import re
 from typing import NoReturn
 
 from mlp.base.naming import unknown
@@ -34,6 +35,9 @@ class ArgumentParser(argparse.ArgumentParser):
     """A parser whose errors are those of the program."""
 
     def error(self, message: str) -> NoReturn:
+        if wrong := re.fullmatch(r"argument (.+): invalid choice: '(.*)' \(choose from (.+)\)", message):
+            name, given, allowed = wrong.groups()
+            message = unknown(name.lower(), given, (choice.strip("'") for choice in allowed.split(", ")))
         refuse(f"{message} ({self.prog} --help explains it)")
 
 

@@ -77,7 +77,7 @@ def to_hydra(arguments: Sequence[str]) -> list[str]:
         key, _, value = word.partition("=")
         if values.setdefault(key, value) != value:
             print(f"Note: {key}={values[key]} replaces {word}, which a flag gives.", file=sys.stderr)
-    single_run = not commands and "hydra.mode" not in values
+    single_run = not commands and "hydra.mode" not in values and not _is_search(values.get("experiment"), folders)
     if single_run and (idle := [key for key in values if key.partition(".")[0] == "search"]):
         print(f"Note: ignored without -m: {', '.join(idle)}.", file=sys.stderr)
     single = [key for key in values if key.partition(".")[0] == "activation"]
@@ -220,6 +220,13 @@ def _checked_option(word: str, folders: Sequence[Path]) -> str:
         raise UserError(f"{word}: for a file of yours give -d {ending[1:]} {shlex.quote(f'dataset.path={value}')}")
     prefix = "+" if group == "experiment" else prefix  # it is not in the defaults list, so Hydra wants a plus
     return f"{prefix}{group}={_canonical_list(group, value, folders)}"
+
+
+def _is_search(experiment: str | None, folders: Sequence[Path]) -> bool:
+    """Whether an experiment is a search, without -m."""
+    if experiment is None or experiment not in options("experiment", folders):
+        return False
+    return (read_option("experiment", experiment, folders).get("hydra") or {}).get("mode") == "MULTIRUN"
 
 
 def _switch_name(switch: str) -> str:

@@ -1,4 +1,4 @@
-"""One experiment: a composed configuration becomes objects, they run, and a directory is left behind."""
+"""`run(config, directory)`: train, measure the best weights on the test set, once, and write down how it went."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The mathematics of the network. Imports NumPy and the standard library, nothing else."""
+"""The mathematics of the network. Imports NumPy, the standard library and `mlp.base.naming`, nothing else."""
 
 from mlp.nn.activations import ELU, GELU, Activation, Identity, LeakyReLU, ReLU, Sigmoid, Swish, Tanh
 from mlp.nn.initializers import He, Initializer, Random, Xavier, Zeros

@@ -1,6 +1,7 @@
 "use strict";
 // Parallel coordinates: an axis for each parameter, a line for each trial or run.
 
+const MOST_NAMED = 16; // choices on an axis
 const ACCURACIES = [0.2, 0.5, 0.8, 0.9, 0.95, 0.97, 0.98, 0.985, 0.99, 0.995]; // ticks
 
 // Values as an axis, of numbers or of choices. What is not said is found: numbers are numbers, and on a logarithmic
@@ -31,6 +32,8 @@ function axisOf({ name, choices, log, least }, values) {
             .filter((value) => !full.every(Number.isInteger) || Number.isInteger(value));
     ticks = [low, ...inner.filter((value) => place(value) > 0.08 && place(value) < 0.92), high];
   }
+  // Of many choices every second, third ... is named.
+  ticks = ticks.filter((_, i) => isNumber || i % Math.ceil(kinds.length / MOST_NAMED) === 0);
   return {
     name,
     lacks: full.length < values.length,
@@ -68,7 +71,7 @@ function drawParallel(plot, axes, lines, { onClick, best = true } = {}) {
       .map((line, place) => ({
         line,
         color: line.slot !== undefined ? colour(line.slot) : best && !place ? css("--mark") : shade(rank(place)),
-        width: line.slot !== undefined ? 2 : best && !place ? 3 : 1.3,
+        width: line.slot !== undefined ? 2 : best && !place ? 3 : lines.length > 60 ? 0.9 : 1.3,
         y: columns.map((column, i) => {
           const at = column.at(line.values[i]);
           return (at ?? absent) + (at === null || column.isChoice ? 0.05 * (rank(place) - 0.5) : 0); // lines of one choice fan out
@@ -93,7 +96,7 @@ function drawParallel(plot, axes, lines, { onClick, best = true } = {}) {
       y: 1.06,
       text: `<b>${escaped(column.name)
         .replace(/([._])/g, "$1\u200b")
-        .replace(/(.{6,}?[._ ]\u200b?)/g, "$1<br>")}</b>`,
+        .replace(/(.{4,}?[._ ]\u200b?)/g, "$1<br>")}</b>`,
       yanchor: "bottom",
       xanchor: "center",
     }));
@@ -102,7 +105,7 @@ function drawParallel(plot, axes, lines, { onClick, best = true } = {}) {
     );
     const lacks = columns.some((column) => column.lacks);
     const bare = { visible: false, fixedrange: true };
-    plot.style.minWidth = `${74 * columns.length}px`;
+    plot.style.minWidth = `${76 * columns.length}px`;
     draw(
       plot,
       [

@@ -5,7 +5,7 @@
 const choices = {
   read() {
     const text = location.hash.slice(1);
-    return new URLSearchParams(text.includes("=") ? text : "");
+    return new URLSearchParams(text.includes("=") && text !== "=" ? text : "");
   },
   // Empty values leave the URL.
   write(changes) {

@@ -45,7 +45,7 @@ def publish(names: Sequence[str], dataset: str, quick: bool, out: Path, project:
         if chapter.analysis is None:
             continue
         try:
-            one, after = send(chapter, out, plan, labels)
+            one, after = log_study(chapter, out, plan, labels)
         except Exception as error:  # a study that W&B cannot take costs no other
             failed.append(chapter.study.name)
             print(f"{chapter.study.name} is left out: {session.one_line(error)}", file=sys.stderr)
@@ -54,7 +54,7 @@ def publish(names: Sequence[str], dataset: str, quick: bool, out: Path, project:
             print(f"W&B is offline ({after.reason})", flush=True)
         plan = after
         published.append(one)
-        print(f"  {chapter.study.name}: {counts(chapter)}", *([] if one.offline else [one.run.url]), flush=True)
+        print(f"  {chapter.study.name}: {counted(chapter)}", *([] if one.offline else [one.run.url]), flush=True)
 
     print(f"The text to paste into a report by hand: {out / 'wandb.md'}")
     with_document = importlib.util.find_spec("wandb_workspaces") is not None
@@ -70,7 +70,7 @@ def publish(names: Sequence[str], dataset: str, quick: bool, out: Path, project:
         raise UserError(f"not published: {', '.join(failed)}. See above")
 
 
-def send(
+def log_study(
     chapter: Chapter, out: Path, plan: session.Plan, labels: Mapping[str, Any]
 ) -> tuple[PublishedStudy, session.Plan]:
     """Log a study as a run whose files are below `out`/wandb; and how the next one is to start."""
@@ -101,7 +101,7 @@ def send(
     return PublishedStudy(chapter, logged, run, plan.mode != "online"), plan
 
 
-def counts(chapter: Chapter) -> str:
+def counted(chapter: Chapter) -> str:
     """`3 texts, 1 figure, 1 table, 2 charts, 8 numbers`"""
     numbers = {
         "text": sum(isinstance(block, str) for block in chapter.blocks),

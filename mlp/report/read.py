@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from mlp.base.arrays import read_npz
 from mlp.base.errors import UserError
 from mlp.base.files import check_directory, read_bytes, read_json
-from mlp.base.paths import CONF
 from mlp.config.build import build
-from mlp.config.files import options, read_config, read_yaml
+from mlp.config.files import options, read_config, read_option, read_yaml
 from mlp.nn.metrics import confusion_matrix
 from mlp.nn.sizes import expand_hidden_sizes
 from mlp.nn.types import Labels
@@ -61,12 +60,6 @@ def read_metrics(path: Path) -> dict[str, Array]:
         if not (np.diff(columns[name], prepend=0) > 0).all() or not np.isfinite(columns[name]).all():
             raise UserError(f"{path}: the {name}s must be numbers that rise from 1")
     return columns
-
-
-def read_predictions(path: Path, names: Iterable[str] | None = None) -> dict[str, Array]:
-    """The arrays of a predictions.npz, or those with these names. Nothing in the file is executed."""
-    arrays = read_npz(path)
-    return arrays if names is None else {name: arrays[name] for name in names}
 
 
 def confusion(predictions: Mapping[str, Array]) -> Labels:
@@ -122,11 +115,11 @@ class RunFiles:
     @cached_property
     def predictions(self) -> dict[str, Array]:
         """The arrays of predictions.npz: what the best weights said about the test set."""
-        return read_predictions(self.directory / "predictions.npz")
+        return self.arrays("predictions.npz")
 
     def arrays(self, name: str) -> dict[str, Array]:
         """The arrays of another .npz, such as a diagnostic callback writes."""
-        return read_predictions(self.directory / name)
+        return read_npz(self.directory / name)
 
     @property
     def seed(self) -> int:
@@ -160,7 +153,7 @@ def _option(group: str, node: Mapping[str, Any]) -> str:
 @cache
 def option_values(group: str) -> dict[str, dict[str, Any]]:
     """The content of the files of a group in conf/, by option."""
-    return {option: read_yaml(CONF / group / f"{option}.yaml") or {} for option in options(group)}
+    return {option: read_option(group, option) for option in options(group)}
 
 
 def build_option(group: str, name: str, kind: type, /, **changed: Any) -> Any:

@@ -135,7 +135,9 @@ for (const figure of document.querySelectorAll("figure[data-plot]")) {
   figure.insertBefore(drawing, figure.querySelector("figcaption"));
 }
 
-document.getElementById("hint").hidden = false;
+const hint = document.getElementById("hint");
+if (TOUCH) hint.textContent = "Tap a figure for its numbers, and the header of a table to sort it.";
+hint.hidden = false;
 
 // Tables
 

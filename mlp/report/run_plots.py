@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from mlp.base.arrays import read_npz
 from mlp.base.errors import UserError, shortened
 from mlp.base.files import check_directory
 from mlp.report import style
@@ -16,7 +17,7 @@ from mlp.report.figures.curves import curves
 from mlp.report.figures.matrix import confusion_matrix
 from mlp.report.figures.reliability import reliability
 from mlp.report.figures.wall import samples
-from mlp.report.read import Array, confusion, read_facts, read_metrics, read_predictions
+from mlp.report.read import Array, confusion, read_facts, read_metrics
 
 Plot = tuple[Path, Callable[[], Figure]]  # a file and what draws its figure
 
@@ -36,7 +37,7 @@ def plots(run_dir: Path) -> list[Plot]:
             facts = read_facts(run_dir)
             found.append((run_dir / "plots" / "curves.png", lambda: curves(metrics, facts)))
     if (arrays := run_dir / "predictions.npz").exists():
-        found += prediction_plots(read_predictions(arrays), run_dir / "plots")
+        found += prediction_plots(read_npz(arrays), run_dir / "plots")
     if not found:
         why = "no finished epoch in metrics.csv, and no predictions.npz"
         raise UserError(f"'{run_dir}' has nothing to draw: {why}")

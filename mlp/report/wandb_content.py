@@ -42,7 +42,7 @@ def content(chapter: Chapter, figures: Path) -> dict[str, Any]:
         **{figure_key(p): wandb.Image(str(figures / f"{p.name}.png"), caption=p.caption) for p in pictures},
         **{f"tables/{number}": wandb.Table(columns=list(table.header), data=[list(row) for row in table.rows])
            for number, table in enumerate(tables, 1)},
-        **{chart_key(chart): drawn(chart) for chart in chapter.charts},
+        **{chart_key(chart): wandb_chart(chart) for chart in chapter.charts},
     }  # fmt: skip
 
 
@@ -54,7 +54,7 @@ def chart_key(chart: Chart) -> str:
     return f"charts/{chart.name}"
 
 
-def drawn(chart: Chart) -> Any:
+def wandb_chart(chart: Chart) -> Any:
     """A chart as an object of wandb."""
     import wandb
 

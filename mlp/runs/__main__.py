@@ -24,7 +24,8 @@ def list_runs(args: argparse.Namespace) -> str:
     known = select.Columns(found)
     columns = [known[name] for name in args.columns.split(",")] if args.columns else None
     if args.sort:
-        chosen = select.ordered(chosen, known[args.sort], args.reverse)
+        down = args.sort.startswith("-")  # as the page's address says it
+        chosen = select.ordered(chosen, known[args.sort.removeprefix("-")], args.reverse != down)
     elif args.reverse:
         chosen = chosen[::-1]
     chosen = chosen[: args.number]
@@ -154,7 +155,11 @@ def _parser() -> ArgumentParser:
 
     listed = command("list", list_runs, parents=[where])
     folders(listed, "directories", nargs="*")
-    listed.add_argument("--sort", metavar="COLUMN", help="sort by COLUMN, smallest first (default: newest first)")
+    listed.add_argument(
+        "--sort",
+        metavar="COLUMN",
+        help="sort by COLUMN, smallest first, or by -COLUMN, largest first (default: newest first)",
+    )
     listed.add_argument("-r", "--reverse", action="store_true", help="reverse the order")
     listed.add_argument(
         "--columns", metavar="A,B,...", help="the columns, such as name,optimizer,learning_rate,val_f1"

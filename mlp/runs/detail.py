@@ -150,7 +150,7 @@ def _again(row: Row, run: RunFiles) -> Iterator[str]:
     if row["state"] in ("resumable", "interrupted", "failed"):
         words = [*allow_flags(foreign(run.config)), f"resume={row['path']}"]
         yield f"Continue: {listing.clean(paths.command('train', *words))}"
-    if git := environment(run).get("git"):
+    if git := environment_of(run).get("git"):
         commit, changes, _ = str(git).partition("+")
         dirty = ", with changes that were not committed: the commit alone does not make it again" if changes else ""
         yield f"Source: commit {listing.clean(commit)}{dirty}"
@@ -165,7 +165,7 @@ def compare(rows: Sequence[Row]) -> str:
         "Configuration": [read.of_the_result(row["config"]) for row in rows],
         "Results": [_results(row) for row in rows],
         "Data and weights": [_hashes(run) for run in runs],
-        "Environment": [environment(run) for run in runs],
+        "Environment": [environment_of(run) for run in runs],
     }
     names = [_letter(i) for i in range(len(rows))]
     lines = [f"{name} = {listing.clean(row['name'])}" for name, row in zip(names, rows, strict=True)]
@@ -186,7 +186,7 @@ def _results(row: Row) -> dict[str, Any]:
     return {"state": row["state"], **numbers}
 
 
-def environment(run: RunFiles) -> dict[str, Any]:
+def environment_of(run: RunFiles) -> dict[str, Any]:
     """With what a run was made; its command says nothing that its configuration does not."""
     found = run.summary.get("environment")
     return {key: value for key, value in found.items() if key != "command"} if isinstance(found, dict) else {}

@@ -13,10 +13,11 @@ from urllib.parse import quote
 
 import numpy as np
 
+from mlp.base.arrays import read_npz
 from mlp.base.errors import UserError
 from mlp.base.files import check_directory, write_text
 from mlp.pages.page import as_text, column, environment, rounded, shell
-from mlp.report.read import Array, confusion, read_metrics, read_predictions
+from mlp.report.read import Array, confusion, read_metrics
 from mlp.report.text import count, listed
 
 HERE = Path(__file__).parent
@@ -174,7 +175,7 @@ def _matrices(runs: Sequence[Path], problems: list[str]) -> tuple[dict[str, Any]
         elif path.is_file():
             try:
                 check_directory(run, [path.name])
-                arrays = read_predictions(path, ("y_true", "y_pred", "class_names"))
+                arrays = read_npz(path)
                 names = tuple(map(str, arrays["class_names"]))
                 flat = confusion(arrays).ravel().tolist()
             except (UserError, OSError) as error:

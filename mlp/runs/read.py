@@ -191,6 +191,8 @@ def _numbers(directory: Path, summary: Mapping[str, Any]) -> dict[str, int | flo
 def configuration(run: RunFiles) -> dict[str, Any]:
     """The values of a run by dotted names, in JSON's types, and by the name of each group its option."""
     chosen = {group: str(run.value(group)) for group in groups() if isinstance(run.config.get(group), Mapping)}
+    if chosen.get("augment") == "compose" and isinstance(steps := run.config["augment"].get("steps"), Mapping):
+        chosen["augment"] = f"[{','.join(map(str, steps))}]"  # as on the command line
     if isinstance(kept := run.config.get("choices"), Mapping) and kept.get("experiment"):
         chosen["experiment"] = str(kept["experiment"])
     values = dict(flat({key: value for key, value in run.config.items() if key not in INTERNAL}))
@@ -239,5 +241,9 @@ def _defaults() -> dict[str, Any]:
 
 @cache
 def _option(group: str, option: str) -> dict[str, Any]:
-    """The values of an option's file by dotted names; empty for an option that is not of this package."""
-    return {f"{group}.{key}": value for key, value in flat(option_values(group).get(option, {}))}
+    """The values of an option by dotted names, or of a list of options; empty where it is not of this package."""
+    known = option_values(group)
+    if option.startswith("["):
+        steps = {name: known.get(name, {}) for name in option.strip("[]").split(",")}
+        return {f"{group}.{key}": value for key, value in flat({**known.get("compose", {}), "steps": steps})}
+    return {f"{group}.{key}": value for key, value in flat(known.get(option, {}))}

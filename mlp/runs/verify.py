@@ -52,7 +52,7 @@ def verify(row: Row, epochs: int | None) -> tuple[str, bool]:
         raise UserError(f"--epochs must be at most {len(before)}, which {row['name']} has finished. Got {epochs}")
     wanted = epochs or len(before)
     saved = RunFiles(directory).config
-    then = detail.environment(RunFiles(directory))
+    then = detail.environment_of(RunFiles(directory))
     save = saved.get("save")
     nowhere = dict.fromkeys(save) if isinstance(save, dict) else save
     beside = {"resume": None, "plots": False, "save": nowhere, "tracker": NO_TRACKER}

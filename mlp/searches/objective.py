@@ -185,13 +185,13 @@ class MlpSearch(Hooks):
         """leaderboard.csv, search.html, and at the end the plots of the best trial. A failed page is only logged."""
         from mlp.searches.page import write_page
 
-        drawn = results.draw_best(search) if complete and config.get("plots") is not False else lambda: None
         results.write_leaderboard(search)
+        if complete and config.get("plots") is not False:
+            results.draw_best(search)  # before the page, which links to them
         try:
-            write_page(search, drawn)
+            write_page(search)
         except Exception as error:  # `python -m mlp.search report` draws it again
             log.error("search.html could not be written: %s: %s", type(error).__name__, error)
-        drawn()
 
     def summary(self, search: Search) -> str:
         return escaped(results.show(search))

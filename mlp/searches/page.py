@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,30 +29,29 @@ HERE = Path(__file__).parent
 PLOTS = ("curves", "confusion_normalised")  # of a run's plots, those that the table links to
 
 
-def write_page(search: Search, wait: Callable[[], None] = lambda: None) -> Path:
-    """Write search.html into the search's directory; return its path. `wait` waits for the plots that it links to."""
+def write_page(search: Search) -> Path:
+    """Write search.html into the search's directory; return its path."""
     path = search.directory / PAGE
-    write_text(path, render(search, wait))
+    write_text(path, render(search))
     return path
 
 
-def render(search: Search, wait: Callable[[], None] = lambda: None) -> str:
+def render(search: Search) -> str:
     """The whole page."""
     templates = environment(HERE)
     templates.filters["count"] = count
     return templates.get_template("page.html.j2").render(
-        **shell(HERE / "page.js"), **content(search, search.trials(), wait)
+        **shell(HERE / "page.js"), **content(search, search.trials())
     )
 
 
-def content(search: Search, trials: Sequence[FrozenTrial], wait: Callable[[], None]) -> dict[str, Any]:
+def content(search: Search, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
     """What the page says, by the names of the template."""
     done, objectives, found = search.ranked(trials), search.objectives, counts(trials)
     shown, runs = drawn.trials_drawn(search, trials), drawn.runs_drawn(search, trials)
     lines = drawn.lines_drawn(search, trials)
     several = len(objectives) > 1
-    importances = None if several else drawn.importances(search, trials)  # takes longest
-    wait()
+    importances = None if several else drawn.importances(search, trials)
     curves = any(one["epochs"] for one in shown)
     left_out = {"importance" if several else "pareto", *([] if curves else ["curves"])}
     names = ("parallel", "importance", "pareto", "history", "overlay", "slices", "curves", "leaderboard")

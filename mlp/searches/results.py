@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import csv
 import logging
-import multiprocessing
 import re
 import shutil
 import sys
 import textwrap
-import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from hydra_trials import signals
 from hydra_trials.files import fault_of_file
 from hydra_trials.study import REASON, Search, counts, finite, state
 from mlp.base import paths
@@ -106,33 +103,18 @@ def write_leaderboard(search: Search) -> Path:
     return path
 
 
-def draw_best(search: Search) -> Callable[[], None]:
-    """Draw those plots of the best trial that are not there yet; returns what waits for them.
-
-    They are drawn in a second process, but not where a launcher has left threads, beside which forks can hang.
-    """
+def draw_best(search: Search) -> None:
+    """Draw those plots of the best trial that are not there yet. A failure is only logged."""
     winner = search.best()
     path = None if winner is None else directory(search, winner)
     if path is None:  # nothing is done, or another machine has done it
-        return lambda: None
-    if threading.active_count() > 1:
-        _draw(path)
-        return lambda: None
-    process = multiprocessing.get_context("fork").Process(target=_draw, args=(path, True), daemon=True)
-    process.start()
-    return process.join
-
-
-def _draw(run: Path, forked: bool = False) -> None:
-    """Draw the plots of a run. A failure is only logged."""
-    if forked:
-        signals.ignore()  # an interruption ends the parent, which waits for this process
+        return
     try:
         from mlp.report import run_plots
 
-        run_plots.save_all([plot for plot in run_plots.plots(run) if not plot[0].exists()])
+        run_plots.save_all([plot for plot in run_plots.plots(path) if not plot[0].exists()])
     except Exception as error:  # `python -m mlp.report run DIR` draws them again
-        log.error("The plots of %s could not be drawn: %s: %s", run, type(error).__name__, error)
+        log.error("The plots of %s could not be drawn: %s: %s", path, type(error).__name__, error)
 
 
 def show(search: Search, most: int = 10) -> str:
@@ -173,7 +155,8 @@ def _wrapped(line: str) -> str:
     if not sys.stdout.isatty():
         return line
     columns = shutil.get_terminal_size().columns
-    start = line.rfind("  ", 0, columns // 2) + 2 if "  " in line else 4
+    gap = line.rfind("  ", 0, columns // 2)
+    start = gap + 2 if gap > 0 else 4
     return textwrap.fill(
         line, columns, subsequent_indent=" " * start, break_long_words=False, break_on_hyphens=False,
         replace_whitespace=False,

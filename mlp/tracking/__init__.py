@@ -1,4 +1,7 @@
-"""Where the numbers of a run go besides its own directory. Importing this costs nothing: the packages come later."""
+"""Where the numbers of a run go besides its own directory. Importing this costs nothing: the packages come later.
+
+Add one: a subclass of `Tracker` here and a file in `conf/tracker/`.
+"""
 
 from mlp.tracking.mlflow import MLflowTracker
 from mlp.tracking.record import TrackedRun

@@ -53,7 +53,7 @@ class GlobalPerformance(Study):
             {
                 "trials": sum(len(one.trials) for one in searches), "runs": runs,
                 "unmeasured": unmeasured, "least_gap": OVERFITTED, "high": HIGH, "fewest": FEWEST,
-                "differences": differences(searches[0].parameters, points, runs),
+                "differences": distinctions(searches[0].parameters, points, runs),
                 # Most over-fitted runs were trained at least as long.
                 "long": int(np.quantile(epochs, 0.25)) if epochs else None,
                 "suffice": 2 * training + found.data.num_features,  # weights, for any labels
@@ -77,7 +77,7 @@ def _facts(trial: Trial, name: str, samples: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def differences(
+def distinctions(
     parameters: Sequence[Parameter], points: Sequence[Mapping[str, str]], runs: Sequence[Mapping[str, Any]]
 ) -> dict[str, dict[str, Any]]:
     """What distinguishes the over-fitted runs from the rest, the strongest first; `points` are their varied values.
