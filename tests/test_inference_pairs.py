@@ -18,7 +18,9 @@ from mlp.experiment.best_model import make_room, strengths
 from mlp.experiment.components import Components
 from mlp.model_file import config_beside, load_weights, save_weights, weights_sha256
 
-TRAINED = ("epochs", "batch_size", "ema_decay", "initial_share")
+TRAINED = ("epochs", "batch_size", "ema_decay")
+OPTIMIZED = ("learning_rate", "weight_decay", "decoupled_weight_decay")
+FORMER = {"ema_decay": "average", "decoupled_weight_decay": "decoupled"}
 
 Captured = pytest.CaptureFixture[str]
 
@@ -117,18 +119,22 @@ def test_shipped_pairs_belong_together(folder: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "start"), [("mnist", "best_model.npy"), ("fashion_mnist", "models/fashion_mnist/best_model.npy")]
+    ("folder", "recipe"),
+    [
+        (".", "best_mnist"),
+        ("models/fashion_mnist", "best_fashion_mnist"),
+        ("models/fashion_mnist_robust", "robust_fashion_mnist"),
+    ],
 )
-def test_the_robust_models_come_from_their_recipe_and_the_model_beside_them(name: str, start: str) -> None:
-    shipped = json.loads((ROOT / f"models/{name}_robust/best_config.json").read_text())
-    assert shipped["pretrained_sha256"] == weights_sha256(load_weights(ROOT / start))
-    recipe = resolve(compose([f"+experiment=robust_{name}", f"init.path={ROOT / start}"]))
-    parts = Components.build(recipe)
+def test_the_shipped_models_come_from_their_recipes(folder: str, recipe: str) -> None:
+    shipped = json.loads((ROOT / folder / "best_config.json").read_text())
+    shipped |= {new: shipped[old] for new, old in FORMER.items() if old in shipped}
+    config = resolve(compose([f"+experiment={recipe}"]))
+    parts = Components.build(config)
     assert parts.network.hidden_sizes == shipped["hidden_size"]
     assert [getattr(parts.trainer, key) for key in TRAINED] == [shipped[key] for key in TRAINED]
-    assert strengths(recipe["augment"]) == shipped["augment"]
-    for key in ("learning_rate", "weight_decay", "decoupled_weight_decay"):
-        assert recipe["optimizer"][key] == shipped[key]
+    assert strengths(config["augment"]) == shipped["augment"]
+    assert [config["optimizer"][key] for key in OPTIMIZED] == [shipped[key] for key in OPTIMIZED]
 
 
 def test_a_resumed_fine_tuning_names_the_weights_that_it_started_from(trained: Path) -> None:

@@ -26,11 +26,11 @@ def reliability(confidence: Array, right: Array) -> Figure:
     ax.plot([0, 1], [0, 1], color=style.GREY, linestyle="--", linewidth=1.2)
     spread = np.abs(intervals - accuracy[:, None]).T
     ax.errorbar(mean, accuracy, spread, fmt="o", color=style.BLUE, capsize=2.5, markersize=5)
-    for i, (x, y, count) in enumerate(zip(mean, accuracy, counts, strict=True)):
-        place, side = (((6, -10), "left"), ((-6, 4), "right"))[i % 2]  # neighbours keep out of each other's way
-        ax.annotate(f"{count:,}", (x, y), place, textcoords="offset points", ha=side, fontsize=style.SMALL)
+    for i, (x, top, count) in enumerate(zip(mean, intervals[:, 1], counts, strict=True)):
+        above = (0, 3 + 9 * (i % 2))  # neighbours keep out of each other's way
+        ax.annotate(f"{count:,}", (x, top), above, textcoords="offset points", ha="center", fontsize=style.SMALL)
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter(PercentFormatter(xmax=1, symbol=""))
     ax.set_xlim(0, 1.06)
-    ax.set_ylim(-0.02, 1.04)
+    ax.set_ylim(-0.02, 1.1)
     return figure
