@@ -93,8 +93,9 @@ class CachingConfigLoader(ConfigLoaderImpl):
         paths = (str(override.input_line) for override in parsed if override.key_or_group == "hydra.searchpath")
         key = (config_name, *paths)
         if key not in self._repositories:
-            self._repositories[key] = repository = self.repository_type(self.repository)
+            repository = self.repository_type(self.repository)
             self._process_config_searchpath(config_name, parsed, repository)
+            self._repositories[key] = repository  # not one whose search path is refused: Hydra asks again
         return parsed, self._repositories[key]
 
     def _load_single_config(self, default: ResultDefault, repo: IConfigRepository) -> ConfigResult:

@@ -144,6 +144,14 @@ def test_an_alpha_channel_that_hides_nothing_is_left_out(folder: Path) -> None:
     assert ImageFolder(path=str(folder), test_fraction=0.2).image_shape == (4, 5, 3)
 
 
+def many_scans(path: Path) -> None:
+    """A JPEG whose last scan is there a hundred times more: each takes a pass over all pixels."""
+    Image.new("RGB", (64, 64), "red").save(path, progressive=True)
+    data = path.read_bytes()
+    last = data[data.rindex(b"\xff\xda") : -2]
+    path.write_bytes(data[:-2] + last * 100 + data[-2:])
+
+
 MISTAKES: dict[str, tuple[Any, dict[str, Any], str]] = {
     "no folder": (shutil.rmtree, {}, "pictures does not exist, or is not a folder"),
     "no test part": (lambda _: None, {"test_fraction": None}, "give train/ and test/, or hold out a share"),
@@ -173,7 +181,8 @@ MISTAKES: dict[str, tuple[Any, dict[str, Any], str]] = {
     "a program": (lambda f: (f / "cat" / "3.png").write_bytes(EPS), {}, "cat/3.png is not a readable picture"),
     "an endless comment": (lambda f: (f / "cat" / "3.pgm").write_bytes(b"P5 #" + b"x" * 1000), {}, "no size at its"),
     "a pipe": (lambda f: os.mkfifo(f / "cat" / "3.gif"), {}, "cat/3.gif is not a readable picture: a device or"),
-    "many pixels": (lambda f: Image.new("1", (9500, 9500)).save(f / "cat" / "3.png"), {}, "exceeds limit of 894784"),
+    "many pixels": (lambda f: Image.new("1", (9500, 9500)).save(f / "cat" / "3.png"), {}, "90,250,000 pixels"),
+    "many scans": (lambda f: many_scans(f / "cat" / "3.jpg"), {}, "a JPEG of 110 scans; at most 50 are read"),
     "names": (lambda _: None, {"class_names": ["a", "b"]}, "class_names must be the labels in the desired order"),
 }  # fmt: skip
 
@@ -184,6 +193,18 @@ def test_mistake_is_named(folder: Path, mistake: Any, options: dict[str, Any], m
     with pytest.raises(UserError) as error:
         ImageFolder(path=str(folder), **{"test_fraction": 0.2, **options})
     assert message in str(error.value)
+
+
+def test_pictures_of_many_pixels_in_few_bytes_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("L", (500, 500)).save(folder / "cat" / "3.png")
+    monkeypatch.setattr("mlp.data.folder.FREE_PIXELS", 10_000)
+    with pytest.raises(
+        UserError, match=r"cat/3\.png: up to here the pictures have 250,\d\d\d pixels in \d{1,4} bytes"
+    ):
+        ImageFolder(path=str(folder), test_fraction=0.2, image_size=4)
+    photograph = np.random.default_rng(0).integers(0, 255, (500, 500), np.uint8)
+    Image.fromarray(photograph).save(folder / "cat" / "3.png")
+    assert ImageFolder(path=str(folder), test_fraction=0.2, image_size=4).image_shape == (4, 4)
 
 
 def test_mistakes_of_two_parts_are_named(divided: Path) -> None:

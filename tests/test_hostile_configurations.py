@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 from forks import python
+from omegaconf import OmegaConf
 
 import mlp
 import mlp.api
@@ -18,6 +19,7 @@ import mlp.report.build
 import mlp.searches.objective
 import mlp.tools.profile
 from mlp.base.errors import UserError
+from mlp.cli import restrictions
 from mlp.config.build import OPTIONS, build, locate
 from mlp.config.compose import compose
 from mlp.config.resolve import resolve
@@ -141,6 +143,49 @@ def test_a_folder_of_options_names_no_code_for_hydra(tmp_path: Path, hydra: str,
     assert ended.stderr.startswith("Error: ")
     assert part in ended.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"conf"}
+
+
+def test_files_name_only_what_hydra_takes_in_its_place() -> None:
+    quoted = "'${evil.name}//this.c'"
+    logged = "{handlers: {x: {class: logging.StreamHandler, stream: %s}}}"
+    for hydra, part in (
+        ("{callbacks: {x: {_target_: mlp.config.own.allow, modules: [this]}}}", "mlp.config.own.allow, which is not"),
+        ("{callbacks: {x: {_target_: hydra._internal.utils._locate, path: this}}}", "hydra._internal.utils._locate"),
+        ("{callbacks: {x: {_target_: mlp.cli.launch.os.system}}}", "names mlp.cli.launch.os.system"),
+        ("{callbacks: {x: {_target_: mlp.nn.Adam}}}", "names mlp.nn.Adam, which is not allowed"),
+        ("{callbacks: {x: {_target_: '${evil.name}'}}}", "names ${evil.name}, which is not allowed"),
+        ("{callbacks: {x: '${evil}'}}", "hydra.callbacks.x=${evil} may stand for an object"),
+        ("{callbacks: '${evil}'}", "hydra.callbacks=${evil} may stand for an object"),
+        ("{launcher: {x: '${evil.${hydra.job.num}}'}}", "may stand for an object"),
+        ("{launcher: {_target_: [os.system]}}", "names ['os.system']"),
+        ("{sweeper: {sampler: {_target_: optuna.samplers.os.system.x}}}", "optuna.samplers.os.system.x"),
+        ("{sweeper: {hooks: mlp.cli.app.main}}", "names mlp.cli.app.main"),
+        (f"{{job_logging: {logged % 'ext://this.c'}}}", "stream names ext://this.c"),
+        (f"{{job_logging: {logged % '[{a: ext://this.c}]'}}}", "names ext://this.c"),
+        (f"{{hydra_logging: {logged % quoted}}}", "may stand for an object"),
+        ("{job_logging: {formatters: {x: {(): mlp.config.own.allow}}}}", "names mlp.config.own.allow"),
+        (
+            "{job_logging: {handlers: {x: {class: logging.handlers.HTTPHandler}}}}",
+            "names logging.handlers.HTTPHandler",
+        ),
+        ("{job: {env_set: {LD_PRELOAD: /tmp/x.so}}}", "hydra.job.env_set.LD_PRELOAD: a file may not set a variable"),
+    ):
+        config = OmegaConf.create(f"hydra: {hydra}\nevil: {{name: 'ext:', a0: {{_target_: os.system}}}}")
+        with pytest.raises(UserError) as refused:
+            restrictions.check(config, ["seed=1"])
+        assert part in str(refused.value), hydra
+    restrictions.check(OmegaConf.create("hydra: {job: {env_set: {A: 1}}}"), ["+hydra.job.env_set.A=1"])
+    callback = "hydra.experimental.callbacks.LogJobReturnCallback"
+    restrictions.check(OmegaConf.create(f"hydra: {{callbacks: {{x: {{_target_: {callback}}}}}}}"), [])
+
+
+def test_a_file_names_no_package_to_be_imported(tmp_path: Path) -> None:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/config.yaml").write_text("defaults: [_self_]\nhydra: {searchpath: ['pkg://this']}\n")
+    words = (f"--config-path={tmp_path}/conf", "seed=1", "tracker=none")
+    ended = python(str(ROOT / "train.py"), *words, cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (2, "")  # the module would print a poem
+    assert "a file may not name a package, pkg://this, which would be imported" in ended.stderr
 
 
 def _chain(first: str, link: str, times: int, count: int = 12) -> list[str]:

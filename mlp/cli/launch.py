@@ -19,37 +19,25 @@ from omegaconf import DictConfig, OmegaConf
 
 from hydra_trials.compat import VERSION_BASE, register_resolver
 from mlp import experiment
-from mlp.base.errors import UserError, refuse, shortened
-from mlp.base.naming import flat
+from mlp.base.errors import UserError, refuse
 from mlp.base.paths import CONF
 from mlp.cli.messages import EXPECTED_ERRORS, fail, overridden, swept_options
 from mlp.cli.overrides import completion_line, to_hydra
+from mlp.cli.restrictions import check
 from mlp.config.compose import Loader, composing
-from mlp.config.own import is_allowed
 from mlp.config.resolve import resolve, resolve_resumed, resolve_trial
 from mlp.experiment.directory import discarded_if_refused
 from mlp.report import draw_run
 
-#: What Hydra may build from files, and what its logs may consist of.
-BUILDS = ("hydra.", "hydra_plugins.", "hydra_trials.", "mlp.", "optuna.")
-LOGS = ("logging.", "colorlog.", *BUILDS)
-
 
 class _Loader(Loader):
-    """Hydra composes twice, first only to look up hydra.mode: so with a memory.
+    """What files say to Hydra itself is held to the rule of all classes."""
 
-    What Hydra itself would build, its callbacks for instance, is held to the rule of all classes: files name those of
-    Hydra and of this package, a module of the user's only with --allow.
-    """
-
-    def load_configuration(self, *args: Any, **kwargs: Any) -> DictConfig:
-        config = super().load_configuration(*args, **kwargs)
-        settings: Any = OmegaConf.to_container(config.hydra, resolve=False)
-        for key, name in flat(settings):
-            kinds = {"_target_": BUILDS, "hooks": BUILDS, "class": LOGS, "()": LOGS}.get(key.rpartition(".")[2])
-            if kinds and not str(name).startswith(kinds) and not is_allowed(str(name)):
-                module = str(name).rpartition(".")[0]
-                raise UserError(f"hydra.{key} names {shortened(str(name))}, which is not allowed (--allow {module})")
+    def load_configuration(
+        self, config_name: str | None, overrides: list[str], *args: Any, **kwargs: Any
+    ) -> DictConfig:
+        config = super().load_configuration(config_name, overrides, *args, **kwargs)
+        check(config, overrides)
         return config
 
 

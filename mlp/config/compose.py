@@ -50,6 +50,12 @@ class _Result(ConfigResult):
 
 class _Folders(ConfigRepository):
     def initialize_sources(self, config_search_path: ConfigSearchPath) -> None:
+        for entry in config_search_path.get_path():
+            if entry.provider == "hydra.searchpath in main" and str(entry.path).startswith("pkg://"):
+                raise UserError(
+                    f"hydra.searchpath: a file may not name a package, {entry.path}, which would be imported; say it "
+                    f"on the command line"
+                )
         super().initialize_sources(config_search_path)
         self.sources = [
             _Folder(source.provider, source.path) if source.scheme() == "file" else source for source in self.sources
@@ -105,7 +111,9 @@ def composing() -> Iterator[None]:
     try:
         with bounded():
             yield
-    except (HydraException, OmegaConfBaseException, UserError, OSError, MemoryError):
+    except (HydraException, OmegaConfBaseException, UserError, OSError, MemoryError) as error:
+        if not str(error).strip() and error.__cause__ is not None:  # Hydra has hidden what OmegaConf said
+            raise UserError(f"the configuration cannot be composed: {error.__cause__}") from error
         raise
     except Exception as error:
         if isinstance(error.__cause__, OSError):  # the log cannot be opened

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # of Pillow's, for some of which it starts programs
+MOST_PIXELS = 50_000_000  # of a picture; WebP needs 16 bytes for each
+MOST_SCANS = 50  # of a JPEG; encoders write about ten, and each may pass over all pixels
+#: Pixels of all pictures that are read whatever they are, and for each byte beyond: a photograph has about four.
+FREE_PIXELS, PIXELS_PER_BYTE = 2**30, 100
 GREY = ("1", "L", "LA")  # Pillow's modes
 #: How a PGM or PPM file begins: comments without end would be read byte by byte.
 NETPBM = re.compile(rb"P[1-6](\s|#[^\r\n]{0,200}[\r\n]){1,20}\d")
@@ -111,8 +115,18 @@ def _entries(folder: str | Path) -> list[os.DirEntry[str]]:
 
 def _decode(files: Sequence[str], size: Sequence[int] | None, channels: int | None) -> np.ndarray:
     """The pictures as (n, height, width, 1 or 3) uint8. Raises UserError, which names the file that is at fault."""
-    modes = ["RGB"] if channels == 3 else ["L"] if channels == 1 else [*{_mode(file) for file in files}]
-    first = _read(files[0], mode := max(modes), size)
+    found, pixels, size_of_all = {"L"}, 0, 0
+    for file in files:
+        with _opened(file) as image:
+            found.add("L" if image.mode in GREY else "RGB")
+            pixels += image.width * image.height
+        size_of_all += os.path.getsize(file)
+        if pixels > FREE_PIXELS + PIXELS_PER_BYTE * size_of_all:
+            raise UserError(
+                f"{file}: up to here the pictures have {pixels:,} pixels in {size_of_all:,} bytes, to take long; "
+                f"of photographs, about 4 for each byte, any number is read"
+            )
+    first = _read(files[0], mode := {1: "L", 3: "RGB", None: max(found)}[channels], size)
     pictures = np.empty((len(files), *first.shape), np.uint8)
     for picture, file in zip(pictures, files, strict=True):
         read = _read(file, mode, size)
@@ -123,11 +137,6 @@ def _decode(files: Sequence[str], size: Sequence[int] | None, channels: int | No
             )
         picture[...] = read
     return pictures.reshape(*pictures.shape[:3], -1)
-
-
-def _mode(file: str) -> str:
-    with _opened(file) as image:
-        return "L" if image.mode in GREY else "RGB"
 
 
 def _read(file: str, mode: str, size: Sequence[int] | None) -> np.ndarray:
@@ -157,12 +166,16 @@ def _opened(file: str) -> Iterator[Image.Image]:
         data = read_bytes(file)
         if data[:1] == b"P" and not NETPBM.match(data):
             raise UserError("a PGM or PPM file that has no size at its beginning")
+        if data[:2] == b"\xff\xd8" and (scans := data.count(b"\xff\xda")) > MOST_SCANS:
+            raise UserError(f"a JPEG of {scans:,} scans; at most {MOST_SCANS} are read")
     except UserError as error:
         raise UserError(f"{wrong}: {error}") from error
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")  # of what is damaged and can be read
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                if (pixels := image.width * image.height) > MOST_PIXELS:
+                    raise UserError(f"{wrong}: {pixels:,} pixels are too many; at most {MOST_PIXELS:,} are read")
                 yield image
     except (UserError, MemoryError):
         raise

@@ -17,16 +17,22 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(COMPILER is None, reason="nee
 
 TRAIN, INFERENCE = str(ROOT / "train.py"), str(ROOT / "inference.py")
 SMALL = ("-d", "digits", "-e", "2", "-sz", "8", "--no_wandb", "plots=false")
-SEARCH = ("-m", *SMALL[:2], "-e", "1", *SMALL[4:], "search.name=s", "search.workers=1", "optimizer=sgd,adam")
+SEARCH = ("-m", *SMALL[:2], "-e", "1", *SMALL[4:], "search.name=s", "search.workers=1")
 COMMANDS = {
     "run": (TRAIN, *SMALL, "hydra.run.dir=run"),
     "resume": (TRAIN, "resume=run", "-e", "4"),
     "inference": (INFERENCE, "-mp", "run/best_model.npy", "--plots", "plots"),
-    "search": (TRAIN, *SEARCH),
+    "search": (TRAIN, *SEARCH, "optimizer=sgd,adam"),
+    "continued search": (TRAIN, *SEARCH, "optimizer=sgd,adam,nag"),
 }
-#: Every how many calls one fails: each of them in `make attack`.
+#: What must be there before a command: the command that makes it, and its directory.
+BEFORE = {"resume": ("run", "run"), "inference": ("run", "run"), "continued search": ("search", "multirun_outputs")}
+TRIALS = {"search": 2, "continued search": 3}
+#: Every how many calls one fails: ATTACK=N, which is 1 in `make attack`.
 STEPS = (
-    dict.fromkeys(COMMANDS, 1) if "ATTACK" in os.environ else {"run": 6, "resume": 12, "inference": 4, "search": 25}
+    dict.fromkeys(COMMANDS, int(os.environ["ATTACK"]))
+    if "ATTACK" in os.environ
+    else {"run": 6, "resume": 12, "inference": 4, "search": 25, "continued search": 40}
 )
 
 
@@ -42,7 +48,7 @@ def run_on(disk: FailingDisk, command: str, place: Path, call: str = "write", at
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory, disk: FailingDisk) -> Path:
-    """What the commands leave where nothing fails: `run`, `resume`, `inference`, `search`."""
+    """What each of the commands leaves where nothing fails."""
 
     def make(place: Path) -> None:
         for command in COMMANDS:
@@ -56,9 +62,9 @@ def reference(tmp_path_factory: pytest.TempPathFactory, disk: FailingDisk) -> Pa
 
 
 def prepare(command: str, reference: Path, place: Path) -> None:
-    """What must be there before a command."""
-    if command in ("resume", "inference"):
-        shutil.copytree(reference / "run" / "run", place / "run")
+    if command in BEFORE:
+        made_by, directory = BEFORE[command]
+        shutil.copytree(reference / made_by / directory, place / directory)
 
 
 def assert_told(ended: Ended) -> None:
@@ -98,13 +104,12 @@ def again(command: str, disk: FailingDisk, reference: Path, place: Path) -> None
         assert ended.code == 0, ended
         for picture in (reference / command / "plots").iterdir():
             assert (place / "plots" / picture.name).read_bytes() == picture.read_bytes()
-    elif command == "search":
+    elif command in TRIALS:
         ended = run_on(disk, command, place)
         assert ended.code == 0, ended
-        for one, other in zip(
-            assert_whole(place / DIRECTORY, 2), assert_whole(reference / command / DIRECTORY, 2), strict=True
-        ):
-            assert (one.state, one.values) == (other.state, other.values), (one, other)
+        trials = [assert_whole(where / DIRECTORY, TRIALS[command]) for where in (place, reference / command)]
+        for one, other in zip(*trials, strict=True):
+            assert (one.params, one.state, one.values) == (other.params, other.state, other.values), (one, other)
     else:
         run = place / "run"
         goes_on = (run / "config.yaml").exists()
