@@ -1,12 +1,12 @@
 """The same Hydra program, searched by hydra/sweeper=trials and by hydra-optuna-sweeper, two jobs at a time.
 
     python benchmarks/sweepers.py                          # ten minutes on an idle machine
-    python benchmarks/sweepers.py --repeats 1 --parts times start-up
+    python benchmarks/sweepers.py --repeats 1 --parts uneven start-up
     python benchmarks/sweepers.py --peer 1.2.0=.venv-peers-search/bin/python --peer 1.4.0rc3=elsewhere/bin/python
 
-Printed for each contender, the times in turns:
-    uneven    wall seconds of a grid of 24 jobs that sleep 0.1 to 3 s, 27.2 s in all: 13.6 s at best
-    trivial   wall seconds of 200 jobs that return at once, points by random search
+Printed for each contender, the times in turns, medians with the least and the most:
+    uneven    wall and processor seconds of a grid of 24 jobs that sleep 0.1 to 3 s, 27.2 s in all: 13.6 s at best
+    trivial   the same of 200 jobs that return at once, points by random search
     kill      all processes of the uneven search get SIGKILL after 8 s; jobs done then, and by the same command again
     again     jobs that the same command runs when the search is complete
     nan       exit code and jobs done of a grid of six where the first point returns NaN
@@ -29,7 +29,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ("times", "behaviour", "start-up")
+PARTS = ("uneven", "trivial", "behaviour", "start-up")
 SECONDS = (0.3, 2.4, 0.1, 1, 0.2, 3, 0.8, 0.4, 1.6, 0.6, 2, 1.2)  # in no order
 PROGRAM = """
 import math, time
@@ -93,9 +93,10 @@ def done(folder: Path) -> int:
     return len((folder / "done").read_text()) if (folder / "done").exists() else 0
 
 
-def run(command: Sequence[str], folder: Path, kill_after: float | None = None) -> tuple[int, float]:
-    """Exit code and wall seconds; its processes get SIGKILL after a while where that is asked for."""
-    started = time.perf_counter()
+def run(command: Sequence[str], folder: Path, kill_after: float | None = None) -> tuple[int, float, float]:
+    """Exit code, wall seconds, and processor seconds of all processes that were waited for; its processes get SIGKILL
+    after a while where that is asked for."""
+    started, before = time.perf_counter(), os.times()
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     with (folder / "log").open("a") as log:
         process = subprocess.Popen(command, cwd=folder, env=env, stdout=log, stderr=log, start_new_session=True)
@@ -104,25 +105,33 @@ def run(command: Sequence[str], folder: Path, kill_after: float | None = None) -
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             code = process.wait()
-    return code, time.perf_counter() - started
+    after = os.times()
+    return code, time.perf_counter() - started, sum(after[2:4]) - sum(before[2:4])
 
 
-def times(contenders: Mapping[str, Contender], repeats: int) -> None:
-    """Print the wall seconds of both searches, the contenders in turns."""
-    found: dict[tuple[str, str], list[float]] = {}
+def times(contenders: Mapping[str, Contender], parts: Sequence[str], repeats: int) -> None:
+    """Print the wall and processor seconds of the searches that are asked for, the contenders in turns."""
+    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for turn in range(1, repeats + 1):
         for name, contender in contenders.items():
             uneven = contender.command("grid", 24, *UNEVEN)
             trivial = contender.command("random", 200, "x=interval(0,1)")
             for what, command, jobs in (("uneven", uneven, 24), ("trivial", trivial, 200)):
+                if what not in parts:
+                    continue
                 folder = place()
-                code, seconds = run(command, folder)
+                code, *seconds = run(command, folder)
                 if code or done(folder) != jobs:
                     raise SystemExit(f"{name}, {what}: exit code {code}, {done(folder)} jobs: see {folder / 'log'}")
-                found.setdefault((name, what), []).append(seconds)
-                print(f"turn {turn}: {name}, {what}: {seconds:.1f} s", file=sys.stderr, flush=True)
+                found.setdefault((name, what), []).append((seconds[0], seconds[1]))
+                took = f"{seconds[0]:.1f} s, {seconds[1]:.1f} s of CPU, load {os.getloadavg()[0]:.0f}"
+                print(f"turn {turn}: {name}, {what}: {took}", file=sys.stderr, flush=True)
     for (name, what), each in found.items():
-        print(f"{name:30} {what:8} {statistics.median(each):.1f} s ({', '.join(f'{t:.1f}' for t in each)})")
+        wall, cpu = (
+            f"{statistics.median(values):.1f} s ({min(values):.1f} to {max(values):.1f})"
+            for values in zip(*each, strict=True)
+        )
+        print(f"{name:30} {what:8} {wall}, CPU {cpu}")
 
 
 def behaviour(contender: Contender) -> dict[str, str]:
@@ -132,11 +141,11 @@ def behaviour(contender: Contender) -> dict[str, str]:
     run(command, folder, kill_after=8)
     for what in ("kill", "again"):
         before = done(folder)
-        code, _ = run(command, folder)
+        code, *_ = run(command, folder)
         found[what] = f"{before} jobs done, then exit code {code} and {done(folder) - before} more"
     for bad in ("nan", "error"):
         folder = place()
-        code, _ = run(contender.command("grid", 6, *FAULTY, f"bad={bad}"), folder)
+        code, *_ = run(contender.command("grid", 6, *FAULTY, f"bad={bad}"), folder)
         found[bad] = f"exit code {code}, {done(folder)} of 6 jobs"
     return found
 
@@ -174,8 +183,7 @@ def main() -> None:
         else:
             print(f"{python} is not there: without {name}. benchmarks/search.py --help says how to install the peer.")
     print(f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores")
-    if "times" in options.parts:
-        times(contenders, options.repeats)
+    times(contenders, options.parts, options.repeats)
     if "behaviour" in options.parts:
         for name, contender in contenders.items():
             for what, text in behaviour(contender).items():

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import sklearn.datasets
+from sklearn.utils._param_validation import validate_parameter_constraints
 from test_data_mnist import DATA, KINDS, use_nothing
 
 from mlp.base.errors import UserError
@@ -90,8 +91,12 @@ def test_openml_has_the_training_set_first_and_is_checked(
     labels = np.concatenate([train[1], test[1]]).astype(str).astype(object)
     asked = []
 
-    def fetch(data_id: int, **_: object) -> SimpleNamespace:
-        asked.append(data_id)
+    constraints = sklearn.datasets.fetch_openml._skl_parameter_constraints
+
+    def fetch(**words: object) -> SimpleNamespace:
+        validate_parameter_constraints(constraints, words, "fetch_openml")  # what the real one takes
+        asked.append(words["data_id"])
+        assert (words["as_frame"], words["parser"]) == (False, "liac-arff")  # arrays, without pandas
         return SimpleNamespace(data=pixels, target=labels)
 
     use_nothing(tmp_path, monkeypatch)

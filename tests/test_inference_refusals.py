@@ -18,6 +18,14 @@ def test_model_of_another_size_is_refused(digits_run: Path, refusal: Refusal) ->
     assert [part for part in ("64", "784", "mnist", "-d") if part not in message] == []
 
 
+def test_a_run_directory_in_place_of_its_model_is_refused_with_the_file_that_it_holds(
+    digits_run: Path, refusal: Refusal
+) -> None:
+    assert f"a directory; expected a file, such as {digits_run / 'best_model.npy'}" in refusal(
+        main, "-mp", str(digits_run)
+    )
+
+
 @pytest.mark.parametrize("wrap", ["npy", "dictionary", "pickle"])
 def test_malicious_model_is_refused_and_not_run(tmp_path: Path, refusal: Refusal, wrap: str) -> None:
     canary, model = tmp_path / "canary", tmp_path / "best_model.npy"

@@ -113,7 +113,13 @@ def test_wheel_without_data_says_how_to_get_them(mlp) -> None:  # type: ignore[n
     listed = mlp("data", "list").stdout
     assert "mnist          not on this machine" in listed
     refused = mlp("data", "import", ".", code=2).stderr
-    assert "holds no dataset that is known" in refused
+    assert refused == (
+        "Error: . holds no dataset that is known\n"
+        "mnist: does not hold train-images-idx3-ubyte[.gz]\n"
+        "fashion_mnist: does not hold train-images-idx3-ubyte[.gz]\n"
+        "cifar10: does not hold data_batch_1\n"
+    )
+    assert mlp("data", "import", "nowhere", code=2).stderr == "Error: nowhere does not exist\n"
     without_model = mlp("inference", code=2).stderr
     assert "no best_model.npy in " in without_model
     assert "python -m mlp train -msp best_model.npy" in without_model

@@ -54,13 +54,14 @@ def read_bytes(path: str | Path, most: int = MAX_BYTES, *, empty: bool = False) 
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb") as file:
             status = os.fstat(descriptor)
-            if stat.S_ISDIR(status.st_mode):
-                raise UserError("a directory; expected a file")
             if not stat.S_ISREG(status.st_mode):
                 raise UserError("a device or a pipe; expected a file")
             if status.st_size > most:
                 raise UserError(f"{status.st_size:,} bytes are too many; at most {most:,} are read")
             data = file.read(most)
+    except IsADirectoryError:
+        model = Path(path, "best_model.npy")
+        raise UserError(f"a directory; expected a file{f', such as {model}' if model.is_file() else ''}") from None
     except (OSError, ValueError) as error:  # ValueError: a path with a null byte
         raise UserError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if not data and not empty:

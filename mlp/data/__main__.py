@@ -34,8 +34,11 @@ def show(_: argparse.Namespace) -> list[str]:
 def import_files(args: argparse.Namespace) -> list[str]:
     """check the files of MNIST, Fashion-MNIST or CIFAR-10 in a folder, and copy them to the user's cache"""
     wrong, lines = [], []
+    if not args.directory.is_dir():
+        raise UserError(f"{args.directory} {'is not a folder' if args.directory.exists() else 'does not exist'}")
     for kind in WITH_FILES:
         try:
+            kind.files_in(args.directory)
             dataset = kind(data_dir=str(args.directory))
             dataset.split(np.random.default_rng(0))
         except UserError as error:  # MNIST and Fashion-MNIST have files of the same names

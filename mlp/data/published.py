@@ -36,16 +36,24 @@ class Published(Dataset):
         self._given: dict[str, Path] = {}
         if data_dir is None:
             return
-        folder = Path(data_dir).expanduser()
-        for name in self.file_names:
-            if (found := self._first(name, [folder / (self.below or self.name), folder])) is None:
+        try:
+            self._given = self.files_in(Path(data_dir).expanduser())
+        except UserError as error:
+            raise UserError(
+                f"dataset.data_dir={data_dir} {error}. Without dataset.data_dir the usual places are searched"
+            ) from None
+
+    @classmethod
+    def files_in(cls, folder: Path) -> dict[str, Path]:
+        """The files of this dataset by their names, all of which the folder must hold. Raises UserError, without the
+        folder."""
+        found = {name: cls._first(name, [folder / (cls.below or cls.name), folder]) for name in cls.file_names}
+        for name, path in found.items():
+            if path is None:
                 exists = "is not a folder" if folder.exists() else "does not exist"
-                packed = f"[{self.suffixes[0]}]" if self.suffixes[0] else ""
-                what = f"does not hold {name}{packed}" if folder.is_dir() else exists
-                raise UserError(
-                    f"dataset.data_dir={folder} {what}. Without dataset.data_dir the usual places are searched"
-                )
-            self._given[name] = found
+                packed = f"[{cls.suffixes[0]}]" if cls.suffixes[0] else ""
+                raise UserError(f"does not hold {name}{packed}" if folder.is_dir() else exists)
+        return {name: path for name, path in found.items() if path is not None}
 
     @abstractmethod
     def places(self) -> list[Path]:
@@ -58,8 +66,9 @@ class Published(Dataset):
     def files(self) -> list[Path]:
         return [path for path in map(self.find, self.file_names) if path is not None]
 
-    def _first(self, name: str, folders: Sequence[Path]) -> Path | None:
-        paths = (folder / f"{name}{suffix}" for folder in folders for suffix in self.suffixes)
+    @classmethod
+    def _first(cls, name: str, folders: Sequence[Path]) -> Path | None:
+        paths = (folder / f"{name}{suffix}" for folder in folders for suffix in cls.suffixes)
         return next((path for path in paths if path.is_file()), None)
 
 
