@@ -25,5 +25,5 @@ def not_in_all_options(key: str, without: Collection[str]) -> str:
     """What to say of a key that the options `without` lack, as `optimizer=sgd`, which a search tries."""
     return (
         f"{key} is no key of {' and '.join(without)}, which the search tries too. Search over the options that have "
-        f"it, or tie it to them with `when` in a file of conf/search/space"
+        f"it, or tie it to them with `when` in a space (`search.space` or `hydra.sweeper.space`)"
     )
