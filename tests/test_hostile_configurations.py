@@ -175,6 +175,9 @@ def test_files_name_only_what_hydra_takes_in_its_place() -> None:
             restrictions.check(config, ["seed=1"])
         assert part in str(refused.value), hydra
     restrictions.check(OmegaConf.create("hydra: {job: {env_set: {A: 1}}}"), ["+hydra.job.env_set.A=1"])
+    for name in ("hydra-${hydra.job.name}.log", "${hydra.runtime.output_dir}/log"):
+        logs = {"handlers": {"x": {"class": "logging.FileHandler", "filename": name}}}
+        restrictions.check(OmegaConf.create({"hydra": {"hydra_logging": logs}}), [])
     callback = "hydra.experimental.callbacks.LogJobReturnCallback"
     restrictions.check(OmegaConf.create(f"hydra: {{callbacks: {{x: {{_target_: {callback}}}}}}}"), [])
 

@@ -11,6 +11,7 @@ import pytest
 from conftest import ROOT
 from hydra import version
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.extra.pytest_plugin import hydra_restore_singletons, hydra_sweep_runner  # noqa: F401
 from hydra.test_utils import launcher_common_tests as suites
@@ -22,6 +23,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Future Hydra versions will no longer change:UserWarning"),  # as of version 1.1
 ]
 Run = Callable[..., Sequence[JobReturn]]
+Plugins.instance()  # Hydra 1.4 imports them once, and a suite would take away again what its first test has imported
 
 
 @pytest.fixture(autouse=True)

@@ -90,7 +90,8 @@ def _gives_a_value(config: DictConfig, key: str, text: str) -> bool:
     """Whether an interpolation cannot stand for an object that Hydra, or Python's configuration of logs, makes."""
     place = key.split(".")[1]
     if place.endswith("_logging"):
-        return text.startswith("${hydra.runtime.output_dir}/")
+        begins = text.partition("${")[0]  # ext://NAME would be imported
+        return text.startswith("${hydra.runtime.output_dir}/") or not "ext://".startswith(begins[:6])
     if place not in KINDS:
         return True
     try:
