@@ -99,7 +99,8 @@ def test_the_best_is_named_whichever_it_is(tmp_path: Path) -> None:
     )
     found = analysis(tmp_path / "b", two_seeds(0.9, 0.899, 0.8))
     assert "90.00 ± 0.28 %, with one ReLU layer, Nadam**" in text_of(found)
-    assert "These do not differ significantly: one ReLU layer, Nadam and three tanh layers, RMSprop." in text_of(found)
+    level = "one ReLU layer, Nadam and three tanh layers, RMSprop."
+    assert f"These do not differ significantly: {level}" in text_of(found)
     assert "the augmented configuration has not the smallest gap" in text_of(found)
 
 
