@@ -81,6 +81,13 @@ class Tab:
             assert time.monotonic() < deadline, condition
             time.sleep(0.02)
 
+    def drag(self, start: tuple[float, float], end: tuple[float, float], count: int = 1) -> None:
+        """Press the mouse at a place of the window, move it, let it go; 2 is the second press of a double-click."""
+        places = {"mousePressed": start, "mouseMoved": end, "mouseReleased": end}
+        for kind, (x, y) in places.items():
+            pressed = {"button": "left", "buttons": int(kind != "mouseReleased"), "clickCount": count}
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **pressed)
+
     def picture(self, path: Path) -> None:
         """Save the whole page as a PNG."""
         self.evaluate("new Promise(done => setTimeout(done, 500))")

@@ -54,3 +54,53 @@ def test_the_name_of_a_run_is_shown_as_it_is(tmp_path: Path) -> None:
         tab.wait_for("document.querySelector('.hoverlayer text')")
         assert tab.evaluate("document.querySelector('.hoverlayer text').textContent") == f"{NAME}epoch 2: 2"
         assert tab.complaints == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(browser.CHROMIUM is None, reason="needs Chromium, which is not installed")
+def test_dragging_along_axes_keeps_the_lines_that_cross_all_of_them_there(tmp_path: Path) -> None:
+    lines = [{"key": i, "text": str(i), "values": ["xyz"[i % 3], "uv"[i % 2], i, 1 + i % 2]} for i in range(12)]
+    axes = [{"name": name} for name in "abcd"] + [{"name": "loss", "choices": ["mean_squared_error", "other"]}] * 12
+    drawn = [line | {"values": [*line["values"], *["mean_squared_error"] * 12]} for line in lines]
+    (tmp_path / "page.html.j2").write_text(PAGE.replace('<div id="plot">', '<div class="wide"><div id="plot"></div>'))
+    (tmp_path / "page.js").write_text(
+        f"""const plot = document.getElementById("plot");
+        drawParallel(plot, {json.dumps(axes)}, {json.dumps(drawn)});"""
+    )
+    page = tmp_path / "page.html"
+    page.write_text(environment(tmp_path).get_template("page.html.j2").render(**shell(tmp_path / "page.js")))
+    with browser.tab(tmp_path / "profile") as tab:
+        tab.open(page, 1200)
+
+        def place(axis: float, height: float) -> tuple[float, float]:
+            within = f"x._offset + x.d2p({axis}), y._offset + y.d2p({height})"
+            ground = "{xaxis: x, yaxis: y} = plot._fullLayout, {left, top} = plot.getBoundingClientRect()"
+            across, up = tab.evaluate(
+                f"(() => {{ const {ground}; return [left + {within.replace(', ', ', top + ')}] }})()"
+            )
+            return across, up
+
+        def kept() -> list[int]:
+            shown = "plot.data.slice(0, -1).filter(line => line.opacity === 1).map(line => line.customdata[0])"
+            return sorted(tab.evaluate(shown))
+
+        everything = list(range(12))
+        tab.drag(place(0.3, 0.95), place(0.9, 1.05))  # the axis nearest to where it began: "z"
+        assert kept() == everything[2::3]
+        tab.drag(place(1, 0.95), place(1, 1.05))
+        assert kept() == [5, 11]  # both
+        tab.drag(place(0, -0.05), place(0, 0.05))  # in place of the first
+        assert kept() == [3, 9]
+        tab.drag(place(2, 0.5), place(2, 0.5))  # a click
+        assert kept() == [3, 9]
+        tab.drag(place(2, 0.5), place(2, 0.5), count=2)
+        assert kept() == everything
+        swiped = "document.querySelector('.wide').classList.contains('swiped')"
+        assert tab.evaluate("plot.scrollWidth <= plot.parentElement.clientWidth")
+        assert not tab.evaluate(swiped)
+        assert "mean_<br>squared_<br>error" in tab.evaluate("plot.layout.annotations.map(one => one.text)")
+        tab.open(page, 390)
+        assert tab.evaluate(swiped)
+        says = "getComputedStyle(document.querySelector('.wide'), '::before').content"
+        assert "swipe" in tab.evaluate(says)
+        assert tab.complaints == []

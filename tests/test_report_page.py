@@ -188,6 +188,43 @@ def test_a_browser_shows_both_kinds_of_pages_and_asks_for_nothing(tmp_path: Path
         assert "Content Security Policy" in str(tab.complaints)
 
 
+def bar() -> Figure:
+    figure = style.new_figure(2, 2)
+    figure.subplots().bar([0], [1])
+    return figure
+
+
+def four_panels() -> Figure:
+    figure = style.new_figure(8, 2)
+    for i, ax in enumerate(figure.subplots(1, 4)):
+        ax.plot([1, 2], [0.04, 0.4], "D", label=f"runs ({i // 2})", color=style.BLUE)
+        ax.set_yscale("log")
+        if not i:
+            ax.legend()
+    return figure
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(browser.CHROMIUM is None, reason="needs Chromium, which is not installed")
+def test_drawn_panels_stand_and_are_marked_as_in_their_picture(tmp_path: Path) -> None:
+    made, _ = chapters(tmp_path)
+    blocks = [Picture("four", four_panels, "Four."), Picture("fixed", bar, "One.")]
+    build.write([replace(made, analysis=Analysis(blocks, {}))], "digits", tmp_path)
+    with browser.tab(tmp_path / "profile") as tab:
+        for width, columns in ((1400, 4), (900, 2), (400, 1)):
+            tab.open(tmp_path / "index.html", width)
+            found = tab.evaluate("getComputedStyle(document.querySelector('.grid')).gridTemplateColumns")
+            assert len(found.split()) == columns, width
+        legends = "[...document.querySelectorAll('.grid .legend')].map(legend => legend.innerText)"
+        assert tab.evaluate(legends) == ["runs (0)", "runs (0)", "runs (1)", "runs (1)"]
+        assert tab.evaluate("document.querySelectorAll('.legend path[d^=\"M0-4.2\"]').length") == 4  # diamonds
+        tab.wait_for("document.querySelector('.grid .ytick')")
+        first = "document.querySelector('.grid .js-plotly-plot')"
+        ticks = f"[...{first}.querySelectorAll('.ytick')].map(tick => tick.textContent)"
+        assert tab.evaluate("document.getElementById('hint').textContent").startswith("1 of the 2 figures")
+        assert tab.evaluate(ticks) == ["0.05", "0.1", "0.2"]
+
+
 def test_markdown_says_the_same(tmp_path: Path) -> None:
     build.write(chapters(tmp_path), "digits", tmp_path / "out")
     text = (tmp_path / "out" / "report.md").read_text()

@@ -314,10 +314,6 @@ def test_a_browser_draws_the_page_without_a_network_and_sorts_its_table(digits_s
         assert tab.evaluate(cells.format("rank")) == [1, 2, None]
         assert tab.evaluate("location.hash") == "#sort=rank"
         plot = "document.querySelector('[data-picture=parallel]')"
-        tab.evaluate(f"{plot}.emit('plotly_selected', {{points: [{{customdata: 1}}]}})")
-        assert tab.evaluate(f"{plot}.data.slice(0, 2).map(line => line.opacity)") == [0.05, 1]
-        tab.evaluate(f"{plot}.emit('plotly_deselect')")
-        assert tab.evaluate(f"{plot}.data.slice(0, 2).map(line => line.opacity)") == [1, 1]
         tab.evaluate(f"{plot}.emit('plotly_click', {{points: [{{customdata: 1}}]}})")
         tab.wait_for("document.querySelector('.found [tabulator-field=trial]')?.textContent === '1'")
         assert tab.complaints == []

@@ -2,6 +2,7 @@
 // Parallel coordinates: an axis for each parameter, a line for each trial or run.
 
 const MOST_NAMED = 16; // choices on an axis
+const LEAST_WIDTH = 64; // pixels from axis to axis, for eleven letters
 const ACCURACIES = [0.2, 0.5, 0.8, 0.9, 0.95, 0.97, 0.98, 0.985, 0.99, 0.995]; // ticks
 
 // Values as an axis, of numbers or of choices. What is not said is found: numbers are numbers, and on a logarithmic
@@ -38,6 +39,7 @@ function axisOf({ name, choices, log, least }, values) {
     name,
     lacks: full.length < values.length,
     isChoice: !isNumber,
+    few: !isNumber && kinds.length <= 6,
     at: (value) =>
       value === null || value === undefined ? null : place(isNumber ? value : kinds.indexOf(String(value))),
     ticks: [...new Set(ticks)].map((value) => [
@@ -45,6 +47,13 @@ function axisOf({ name, choices, log, least }, values) {
       least ? `${Number((100 * value).toPrecision(4))} %` : isNumber ? `${Number(value.toPrecision(3))}` : kinds[value],
     ]),
   };
+}
+
+// A long name on several lines, so that it stays clear of the next axis.
+function broken(text) {
+  return escaped(text)
+    .replace(/([._])/g, "$1\u200b")
+    .replace(/(.{4,}?[._ ]\u200b?)/g, "$1<br>");
 }
 
 // Between worst (0) and best (1).
@@ -56,7 +65,8 @@ function shade(share) {
 }
 
 // A line over `axes`, [{name, choices?, log?}], for each of `lines`, best first: [{key, text, slot?, values}]. Without a slot of its own
-// its colour is its rank. What a line lacks is at the bottom. Drag along an axis: only the lines that cross there stay.
+// its colour is its rank. What a line lacks is at the bottom. Drag along axes: only the lines that cross all of them where
+// these were dragged stay.
 function drawParallel(plot, axes, lines, { onClick, best = true } = {}) {
   const columns = axes.map((axis, i) =>
     axisOf(
@@ -66,6 +76,7 @@ function drawParallel(plot, axes, lines, { onClick, best = true } = {}) {
   );
   const rank = (place) => 1 - place / Math.max(1, lines.length - 1);
   const absent = -0.14;
+  const brushes = new Map(); // axis -> [low, high]
   const again = () => {
     const ordered = lines
       .map((line, place) => ({
@@ -88,24 +99,26 @@ function drawParallel(plot, axes, lines, { onClick, best = true } = {}) {
       text: ordered.flatMap((one) => columns.map(() => escaped(one.line.text).replace(/\n/g, "<br>"))),
       customdata: ordered.flatMap((one) => columns.map(() => one.line.key)),
       marker: { size: 5, color: ordered.flatMap((one) => columns.map(() => one.color)) },
-      selected: { marker: { opacity: 1 } },
-      unselected: { marker: { opacity: 0.08 } },
     };
     const titles = columns.map((column, i) => ({
       x: i,
       y: 1.06,
-      text: `<b>${escaped(column.name)
-        .replace(/([._])/g, "$1\u200b")
-        .replace(/(.{4,}?[._ ]\u200b?)/g, "$1<br>")}</b>`,
+      text: `<b>${broken(column.name)}</b>`,
       yanchor: "bottom",
       xanchor: "center",
     }));
     const ticks = columns.flatMap((column, i) =>
-      column.ticks.map(([y, text]) => ({ x: i, y, text: escaped(shortened(text, 11)), xanchor: "left", xshift: 4 })),
+      column.ticks.map(([y, text]) => {
+        const words = column.few && text.length > 9 ? text.split(/(?<=[_ ])/).map((part) => escaped(shortened(part, 9))) : [];
+        const shown = words.length > 1 ? words.join("<br>") : escaped(shortened(text, 9));
+        return { x: i, y, text: shown, align: "left", xanchor: "left", xshift: 4 };
+      }),
     );
     const lacks = columns.some((column) => column.lacks);
     const bare = { visible: false, fixedrange: true };
-    plot.style.minWidth = `${76 * columns.length}px`;
+    const width = LEAST_WIDTH * columns.length;
+    plot.style.minWidth = `${width}px`;
+    plot.parentElement.classList.toggle("swiped", width > plot.parentElement.clientWidth);
     draw(
       plot,
       [
@@ -123,39 +136,62 @@ function drawParallel(plot, axes, lines, { onClick, best = true } = {}) {
       ],
       {
         height: 520,
-        dragmode: "select",
-        selectdirection: "v",
+        dragmode: false,
         margin: { l: 40, r: 80, t: 10, b: 10 },
         annotations: [
           ...titles,
           ...ticks,
           ...(lacks ? [{ x: -0.05, y: absent, text: "not<br>there", xanchor: "right" }] : []),
         ],
-        shapes: across.map((i) => ({
-          type: "line",
-          x0: i,
-          x1: i,
-          y0: 0,
-          y1: 1,
-          line: { color: css("--line"), width: 1 },
-          layer: "below",
-        })),
         xaxis: { ...bare, range: [-0.3, columns.length - 0.6] },
         yaxis: { ...bare, range: [lacks ? -0.22 : -0.05, 1.22] },
       },
       { displayModeBar: false },
     );
     painted.set(plot, again);
+    show();
+  };
+  const outline = () => {
+    const axis = { type: "line", y0: 0, y1: 1, line: { color: css("--line"), width: 1 }, layer: "below" };
+    const box = { type: "rect", line: { color: css("--mark"), width: 1 }, fillcolor: css("--mark"), opacity: 0.3 };
+    const boxes = [...brushes].map(([i, [y0, y1]]) => ({ ...box, x0: i - 0.12, x1: i + 0.12, y0, y1 }));
+    return { shapes: [...columns.map((_, i) => ({ ...axis, x0: i, x1: i })), ...boxes] };
+  };
+  const show = () => {
+    const drawn = plot.data.slice(0, -1);
+    const kept = drawn.map(({ y }) => [...brushes].every(([i, [low, high]]) => y[i] >= low && y[i] <= high));
+    Plotly.update(plot, { opacity: kept.map((stays) => (stays ? 1 : 0.05)) }, outline(), [...drawn.keys()]);
+    const opacity = kept.flatMap((stays) => columns.map(() => (stays ? 1 : 0.08)));
+    Plotly.restyle(plot, { "marker.opacity": [opacity] }, [drawn.length]);
   };
   again();
-  const show = (chosen) => {
-    const opacity = plot.data.slice(0, -1).map((line) => (!chosen || chosen.has(line.customdata[0]) ? 1 : 0.05));
-    Plotly.restyle(plot, { opacity }, [...opacity.keys()]);
-  };
-  for (const name of ["plotly_selected", "plotly_deselect", "plotly_click"]) plot.removeAllListeners?.(name);
-  plot.on("plotly_selected", (event) =>
-    show(event?.points.length ? new Set(event.points.map((point) => point.customdata)) : null),
-  );
-  plot.on("plotly_deselect", () => show(null));
+  plot.removeAllListeners?.("plotly_click");
   plot.on("plotly_click", (event) => onClick?.(event.points[0].customdata));
+  // Plotly's own selection keeps what crosses a box on any axis.
+  plot.onmousedown = (event) => {
+    if (TOUCH || event.button) return;
+    if (event.detail > 1) {
+      brushes.clear();
+      return show();
+    }
+    const { xaxis, yaxis } = plot._fullLayout;
+    const ground = plot.getBoundingClientRect();
+    const height = ({ clientY }) => yaxis.p2d(clientY - ground.top - yaxis._offset);
+    const near = Math.round(xaxis.p2d(event.clientX - ground.left - xaxis._offset));
+    const axis = Math.max(0, Math.min(columns.length - 1, near));
+    const start = event.clientY;
+    let dragged = false;
+    const move = (now) => {
+      dragged ||= Math.abs(now.clientY - start) > 4; // else it is a click
+      if (!dragged) return;
+      brushes.set(axis, [height(event), height(now)].sort((a, b) => a - b));
+      Plotly.relayout(plot, outline());
+    };
+    const end = () => {
+      window.removeEventListener("mousemove", move, true);
+      if (dragged) show();
+    };
+    window.addEventListener("mousemove", move, true);
+    window.addEventListener("mouseup", end, { capture: true, once: true });
+  };
 }

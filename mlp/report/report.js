@@ -43,8 +43,11 @@ function traceOf(series, panel) {
 
 function layoutOf({ label, log, range, ticks }) {
   const named = ticks ? { tickvals: ticks.at, ticktext: ticks.text.map((text) => escaped(shortened(text, 24))) } : {};
+  // Within two decades plotly.js would write 2, 3 ... 9 beside 10⁻¹; these are 0.1, 0.2, 0.5.
+  const decades = range[1] - range[0];
+  const plain = log && decades <= 2.2 ? { tickformat: "~g", nticks: Math.max(3, Math.floor(decades / 0.31)) } : {};
   const few = !log && !ticks && Math.abs(range[1] - range[0]) <= 8 && /^(epoch|layer|hidden layers)$/.test(label);
-  return { ...titled(label), type: log ? "log" : "linear", range, ...named, ...(few ? { dtick: 1 } : {}) };
+  return { ...titled(label), type: log ? "log" : "linear", range, ...named, ...plain, ...(few ? { dtick: 1 } : {}) };
 }
 
 function drawPanel(plot, panel) {
@@ -72,6 +75,20 @@ function legendOf(panels) {
   return [list, () => items.forEach(([, sample, series]) => sketch(sample, series))];
 }
 
+// Symbols of plotly.js around (0, 0).
+const SYMBOLS = {
+  circle: "M3.2 0A3.2 3.2 0 1 1-3.2 0A3.2 3.2 0 1 1 3.2 0Z",
+  square: "M-3-3H3V3H-3Z",
+  diamond: "M0-4.2L4.2 0L0 4.2L-4.2 0Z",
+  cross: "M-1.4-4H1.4V-1.4H4V1.4H1.4V4H-1.4V1.4H-4V-1.4H-1.4Z",
+  x: "M0-1.8L2.2-4L4-2.2L1.8 0L4 2.2L2.2 4L0 1.8L-2.2 4L-4 2.2L-1.8 0L-4-2.2L-2.2-4Z",
+  "x-thin": "M-3.2-3.2L3.2 3.2M-3.2 3.2L3.2-3.2",
+  "triangle-up": "M0-3.8L3.6 3H-3.6Z",
+  "triangle-down": "M0 3.8L3.6-3H-3.6Z",
+  "triangle-left": "M-3.8 0L3-3.6V3.6Z",
+  "triangle-right": "M3.8 0L-3-3.6V3.6Z",
+};
+
 function sketch(place, { color, dash, mark }) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("width", "26");
@@ -84,7 +101,8 @@ function sketch(place, { color, dash, mark }) {
   const stroke = onPage(color);
   const dashes = { dash: "7 4", dot: "2 3", dashdot: "7 3 2 3" };
   if (dash) add("line", { x1: 0, x2: 26, y1: 5, y2: 5, stroke, "stroke-width": 2, "stroke-dasharray": dashes[dash] ?? "" });
-  if (mark) add("circle", { cx: 13, cy: 5, r: 3.2, stroke, fill: mark.endsWith("-open") ? "none" : stroke });
+  const fill = mark?.endsWith("-open") ? "none" : stroke;
+  if (mark) add("path", { d: SYMBOLS[mark.replace("-open", "")], transform: "translate(13 5)", stroke, fill });
   place.replaceChildren(svg);
 }
 
@@ -112,8 +130,11 @@ for (const figure of document.querySelectorAll("figure[data-plot]")) {
     drawing.append(element("div", { className: "wide" }, plot));
     later(plot, 520, () => drawParallel(plot, parallel.axes, parallel.lines));
   } else {
-    // Panels with legends of their own mean different things by one name.
-    const apart = panels.filter((panel) => panel.legend).length > 1;
+    // Panels with legends of their own mean different things by one name; a panel with a name that is not in the only
+    // legend, such as another count, gets its own.
+    const keyed = panels.filter((panel) => panel.legend);
+    const known = new Set((keyed.length ? keyed : panels).flatMap((panel) => panel.series.map(({ name }) => name)));
+    const apart = keyed.length > 1 || panels.some((panel) => panel.series.some(({ name }) => name && !known.has(name)));
     const legend = (some) => {
       const [list, paint] = legendOf(some);
       if (!list.children.length) return [];
@@ -122,7 +143,10 @@ for (const figure of document.querySelectorAll("figure[data-plot]")) {
       return [list];
     };
     const grid = element("div", { className: "grid" });
-    grid.style.setProperty("--cell", `max(270px, calc(100% / ${columns} - 0.75rem))`);
+    // As many beside each other as in the picture; where they are too narrow, an even number goes by twos.
+    const share = (parts) => `(100% / ${parts} - 0.75rem)`;
+    const twos = panels.length % 2 ? "0px" : `min(${share(2)}, (240px - ${share(columns)}) * 9999)`;
+    grid.style.setProperty("--cell", `max(240px, ${share(columns)}, ${twos})`);
     for (const panel of panels) {
       const plot = element("div");
       const title = panel.title ? [element("h3", { textContent: panel.title })] : [];
@@ -136,7 +160,13 @@ for (const figure of document.querySelectorAll("figure[data-plot]")) {
 }
 
 const hint = document.getElementById("hint");
-if (TOUCH) hint.textContent = "Tap a figure for its numbers, and the header of a table to sort it.";
+const all = [...document.querySelectorAll("figure")];
+const count = all.filter((figure) => figure.classList.contains("drawn")).length;
+const which = count < all.length ? `${count} of the ${all.length} figures are interactive; the others are fixed pictures. ` : "";
+const own = "In the parallel coordinates, drag along one or more axes to keep the lines that cross there; double-click to clear. ";
+const mouse = `Point at a line or a marker for its numbers, drag to zoom, double-click to zoom out. ${document.querySelector(".drawing > .wide") ? own : ""}`;
+const first = count ? `${which}${TOUCH ? "Tap a line or a marker for its numbers. " : mouse}` : "";
+hint.textContent = `${first}${TOUCH ? "Tap" : "Click"} the header of a table to sort it.`;
 hint.hidden = false;
 
 // Tables
