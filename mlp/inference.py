@@ -211,7 +211,8 @@ def saved_config(
     """
     path, config = _configuration(model_path, weights, config_path, notes)
     try:
-        check_type("activation_options", config.get("activation_options") or {}, Mapping)
+        if (options := config.get("activation_options")) is not None:
+            check_type("activation_options", options, Mapping)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     open_questions = [key for key in defaults if key not in given]

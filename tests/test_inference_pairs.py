@@ -284,6 +284,7 @@ def test_what_the_configuration_does_not_say_is_noted(capsys: Captured, accuracy
         ({"activation": {"name": "tanh", "slope": 0.1}}, "key 'activation_options.slope' is unknown. Allowed: none"),
         ({"activation": "leaky_relu", "activation_options": {"negative_slope": "x"}}, "must be a number. Got 'x'"),
         ({"activation": "tanh", "activation_options": [1]}, "activation_options must be a mapping. Got [1]"),
+        ({"activation": "tanh", "activation_options": 0}, "activation_options must be a mapping. Got 0"),
         ({"activation": "tanh", "loss": "hinge"}, "loss 'hinge' is unknown"),
     ],
 )

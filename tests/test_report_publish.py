@@ -321,7 +321,7 @@ def test_online_a_report_shows_texts_figures_tables_and_charts_in_order(tmp_path
     assert [part for part in read if part] == [
         "1 of 1 studies are answered, on digits. The text is generated from the files of the runs. Values are means "
         "± standard deviations over the seeds; a difference is significant when it exceeds two "
-        "of its standard errors.",
+        "of its standard errors, paired by seed where both have the same seeds.",
         "Tags <b> & more", f"> Which is better, and why?\n\n{SETUP}", "The **first** is ahead: 1 < 2.", "In detail",
         "panels", "What *it* shows.",
         "| optimizer | accuracy |\n| --- | --- |\n| sgd | 97.69 ± 0.10 % |\n| adam | a\\|b |\n\nOf two seeds.",

@@ -174,10 +174,10 @@ def test_the_second_model_tells_the_mistakes_of_the_images_from_those_of_the_mod
     alone = text_of(analysis(best))
     assert "There is no second model of this dataset" in alone
     most = text_of(analysis(best, said(truth, [1, 2] + [0] * 10, 0.8)))
-    assert "a second model makes 2 of the 3 too, so most are due to the images" in most
+    assert "a second model makes 2 of the same 3 mistakes, so most are due to the images" in most
     assert "(by chance 0.5), 2 with the same answer. The second model is the other, accuracy 83.33 %" in most
     few = text_of(analysis(best, said(truth, [4] + [0] * 10 + [1], 0.8)))
-    assert "most are the model's own; a second one makes only 1 of the 3 too" in few
+    assert "most are the model's own; a second one makes only 1 of the same 3 mistakes" in few
     assert ", 0 with the same answer" in few
     weak = text_of(analysis(best, said(truth, [1] * 12, 0.8)))
     assert "errs more than twice as often, so its agreement means less" in weak

@@ -59,7 +59,7 @@ def test_the_best_is_the_completed_trial_with_the_highest_validation_accuracy(tm
     assert found.headline is not None
     assert found.headline.number == "80.00 % validation accuracy"
     # 143 or 144 validation images of 1438: sqrt(0.8 * 0.2 / 144) = 3.33 points, and 30 points are more than two.
-    assert "No other run is within two standard errors (3.33 points each, on 144 validation images)." in text
+    assert "No other run is within two standard errors (one is 3.33 points, on 144 validation images)." in text
     assert "for the 2 best the test accuracy is 15.00 points higher on average" in text
     table = tables_of(found)[0]
     assert [row[:3] for row in table.rows] == [["trial 1", "80.00 %", "70.00 %"], ["trial 0", "50.00 %", "90.00 %"]]
@@ -70,7 +70,7 @@ def test_runs_within_two_standard_errors_are_not_significantly_different(tmp_pat
         tmp_path, [{"varied": SGD, "val": 0.78, "test": 0.82}, {"varied": ADAM, "val": 0.8, "test": 0.86}]
     )
     assert (
-        "1 other run is within two standard errors (3.33 points each, on 144 validation images), so not"
+        "1 other run is within two standard errors (one is 3.33 points, on 144 validation images), so not"
         in text_of(found)
     )
     assert "test accuracy is 5.00 points higher on average" in text_of(found)
@@ -98,7 +98,7 @@ def test_the_design_answers_what_matters_and_the_search_what_is_best(tmp_path: P
         in text
     )
     # Three groups of eight in perfect order: the squares of the ranks within are 42 each, of 1150 in all.
-    assert f"The batch_size explains {100 * (1 - 3 * 42 / 21 / (1150 / 23)):.0f} % of the variance" in text
+    assert f"The batch_size explains {100 * (1 - 3 * 42 / 21 / (1150 / 23)):.1f} % of the variance" in text
     assert next(iter(found.facts["importance"])) == "training.batch_size"
     assert "**Trial 0 of the search, with 95.00 % validation accuracy" in text
     assert found.headline is not None

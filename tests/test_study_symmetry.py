@@ -66,7 +66,7 @@ def test_identical_gradients_are_called_so_and_zero_ones_zero(tmp_path: Path) ->
     assert "**From zeros the gradients of the 3 neurons are identical at every step, bit for bit.**" in text_of(found)
     assert (
         "With sigmoid they agree in all 64 bits of their 3 numbers; the first that is not zero comes in step 2. "
-        "So do those of the whole layer of 8."
+        "The same holds for all 8 neurons of the layer."
     ) in text_of(found)
     assert "With ReLU they are exactly zero in the whole layer of 8: it learns nothing." in text_of(found)
     assert found.facts["cases"]["sigmoid/zeros"]["identical"]

@@ -99,7 +99,8 @@ def test_the_best_is_named_whichever_it_is(tmp_path: Path) -> None:
     )
     found = analysis(tmp_path / "b", two_seeds(0.9, 0.899, 0.8))
     assert "90.00 ± 0.28 %, with one ReLU layer, Nadam**" in text_of(found)
-    assert "Not significantly different: one ReLU layer, Nadam and three tanh layers, RMSprop." in text_of(found)
+    level = "one ReLU layer, Nadam and three tanh layers, RMSprop."
+    assert f"These do not differ significantly: {level}" in text_of(found)
     assert "the augmented configuration has not the smallest gap" in text_of(found)
 
 
@@ -172,7 +173,7 @@ def test_a_run_that_diverged_is_counted_and_left_out(tmp_path: Path) -> None:
 
 
 def test_the_shipped_model_is_explained_where_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "**Why less than the shipped model's 91.74 %**" in text_of(analysis(tmp_path / "a", {(DEEP, 0): 0.8}))
+    assert "**Why less than the shipped model's 91.57 %**" in text_of(analysis(tmp_path / "a", {(DEEP, 0): 0.8}))
     monkeypatch.setattr(transfer.paths, "home", lambda: tmp_path)
     assert "Why less" not in text_of(analysis(tmp_path / "b", {(DEEP, 0): 0.8}))
 

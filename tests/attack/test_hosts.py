@@ -72,7 +72,8 @@ class Database:
 @pytest.fixture
 def database() -> Iterator[Database]:
     """A server of its own, which asks for a password."""
-    place = Path(tempfile.mkdtemp(prefix="postgres-"))  # whose name is short, as that of a socket must be
+    # Its name is short, as that of a socket must be; another user enters no folder of pytest's.
+    place = Path(tempfile.mkdtemp(prefix="postgres-", dir="/tmp"))
     owner = {"user": "postgres"} if os.getuid() == 0 else {}
     if owner:
         os.chown(place, pwd.getpwnam("postgres").pw_uid, -1)
