@@ -2,7 +2,7 @@
 // Parallel coordinates: an axis for each parameter, a line for each trial or run.
 
 const MOST_NAMED = 16; // choices on an axis
-const LEAST_WIDTH = 64; // pixels from axis to axis, for eleven letters
+const LEAST_WIDTH = 64; // pixels from axis to axis, for nine letters
 const ACCURACIES = [0.2, 0.5, 0.8, 0.9, 0.95, 0.97, 0.98, 0.985, 0.99, 0.995]; // ticks
 
 // Values as an axis, of numbers or of choices. What is not said is found: numbers are numbers, and on a logarithmic
