@@ -103,8 +103,9 @@ class Queue(Search):
         trials = self.trials()
         there = {trial.user_attrs[POINT] for trial in trials}
         if definition.trials is not None:
+            live = {trial.user_attrs[POINT] for trial in trials if not is_lost(trial)}
             for number in range(definition.trials):
-                if number not in there:
+                if number not in live:
                     self.study.enqueue_trial({}, user_attrs={POINT: number})
         else:
             points = {_key(point): point for point in definition.space.grid()}
@@ -241,8 +242,10 @@ class Queue(Search):
         """
         times, point = int(trial.user_attrs.get(RETRIES, 0)) + killed, trial.user_attrs[POINT]
         again = not killed or times <= retries
-        # First the new one: a kill between the two must not take a point out of the plan, nor put it in twice.
-        if again and not any(later.user_attrs[POINT] == point for later in self.trials()[trial.number + 1 :]):
+        # First the new one: a kill between the two must not take a point out of the plan, nor put it in twice. A
+        # later trial that is lost itself is no successor: what two machines enqueued is lost, and nothing follows.
+        later = [one for one in self.trials()[trial.number + 1 :] if not is_lost(one)]
+        if again and not any(one.user_attrs[POINT] == point for one in later):
             params = {**_enqueued(trial), **trial.params}
             self.study.enqueue_trial(params, user_attrs={POINT: point, RETRIES: times})
         reason = "its worker was killed, perhaps for want of memory" if killed else "interrupted"

@@ -204,6 +204,18 @@ def test_workers_that_draw_at_the_same_moment_get_different_points(
     assert len(set(drawn)) == len(drawn) == 6
 
 
+def test_a_point_that_two_machines_enqueued_and_one_let_go_waits_again(tmp_path: Path) -> None:
+    definition = Definition("s", Space([]), (), "random", 2, ("val_accuracy",), ("maximize",))
+    queue = Queue.open(tmp_path, definition)
+    for point in (0, 1):
+        queue.study.enqueue_trial({}, user_attrs={"point": point})
+    queue._remove_duplicates()
+    assert queue.ask(definition) is not None
+    queue.release()
+    waiting = [trial.user_attrs["point"] for trial in trials(tmp_path) if trial.state == TrialState.WAITING]
+    assert sorted(waiting) == [0, 1]
+
+
 def test_hyperband_knows_the_epochs_also_with_another_factor() -> None:
     definition = Definition("s", Space([]), (), "random", 3, ("val_accuracy",), ("maximize",), max_resource=9)
     for more, most in [({}, 9), ({"reduction_factor": 4}, 9), ({"max_resource": 5}, 5)]:
