@@ -11,6 +11,8 @@ import runs
 from scipy import ndimage
 from scipy.interpolate import BSpline
 
+from mlp.config.build import build
+from mlp.config.compose import compose
 from mlp.config.files import options
 from mlp.data import Augmentation, Blur, Brightness, Compose, Noise, Samples, Stroke
 from mlp.data.appearance import blur, stroke
@@ -221,7 +223,7 @@ def test_elastic_displacements_have_the_covariance_of_the_splines() -> None:
 
 @pytest.mark.parametrize("name", options("augment"))
 def test_every_recipe_repeats_itself_for_a_seed_and_changes_with_it(name: str) -> None:
-    augmentation: Augmentation = build_option("augment", name, Augmentation)
+    augmentation: Augmentation = build(compose([f"augment={name}"])["augment"], "augment", Augmentation)
     images = pictures()
     once = applied(augmentation, images)
     np.testing.assert_array_equal(applied(augmentation, images), once)

@@ -52,7 +52,7 @@ def test_of_another_optimizer(tmp_path: Path) -> None:
         (b"epoch,loss", "cannot be read as a checkpoint"),
         (b"PK\3\4", "cannot be read as a checkpoint"),
         (b"\x93NUMPY\1\0", "cannot be read as a checkpoint"),
-        ("folder", "Is a directory"),
+        ("folder", "a directory; expected a file"),
         ("array", "checkpoint"),
         ("zip of text", "checkpoint"),
         ("other arrays", "not a checkpoint of this program"),

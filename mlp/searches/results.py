@@ -23,7 +23,6 @@ from mlp.base.files import atomic_write, read_json
 from mlp.config.files import read_yaml
 from mlp.config.own import allow_flags, foreign
 from mlp.experiment.best_model import CONFIG, MODEL
-from mlp.report.text import metric
 
 log = logging.getLogger(__name__)
 
@@ -201,6 +200,8 @@ def score(search: Search, trial: FrozenTrial, name: str) -> str:
     if not isinstance(value, int | float):
         return "-"
     std = trial.user_attrs.get(f"{name}_std")
+    from mlp.report.text import metric  # a single run needs no part of the report
+
     return " ± ".join(str(v) if finite(v) is None else metric(name, v) for v in (value, std) if v is not None)
 
 
