@@ -81,7 +81,7 @@ if hidden:
 __main__.main(["publish", "--dataset", "digits", "--out", "out", *arguments])
 """
 SETUP = (
-    "**Setup:** digits; hidden layers 128-128-128; activation ReLU; init xavier; loss cross-entropy; optimizer adam; "
+    "**Setup:** digits; hidden layers 128-128-128; activation ReLU; init Xavier; loss cross-entropy; optimizer Adam; "
     "learning rate 0.001; batch size 64; epochs 10; seeds 0 and 3; 2 runs."
 )
 COMMAND = "python train.py +experiment=loss_comparison dataset=digits"
