@@ -300,6 +300,10 @@ def test_online_a_report_shows_texts_figures_tables_and_charts_in_order(tmp_path
     assert run.process.stderr == ""
     title = "Ten-studies-of-a-multi-layer-perceptron-on-digits"
     assert run.lines[-1] == f"report: {url}/someone/numpy-mlp/reports/{title}--v"
+    assert run.lines[-2].startswith("Who may read the report is set in W&B")
+    link = run.lines[-1].removeprefix("report: ")
+    assert f"**Public W&B report:** {link}\n" in (tmp_path / "out" / "report.md").read_text()
+    assert f'<a href="{link}">{link}</a>' in (tmp_path / "out" / "index.html").read_text()
     (view,) = [request["variables"] for request in received if "upsertView" in request.get("query", "")]
     assert (view["entityName"], view["projectName"]) == ("someone", "numpy-mlp")
     blocks = json.loads(view["spec"])["blocks"]
