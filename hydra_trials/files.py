@@ -108,6 +108,11 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape", "surrogatepass").decode()
 
 
+def shortened(text: str, most: int = 300) -> str:
+    """`text`, without its middle where it is too long for a message."""
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
+
+
 def shown(path: Path) -> Path:
     """`path` relative to the working directory where that is shorter."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

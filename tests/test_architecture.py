@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "mlp.nn": (),
     "mlp.data": ("mlp.nn", "mlp.model_file.pickles"),
     "mlp.model_file": ("mlp.nn",),
-    "mlp.tracking": ("mlp.nn",),
+    "mlp.tracking": ("mlp.nn", "mlp.config.files"),
     "mlp.training": ("mlp.nn", "mlp.data"),
     "mlp.config": ("hydra_trials.compat",),  # it knows classes by their names only
     "mlp.experiment": ("mlp.nn", "mlp.data", "mlp.model_file", "mlp.training", "mlp.config", "hydra_trials.files",
