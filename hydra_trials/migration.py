@@ -29,7 +29,9 @@ from optuna.trial import FrozenTrial, TrialState
 from hydra_trials.compat import storage_of
 from hydra_trials.definition import Definition, Hooks
 from hydra_trials.errors import SearchError
+from hydra_trials.files import shortened
 from hydra_trials.passwords import without_password
+from hydra_trials.schema import fault_of_description
 from hydra_trials.space import Space, values
 from hydra_trials.study import LOST, OVERRIDES, POINT, REASON, is_lost
 
@@ -77,11 +79,16 @@ def first_change(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
             was, is_now = (_by_key(of, grid, as_text=not old) for of in (before, now))
             for key in {**was, **is_now}:
                 if not _same(was.get(key, []), is_now.get(key, []), grid):
-                    texts = (of["space"].get(key, "not there") for of in (before, now))
-                    return "space: {} was {}, now {}".format(key, *texts)
+                    return _change(f"space: {key}", *(of["space"].get(key, "not there") for of in (before, now)))
         elif name != "space" and old != new:
-            return f"{name} was {old}, now {new}"
+            return _change(name, old, new)
     return ""
+
+
+def _change(name: str, old: Any, new: Any) -> str:
+    """The words for a change; what an old file says may be long."""
+    was, is_now = (shortened(without_password(str(value)[:10_000])) for value in (old, new))
+    return f"{name} was {was}, now {is_now}"
 
 
 def _by_key(described: Mapping[str, Any], grid: bool, as_text: bool) -> dict[str, list[Any]]:
@@ -145,7 +152,7 @@ class Migration:
             )
         storage = storage_of(study)
         last = optuna.load_study(study_name=newest(storage, name), storage=storage)
-        same = last.study_name != study.study_name and not first_change(last.user_attrs[COMPLETE], self.described)
+        same = last.study_name != study.study_name and not first_change(definition_of(last), self.described)
         if same and not self.now.retry_failed:  # another machine was first
             return last
         # Without COMPLETE, a study of a command that was killed while it wrote it is nobody's.
@@ -185,6 +192,8 @@ class Migration:
         """The objectives by the results of the trial's runs; None where one of them lacks a number."""
         place = self.directory / str(trial.number)
         runs = [place] if self.now.seeds == 1 else sorted(place.glob("seed_*"))
+        if not all(run.resolve().is_relative_to(self.directory.resolve()) for run in runs):
+            return None  # a link to elsewhere
         results = [result for run in runs if (result := self.now.hooks.read_result(run)) is not None]
         if not results or len(results) != self.now.seeds:
             return None
@@ -266,7 +275,16 @@ def _words(name: str, given: Any) -> str:
 def generation(study: str, search: str) -> int:
     """1 for the study that a search began with, 2 for the one after it."""
     number = study.removeprefix(f"{search}@")
-    return int(number) if number != study and number.isdecimal() else 1
+    return int(number) if number != study and number.isdecimal() and len(number) < 10 else 1
+
+
+def definition_of(study: optuna.Study) -> Mapping[str, Any]:
+    """What `study` is a search for. Raises SearchError where its record says what cannot be."""
+    described: Any = study.user_attrs[COMPLETE]
+    given = {"name": "", "storage": None, **described} if isinstance(described, dict) else described
+    if fault := fault_of_description(given):
+        raise SearchError(f"the record of the search is damaged: in the definition of {study.study_name}, {fault}")
+    return described  # type: ignore[no-any-return]
 
 
 def newest(storage: BaseStorage, search: str) -> str:

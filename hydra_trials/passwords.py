@@ -12,9 +12,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 SECRET = re.compile(r"pass|pwd|secret|token", re.IGNORECASE)  # in a query: a name, or a connection string as value
-# Also what somebody who forgot the scheme has given as storage.
+# Also what somebody who forgot the scheme has given as storage. Schemes are bounded: each letter of a long text may
+# begin one.
 URL = re.compile(
-    r"[A-Za-z][\w+.-]*://(?:[^'\"\\]|\\.)*|(?:(?<=storage=)|(?<=storage=['\"]))[^'\"]*@[^'\"]*", re.DOTALL
+    r"[A-Za-z][\w+.-]{0,63}://(?:[^'\"\\]|\\.)*|(?:(?<=storage=)|(?<=storage=['\"]))[^'\"]*@[^'\"]*", re.DOTALL
 )
 HIDDEN = "://hidden"
 

@@ -40,6 +40,7 @@ from hydra_trials.migration import (
     SEEDS,
     Migration,
     check_same,
+    definition_of,
     newest,
 )
 from hydra_trials.passwords import without_password
@@ -52,6 +53,7 @@ from hydra_trials.study import (
     REMEDY,
     SEARCH_FILE,
     Search,
+    checked,
     is_lost,
     numbered,
     read_description,
@@ -92,7 +94,8 @@ class Queue(Search):
             queue, working = cls(directory, storage), bool(commands(directory))
             # What was running when the whole search was killed runs again without counting against a trial.
             queue._requeue_lost(definition.retries, interrupted=not working, take_over=definition.take_over)
-            study = Migration(directory, before, definition).run(queue.study, queue.name, working)
+            with checked(directory):
+                study = Migration(directory, before, definition).run(queue.study, queue.name, working)
             _describe(directory, definition, queue.name, study)
             queue = cls(directory, storage_of(study))
             queue._enqueue(definition)
@@ -296,12 +299,13 @@ def _begin(directory: Path, definition: Definition) -> tuple[Mapping[str, Any], 
             f"{directory} holds runs of trials ({min(runs)} to {max(runs)}), but no {SEARCH_FILE} that says of which "
             f"search. {REMEDY}"
         )
-    storage = open_storage(directory, definition.storage)
-    study = optuna.create_study(
-        storage=storage, study_name=newest(storage, definition.name), directions=definition.directions,
-        load_if_exists=True,
-    )  # fmt: skip
-    before = study.user_attrs.get(COMPLETE, definition.described())
+    with checked(directory):
+        storage = open_storage(directory, definition.storage)
+        study = optuna.create_study(
+            storage=storage, study_name=newest(storage, definition.name), directions=definition.directions,
+            load_if_exists=True,
+        )  # fmt: skip
+        before = definition_of(study) if COMPLETE in study.user_attrs else definition.described()
     check_same(directory, before, definition)
     study.set_user_attr(COMPLETE, before)
     _describe(directory, definition, definition.name, study)

@@ -27,6 +27,11 @@ def is_text(value: Any) -> bool:
     return type(value) is str
 
 
+def is_name(value: Any) -> bool:
+    """Whether a value is a text that messages can quote."""
+    return is_text(value) and len(value) <= 10_000
+
+
 def is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value < 2**53
 
@@ -64,7 +69,7 @@ def is_choice(value: Any) -> bool:
 
 def _is_parameter(value: Any) -> bool:
     fields: Mapping[str, Check] = {
-        "key": is_text, "distribution": _is_distribution, "when": mapping_of(list_of(is_text)),
+        "key": is_name, "distribution": _is_distribution, "when": mapping_of(list_of(is_text)),
         "length": optional(_is_distribution),
     }  # fmt: skip
     return isinstance(value, dict) and all(check(value.get(name, Ellipsis)) for name, check in fields.items())
@@ -72,9 +77,9 @@ def _is_parameter(value: Any) -> bool:
 
 #: The fields of search.json; those of OPTIONAL may be missing.
 DESCRIPTION: Mapping[str, Check] = {
-    "name": is_text, "objectives": _is_names, "storage": optional(is_text), "space": mapping_of(is_text),
+    "name": is_name, "objectives": _is_names, "storage": optional(is_name), "space": mapping_of(is_text),
     "sampler": _is_chosen, "pruner": _is_chosen, "fixed": list_of(is_text), "seeds": is_count,
-    "parameters": list_of(_is_parameter), "constraints": mapping_of(is_number), "study": is_text,
+    "parameters": list_of(_is_parameter), "constraints": mapping_of(is_number), "study": is_name,
     "sampler_seed": is_count,
 }  # fmt: skip
 OPTIONAL = ("parameters", "constraints", "study", "seeds", "sampler_seed")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,21 @@ STATES = {
 }
 
 
+@contextmanager
+def checked(directory: Path) -> Iterator[None]:
+    """Read the record of the search in `directory` within. Raises SearchError for whatever a damaged one raises."""
+    try:
+        yield
+    except (SearchError, OSError):
+        raise
+    except Exception as error:
+        raise _damaged(directory, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
+
+
+def _damaged(directory: Path, fault: str) -> SearchError:
+    return SearchError(f"the record of the search in {directory} is damaged: {fault}. {REMEDY}")
+
+
 class Search:
     """A search and its directory, for reading; `queue.Queue` takes part in it.
 
@@ -60,7 +76,7 @@ class Search:
         if storage is None and not (directory / JOURNAL).exists():
             raise SearchError(f"{directory} has lost its {JOURNAL}. {REMEDY}")
         runs = numbered(directory)  # before the record is read, which then has the trials of all of them
-        try:
+        with checked(directory):
             storage = storage or open_storage(directory, None)
             self.url: str | None = url_of(storage)  # None: the journal
             study_name = self.description.get("study", self.name)
@@ -71,13 +87,8 @@ class Search:
                 )
             self.study = optuna.load_study(study_name=study_name, storage=storage)
             trials = self.trials()
-            fault = fault_of_trials(trials, len(self.objectives), len(self.study.directions))
-        except (SearchError, OSError):
-            raise
-        except Exception as error:  # a damaged record raises anything
-            fault = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        if fault:
-            raise SearchError(f"the record of the search in {directory} is damaged: {fault}. {REMEDY}")
+            if fault := fault_of_trials(trials, len(self.objectives), len(self.study.directions)):
+                raise _damaged(directory, fault)
         # A trial is in the record as running before its directory is made.
         if lost := [n for n in runs if n >= len(trials) or trials[n].state == TrialState.WAITING]:
             raise SearchError(

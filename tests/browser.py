@@ -88,6 +88,14 @@ class Tab:
             pressed = {"button": "left", "buttons": int(kind != "mouseReleased"), "clickCount": count}
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **pressed)
 
+    def swipe(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Move a finger over the page in steps; a tap if it stays where it is."""
+        steps = [tuple(a + (b - a) * part / 8 for a, b in zip(start, end, strict=True)) for part in range(9)]
+        for kind, places in (("Start", steps[:1]), ("Move", steps[1:] * (start != end)), ("End", [()])):
+            for place in places:
+                points = [dict(zip("xy", place, strict=True))] if place else []
+                self.call("Input.dispatchTouchEvent", type=f"touch{kind}", touchPoints=points)
+
     def picture(self, path: Path) -> None:
         """Save the whole page as a PNG."""
         self.evaluate("new Promise(done => setTimeout(done, 500))")

@@ -65,12 +65,13 @@ def test_dragging_along_axes_keeps_the_lines_that_cross_all_of_them_there(tmp_pa
     (tmp_path / "page.html.j2").write_text(PAGE.replace('<div id="plot">', '<div class="wide"><div id="plot"></div>'))
     (tmp_path / "page.js").write_text(
         f"""const plot = document.getElementById("plot");
-        drawParallel(plot, {json.dumps(axes)}, {json.dumps(drawn)});"""
+        window.clicks = [];
+        drawParallel(plot, {json.dumps(axes)}, {json.dumps(drawn)}, {{onClick: (key) => clicks.push(key)}});"""
     )
     page = tmp_path / "page.html"
     page.write_text(environment(tmp_path).get_template("page.html.j2").render(**shell(tmp_path / "page.js")))
     with browser.tab(tmp_path / "profile") as tab:
-        tab.open(page, 1200)
+        tab.open(page, 1400)
 
         def place(axis: float, height: float) -> tuple[float, float]:
             within = f"x._offset + x.d2p({axis}), y._offset + y.d2p({height})"
@@ -91,8 +92,15 @@ def test_dragging_along_axes_keeps_the_lines_that_cross_all_of_them_there(tmp_pa
         assert kept() == [5, 11]  # both
         tab.drag(place(0, -0.05), place(0, 0.05))  # in place of the first
         assert kept() == [3, 9]
-        tab.drag(place(2, 0.5), place(2, 0.5))  # a click
+        tab.drag(place(0, 0), place(0, 0))  # a click into its box
+        tab.drag(place(2, 0.5), place(2, 0.5))  # and on an axis that has none
         assert kept() == [3, 9]
+        tab.drag(place(0, 0.5), place(0, 0.5))  # beside its box: only the other one stays
+        assert kept() == everything[1::2]
+        tab.evaluate("clicks.length = 0")
+        tab.drag(place(2, 0), place(2, 0.5))  # from a point: no click on it
+        assert kept() == [1, 3, 5]
+        assert tab.evaluate("clicks") == []
         tab.drag(place(2, 0.5), place(2, 0.5), count=2)
         assert kept() == everything
         swiped = "document.querySelector('.wide').classList.contains('swiped')"
@@ -103,4 +111,17 @@ def test_dragging_along_axes_keeps_the_lines_that_cross_all_of_them_there(tmp_pa
         assert tab.evaluate(swiped)
         says = "getComputedStyle(document.querySelector('.wide'), '::before').content"
         assert "swipe" in tab.evaluate(says)
+        tab.call("Emulation.setTouchEmulationEnabled", enabled=True, maxTouchPoints=1)
+        tab.open(page, 390, 400)  # the picture is higher
+        assert tab.evaluate("BRUSHES").startswith("Drag a finger")
+        tab.swipe(place(1, 0.7), place(1, 1.05))
+        assert kept() == everything[1::2]
+        assert tab.evaluate("scrollY") == 0
+        tab.swipe(place(1, 0.5), place(1, 0.5))
+        assert kept() == everything
+        tab.swipe(place(1.5, 0.6), place(1.5, 1.0))  # between two axes: the page moves
+        tab.wait_for("scrollY > 0")
+        tab.swipe(place(1, 0.6), place(0, 0.6))  # across: the picture moves
+        tab.wait_for("plot.parentElement.scrollLeft > 0")
+        assert kept() == everything
         assert tab.complaints == []

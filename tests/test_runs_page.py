@@ -228,6 +228,10 @@ def test_a_constant_learning_rate_is_seen_at_its_value(reader: Reader) -> None:
     reader.do("$('log-y').click()")
     low, high = reader.tab.evaluate(f"{axis}.range")
     assert low < -2 < high  # powers of ten
+    labels = "[...document.querySelectorAll('[aria-label=learning_rate] .ytick text')]"
+    assert "0.01" in reader.tab.evaluate(f"{labels}.map(one => one.textContent)")
+    sizes = reader.tab.evaluate(f"{labels}.map(one => getComputedStyle(one).fontSize)")
+    assert set(sizes) == {"12px"}  # Plotly's own are smaller between powers of ten, and lack their power
     reader.do("$('log-y').click()")
     assert reader.tab.evaluate(f"{axis}.range") == [0, 0.02]
 

@@ -203,6 +203,7 @@ def test_without_a_name_the_order_of_choices_is_no_other_search(tmp_path: Path) 
 def test_prose_is_not_what_tells_two_searches_apart(cwd: Path) -> None:
     facts = json.loads((cwd / DIRECTORY / "search.json").read_text())
     assert not first_change({**facts, "space": dict.fromkeys(facts["space"], "said otherwise")}, facts)
+    assert 300 < len(first_change({**facts, "sampler": "x" * 10**6}, facts)) < 400
 
 
 def test_the_order_of_parameters_is_no_other_search_and_the_message_names_what_is(tmp_path: Path) -> None:

@@ -36,7 +36,10 @@ WORDS = ("-m", "-d", "digits", "-e", "1", "-sz", "8", "-o", "sgd,adam", "search.
         ("'a://me@host:1' is wrong: it can't be", "'a://me@host:1' is wrong: it can't be"),
         ("search.storage='me:X@host/db'", "search.storage='hidden'"),
         ("search.storage=me:X@host/db", "search.storage=hidden"),
+        (f"{'a' * 100}://me:X@host/db", f"{'a' * 100}://me@host/db"),
+        ("a" * 2**20, "a" * 2**20),  # minutes, if each letter were tried as the beginning of a scheme without end
     ],
+    ids=lambda text: text[:20],
 )
 def test_a_url_without_its_password(text: str, shown: str) -> None:
     assert without_password(text) == shown

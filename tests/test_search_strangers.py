@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import made_searches
+import optuna
 import pytest
 from made_searches import trial
 from optuna.trial import TrialState
@@ -16,9 +17,12 @@ from test_search_commands import command
 
 from hydra_trials.definition import Definition
 from hydra_trials.errors import SearchError
+from hydra_trials.journal import open_storage
+from hydra_trials.migration import COMPLETE, Migration, newest
 from hydra_trials.queue import Queue
 from hydra_trials.space import Space
 from mlp.searches import results
+from mlp.searches.objective import MlpSearch
 from mlp.searches.page import render
 
 MADE = [trial({"lr": 0.1, "optimizer": "sgd"}, 0.5), trial({"lr": 0.2}, state=TrialState.RUNNING, told={1: 0.5})]
@@ -191,6 +195,59 @@ def test_a_search_writes_in_its_own_directory_only(directory: Path, name: str, t
     with pytest.raises(SearchError, match=f"{name} is a link that leads out of the search"):
         Queue.open(directory, Definition("made", Space([]), (), "tpe", 3, ("val_accuracy",), ("maximize",)))
     assert not outside.exists()
+
+
+@pytest.mark.parametrize("described", [5, {}, {"space": {}, "parameters": [{"key": 5}]}])
+def test_the_definition_in_a_record_is_checked_too(directory: Path, described: Any) -> None:
+    (directory / "search.json").unlink()
+    study = optuna.load_study(study_name="made", storage=open_storage(directory, None))
+    study.set_user_attr(COMPLETE, described)
+    with pytest.raises(SearchError, match=r"in the definition of made, its (name|objectives)"):
+        Queue.open(directory, Definition("made", Space([]), (), "tpe", 3, ("val_accuracy",), ("maximize",)))
+
+
+@pytest.mark.parametrize("line", ["{", "5", '{"op_code":0,"worker_id":"x","study_name":5}', "\\xff"])
+def test_a_search_does_not_begin_in_a_damaged_record(directory: Path, line: str) -> None:
+    (directory / "search.json").unlink()
+    with (directory / "journal.log").open("r+b") as file:
+        after = file.read()
+        file.seek(0)
+        file.write(f"{line}\n".encode() + after)
+    with pytest.raises(SearchError, match=r"the record of the search in .* is damaged: "):
+        Queue.open(directory, Definition("made", Space([]), (), "tpe", 3, ("val_accuracy",), ("maximize",)))
+
+
+def test_a_trial_whose_values_cannot_be_is_not_taken_over(tmp_path: Path) -> None:
+    made = [trial({"lr": 0.1}, 0.5, point=0)]
+    directory = made_searches.search(tmp_path / "s", made).directory
+    path = directory / "journal.log"
+    path.write_text(path.read_text().replace('"params":{"lr":0.1}', '"params":{"lr":"x"}'))
+    definition = Definition("made", Space([]), (), "tpe", 3, ("val_loss",), ("minimize",), accept_mismatch=True)
+    with pytest.raises(SearchError, match=r"the record of the search in .* is damaged: ValueError: 'x'"):
+        Queue.open(directory, definition)
+
+
+def test_a_study_that_is_numbered_beyond_all_numbers_is_another_one(directory: Path) -> None:
+    storage = open_storage(directory, None)
+    name = f"made@{'9' * 5000}"
+    optuna.create_study(storage=storage, study_name=name).set_user_attr(COMPLETE, {})
+    assert newest(storage, "made") == "made"
+
+
+def test_results_behind_a_link_are_not_taken_for_those_of_a_trial(tmp_path: Path) -> None:
+    outside, directory = tmp_path / "outside", tmp_path / "s"
+    outside.mkdir()
+    (outside / "summary.json").write_text('{"status": "completed", "val_f1": 0.75}')
+    definition = Definition("s", Space([]), (), "tpe", 1, ("val_f1",), ("maximize",), seeds=2, hooks=MlpSearch())
+    for number in range(2):
+        shutil.copytree(outside, directory / "0" / f"seed_{number}")
+    done = trial({}, 0.5)
+    done.number = 0
+    migration = Migration(directory, definition.described(), definition)
+    assert migration.measured(done) == [0.75]
+    shutil.rmtree(directory / "0" / "seed_1")
+    (directory / "0" / "seed_1").symlink_to(outside)
+    assert migration.measured(done) is None
 
 
 def test_a_directory_that_cannot_be_written_is_read(directory: Path) -> None:

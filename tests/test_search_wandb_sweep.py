@@ -16,10 +16,12 @@ import yaml
 from conftest import ROOT
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from mlp.base.errors import UserError
 from mlp.cli.overrides import to_hydra
 from mlp.config.compose import compose
 from mlp.config.resolve import resolve
 from mlp.experiment import Components
+from mlp.tracking.wandb import beside_swept
 
 SWEEP: dict[str, Any] = yaml.safe_load((ROOT / "conf" / "wandb_sweep.yaml").read_text())
 SPACE: dict[str, Any] = yaml.safe_load((ROOT / "conf" / "search" / "space" / "assignment.yaml").read_text())
@@ -98,6 +100,16 @@ def test_each_command_of_an_agent_is_a_valid_run(monkeypatch: pytest.MonkeyPatch
         assert config["optimizer"]["learning_rate"] == chosen["optimizer.learning_rate"]
         for name in ("momentum", "beta", "beta1", "beta2"):
             assert config["optimizer"].get(name, None) in (None, chosen[f"optimizer_options.{name}"])
+
+
+def test_the_file_of_an_agent_is_bounded(tmp_path: Path) -> None:
+    file, config = tmp_path / "config-run456.yaml", {"optimizer": {"_target_": "mlp.nn.SGD"}, "seed": 1}
+    assert beside_swept(config, str(file)) == config
+    file.write_text("wandb_version: 1\noptimizer:\n  value: sgd\n")
+    assert beside_swept(config, str(file)) == {"optimizer._target_": "mlp.nn.SGD", "seed": 1}
+    file.write_text("a: &a [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1 if i else ''}, 1]\n" for i in range(30)))
+    with pytest.raises(UserError, match="nested too deeply"):
+        beside_swept(config, str(file))
 
 
 @pytest.mark.slow

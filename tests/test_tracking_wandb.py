@@ -42,6 +42,38 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     )
 
 
+def test_runs_in_threads_leave_the_process_as_it_was(tmp_path: Path) -> None:
+    code = """
+    import threading
+    import mlp, mlp.api, sklearn
+    from mlp.tracking.session import staged_in
+    def state():
+        return dict(os.environ), sys.exit, sys.excepthook
+    def work(name):
+        mlp.train("dataset=digits", "training.epochs=1", directory=name)
+    def stage():
+        with staged_in(directory / "second"):
+            staged.append(os.environ["WANDB_DATA_DIR"])
+    before = state()
+    threads = [threading.Thread(target=work, args=(name,)) for name in ("a", "b", "c")]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    assert state() == before, {name for name, _ in set(os.environ.items()) ^ set(before[0].items())}
+    staged, second = [], threading.Thread(target=stage)
+    with staged_in(directory / "first"):
+        second.start()
+        second.join(0.3)
+        assert not staged, "the tables of both runs would go to one folder"
+    second.join()
+    assert [Path(each).parent.name for each in staged] == ["second"]
+    assert state() == before
+    """
+    execute(tmp_path, code, WANDB_MODE="Offline")
+    for name in "abc":
+        (kept,) = wandb_file.find(tmp_path / name)
+        assert len(wandb_file.read(kept).rows("train_loss")) == 1
+
+
 def test_every_epoch_is_a_history_row_with_its_exact_values(finished: Finished) -> None:
     assert finished.content.rows("train_loss") == EPOCHS
     assert [row["_step"] for row in finished.content.history[:5]] == [1, 2, 3, 4, 5]

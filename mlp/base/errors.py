@@ -4,6 +4,7 @@ import argparse
 import re
 from typing import NoReturn
 
+from hydra_trials.files import shortened
 from mlp.base.naming import unknown
 
 __all__ = ["ArgumentParser", "CallbackFailed", "Diverged", "UserError", "damaged", "refuse", "shortened", "unknown"]
@@ -13,11 +14,6 @@ class UserError(Exception):
     """A mistake in the input, shown as one message: what was given, what is allowed, how to fix it."""
 
     exit_code = 2
-
-
-def shortened(text: str, most: int = 300) -> str:
-    """`text`, without its middle where it is too long for a message."""
-    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
 
 
 def damaged(error: Exception) -> str:

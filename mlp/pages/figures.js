@@ -96,6 +96,8 @@ function draw(plot, data, layout = {}, options = {}) {
       ["line", "marker", "error_x"].filter((part) => trace[part]).map((part) => [part, inked(trace[part])]),
     ),
   }));
+  // Plotly's own ticks between powers of ten are small digits without their power, and up to eight of them.
+  const ticks = (own) => (own?.type === "log" ? { tickformat: ".6~g", nticks: 4 } : {});
   const { xaxis, yaxis, ...rest } = layout;
   return Plotly.react(
     plot,
@@ -119,8 +121,8 @@ function draw(plot, data, layout = {}, options = {}) {
         bgcolor: background,
         ...note,
       })),
-      xaxis: { ...axis, ...xaxis },
-      yaxis: { ...axis, ...yaxis },
+      xaxis: { ...axis, ...ticks(xaxis), ...xaxis },
+      yaxis: { ...axis, ...ticks(yaxis), ...yaxis },
     },
     {
       responsive: true,

@@ -2,7 +2,11 @@
 // Parallel coordinates: an axis for each parameter, a line for each trial or run.
 
 const MOST_NAMED = 16; // choices on an axis
-const LEAST_WIDTH = 64; // pixels from axis to axis, for nine letters
+const LEAST_WIDTH = 80; // pixels from axis to axis, for nine letters in bold
+const FINGER = 24; // pixels beside an axis where a finger moves a box along it, and not the page
+const BRUSHES = TOUCH
+  ? "Drag a finger up or down along one or more axes to keep the lines that cross there; tap an axis outside its box to remove the box."
+  : "Drag along one or more axes to keep the lines that cross there; click an axis outside its box to remove the box, double-click to remove all.";
 const ACCURACIES = [0.2, 0.5, 0.8, 0.9, 0.95, 0.97, 0.98, 0.985, 0.99, 0.995]; // ticks
 
 // Values as an axis, of numbers or of choices. What is not said is found: numbers are numbers, and on a logarithmic
@@ -65,8 +69,8 @@ function shade(share) {
 }
 
 // A line over `axes`, [{name, choices?, log?}], for each of `lines`, best first: [{key, text, slot?, values}]. Without a slot of its own
-// its colour is its rank, of the best of these a mark's. What a line lacks is at the bottom. Drag along axes: only the lines that cross all of them where
-// these were dragged stay.
+// its colour is its rank, of the best of these a mark's. What a line lacks is at the bottom. Boxes dragged along axes
+// keep the lines that cross all of them.
 function drawParallel(plot, axes, lines, { onClick, best = true } = {}) {
   const columns = axes.map((axis, i) =>
     axisOf(
@@ -166,33 +170,47 @@ function drawParallel(plot, axes, lines, { onClick, best = true } = {}) {
     Plotly.restyle(plot, { "marker.opacity": [opacity] }, [drawn.length]);
   };
   again();
+  let dragged = false; // by the last press, which then is no click
   plot.removeAllListeners?.("plotly_click");
-  plot.on("plotly_click", (event) => onClick?.(event.points[0].customdata));
+  plot.on("plotly_click", (event) => dragged || onClick?.(event.points[0].customdata));
   // Plotly's own selection keeps what crosses a box on any axis.
   plot.onmousedown = (event) => {
-    if (TOUCH || event.button) return;
-    if (event.detail > 1) {
-      brushes.clear();
-      return show();
-    }
+    if (event.detail < 2) return;
+    brushes.clear();
+    show();
+  };
+  plot.ontouchmove = (event) => {
+    if (dragged) event.preventDefault(); // the page stays while a box grows
+  };
+  plot.onpointerdown = (event) => {
+    if (event.button || !event.isPrimary) return;
+    dragged = false;
     const { xaxis, yaxis } = plot._fullLayout;
     const ground = plot.getBoundingClientRect();
     const height = ({ clientY }) => yaxis.p2d(clientY - ground.top - yaxis._offset);
-    const near = Math.round(xaxis.p2d(event.clientX - ground.left - xaxis._offset));
-    const axis = Math.max(0, Math.min(columns.length - 1, near));
-    const start = event.clientY;
-    let dragged = false;
+    const across = event.clientX - ground.left - xaxis._offset;
+    const axis = Math.max(0, Math.min(columns.length - 1, Math.round(xaxis.p2d(across))));
+    if (event.pointerType === "touch" && Math.abs(across - xaxis.d2p(axis)) > FINGER) return;
+    const started = height(event);
     const move = (now) => {
-      dragged ||= Math.abs(now.clientY - start) > 4; // else it is a click
+      const [x, y] = [now.clientX - event.clientX, now.clientY - event.clientY].map(Math.abs);
+      dragged ||= y > 4 && (now.pointerType !== "touch" || y > x); // else it is a click, or a swipe
       if (!dragged) return;
-      brushes.set(axis, [height(event), height(now)].sort((a, b) => a - b));
+      brushes.set(axis, [started, height(now)].sort((a, b) => a - b));
       Plotly.relayout(plot, outline());
     };
-    const end = () => {
-      window.removeEventListener("mousemove", move, true);
-      if (dragged) show();
+    const end = ({ type }) => {
+      window.removeEventListener("pointermove", move, true);
+      window.removeEventListener("pointerup", end, true);
+      window.removeEventListener("pointercancel", end, true);
+      const [low, high] = brushes.get(axis) ?? [-Infinity, Infinity];
+      if (!dragged && type === "pointerup" && (started < low || started > high)) brushes.delete(axis);
+      show();
     };
-    window.addEventListener("mousemove", move, true);
-    window.addEventListener("mouseup", end, { capture: true, once: true });
+    window.addEventListener("pointermove", move, true);
+    window.addEventListener("pointerup", end, true);
+    window.addEventListener("pointercancel", end, true);
   };
 }
+
+for (const hint of document.querySelectorAll(".brushes")) hint.textContent = BRUSHES;

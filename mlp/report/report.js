@@ -43,11 +43,11 @@ function traceOf(series, panel) {
 
 function layoutOf({ label, log, range, ticks }) {
   const named = ticks ? { tickvals: ticks.at, ticktext: ticks.text.map((text) => escaped(shortened(text, 24))) } : {};
-  // Within two decades plotly.js would write 2, 3 ... 9 beside 10⁻¹; these are 0.1, 0.2, 0.5.
+  // Of more than two decades only the powers of ten are marked, as in the picture.
   const decades = range[1] - range[0];
-  const plain = log && decades <= 2.2 ? { tickformat: "~g", nticks: Math.max(3, Math.floor(decades / 0.31)) } : {};
+  const marks = !log ? {} : decades <= 2.2 ? { nticks: Math.max(3, Math.floor(decades / 0.31)) } : { tickformat: "" };
   const few = !log && !ticks && Math.abs(range[1] - range[0]) <= 8 && /^(epoch|layer|hidden layers)$/.test(label);
-  return { ...titled(label), type: log ? "log" : "linear", range, ...named, ...plain, ...(few ? { dtick: 1 } : {}) };
+  return { ...titled(label), type: log ? "log" : "linear", range, ...named, ...marks, ...(few ? { dtick: 1 } : {}) };
 }
 
 function drawPanel(plot, panel) {
@@ -163,9 +163,9 @@ const hint = document.getElementById("hint");
 const all = [...document.querySelectorAll("figure")];
 const count = all.filter((figure) => figure.classList.contains("drawn")).length;
 const which = count < all.length ? `${count} of the ${all.length} figures are interactive; the others are fixed pictures. ` : "";
-const own = "In the parallel coordinates, drag along one or more axes to keep the lines that cross there; double-click to clear. ";
-const mouse = `Point at a line or a marker for its numbers, drag to zoom, double-click to zoom out. ${document.querySelector(".drawing > .wide") ? own : ""}`;
-const first = count ? `${which}${TOUCH ? "Tap a line or a marker for its numbers. " : mouse}` : "";
+const mouse = "Point at a line or a marker for its numbers, drag to zoom, double-click to zoom out. ";
+const own = document.querySelector(".drawing > .wide") ? `Parallel coordinates: ${BRUSHES[0].toLowerCase()}${BRUSHES.slice(1)} ` : "";
+const first = count ? `${which}${TOUCH ? "Tap a line or a marker for its numbers. " : mouse}${own}` : "";
 hint.textContent = `${first}${TOUCH ? "Tap" : "Click"} the header of a table to sort it.`;
 hint.hidden = false;
 

@@ -128,7 +128,7 @@ function drawDifferences(runs) {
     element(
       "tr",
       {},
-      element("th", { scope: "row", textContent: one.title }),
+      element("th", { scope: "row" }, ...one.title.split(/(?<=[._])/).flatMap((part) => [part, element("wbr")])),
       ...shown.map((row) => element("td", { textContent: written(row[one.name]), className: mark(row) })),
     );
   const best = (one) => {

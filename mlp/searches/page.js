@@ -72,7 +72,7 @@ function ticksOf({ choices, log, values }) {
   if (!log) return {};
   const given = Object.values(values);
   const decades = Math.log10(Math.max(...given) / Math.min(...given));
-  const far = decades >= 2 ? { dtick: Math.ceil(decades / 6) } : {};
+  const far = decades >= 2 ? { dtick: Math.ceil(decades / 4) } : {};
   return { type: "log", tickangle: 0, ...far };
 }
 

@@ -26,6 +26,9 @@ MODES = ("auto", "online", "offline", "disabled")
 PROBE_SECONDS = 2.0
 
 _refused = ""  # what was wrong with the user's settings, if wandb has been started without them
+_turn = threading.RLock()  # the environment and wandb's settings are the process's: its threads change them in turn
+_inside = 0  # blocks of _process_kept
+_before: tuple[Any, ...] = ()  # what the first of them found
 
 
 @dataclass(frozen=True)
@@ -57,32 +60,31 @@ def plan(mode: str, timeout: float, directory: Path) -> Plan:
     server answers, and offline in every other case. `timeout` in seconds is for wandb's own process to start;
     `directory` is for its log where the user has no home.
     """
+    with _turn, _process_kept():
+        wanted = wanted_mode()
+        with _variables("WANDB_MODE", **({"WANDB_MODE": wanted} if wanted else {})):
+            return _plan(mode, timeout, directory)
+
+
+def _plan(mode: str, timeout: float, directory: Path) -> Plan:
     global _refused
-    # wandb reports its own usage to its server even from an offline run, and when the program ends it waits 10 s for
-    # an answer. Offline means that nothing leaves the machine.
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    wanted = wanted_mode()
-    os.environ.pop("WANDB_MODE", None)
-    if wanted:
-        os.environ["WANDB_MODE"] = wanted
     import wandb
 
     _telemetry_off()
     options: dict[str, Any] = {"silent": True, "x_service_wait": timeout}
     settings = wandb.Settings(**options | ({"mode": "online"} if mode == "online" else {}))
     wandb.termsetup(settings, None)  # before its settings files are read, which it would announce
-    with _exit_hooks_kept():
-        with _service_log_below(directory):
-            try:
-                settings = wandb.setup(settings).settings
-            except Exception as error:  # a variable that wandb does not accept, whichever
-                wandb.teardown()
-                with _variables("WANDB_"):
-                    settings = wandb.setup(wandb.Settings(**options | {"mode": "offline"})).settings
-                _refused = f"its settings are refused: {cause(error)}"
-        if _refused:
-            return Plan("offline", _refused, settings, refused=True)
-        return _decide(mode, settings)
+    with _service_log_below(directory):
+        try:
+            settings = wandb.setup(settings).settings
+        except Exception as error:  # a variable that wandb does not accept, whichever
+            wandb.teardown()
+            with _variables("WANDB_", WANDB_ERROR_REPORTING="false"):
+                settings = wandb.setup(wandb.Settings(**options | {"mode": "offline"})).settings
+            _refused = f"its settings are refused: {cause(error)}"
+    if _refused:
+        return Plan("offline", _refused, settings, refused=True)
+    return _decide(mode, settings)
 
 
 def _telemetry_off() -> None:
@@ -122,7 +124,7 @@ def start(
     `labels` are arguments of wandb.init: project, entity, group, name, tags, config ... `timeout` in seconds is for
     the server, here and in `finish`. Where the run is refused, it starts offline under a new id.
     """
-    with _exit_hooks_kept():
+    with _process_kept():
         try:
             return _init(plan.mode, directory, timeout, labels | {"id": run_id, "resume": run_id and "allow"}), plan
         except Exception as error:
@@ -186,7 +188,7 @@ def staged_in(directory: Path) -> Iterator[None]:
 
     By itself wandb keeps them in the user's home.
     """
-    with _variables("WANDB_DATA_DIR", WANDB_DATA_DIR=str(directory.absolute() / "wandb")):
+    with _turn, _variables("WANDB_DATA_DIR", WANDB_DATA_DIR=str(directory.absolute() / "wandb")):
         yield
 
 
@@ -255,13 +257,30 @@ def reachable(url: str, proxy: str | None = None) -> bool:
 
 
 @contextmanager
-def _exit_hooks_kept() -> Iterator[None]:
-    """Undo wandb's replacement of sys.exit and sys.excepthook: it is told the exit code."""
-    hooks = sys.exit, sys.excepthook
+def _process_kept() -> Iterator[None]:
+    """Undo what wandb leaves in the process, when the last thread is done: its own sys.exit and sys.excepthook (it is
+    told the exit code), and the address of its process, which programs started later must not share.
+
+    wandb reports its own usage to its server even from an offline run, and when the program ends it waits 10 s for
+    an answer. Offline means that nothing leaves the machine: within, reports are off unless the user wants them.
+    """
+    global _inside, _before
+    names = ("WANDB_ERROR_REPORTING", "WANDB_SERVICE")
+    with _turn:
+        if not _inside:
+            _before = sys.exit, sys.excepthook, {name: os.environ[name] for name in names if name in os.environ}
+            os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        _inside += 1
     try:
         yield
     finally:
-        sys.exit, sys.excepthook = hooks
+        with _turn:
+            _inside -= 1
+            if not _inside:
+                sys.exit, sys.excepthook, variables = _before
+                for name in names:
+                    os.environ.pop(name, None)
+                os.environ.update(variables)
 
 
 def cause(error: Exception) -> str:

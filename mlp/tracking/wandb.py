@@ -12,6 +12,7 @@ from typing import Any
 
 from mlp.base.errors import unknown
 from mlp.base.naming import flat
+from mlp.config.files import read_mapping
 from mlp.tracking import record, session
 from mlp.tracking.record import TrackedRun
 from mlp.tracking.tracker import Tracker
@@ -76,7 +77,7 @@ class WandbTracker(Tracker):
             tags=tuple(self.tags) or None,
             job_type=self.job_type,
             notes=self.notes,
-            config=_beside_swept(run.config, plan.settings.sweep_param_path),
+            config=beside_swept(run.config, plan.settings.sweep_param_path),
         )
         self.store_id(run.directory, self.session.id)
         self.session.define_metric("epoch")
@@ -145,13 +146,11 @@ def _curves(rows: Sequence[Mapping[str, float]]) -> Iterator[tuple[str, Any]]:
             )
 
 
-def _beside_swept(config: Mapping[str, Any], swept: str | None) -> dict[str, Any]:
+def beside_swept(config: Mapping[str, Any], swept: str | None) -> dict[str, Any]:
     """The configuration as a sweep's agent leaves room for it.
 
     The agent's file `swept` holds what it has chosen, as `optimizer: adam` and `optimizer.learning_rate: 0.1`, and
     wandb drops every other value of these keys: the mapping `optimizer` would be lost. So it is written flat.
     """
-    from omegaconf import OmegaConf
-
-    chosen = set(OmegaConf.load(swept)) if swept and Path(swept).is_file() else set()
+    chosen = set(read_mapping(Path(swept))) if swept and Path(swept).is_file() else set()
     return {name: value for name, value in flat(config) if name not in chosen} if chosen else dict(config)

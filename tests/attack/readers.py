@@ -109,11 +109,21 @@ def search_files() -> None:
                 raise
 
 
-def continued() -> None:
+def continued(*words: str) -> None:
     from mlp.cli.app import main
 
-    sys.argv = ["train.py", *SEARCH]
-    main(SEARCH)
+    sys.argv = ["train.py", *SEARCH, *words]
+    main(sys.argv[1:])
+
+
+def grown() -> None:
+    """The search goes on with another trial."""
+    continued("search.trials=4")
+
+
+def changed_search() -> None:
+    """The search goes on with another objective, which the files of its trials say."""
+    continued("search.objectives=[val_loss]", "search.on_mismatch=accept")
 
 
 def idx() -> None:
@@ -177,6 +187,20 @@ KINDS: Mapping[str, Kind] = {
     "search.json of a search that goes on": Kind(
         f"{S}/search.json", either(mutations.of_json), continued, writes=True
     ),
+    "multirun.yaml of a search that goes on": Kind(
+        f"{S}/multirun.yaml", either(mutations.of_yaml), continued, writes=True
+    ),
+    "journal.log of a search that grows": Kind(
+        f"{S}/journal.log", either(mutations.of_json_lines), grown, writes=True
+    ),
+    **{
+        f"{name} of a search that is changed": Kind(f"{S}/{path}", either(change), changed_search, writes=True)
+        for name, path, change in (
+            ("journal.log", "journal.log", mutations.of_json_lines),
+            ("search.json", "search.json", mutations.of_json),
+            ("summary.json", "1/seed_0/summary.json", mutations.of_json),
+        )
+    },
     "leaderboard.csv": Kind(f"{S}/leaderboard.csv", either(mutations.of_csv), studied_search),
     "search.json of a study": Kind(f"{S}/search.json", either(mutations.of_json), studied_search),
     "data.npz": Kind("data.npz", either(mutations.of_npz), lambda: dataset("npz", path="data.npz")),
