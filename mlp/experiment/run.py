@@ -144,8 +144,8 @@ def _run(
     scores = [100 * state.summary[f"test_{name}"] for name in ("accuracy", "precision", "recall", "f1")]
     low, high = wilson_interval(scores[0] / 100, state.summary["test_samples"])
     log.info(
-        "Test accuracy %.2f%% (95 %% interval %.2f to %.2f%%), precision %.2f%%, recall %.2f%%, F1 %.2f%% (macro), "
-        "loss %.4f, with the weights of epoch %d.",
+        "Test accuracy %.2f %% (95 %% interval %.2f to %.2f %%), precision %.2f %%, recall %.2f %%, F1 %.2f %% "
+        "(macro), loss %.4f, with the weights of epoch %d.",
         scores[0], 100 * low, 100 * high, *scores[1:], state.summary["test_loss"], state.best_epoch,
     )  # fmt: skip
     log.info("Run directory: %s", shown(directory))
