@@ -115,6 +115,7 @@ def test_what_dies_and_why_is_told(tmp_path: Path) -> None:
     assert "With SGD at 0.1 ReLU reaches" not in said  # there is no tanh beside it
     assert "**With Adam at 0.1 both stall: 10.0 % (ReLU) and 12.0 % (tanh) at the end.**" in said
     assert "At exactly −1 or 1 in float32 for every image: 3 of 6 tanh units with Adam at 0.1." in said
+    assert "saturate until theirs is tiny:" in said
     assert "16.7 % are dead after the first epoch, 83.3 % at the end." in said
     assert "is 1 at the first step and exactly zero at every recorded step in the last fifth of the steps" in said
     assert (
@@ -164,7 +165,18 @@ def test_of_runs_with_dead_units_the_one_that_had_learned_is_compared_with_a_tan
     dead = [ALIVE, ONE_DEAD, LAYER_DEAD, LAYER_DEAD, LAYER_DEAD]
     add(tmp_path, "relu", "adam", 0.1, 0.1, *dead, curve=[0.1, 0.1, 0.1, 0.1])
     add(tmp_path, "relu", "adam", 0.1, 0.3, *dead, curve=[0.6, 0.3, 0.25, 0.3], seed=1, late=(0.0, 0.0))
-    add(tmp_path, "tanh", "adam", 0.1, 0.1, *[ALIVE] * 5, curve=[0.1, 0.1, 0.1, 0.1], seed=1, saturated=90)
+    add(
+        tmp_path,
+        "tanh",
+        "adam",
+        0.1,
+        0.1,
+        *[ALIVE] * 5,
+        curve=[0.1, 0.1, 0.1, 0.1],
+        seed=1,
+        saturated=90,
+        late=(0.0, 0.0),
+    )
     add(tmp_path, "tanh", "sgd", 0.1, 0.95, *[ALIVE] * 5, curve=[0.8, 0.9, 0.94, 0.95], seed=1)
     found = analysis(tmp_path)
     said = text_of(found)
@@ -175,6 +187,7 @@ def test_of_runs_with_dead_units_the_one_that_had_learned_is_compared_with_a_tan
     assert "Before, it had reached 60.0 %" in said
     assert "with at least 10 % of the units dead: 2, of which 1 reached a plateau above guessing" in said
     assert "at the end; with SGD at 0.1 tanh reaches 95.0 %.**" in said
+    assert "tanh units saturate until theirs is rounded to zero:" in said
     assert [line.get_label() for line in pictures_of(found)[0].draw().axes[0].lines] == [
         "ReLU, Adam at 0.1, run 1", "tanh, Adam at 0.1, run 2", "tanh, SGD at 0.1, run 3", "guessing",
     ]  # fmt: skip

@@ -114,10 +114,7 @@ def test_each_counts_at_its_best_rate_and_a_diverged_rate_never_does(tmp_path: P
     assert "**SGD with a learning rate of 0.1: its training loss after 2 epochs is 0.3**" in text
     assert "RMSprop diverged at every rate." in text
     assert "At 0.001 NAG has the lowest loss (0.4); RMSprop diverged in 1 of 1 runs." in text
-    assert (
-        "Adam has learned next to nothing (a loss above 90 % of that of guessing); NAG diverged in 1 of 1 runs"
-        in text
-    )
+    assert "Adam has learned next to nothing; NAG diverged in 1 of 1 runs" in text
     assert (
         "The rate matters least for SGD, whose worst loss is 3 times its best, and most for Adam (3.8 times)" in text
     )
