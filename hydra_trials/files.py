@@ -79,6 +79,16 @@ class LogFile(logging.FileHandler):
             print(f"Warning: {self.baseFilename} could not be written: {error.strerror}", file=sys.stderr)
 
 
+def to_file(logger: logging.Logger, message: str) -> None:
+    """Log `message` as an error in the log files alone: the console has it as the last words of the program."""
+    record = logger.makeRecord(logger.name, logging.ERROR, "", 0, message, (), None)
+    while logger:
+        for handler in logger.handlers:
+            if isinstance(handler, LogFile):
+                handler.handle(record)
+        logger = logger.parent if logger.propagate else None  # type: ignore[assignment]
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Replace the content of `path` in one step."""
     with atomic_write(path, "w") as file:

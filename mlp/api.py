@@ -5,8 +5,8 @@
 
 Mistakes are exceptions with the texts of the command line: `mlp.UserError`, and `mlp.Diverged` where the loss became
 NaN. Nothing of the process changes: arguments, environment (but for what imported packages set there for themselves,
-as scikit-learn does), logging, signal handlers. Calls work in a loop, in threads, in a notebook and within other Hydra
-programs.
+as scikit-learn does), logging, signal handlers. Calls work in a loop, in threads, in a notebook and within other
+Hydra programs.
 """
 
 from __future__ import annotations

@@ -79,10 +79,10 @@ def test_the_model_predicts_what_the_summary_says() -> None:
 
 
 def test_a_run_goes_on_from_python() -> None:
-    mlp.train(*WORDS, directory="a")
-    run = mlp.train("resume=a", "training.epochs=4")
+    mlp.train(*WORDS, directory="outputs/day/a")
+    run = mlp.train("resume=last", "training.epochs=4")
     whole = mlp.train(*WORDS, "training.epochs=4", directory="b")
-    assert run.directory.samefile("a")
+    assert run.directory.samefile("outputs/day/a")
     assert run.summary["epochs"] == 4
     assert run.summary["weights_sha256"] == whole.summary["weights_sha256"]
 

@@ -52,7 +52,7 @@ MAY_IMPORT = {
     # It measures what an experiment builds, and leaves nothing behind.
     "mlp.tools": (
         "mlp.cli", "mlp.nn", "mlp.data", "mlp.config", "mlp.experiment", "mlp.training", "mlp.inference",
-        "mlp.model_file",
+        "mlp.model_file", "mlp.runs.select",
     ),
     "mlp.profile": ("mlp.tools",),
     "mlp.summary": ("mlp.tools",),
@@ -60,7 +60,7 @@ MAY_IMPORT = {
     # The programs: nothing below knows them.
     "mlp.cli": (
         "mlp.nn", "mlp.data", "mlp.model_file", "mlp.training", "mlp.config", "mlp.experiment", "mlp.tools",
-        "mlp.inference", "mlp.report", "hydra_trials.compat", "hydra_trials.errors",
+        "mlp.inference", "mlp.report", "mlp.runs.select", "hydra_trials.compat", "hydra_trials.errors",
         "hydra_trials.passwords",
     ),
     # Searches for any Hydra program: nothing of this one.

@@ -73,7 +73,8 @@ def test_files_with_any_name_are_read_and_written(train: Command, infer: Command
     data, model = f"{ODD}.npz", f"{ODD}.npy"
     np.savez(tmp_path / data, x_train=x, y_train=y, x_test=x, y_test=y)
     options = ["-e", "1", "-sz", "4", "--no_wandb", "hydra.run.dir=run"]
-    train("-d", "npz", f"dataset.path={data}", f"save.model_path={model}", *options, check=True)
+    trained = train("-d", "npz", f"dataset.path={data}", f"save.model_path={model}", *options, check=True)
+    assert "\nCopied run/best_model.npy to " in trained.stdout
     assert (tmp_path / model).read_bytes() == (tmp_path / "run/best_model.npy").read_bytes()
     measured = infer("-mp", model, f"dataset.path={data}", check=True)
     accuracy = json.loads((tmp_path / "run/summary.json").read_text())["test_accuracy"]

@@ -128,6 +128,7 @@ def test_runs_are_named_by_what_is_unique(three: list[Path], capsys: pytest.Capt
     assert found(str(three[2])) == found("last", "state=pruned") == "abc333"
     for name, message in [
         ("a", r"'a' begins the names of 2 runs: day/10-00-00-aaa111, day/08-00-00-abc333. Give more of one"),
+        ("outputs", r"outputs is no run, but a folder with 3 of them\. .* --in outputs --where EXPR"),
         ("aaa112", r"no run below .* is called 'aaa112' or begins so \(did you mean 'aaa111'\?\)"),
     ]:
         assert re.match(f"Error: {message}", said(capsys, "show", name, code=2))

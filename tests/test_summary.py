@@ -48,6 +48,9 @@ def test_a_model_file_and_a_run_are_shown(
     assert "\n23 parameters; " in text
     assert note == "Note: no mine_config.json beside mine.npy: taking activation relu.\n"
     make_run(Path("run"), ["dataset=digits", "model.hidden_sizes=[5]"], {"val_loss": [1.0]})
+    make_run(Path("outputs/day/09-abc"), ["dataset=digits", "model.hidden_sizes=[7]"], {"val_loss": [1.0]})
+    assert said(capsys, "last").startswith("outputs/day/09-abc: digits, network 64-7-10, float32\n")
+    assert said(capsys, "abc") == said(capsys, "last")
     assert said(capsys, "run").startswith("run: digits, network 64-5-10, float32\n")
 
 
@@ -56,7 +59,7 @@ def test_a_model_file_and_a_run_are_shown(
     [
         (("-o", "adm"), "optimizer 'adm' is unknown; did you mean 'adam'?"),
         (("-m", "optimizer=sgd,adam"), "--multirun is for training: summary is about one configuration"),
-        (("missing.npy",), "unexpected argument 'missing.npy'"),
+        (("missing.npy",), "missing.npy is no file, and there is no run 'missing.npy' below outputs"),
         (("empty",), "empty holds no run: it has no config.yaml. Give a run directory or a model file"),
         (("text.npy",), "text.npy: a text file; expected .npy or .npz"),
     ],

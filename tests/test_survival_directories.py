@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from runs import Ended, Strike, assert_same_run, finish, run, start, summary, wait_until
 
+from mlp.runs.detail import show
+from mlp.runs.read import row
+
 COMMAND = ("-d", "digits", "-sz", "16", "-e", "2", "--no_wandb")
 
 
@@ -66,6 +69,18 @@ def test_a_directory_that_holds_a_run_is_not_run_in_again(tmp_path: Path) -> Non
 def test_a_run_that_is_refused_leaves_no_directory(tmp_path: Path) -> None:
     run(tmp_path, *COMMAND, "optimizer.beta1=2", "hydra.run.dir=run", code=2)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_fails_before_its_first_epoch_says_why(tmp_path: Path) -> None:
+    place = "${oc.env:PLACE}/a.npy"
+    saves = [f"save.{name}='{place}'" for name in ("model_path", "config_path")]
+    failed = run(tmp_path, *COMMAND, *saves, "hydra.run.dir=run", code=2, env={**os.environ, "PLACE": "secret"})
+    assert failed.err == "Error: save.model_path and save.config_path are the same file, secret/a.npy: name two\n"
+    assert "the same file" not in failed.out  # once is enough
+    written = failed.err[7:-1].replace("secret/a.npy", place)
+    assert f"The run has failed: {written}\n" in (tmp_path / "run" / "train.log").read_text()
+    assert row(tmp_path / "run")["state"] == "failed"
+    assert f"failed after epoch 0 of 2: {written}\n" in show(row(tmp_path / "run"))
 
 
 def test_files_of_the_user_are_left_alone(tmp_path: Path) -> None:

@@ -136,6 +136,14 @@ def _resumed(given: list[str], values: Mapping[str, str]) -> list[str]:
     directory = Path(unquoted(resume))
     if not unquoted(resume):
         raise UserError("resume= needs a run directory: resume=outputs/...")
+    if not directory.exists():  # a name, as `mlp runs` knows it
+        from mlp.runs import select
+
+        try:
+            directory = select.directory(unquoted(resume))
+        except UserError as error:
+            raise UserError(f"resume={directory}: no run to continue, {error}") from None
+        given = [f"resume={quoted(str(directory))}" if word == f"resume={resume}" else word for word in given]
     if not (directory / "config.yaml").is_file():
         raise UserError(f"resume={directory}: no run to continue, {directory / 'config.yaml'} does not exist")
     check_directory(directory)

@@ -54,6 +54,14 @@ def recorded(value: Any) -> Any:
     return value.interpolation if isinstance(value, FromEnvironment) else value
 
 
+def without_environment(text: str, value: Any) -> str:
+    """A message with the interpolations in place of the texts from the environment that the configuration holds."""
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            text = without_environment(text, item)
+    return text.replace(value, value.interpolation) if isinstance(value, FromEnvironment) and value else text
+
+
 def used(value: Any) -> Any:
     """A value, or a list of them, as an object gets it: texts that are nothing but texts."""
     if isinstance(value, list):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hydra_trials.files import shown
 from mlp import model_file
 from mlp.base.errors import UserError
 from mlp.base.files import atomic_write
@@ -150,4 +151,4 @@ def copy_model(directory: Path, save: Mapping[str, Any]) -> None:
     for name, target in _copies(save).items():
         with atomic_write(target) as file:
             file.write((directory / name).read_bytes())
-        log.info("Copied %s to %s.", name, "where the environment says" if hidden else target)
+        log.info("Copied %s to %s.", shown(directory / name), "where the environment says" if hidden else target)

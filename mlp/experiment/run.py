@@ -5,20 +5,22 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-from hydra_trials.files import shown
+from hydra_trials.files import shown, to_file
+from hydra_trials.passwords import hidden_in_message
 from hydra_trials.signals import Terminated, deferred, sigterm_interrupts
 from mlp.base import environment, paths
 from mlp.base.errors import CallbackFailed, Diverged, UserError
 from mlp.base.files import write_json
+from mlp.base.streams import message_of
 from mlp.config.build import check_type
 from mlp.config.own import allow_flags, foreign
 from mlp.config.resolve import left_out, trackers_outside, wandb_nodes
-from mlp.config.values import recorded
+from mlp.config.values import recorded, without_environment
 from mlp.data import Samples
 from mlp.data.published import downloads
 from mlp.experiment.best_model import copy_model, make_room, save_model
@@ -56,7 +58,20 @@ def run(
     parts = Components.build(config)
     are_named = config["resume"] is None or any(word.startswith("dataset=") for word in overrides)
     with downloads(are_named), sigterm_interrupts(), lock(directory, recorded(config), overrides):
-        return _run(directory, config, parts, callbacks, overrides, progress_bar)
+        try:
+            return _run(directory, config, parts, callbacks, overrides, progress_bar)
+        except Exception as error:
+            reason = _reason(error, config, overrides)
+            to_file(log, f"The run has failed: {reason}")
+            if config["resume"] is None and not (directory / "summary.json").exists():  # before its training began
+                with suppress(OSError):
+                    write_json(directory / "summary.json", {"status": "failed", "reason": reason})
+            raise
+
+
+def _reason(error: BaseException, config: Any, overrides: Sequence[str]) -> str:
+    """What ended a run, as it may be written down."""
+    return hidden_in_message(without_environment(message_of(error) or type(error).__name__, config), overrides)
 
 
 class PlotCallback(Callback):
@@ -120,7 +135,7 @@ def _run(
     except BaseException as error:
         failure = error
         state.status, state.exit_code = _outcome(error)
-        state.stop_reason = str(error) or type(error).__name__
+        state.stop_reason = _reason(error, config, overrides)
     unwritten = _conclude(state, parts, started_at, time.perf_counter() - started)
     if failure is not None:
         _explain(failure, state, overrides)
@@ -129,8 +144,8 @@ def _run(
     scores = [100 * state.summary[f"test_{name}"] for name in ("accuracy", "precision", "recall", "f1")]
     low, high = wilson_interval(scores[0] / 100, state.summary["test_samples"])
     log.info(
-        "Test accuracy %.2f%% (95 %% interval %.2f to %.2f%%), precision %.2f%%, recall %.2f%%, F1 %.2f%% (macro), "
-        "loss %.4f, with the weights of epoch %d.",
+        "Test accuracy %.2f %% (95 %% interval %.2f to %.2f %%), precision %.2f %%, recall %.2f %%, F1 %.2f %% "
+        "(macro), loss %.4f, with the weights of epoch %d.",
         scores[0], 100 * low, 100 * high, *scores[1:], state.summary["test_loss"], state.best_epoch,
     )  # fmt: skip
     log.info("Run directory: %s", shown(directory))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mlp.base.errors import UserError
+from mlp.base.files import write_text
 from mlp.report import build
 from mlp.report.blocks import Picture, Table
 from mlp.report.build import Chapter
@@ -63,7 +64,10 @@ def publish(names: Sequence[str], dataset: str, quick: bool, out: Path, project:
     elif published and with_document:
         from mlp.report import document
 
-        print(f"report: {document.save_report(published, build.introduction(made, dataset), dataset, TIMEOUT)}")
+        link = document.save_report(published, build.introduction(made, dataset), dataset, TIMEOUT)
+        write_text(out / build.LINK, f"{link}\n")
+        build.write(made, dataset, out)  # once more, with the link
+        print(f"Who may read the report is set in W&B: its Share button, or the project's privacy\nreport: {link}")
     elif published:
         print("The runs are uploaded. For a report that shows them: pip install wandb-workspaces, then publish again")
     if failed:

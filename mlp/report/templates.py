@@ -31,8 +31,8 @@ def render(template: Path, **values: Any) -> str:
 def _environment(folder: Path) -> Environment:
     made = environment(folder)
     words = (
-        text.comma, text.count, text.listed, text.number, text.percent, text.points, text.rounded, text.share,
-        text.thousands,
+        text.capital, text.comma, text.count, text.listed, text.number, text.option_name, text.percent, text.points,
+        text.rounded, text.setting_name, text.share, text.thousands,
     )  # fmt: skip
     for filter_ in (*words, cell, markdown, quoted, html, inline_html):
         made.filters[filter_.__name__] = filter_

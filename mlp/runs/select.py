@@ -225,6 +225,12 @@ def _named(name: str, among: Sequence[Row], places: str) -> Row:
     wanted = name.rstrip("/")
     exact = [row for row in among if wanted in (row["name"], row["path"])]
     found = exact or [row for row in among if any(part.startswith(wanted) for part in _handles(row["name"]))]
+    if not found and Path(name).is_dir():
+        inside = sum(1 for _ in read.find([name]))
+        raise UserError(
+            f"{name} is no run, but a folder with {inside} of them. Give path, name, last or best, or choose some "
+            f"with --in {name} --where EXPR"
+        )
     if not found:
         near = _near(name, [handle for row in among[:1000] for handle in _handles(row["name"])])
         raise UserError(f"no run below {places} is called '{name}' or begins so{near}. Give path, name, last or best")

@@ -1,4 +1,4 @@
-"""What a network consists of: mlp summary [the flags and overrides of training | a model file | a run directory].
+"""What a network consists of: mlp summary [the flags and overrides of training | a model file | a run].
 
 Layers, shapes and parameters, as Keras' model.summary() has them. Trains nothing and leaves nothing behind.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ examples:
   COMMAND -sz 256 128 -a tanh normalization=batch_norm
   COMMAND +experiment=best_mnist
   COMMAND best_model.npy                              any saved model
-  COMMAND outputs/2026-01-31/12-00-00-1a2b3c          the network of a run
+  COMMAND outputs/2026-01-31/12-00-00-1a2b3c          the network of a run; also by name, last or best
 """
 
 
@@ -36,17 +37,30 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Exits as train.py does: with 2 after a user's mistake, else with 1."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if asks_for_help(arguments):
-        parser("summary", EXAMPLES, description=DESCRIPTION, files=" | FILE | RUN_DIR").print_help()
+        parser("summary", EXAMPLES, description=DESCRIPTION, files=" | FILE | RUN").print_help()
         return
     blas.prepare()
     from mlp.cli import messages
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")  # to stderr
     try:
-        named = [word for word in arguments if "=" not in word and Path(word).exists()]
-        print(of_file(Path(named[0])) if len(arguments) == len(named) == 1 else of_configuration(arguments))
+        named = len(arguments) == 1 and re.match(r"[^-+~][^=]*$", arguments[0])
+        print(of_file(_place(arguments[0])) if named else of_configuration(arguments))
     except messages.EXPECTED_ERRORS as error:
         messages.fail(error, arguments)
+
+
+def _place(name: str) -> Path:
+    """The model file or run directory that a user means, a run also as `mlp runs` finds it. Raises UserError."""
+    from mlp.base.errors import UserError
+    from mlp.runs import select
+
+    if Path(name).exists():
+        return Path(name)
+    try:
+        return select.directory(name)
+    except UserError as error:
+        raise UserError(f"{name} is no file, and {error}") from None
 
 
 def of_configuration(arguments: Sequence[str]) -> str:
