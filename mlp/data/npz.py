@@ -162,6 +162,7 @@ class NPZ(OwnData):
         y = y.reshape(-1)
         if y.dtype.kind == "U":
             return y
+        y = y.astype(np.float64) if y.dtype == np.float16 else y  # which cannot hold the number of classes
         wrong = ~((y >= 0) & (y < MOST_CLASSES) & (y == np.floor(y)))
         if wrong.any():
             row = np.flatnonzero(wrong)[0]
