@@ -164,7 +164,7 @@ INJECTIONS = [
     "optimizer._target_=evil.Rule",
     "optimizer._target_=builtins.eval",
     "optimizer._target_=hydra.utils.call",
-    "tracker._target_=mlp.tracking.session.socket.socket",
+    "tracker._target_=mlp.tracking.wandb_session.socket.socket",
     "optimizer._target_=3",
 ]
 
