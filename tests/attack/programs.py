@@ -27,7 +27,8 @@ def run(place: Path, program: str, *words: str, env: Mapping[str, str] | None = 
         code = importlib.import_module(MODULES[program]).main(list(words))
         sys.exit(code if isinstance(code, int) else None)
 
-    return in_child(work, seconds=seconds)
+    # W&B's process is written in Go, which reserves much more address space than it uses and ends where it may not.
+    return in_child(work, seconds=seconds, megabytes=16_384 if words[:1] == ("publish",) else 1024)
 
 
 def fault(ended: Outcome) -> str:
