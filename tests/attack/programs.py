@@ -11,9 +11,9 @@ from pathlib import Path
 from attack.limits import Outcome, in_child
 
 MODULES = {
-    "train": "mlp.cli.app", "inference": "mlp.cli.inference", "search": "mlp.searches.__main__",
+    "train": "mlp.cli.train", "inference": "mlp.cli.inference", "search": "mlp.searches.__main__",
     "report": "mlp.report.__main__", "runs": "mlp.runs.__main__", "data": "mlp.data.__main__",
-    "mlp": "mlp.cli.program", "profile": "mlp.tools.profile",
+    "mlp": "mlp.cli.main", "profile": "mlp.tools.profile",
 }  # fmt: skip
 
 
