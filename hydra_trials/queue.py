@@ -44,8 +44,7 @@ from hydra_trials.migration import (
     newest,
 )
 from hydra_trials.passwords import without_password
-from hydra_trials.signals import deferred
-from hydra_trials.study import (
+from hydra_trials.search import (
     LOST,
     OVERRIDES,
     POINT,
@@ -58,6 +57,7 @@ from hydra_trials.study import (
     numbered,
     read_description,
 )
+from hydra_trials.signals import deferred
 
 WORKERS = "workers"  # the folder of a search for what its launcher keeps of them
 HOST, ALIVE, RETRIES = "host", "alive", "retries"  # further names of a trial's user attributes
