@@ -11,6 +11,7 @@ import tempfile
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import IO
 
@@ -40,27 +41,42 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO]:  # type: i
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink()
-        if isinstance(error, OSError) and error.errno and not error.filename:
+        if isinstance(error, OSError) and error.errno and error.filename in (None, name):
             raise type(error)(error.errno, error.strerror, str(path)) from error
         raise
 
 
-def link_out_of(directory: Path, *folders: str) -> Path | None:
-    """A link in `directory`, or in those of its folders, by which something would be written elsewhere."""
+def fault_of_places(directory: Path, *folders: str) -> str:
+    """What in `directory`, or anywhere in those of its folders, would lead elsewhere what is written there, or make
+    its writer wait for ever; empty if nothing."""
     root = directory.resolve()
-    for folder in (directory, *(directory / name for name in folders)):
-        for path in folder.iterdir() if folder.is_dir() else ():
-            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
-                return path
-    return None
+    paths = [*directory.iterdir()] if directory.is_dir() else []
+    for folder in folders:  # os.walk follows no links
+        paths += (Path(place, name) for place, *names in os.walk(directory / folder) for name in chain(*names))
+    for path in paths:
+        with suppress(FileNotFoundError):  # others come and go
+            mode = path.lstat().st_mode
+            if stat.S_ISLNK(mode) and not Path(os.path.realpath(path)).is_relative_to(root):
+                return f"{path} is a link that leads out of the search, which writes in its own directory only"
+            if not (stat.S_ISLNK(mode) or stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                return f"{path} is a device or a pipe; remove it"
+    return ""
 
 
 class LogFile(logging.FileHandler):
     """A log that goes on where the disk fails: what cannot be written is told once, and tried again with the next."""
 
     def __init__(self, filename: str, encoding: str = "utf-8") -> None:
-        super().__init__(filename, encoding=encoding)
+        super().__init__(filename, encoding=encoding, delay=True)
         self._told = False
+        with suppress(OSError):
+            self.stream = self._open()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            super().emit(record)
+        except OSError:  # of the opening; others are handled
+            self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]

@@ -33,8 +33,8 @@ from hydra_trials.errors import SearchError
 from hydra_trials.files import shortened
 from hydra_trials.passwords import without_password
 from hydra_trials.schema import fault_of_description
+from hydra_trials.search import LOST, OVERRIDES, POINT, REASON, is_lost
 from hydra_trials.space import Space, values
-from hydra_trials.study import LOST, OVERRIDES, POINT, REASON, is_lost
 
 OBJECTIVES, FIXED, SEEDS = "objectives", "fixed", "seeds"  # user attributes of a trial: what it was run with
 POINT_PARAMS = "fixed_params"  # a system attribute of Optuna's: the values that a point of a grid is to have

@@ -29,7 +29,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hydra_trials.compat import fail_trial, is_running, storage_of
 from hydra_trials.definition import Definition
 from hydra_trials.errors import SearchError
-from hydra_trials.files import link_out_of, write_text
+from hydra_trials.files import fault_of_places, write_text
 from hydra_trials.journal import open_storage
 from hydra_trials.locks import RUNNING, acquire, commands, is_locked, locked
 from hydra_trials.migration import (
@@ -45,8 +45,7 @@ from hydra_trials.migration import (
     newest,
 )
 from hydra_trials.passwords import without_password
-from hydra_trials.signals import deferred
-from hydra_trials.study import (
+from hydra_trials.search import (
     LOST,
     OVERRIDES,
     POINT,
@@ -59,6 +58,7 @@ from hydra_trials.study import (
     numbered,
     read_description,
 )
+from hydra_trials.signals import deferred
 
 WORKERS = "workers"  # the folder of a search for what its launcher keeps of them
 HOST, ALIVE, RETRIES = "host", "alive", "retries"  # further names of a trial's user attributes
@@ -80,10 +80,8 @@ class Queue(Search):
     @classmethod
     def open(cls, directory: Path, definition: Definition) -> Queue:
         """Create the search, or open it again and add what is missing. Raises SearchError where it is another one."""
-        if (path := link_out_of(directory, RUNNING, WORKERS)) is not None:
-            raise SearchError(
-                f"{path} is a link that leads out of the search, which writes in its own directory only"
-            )
+        if fault := fault_of_places(directory, RUNNING, WORKERS):
+            raise SearchError(fault)
         (directory / RUNNING).mkdir(parents=True, exist_ok=True)
         with locked(directory / RUNNING / "search"), _sqlite_locked(definition.storage):
             if (directory / SEARCH_FILE).exists():

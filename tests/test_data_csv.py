@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from attack.limits import in_child
 
 from mlp.base.errors import UserError
 from mlp.data import CSV
@@ -199,7 +200,7 @@ MISTAKES: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "UTF-16": (PLANTS.encode("utf-16"), {}, "line 1, is not UTF-8 text: save it as UTF-8"),
     "a picture": (b"\x89PNG\r\n\x1a\n\x00\x00\xff", {}, "is not UTF-8 text"),
     "cut gzip": (gzip.compress(PLANTS.encode())[:60], {}, "cannot be read: Compressed file ended"),
-    "a line without end": (gzip.compress(b"a,label\n" + b"1" * 2**24 + b",x\n"), {}, "a line has more than 16"),
+    "a line without end": (gzip.compress(b"a,label\n" + b"1" * 2**24 + b",x\n"), {}, "a row has more than 16"),
     "a label without end": (f"a,label\n1,{'x' * 2000}\n2,y\n".encode(), {}, "one of them 2,000 characters"),
     "damaged gzip": (b"\x1f\x8b" + b"x" * 99, {}, "cannot be read: "),
     "numbers for names": ("0,1,2,3\n" + "1,2,3,0\n4,5,6,1\n" * 5, {}, "the first row, 0, 1, 2, 3, could be a header"),
@@ -295,12 +296,30 @@ def test_a_small_file_that_unpacks_to_too_much_is_refused_before_it_is_read(
             CSV(path=str(path), test_fraction=0.5, label_column=1, header=False)
     (path := tmp_path / "large.csv").touch()
     os.truncate(path, 2**40)
-    with pytest.raises(UserError, match="a line has more than"):
+    with pytest.raises(UserError, match="a row has more than"):
         CSV(path=str(path), test_fraction=0.5)
     path.write_text("a,label\n" + "1,x\n2,y\n" * 20)
     os.truncate(path, 2**40)
     with pytest.raises(UserError, match=r"has 1,099,511,627,776 bytes; at most 268,435,456 bytes"):
         CSV(path=str(path), test_fraction=0.5)
+
+
+@pytest.mark.parametrize(
+    ("begin", "piece", "count", "message"),
+    [
+        (b"\xff", b"1" * 2**20, 1000, "line 1, is not UTF-8 text"),
+        (b'a,"', b'\n","' * 2**18, 100, "a row has more than 16,777,216 characters"),
+        (b"1,2,x\n3,4,y\n" * 20, b",1" * 2**19, 200, "a row has more than 16,777,216 characters"),
+    ],
+)
+def test_a_row_without_an_end_is_refused_within_little_memory(
+    tmp_path: Path, begin: bytes, piece: bytes, count: int, message: str
+) -> None:
+    packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+    packed = [packer.compress(begin), *(packer.compress(piece) for _ in range(count)), packer.flush()]
+    (path := tmp_path / "data.csv").write_bytes(b"".join(packed))
+    ended = in_child(lambda: CSV(path=str(path), test_fraction=0.5), seconds=60, megabytes=400)
+    assert message in ended.errors, ended
 
 
 def test_labels_that_would_fill_the_memory_are_refused(tmp_path: Path) -> None:

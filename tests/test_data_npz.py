@@ -1,5 +1,6 @@
 """The user's own arrays are taken in the usual shapes, and every mistake in them is named."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,7 @@ def one_hot(y: np.ndarray) -> np.ndarray:
         one_hot,
         lambda y: y.astype(np.uint8),
         lambda y: y.astype(float),
+        lambda y: y.astype(np.float16),
         lambda y: one_hot(y) > 0,
     ],
 )
@@ -288,6 +290,14 @@ def test_file_of_another_kind_is_refused(tmp_path: Path, content: bytes, message
     with pytest.raises(UserError) as error:
         NPZ(path=str(path))
     assert f"{path} {message}" in str(error.value)
+
+
+def test_texts_without_characters_are_not_counted_without_end(tmp_path: Path, arrays: Arrays) -> None:
+    path = save(tmp_path, arrays)
+    with zipfile.ZipFile(path, "a") as archive, archive.open("class_names.npy", "w") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<U0", "fortran_order": False, "shape": (2**40,)})
+    with pytest.raises(UserError, match="needs 1,099,511,627,776 bytes, 0 are there"):
+        NPZ(path=path)
 
 
 def test_truncated_and_damaged_files_are_refused(tmp_path: Path, arrays: Arrays) -> None:

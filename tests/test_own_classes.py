@@ -14,7 +14,7 @@ from forks import python
 from mlp.base.errors import UserError
 from mlp.base.naming import Named
 from mlp.config.build import locate
-from mlp.config.own import allowing, foreign
+from mlp.config.user_classes import allowing, foreign
 
 MODULE = '''
 import numpy as np

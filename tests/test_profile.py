@@ -18,7 +18,7 @@ from mlp.tools import profile, stopwatch
 from mlp.tools.stopwatch import Stopwatch, breakdown
 from mlp.training import Run, Trainer, random_streams
 
-ROW = re.compile(r"^(\S.*?) +(-?[\d.]+) +(-?[\d.]+)%(?: +#*)?$", re.MULTILINE)
+ROW = re.compile(r"^(\S.*?) +(-?[\d.]+) +(-?[\d.]+) %(?: +#*)?$", re.MULTILINE)
 
 
 def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:

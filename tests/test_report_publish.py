@@ -81,7 +81,7 @@ if hidden:
 __main__.main(["publish", "--dataset", "digits", "--out", "out", *arguments])
 """
 SETUP = (
-    "**Setup:** digits; hidden layers 128-128-128; activation ReLU; init xavier; loss cross-entropy; optimizer adam; "
+    "**Setup:** digits; hidden layers 128-128-128; activation ReLU; init Xavier; loss cross-entropy; optimizer Adam; "
     "learning rate 0.001; batch size 64; epochs 10; seeds 0 and 3; 2 runs."
 )
 COMMAND = "python train.py +experiment=loss_comparison dataset=digits"
@@ -300,6 +300,10 @@ def test_online_a_report_shows_texts_figures_tables_and_charts_in_order(tmp_path
     assert run.process.stderr == ""
     title = "Ten-studies-of-a-multi-layer-perceptron-on-digits"
     assert run.lines[-1] == f"report: {url}/someone/numpy-mlp/reports/{title}--v"
+    assert run.lines[-2].startswith("Who may read the report is set in W&B")
+    link = run.lines[-1].removeprefix("report: ")
+    assert f"**Public W&B report:** {link}\n" in (tmp_path / "out" / "report.md").read_text()
+    assert f'<a href="{link}">{link}</a>' in (tmp_path / "out" / "index.html").read_text()
     (view,) = [request["variables"] for request in received if "upsertView" in request.get("query", "")]
     assert (view["entityName"], view["projectName"]) == ("someone", "numpy-mlp")
     blocks = json.loads(view["spec"])["blocks"]

@@ -8,7 +8,7 @@ from made_runs import make_run
 from omegaconf import OmegaConf
 
 from mlp.base.errors import UserError
-from mlp.report.read import RunFiles, by, confusion, over_seeds
+from mlp.report.read import RunFiles, by, configured, confusion, over_seeds
 from mlp.report.statistics import MeanStd, differ, difference, is_overfitted
 
 
@@ -43,6 +43,16 @@ def test_runs_are_grouped_by_what_they_chose(tmp_path: Path) -> None:
     groups = {key: [run.directory.name for run in members] for key, members in by(runs, "augment").items()}
     assert groups == {("shift",): ["0", "2"], ("flip",): ["1"]}
     assert over_seeds(runs, [run.metrics["val_loss"][0] for run in runs]).mean == 1
+
+
+def test_many_hidden_layers_are_said_by_their_ends(tmp_path: Path) -> None:
+    sizes = ("[32]", "[64,32]", "[128,64]", "[96,96,96]", "[128,128]")
+    runs = [made(tmp_path / str(i), f"model.hidden_sizes={one}", "optimizer=nag") for i, one in enumerate(sizes)]
+    words = configured(runs)
+    assert words["hidden layers"] == ["32", "64-32", "128-64", "96-96-96", "128-128"]
+    assert (words["optimizer"], words["loss"], words["init"]) == (["NAG"], ["cross-entropy"], ["Xavier"])
+    more = [*runs, made(tmp_path / "more", "model.hidden_sizes=[48]")]
+    assert configured(more)["hidden layers"] == ["6 different sets (1 to 3 layers of 32 to 128 units)"]
 
 
 def test_a_difference_is_paired_where_the_seeds_are_the_same() -> None:

@@ -256,5 +256,5 @@ def test_a_program_that_asks_for_no_search_imports_little(tmp_path: Path) -> Non
     )  # fmt: skip
     imported = set(done.stdout.split())
     assert "hydra_plugins.hydra_trials.launcher" in imported
-    slow = {"optuna", "multiprocessing.pool", "numpy", "sqlalchemy", "rich", "mlp", "hydra_trials.run"}
+    slow = {"optuna", "multiprocessing.pool", "numpy", "sqlalchemy", "rich", "mlp", "hydra_trials.driver"}
     assert not imported & slow

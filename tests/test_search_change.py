@@ -15,7 +15,7 @@ from searches import DIRECTORY, SMALL, assert_whole, finished, states, trials
 
 from hydra_trials.migration import Migration, first_change
 from hydra_trials.space import Space
-from mlp.searches.objective import MlpSearch
+from mlp.searches.hooks import MlpSearch
 
 GRID = (*SMALL, "-e", "1", "-o", "sgd")
 ACCEPT = "search.on_mismatch=accept"

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from hydra_trials.migration import COMPLETE, Migration, newest
 from hydra_trials.queue import Queue
 from hydra_trials.space import Space
 from mlp.searches import results
-from mlp.searches.objective import MlpSearch
+from mlp.searches.hooks import MlpSearch
 from mlp.searches.page import render
 
 MADE = [trial({"lr": 0.1, "optimizer": "sgd"}, 0.5), trial({"lr": 0.2}, state=TrialState.RUNNING, told={1: 0.5})]
@@ -186,14 +187,16 @@ def test_a_search_goes_on_only_where_the_command_line_says(directory: Path, tmp_
     assert not (tmp_path / "study.db").exists()
 
 
-@pytest.mark.parametrize("name", ["running", "2", "journal.log.lock", "workers/0"])
+@pytest.mark.parametrize("name", ["running", "2", "journal.log.lock", "workers/0", "workers/0/train.log"])
 def test_a_search_writes_in_its_own_directory_only(directory: Path, name: str, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
-    (directory / name).parent.mkdir(exist_ok=True)
-    (directory / name).unlink(missing_ok=True)
-    (directory / name).symlink_to(outside)
-    with pytest.raises(SearchError, match=f"{name} is a link that leads out of the search"):
-        Queue.open(directory, Definition("made", Space([]), (), "tpe", 3, ("val_accuracy",), ("maximize",)))
+    (directory / name).parent.mkdir(exist_ok=True, parents=True)
+    to_outside = partial(os.symlink, outside)
+    for make, what in ((to_outside, "a link that leads out of the search"), (os.mkfifo, "a device or a pipe")):
+        (directory / name).unlink(missing_ok=True)
+        make(directory / name)
+        with pytest.raises(SearchError, match=f"{name} is {what}"):
+            Queue.open(directory, Definition("made", Space([]), (), "tpe", 3, ("val_accuracy",), ("maximize",)))
     assert not outside.exists()
 
 

@@ -13,6 +13,7 @@ from runs import run
 from mlp.base.errors import UserError
 from mlp.data import Digits
 from mlp.report.blocks import Analysis, Confusion, Gallery, Picture
+from mlp.report.build import Chapter
 from mlp.report.predictions import Model, caught, nearer_to_predicted
 from mlp.report.studies import error_analysis
 from mlp.report.studies.error_analysis import ErrorAnalysis
@@ -206,6 +207,14 @@ def test_the_shipped_model_is_the_best_and_its_counts_are_those_of_its_scores(tm
     assert len(confusion.y_true) == len(confusion.y_pred) == 10_000
     assert "15 labels of this test set are known to be wrong" in text_of(found)
     assert "run 0 of this study (seed 1, 1 epoch)" in text_of(found)
+    setup = Chapter(STUDY, "", STUDY.find_runs(tmp_path, "mnist"), found).setup
+    assert setup.startswith(
+        "**Setup of the judged model:** MNIST; hidden layers 128-128-128-128-128-128; activation ReLU; "
+        "normalization batch norm; init Xavier; loss cross-entropy; optimizer Adam; learning rate 0.003; "
+    )
+    assert f"epochs {config['epochs']}; seed 0; augmentation mnist, noise" in setup
+    assert "**Of the second model:** hidden layers" in setup
+    assert setup.endswith("seed 1; 1 run.")
 
 
 def test_the_images_of_a_dataset_bear_its_own_changes() -> None:

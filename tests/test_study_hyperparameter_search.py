@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from answers import drawn, pictures_of, tables_of, text_of
+from answers import drawn, picture_of, pictures_of, tables_of, text_of
 from made_trials import ADAM, PARAMETERS, SGD, make_search, parameter
 from runs import run
 
 from mlp.base.errors import UserError
+from mlp.report import style
 from mlp.report.axes import Axis, axes
 from mlp.report.blocks import Analysis
 from mlp.report.figures.parallel import ParallelCoordinates
@@ -52,7 +53,7 @@ def test_the_best_is_the_completed_trial_with_the_highest_validation_accuracy(tm
         {"varied": SGD, "state": "lost", "reason": "interrupted"},
     ])  # fmt: skip
     text = text_of(found)
-    said = "**Trial 1, with 80.00 % validation accuracy and 70.00 % test accuracy:** adam, learning_rate 0.001"
+    said = "**Trial 1, with 80.00 % validation accuracy and 70.00 % test accuracy:** Adam, learning rate 0.001"
     assert said in text
     assert "**4 runs:** a search by the tree-structured Parzen estimator (TPE) of 4 points, of which 2 ran to" in text
     assert "1 was stopped by the median pruner and 1 failed. 1 failed with: the loss became NaN." in text
@@ -92,17 +93,26 @@ def test_the_design_answers_what_matters_and_the_search_what_is_best(tmp_path: P
     assert (
         "a space-filling design (Sobol sequence) of 24 points, of which 24 ran to their end and none failed." in text
     )
-    assert "**The batch_size: the parallel coordinates and the permutation importance agree.**" in text
+    assert "**The batch size: the parallel coordinates and the permutation importance agree.**" in text
     assert (
-        "the median validation accuracy is 90.0 % with 16 (8 runs), 60.0 % with 32 (8) and 30.0 % with 64 (8)."
-        in text
+        "Follow the 6 strongest lines, the best quarter, back from the last axis to this one: they come from 6 "
+        "of the 8 runs with 16, 0 of the 8 with 32 and 0 of the 8 with 64. In the same order, the median validation "
+        "accuracy is 90.0 %, 60.0 % and 30.0 %." in text
     )
     # Three groups of eight in perfect order: the squares of the ranks within are 42 each, of 1150 in all.
-    assert f"The batch_size explains {100 * (1 - 3 * 42 / 21 / (1150 / 23)):.1f} % of the variance" in text
+    assert f"The batch size explains {100 * (1 - 3 * 42 / 21 / (1150 / 23)):.1f} % of the variance" in text
     assert next(iter(found.facts["importance"])) == "training.batch_size"
     assert "**Trial 0 of the search, with 95.00 % validation accuracy" in text
     assert found.headline is not None
-    assert found.headline.answer.startswith("The batch_size mattered most")
+    assert found.headline.answer.startswith("The batch size mattered most")
+    # The best run of all is a line too, although it is of the search.
+    assert "dashed green the best run of all, trial 0 of the search" in picture_of(found, "search_parallel").caption
+    lines = {line.get_label(): line for line in drawn(found, "search_parallel").axes[0].lines}
+    assert lines["trial 0 of the search"].get_color() == style.GREEN
+    assert lines["trial 0 of the search"].get_ydata()[-1] == 1  # type: ignore[index]
+    assert lines[f"design {found.facts['ranked'][1]['number']}"].get_color() == style.VERMILION
+    data = picture_of(found, "search_parallel").draw.data()  # type: ignore[attr-defined]
+    assert [line.get("slot") for line in data["lines"][:3]] == [2, None, None]
     for picture in pictures_of(found):
         picture.draw()
 
@@ -203,7 +213,8 @@ def test_a_line_of_the_parallel_coordinates_is_a_completed_trial(tmp_path: Path)
     ]))  # fmt: skip
     ranked = [(trial.number, trial.scores["val_accuracy"]) for trial in search.ranked]
     points = {trial.number: trial.varied for trial in search.ranked}
-    picture = ParallelCoordinates(axes(search.parameters, points), ranked, 1e-3, dict.fromkeys(range(3), "a"))
+    picture = ParallelCoordinates(axes(search.parameters, points), ranked, 1e-3, {n: f"trial {n}" for n in range(3)},
+                                  dict.fromkeys(range(3), "a"))  # fmt: skip
     ax = picture().axes[0]
     lines = {str(line.get_label()): np.asarray(line.get_ydata()) for line in ax.lines if len(line.get_xdata()) == 7}
     assert list(lines) == ["trial 0", "trial 1", "trial 2"]  # the best on top

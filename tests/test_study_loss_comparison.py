@@ -39,7 +39,7 @@ CE, MSE, SSE = "cross_entropy", "mean_squared_error", "sum_squared_error"
 def test_the_faster_loss_is_named_whichever_it_is(tmp_path: Path) -> None:
     found = analysis(tmp_path / "a", {(CE, 0): [0.91, 0.93], (MSE, 0): [0.7, 0.9]})
     said = (
-        "**Cross-entropy with sgd: cross-entropy reaches 90 % training accuracy after 1 epoch, MSE after 2 epochs.**"
+        "**Cross-entropy with SGD: cross-entropy reaches 90 % training accuracy after 1 epoch, MSE after 2 epochs.**"
     )
     assert said in text_of(found)
     assert "cross-entropy is 3.00 points of test accuracy ahead" in text_of(found)
@@ -48,7 +48,7 @@ def test_the_faster_loss_is_named_whichever_it_is(tmp_path: Path) -> None:
     never = text_of(analysis(tmp_path / "b", {(CE, 0): [0.7, 0.93], (MSE, 0): [0.7, 0.8], (MSE, 1): [0.7, 0.95]}))
     assert "cross-entropy reaches 90 % training accuracy after 2 epochs, MSE never in 1 of 2 runs" in never
     other = text_of(analysis(tmp_path / "c", {(CE, 0): [0.7, 0.9], (MSE, 0): [0.92, 0.95]}))
-    assert "**The squared error with sgd: cross-entropy reaches 90 %" in other
+    assert "**The squared error with SGD: cross-entropy reaches 90 %" in other
     assert "MSE is 5.00 points of test accuracy ahead" in other
 
 
@@ -63,7 +63,7 @@ def test_a_lead_within_the_spread_of_the_seeds_is_none(tmp_path: Path) -> None:
             (SSE, 0): [0.5, 0.6],
         },
     )
-    assert "**Neither, in whole epochs, with sgd: cross-entropy reaches 80 %" in text_of(found)
+    assert "**Neither, in whole epochs, with SGD: cross-entropy reaches 80 %" in text_of(found)
     assert "the test accuracies do not differ significantly" in text_of(found)
     assert found.facts["optimizers"]["sgd"][CE]["test_accuracy"].mean == pytest.approx(0.85)
     table = tables_of(found)[0]
@@ -98,7 +98,7 @@ def test_whether_the_theory_of_the_smaller_gradient_holds_is_measured(tmp_path: 
         analysis(tmp_path / place, sgd, norm=5.0)
         why = text_of(analysis(tmp_path / place, adam, norm=4.0, optimizer="adam"))
         assert (
-            "in epoch 1, the gradient of cross-entropy is 5 times that of the mean with sgd, and 4 times that of"
+            "in epoch 1, the gradient of cross-entropy is 5 times that of the mean with SGD, and 4 times that of"
             in why
         )
         assert f"{verdict} epoch 1 cross-entropy leads MSE by" in why

@@ -78,14 +78,14 @@ def test_runs_that_do_not_begin_alike_are_told(tmp_path: Path) -> None:
 def test_the_lowest_loss_wins_whoever_has_it(tmp_path: Path) -> None:
     found = analysis(tmp_path / "a", {("sgd", 0.1, 0): [1.0, 0.5], ("adam", 0.1, 0): [0.9, 0.7]}, sgd=0.8, adam=0.9)
     text = text_of(found)
-    assert "**sgd: its training loss after 2 epochs is 0.5**, before adam with 0.7." in text
-    assert "After epoch 1 adam leads (0.9)." in text
-    assert "**Here SGD is ahead of adam.**" in text
+    assert "**SGD: its training loss after 2 epochs is 0.5**, ahead of Adam with 0.7." in text
+    assert "After epoch 1 Adam leads (0.9)." in text
+    assert "**Here SGD is ahead of Adam.**" in text
     assert "One seed does not show how much of the order is chance." in text
-    assert "the highest is that of adam, 90.00 %." in text
+    assert "the highest is that of Adam, 90.00 %." in text
     found = analysis(tmp_path / "b", {("sgd", 0.1, 0): [0.9, 0.7], ("adam", 0.1, 0): [1.0, 0.5]}, sgd=0.8, adam=0.9)
-    assert "**adam: its training loss after 2 epochs is 0.5**" in text_of(found)
-    assert "Here adam reaches 0.5, SGD 0.7, each at its best rate" in text_of(found)
+    assert "**Adam: its training loss after 2 epochs is 0.5**" in text_of(found)
+    assert "Here Adam reaches 0.5, SGD 0.7, each at its best rate" in text_of(found)
     assert found.headline is not None
     assert (found.headline.number, found.headline.picture) == ("training loss 0.5", "optimizer_showdown")
 
@@ -94,9 +94,11 @@ def test_a_lead_within_the_spread_of_the_seeds_is_a_tie(tmp_path: Path) -> None:
     losses = {("sgd", 0.1, 0): [0.5], ("sgd", 0.1, 1): [0.6], ("adam", 0.1, 0): [0.57], ("adam", 0.1, 1): [0.59],
               ("nag", 0.1, 0): [0.8], ("nag", 0.1, 1): [0.8]}  # fmt: skip
     text = text_of(analysis(tmp_path, losses))
-    assert "after 1 epoch is 0.55 ± 0.07**, before adam with 0.580 ± 0.014; adam is not significantly slower." in text
-    assert "**Here adam and SGD do not differ significantly.**" in text
-    assert "**From fast to slow: sgd, adam and nag**" in text
+    assert (
+        "after 1 epoch is 0.55 ± 0.07**, ahead of Adam with 0.580 ± 0.014; Adam is not significantly slower." in text
+    )
+    assert "**Here Adam and SGD do not differ significantly.**" in text
+    assert "**From fast to slow: SGD, Adam and NAG**" in text
     assert "One seed does" not in text
 
 
@@ -109,14 +111,14 @@ def test_each_counts_at_its_best_rate_and_a_diverged_rate_never_does(tmp_path: P
     })  # fmt: skip
     assert found.facts["best"] == {"sgd": "sgd/0.1", "nag": "nag/0.001", "adam": "adam/0.001"}
     text = text_of(found)
-    assert "**sgd with a learning rate of 0.1: its training loss after 2 epochs is 0.3**" in text
-    assert "rmsprop diverged at every rate." in text
-    assert "At 0.001 nag has the lowest loss (0.4); rmsprop diverged in 1 of 1 runs." in text
-    assert "adam is no better than guessing, or hardly; nag diverged in 1 of 1 runs" in text
+    assert "**SGD with a learning rate of 0.1: its training loss after 2 epochs is 0.3**" in text
+    assert "RMSprop diverged at every rate." in text
+    assert "At 0.001 NAG has the lowest loss (0.4); RMSprop diverged in 1 of 1 runs." in text
+    assert "Adam has learned next to nothing; NAG diverged in 1 of 1 runs" in text
     assert (
-        "The rate matters least for sgd, whose worst loss is 3 times its best, and most for adam (3.8 times)" in text
+        "The rate matters least for SGD, whose worst loss is 3 times its best, and most for Adam (3.8 times)" in text
     )
-    assert "The best rate of sgd, nag and adam is at the end of the range" in text
+    assert "The best rate of SGD, NAG and Adam is at the end of the range" in text
     figure = drawn(found, "optimizer_rates")
     words = [text.get_text() for text in figure.axes[0].texts]
     assert words == ["0.9", "0.3", "0.4", "1 of 1\ndiverged", "1 of 1\ndiverged", "1 of 1\ndiverged", "0.6", "2.3"]
@@ -128,7 +130,7 @@ def test_theory_is_beside_what_was_measured(tmp_path: Path) -> None:
               ("nadam", 0.001, 0): [0.4], ("nadam", 0.1, 0): [0.3]}  # fmt: skip
     text = text_of(analysis(tmp_path / "a", losses))
     assert "Measured: at 0.1 SGD ends at a loss of 0.2, at 0.001 of 0.1." in text
-    assert "nadam 0.3, adam 0.1 (higher)." in text
+    assert "Nadam 0.3, Adam 0.1 (higher)." in text
     assert "RMSprop, which has no correction" not in text  # it was not run
     # Norms of 1 in layers of 128 x 128 and of 128 x 10 weights: the root of 12.8.
     assert "the gradient per weight differs 3.6-fold between layers" in text
@@ -146,8 +148,8 @@ def test_curves_are_means_over_the_seeds_and_shares_of_the_lowest(tmp_path: Path
     np.testing.assert_allclose([np.asarray(line.get_ydata()) for line in right.lines], [[2, 1], [1, 2]])
     table = tables_of(found)[0]
     assert [row[:4] for row in table.rows] == [
-        ["sgd", "0.1", "2.0 ± 1.4", "0.50 ± 0.14"],
-        ["adam", "0.1", "1 ± 0", "1 ± 0"],
+        ["SGD", "0.1", "2.0 ± 1.4", "0.50 ± 0.14"],
+        ["Adam", "0.1", "1 ± 0", "1 ± 0"],
     ]
 
 

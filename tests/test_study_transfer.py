@@ -79,16 +79,16 @@ def test_the_three_are_listed_and_really_differ(tmp_path: Path) -> None:
     found = analysis(tmp_path, two_seeds(0.8, 0.85, 0.9))
     listed = tables_of(found)[0]
     assert [row[1:4] for row in listed.rows] == [
-        ["784-128-10", "ReLU", "nadam, 0.00107"],
-        ["784-128-128-128-10", "tanh", "rmsprop, 0.001"],
-        ["784-128-128-128-128-128-128-10, batch normalisation, augmentation", "ReLU", "adam, 0.003, cosine"],
+        ["784-128-10", "ReLU", "Nadam, 0.00107"],
+        ["784-128-128-128-10", "tanh", "RMSprop, 0.001"],
+        ["784-128-128-128-128-128-128-10, batch normalisation, augmentation", "ReLU", "Adam, 0.003, cosine"],
     ]
     assert all(row[5][:2] == "2." for row in listed.rows)  # the study that the lesson is from
 
 
 def test_the_best_is_named_whichever_it_is(tmp_path: Path) -> None:
     found = analysis(tmp_path / "a", two_seeds(0.8, 0.85, 0.9))
-    said = "**The best test accuracy on fashion_mnist is 90.00 ± 0.28 %, with six ReLU layers, Adam, augmentation**"
+    said = "**The best test accuracy on Fashion-MNIST is 90.00 ± 0.28 %, with six ReLU layers, Adam, augmentation**"
     assert said in text_of(found)
     assert "The differences are significant." in text_of(found)
     assert found.facts["groups"][DEEP]["test_accuracy"].mean == pytest.approx(0.9)

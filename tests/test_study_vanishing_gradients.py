@@ -9,11 +9,11 @@ from answers import pictures_of, tables_of, text_of
 from made_runs import make_run
 
 from mlp.base.errors import UserError
+from mlp.base.text import rounded
 from mlp.report.blocks import Analysis, Picture
 from mlp.report.figures.panels import binned
 from mlp.report.statistics import MeanStd
 from mlp.report.studies.vanishing_gradients import VanishingGradients
-from mlp.report.text import rounded
 
 STUDY = VanishingGradients()
 STEPS = [1, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100]  # the last fifth: 90 and 100
@@ -72,9 +72,9 @@ def test_a_gradient_that_vanishes_and_comes_back_is_told_so(tmp_path: Path) -> N
         in said
     )
     assert "Each further ReLU layer multiplies this ratio by 1 (2 with 1 hidden layer, 2 with 3)." in said
-    assert "is 400 times longer with ReLU than with sigmoid (0.4 and 0.001)" in said
+    assert "is 400 times larger with ReLU than with sigmoid (0.4 and 0.001)" in said
     assert "The ratio grows to 1.5 in the last fifth of the steps and passes a tenth at step 90 of 100." in said
-    assert "**sigmoid: depth costs 3.00 points of test accuracy, on one seed.**" in said
+    assert "**Sigmoid: depth costs 3.00 points of test accuracy, on one seed.**" in said
     assert "96.00 % with 1 hidden layer, 93.00 % with 3 after 2 epochs." in said
     assert "after epoch 1 the validation accuracy is 60.0 %, with 1 layer 90.0 %." in said
     assert "Adam makes up for part of it:" in said
@@ -95,7 +95,7 @@ def test_the_text_follows_numbers_that_say_the_opposite(tmp_path: Path) -> None:
     assert (
         "**No: with 2 sigmoid layers, the gradient of the first layer is 1 times that of the output layer.**" in said
     )
-    assert "times shorter with ReLU than with sigmoid" in said
+    assert "times smaller with ReLU than with sigmoid" in said
     assert "At the end the ratio is 5 × 10⁻⁹, still far from 1." in said
     assert "depth gains 5.00 points" in said
     assert "**ReLU: with 2 hidden layers it hardly learns.**" in said

@@ -214,7 +214,7 @@ def test_the_live_bar_is_shown_on_a_terminal_and_gone_at_the_end(tmp_path: Path)
         assert tty.wait() == 0
     assert "━" in tty.shown
     bars = [line for line in re.split(r"[\r\n]", re.sub(r"\x1b\[\d+m", "", tty.shown)) if "━" in line]
-    scores = r"loss \d\.\d{4}  acc +\d+\.\d\d%(  val acc +\d+\.\d\d%)? +left: epoch +\d+:\d\d, run +\d+:\d\d"
+    scores = r"loss \d\.\d{4}  acc +\d+\.\d\d %(  val acc +\d+\.\d\d %)? +left: epoch +\d+:\d\d, run +\d+:\d\d"
     assert [line for line in bars if not re.fullmatch(rf"epoch [12]/2 ━*─*  {scores}", line)] == []
     assert len({len(line) for line in bars}) == 1
     piped = run(tmp_path, *COMMAND, *SLOW, "-e", "2", "hydra.run.dir=piped").out

@@ -43,9 +43,9 @@ class Terminal(io.StringIO):
 @pytest.mark.parametrize(
     ("width", "expected"),
     [
-        (59, r" 1/12 ━+─+ loss 0.7500 acc  75.0% left  0:08, run  1:58"),
-        (79, r"epoch  1/12 ━+─+  loss 0.7500  acc  75.00%  left: epoch  0:08, run  1:58"),
-        (119, r"epoch  1/12 ━+─+  loss 0.7500  acc  75.00% {19}left: epoch  0:08, run  1:58"),
+        (59, r" 1/12 ━+─+ loss 0.7500 acc  75.0 % left  0:08, run  1:58"),
+        (79, r"epoch  1/12 ━+─+  loss 0.7500  acc  75.00 %  left: epoch  0:08, run  1:58"),
+        (119, r"epoch  1/12 ━+─+  loss 0.7500  acc  75.00 % {20}left: epoch  0:08, run  1:58"),
     ],
 )
 def test_the_line_has_the_running_scores_and_both_times(

@@ -90,7 +90,7 @@ def check_shape(shape: tuple[Any, ...]) -> int:
 
 def check_size(shape: tuple[int, ...], dtype: np.dtype[Any], available: int) -> None:
     """Raises UserError where an array needs more bytes than are there."""
-    needed = check_shape(shape) * dtype.itemsize
+    needed = check_shape(shape) * max(1, dtype.itemsize)  # texts of no characters need time
     if needed > available:
         raise UserError(
             f"an array of shape {as_text(shape)} and type {dtype} needs {needed:,} bytes, {available:,} are there; "

@@ -20,7 +20,7 @@ import numpy as np
 
 from mlp.base.errors import UserError, unknown
 from mlp.data.cache import cached
-from mlp.data.own import LARGEST, MOST_OUTPUTS, OwnData, Part, as_integer, is_integer, some_of
+from mlp.data.user_data import LARGEST, MOST_OUTPUTS, OwnData, Part, as_integer, is_integer, some_of
 
 LABELS = ("label", "labels", "class", "target", "y")
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t"}
@@ -178,8 +178,7 @@ def read_layout(path: Path, header: bool | None, delimiter: str | None) -> Layou
     found: dict[str, list[tuple[int, list[str]]]] = {}  # lines and their cells
     for mark in DELIMITERS if delimiter is None else [delimiter]:
         with opened(path) as file:
-            reader = csv.reader(_lines(file), delimiter=DELIMITERS[mark])
-            found[mark] = list(islice(((reader.line_num, row) for row in reader if row), FIRST_ROWS))
+            found[mark] = list(islice(_rows(file, DELIMITERS[mark]), FIRST_ROWS))
     if not any(found.values()):
         raise UserError(f"{path} is empty")
     widths = {mark: [len(row) for _, row in rows] for mark, rows in found.items()}
@@ -230,11 +229,14 @@ def _too_large(path: Path, size: str) -> UserError:
 
 def _check_size(path: Path, width: int) -> None:
     """Raise UserError for more than is read, before it is: a small .gz may unpack to anything."""
-    size = rows = 0
+    size = rows = length = 0
     with opened(path) as file:
         while some := file.buffer.read(2**20):
             size += len(some)
-            rows += max(some.count(b"\n"), some.count(b"\r"))
+            rows += (ends := max(some.count(b"\n"), some.count(b"\r")))
+            length = 0 if ends else length + len(some)  # of the line, about
+            if length > 4 * LONGEST_LINE:  # bytes of so many characters
+                raise UserError(f"{path} cannot be read: a row has more than {LONGEST_LINE:,} characters")
             if size > MOST_BYTES:
                 raise _too_large(path, f"more than {MOST_BYTES:,} bytes when unpacked")
             if rows > MOST_ROWS or rows * width > MOST_VALUES + width:  # with a header
@@ -256,7 +258,7 @@ def _parse(path: Path, layout: Layout, label: int, columns: tuple[int, ...]) -> 
     try:
         with opened(path) as file, np.errstate(over="ignore"):  # what becomes infinite is refused below
             if layout.names:
-                next(filter(None, csv.reader(_lines(file))))
+                next(_rows(file, layout.delimiter))
             table = np.loadtxt(
                 file, np.float32, None, layout.delimiter, converters, ndmin=2, encoding=None, quotechar='"'
             )
@@ -281,10 +283,9 @@ def _parse(path: Path, layout: Layout, label: int, columns: tuple[int, ...]) -> 
 def _refuse(path: Path, layout: Layout, label: int, columns: tuple[int, ...], reason: str) -> NoReturn:
     """Find the first cell that is no number, and say which it is."""
     with opened(path) as file:
-        reader = csv.reader(_lines(file), delimiter=layout.delimiter)
-        for row in islice(filter(None, reader), bool(layout.names), None):
-            line = f"{path}, line {reader.line_num}"
-            _check_width(path, reader.line_num, row, layout.width)
+        for number, row in islice(_rows(file, layout.delimiter), bool(layout.names), None):
+            line = f"{path}, line {number}"
+            _check_width(path, number, row, layout.width)
             if row[label].strip().lower() in ("", "nan"):
                 raise UserError(f"{line}: the label is missing ({layout.column(label)})")
             for i in columns:
@@ -312,12 +313,23 @@ def _present(rows: Sequence[Sequence[str]], i: int) -> list[str]:
     return [row[i] for row in rows if row[i].lower() not in MISSING]
 
 
-def _lines(file: TextIO) -> Iterator[str]:
-    """The lines of a file. Raises csv.Error for one that would fill the memory."""
-    while line := file.readline(LONGEST_LINE):
-        if len(line) == LONGEST_LINE:
-            raise csv.Error(f"a line has more than {LONGEST_LINE:,} characters")
-        yield line
+def _rows(file: TextIO, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a file that are not empty, each with the number of its last line. Raises csv.Error for one that
+    would fill the memory, by a long line or, between quotation marks, by many."""
+    length = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal length
+        while line := file.readline(LONGEST_LINE):
+            length += len(line)
+            if length >= LONGEST_LINE:
+                raise csv.Error(f"a row has more than {LONGEST_LINE:,} characters")
+            yield line
+
+    for row in (reader := csv.reader(lines(), delimiter=delimiter)):
+        length = 0
+        if row:
+            yield reader.line_num, row
 
 
 @contextmanager
@@ -332,7 +344,8 @@ def opened(path: Path) -> Iterator[TextIO]:
             yield file
     except UnicodeDecodeError as error:
         with (gzip.open if packed else open)(path, "rb") as binary:
-            line = next((i for i, line in enumerate(binary, 1) if line != line.decode("utf-8", "ignore").encode()), 1)
+            lines = enumerate(iter(lambda: binary.readline(LONGEST_LINE), b""), 1)
+            line = next((i for i, line in lines if line != line.decode("utf-8", "ignore").encode()), 1)
         raise UserError(f"{path}, line {line}, is not UTF-8 text: save it as UTF-8") from error
     except (OSError, EOFError, zlib.error, csv.Error) as error:
         raise UserError(f"{path} cannot be read: {error}") from error

@@ -9,8 +9,8 @@ import numpy as np
 
 from mlp.base.arrays import checked, parse_npy
 from mlp.base.errors import UserError
-from mlp.data.own import LARGEST, OwnData, Part, some_of
 from mlp.data.samples import divisor_of
+from mlp.data.user_data import LARGEST, OwnData, Part, some_of
 from mlp.nn.checks import RENUMBER
 
 BROKEN = (zipfile.BadZipFile, zlib.error)
@@ -162,6 +162,7 @@ class NPZ(OwnData):
         y = y.reshape(-1)
         if y.dtype.kind == "U":
             return y
+        y = y.astype(np.float64) if y.dtype == np.float16 else y  # which cannot hold the number of classes
         wrong = ~((y >= 0) & (y < MOST_CLASSES) & (y == np.floor(y)))
         if wrong.any():
             row = np.flatnonzero(wrong)[0]

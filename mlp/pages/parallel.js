@@ -69,8 +69,8 @@ function shade(share) {
 }
 
 // A line over `axes`, [{name, choices?, log?}], for each of `lines`, best first: [{key, text, slot?, values}]. Without a slot of its own
-// its colour is its rank. What a line lacks is at the bottom. Boxes dragged along axes keep the lines that cross
-// all of them.
+// its colour is its rank, of the best of these a mark's. What a line lacks is at the bottom. Boxes dragged along axes
+// keep the lines that cross all of them.
 function drawParallel(plot, axes, lines, { onClick, best = true } = {}) {
   const columns = axes.map((axis, i) =>
     axisOf(
@@ -78,6 +78,7 @@ function drawParallel(plot, axes, lines, { onClick, best = true } = {}) {
       lines.map((line) => line.values[i]),
     ),
   );
+  const first = best ? lines.findIndex(({ slot }) => slot === undefined) : -1;
   const rank = (place) => 1 - place / Math.max(1, lines.length - 1);
   const absent = -0.14;
   const brushes = new Map(); // axis -> [low, high]
@@ -85,8 +86,8 @@ function drawParallel(plot, axes, lines, { onClick, best = true } = {}) {
     const ordered = lines
       .map((line, place) => ({
         line,
-        color: line.slot !== undefined ? colour(line.slot) : best && !place ? css("--mark") : shade(rank(place)),
-        width: line.slot !== undefined ? 2 : best && !place ? 3 : lines.length > 60 ? 0.9 : 1.3,
+        color: line.slot !== undefined ? colour(line.slot) : place === first ? css("--mark") : shade(rank(place)),
+        width: line.slot !== undefined ? 2 : place === first ? 3 : lines.length > 60 ? 0.9 : 1.3,
         y: columns.map((column, i) => {
           const at = column.at(line.values[i]);
           return (at ?? absent) + (at === null || column.isChoice ? 0.05 * (rank(place) - 0.5) : 0); // lines of one choice fan out

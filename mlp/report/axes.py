@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from mlp.base.text import option_name
 from mlp.report.trials import Parameter
 
 #: By number of the trial, what it has of the parameters, as it is written in overrides.
@@ -33,7 +34,7 @@ class Axis:
         return (scale(value) - low) / (high - low) if high > low else 0.5
 
     def text(self, value: float) -> str:
-        return self.choices[round(value)] if self.choices else f"{value:.3g}"
+        return option_name(self.choices[round(value)]) if self.choices else f"{value:.3g}"
 
     def ticks(self) -> list[float]:
         """Values to write beside the axis: all choices; of numbers the ends and what is well between them."""

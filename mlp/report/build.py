@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+import re
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ from PIL import Image
 from mlp.base import paths
 from mlp.base.errors import UserError, unknown
 from mlp.base.files import write_text
-from mlp.config.own import allow_flags, allowed
+from mlp.config.user_classes import allow_flags, allowed
 from mlp.pages.page import PICTURES, shell
 from mlp.report import style, templates
 from mlp.report.blocks import Analysis, Picture
@@ -30,6 +31,7 @@ from mlp.report.studies.study import Study, StudyRuns, own_studies
 
 RUNS = Path("multirun_outputs")
 TITLE = "Ten studies of a multi-layer perceptron"
+LINK = "wandb_link.txt"  # in the folder of a report: the address of the same in W&B
 HERE = Path(__file__).parent  # of the templates
 
 
@@ -52,7 +54,9 @@ class Chapter:
     @property
     def setup(self) -> str:
         """The configuration of its runs, and their number, in one line."""
-        return self._line("setup.j2", varied=configured(self.found.all_runs)) if self.analysis else ""
+        if not self.analysis:
+            return ""
+        return self._line("setup.j2", varied=configured(self.found.all_runs), judged=self.facts.get("judged"))
 
     @property
     def provenance(self) -> str:
@@ -162,13 +166,14 @@ def draw(made: Sequence[Chapter], out: Path) -> tuple[list[Path], dict[str, Any]
 
 def write(made: Sequence[Chapter], dataset: str, out: Path) -> list[Path]:
     """Write the figures, report.md, index.html and wandb.md into `out`; return their paths."""
-    paths, plots = draw(made, out)
-    images = {path.stem: _picture(path) for path in paths}
-    widths = {path.stem: int.from_bytes(path.read_bytes()[16:20]) for path in paths}  # of a PNG, in pixels
+    written, plots = draw(made, out)
+    images = {path.stem: _picture(path) for path in written}
+    widths = {path.stem: int.from_bytes(path.read_bytes()[16:20]) for path in written}  # of a PNG, in pixels
     previews = {chapter.headline.picture: _picture(out / "figures" / f"{chapter.headline.picture}.png", (320, 200))
                 for chapter in made if chapter.headline}  # fmt: skip
     values = {"title": TITLE, "introduction": introduction(made, dataset), "chapters": made, "images": images,
-              "previews": previews, "widths": widths, "plots": plots}  # fmt: skip
+              "previews": previews, "widths": widths, "plots": plots, "link": _link(out),
+              "publish": paths.command("report", "publish")}  # fmt: skip
     for name, template in (
         ("report.md", "report.md.j2"),
         ("index.html", "page.html.j2"),
@@ -176,8 +181,15 @@ def write(made: Sequence[Chapter], dataset: str, out: Path) -> list[Path]:
     ):
         text = templates.render(HERE / template, **values, **shell(HERE / "report.js", parts=PICTURES))
         write_text(out / name, text)
-        paths.append(out / name)
-    return paths
+        written.append(out / name)
+    return written
+
+
+def _link(out: Path) -> str:
+    """The address in `out`/LINK, which `publish` writes; empty where there is none."""
+    path = out / LINK
+    link = path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else ""
+    return link if re.fullmatch(r"https?://[^\s<>()|]+", link) else ""
 
 
 def _picture(path: Path, within: tuple[int, int] | None = None) -> str:

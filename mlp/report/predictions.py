@@ -18,6 +18,7 @@ class Model:
 
     name: str
     predictions: Mapping[str, Array]
+    config: Mapping[str, Any] | None = None  # best_config.json of a model that no run of the study has made
 
     def __post_init__(self) -> None:
         self.wrong: Array = self.predictions["y_true"] != self.predictions["y_pred"]  # (n,) of truth values

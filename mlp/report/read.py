@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 from mlp.base.arrays import read_npz
 from mlp.base.errors import UserError
 from mlp.base.files import check_directory, read_bytes, read_json
+from mlp.base.text import option_name, shorten
 from mlp.config.build import build
 from mlp.config.files import options, read_config, read_option, read_yaml
 from mlp.nn.metrics import confusion_matrix
 from mlp.nn.sizes import expand_hidden_sizes
 from mlp.nn.types import Labels
 from mlp.report.statistics import MeanStd
-from mlp.report.text import activation_name, shorten
 
 Array = NDArray[Any]  # numbers, counts, labels or pixels
 FINISHED = ("completed", "pruned", "diverged")
-MOST_LISTED = 8  # numbers that are named one by one
+MOST_LISTED = 5  # values that are named one by one
 KEYS = {
     "activation": "activation", "init": "init", "loss": "loss", "optimizer": "optimizer",
     "learning rate": "optimizer.learning_rate", "batch size": "training.batch_size", "epochs": "training.epochs",
@@ -212,13 +212,20 @@ def late(step: Array) -> Array:
 
 def configured(runs: Sequence[RunFiles]) -> dict[str, list[str]]:
     """The values that runs have of what describes a training: numbers in their order, of many only the ends."""
-    sizes = dict.fromkeys("-".join(map(str, run.layer_sizes)) or "none" for run in runs)
     named = {what: _listed(dict.fromkeys(run.value(key) for run in runs)) for what, key in KEYS.items()}
-    return {"hidden layers": list(sizes), **named}
+    return {"hidden layers": layers(dict.fromkeys(tuple(run.layer_sizes) for run in runs)), **named}
 
 
-def _listed(values: Collection[Any]) -> list[str]:
+def layers(sizes: Collection[Sequence[int]]) -> list[str]:
+    """Different hidden layers as `128-64`; of many only how many, and between which ends."""
+    if len(sizes) <= MOST_LISTED:
+        return ["-".join(map(str, own)) or "none" for own in sizes]
+    lengths, widths = _listed({len(own) for own in sizes}, 1), _listed({width for own in sizes for width in own}, 1)
+    return [f"{len(sizes)} different sets ({lengths[0]} layers of {widths[0]} units)"]
+
+
+def _listed(values: Collection[Any], most: int = MOST_LISTED) -> list[str]:
     if not all(isinstance(value, float | int) for value in values):
-        return [activation_name(str(value)).replace("_", "-") for value in values]
+        return [option_name(str(value)) for value in values]
     words = [f"{value:.3g}" for value in sorted(values)]
-    return words if len(words) <= MOST_LISTED else [f"{words[0]} to {words[-1]}"]
+    return words if len(words) <= most else [f"{words[0]} to {words[-1]}"]

@@ -12,8 +12,8 @@ from jinja2 import Environment
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from mlp.base import text
 from mlp.pages.page import content_security_policy, environment
-from mlp.report import text
 from mlp.report.blocks import Fold, Picture, Table, cell, markdown
 from mlp.report.statistics import differ, difference
 
@@ -31,8 +31,8 @@ def render(template: Path, **values: Any) -> str:
 def _environment(folder: Path) -> Environment:
     made = environment(folder)
     words = (
-        text.comma, text.count, text.listed, text.number, text.percent, text.points, text.rounded, text.share,
-        text.thousands,
+        text.capital, text.comma, text.count, text.listed, text.number, text.option_name, text.percent, text.points,
+        text.rounded, text.setting_name, text.share, text.thousands,
     )  # fmt: skip
     for filter_ in (*words, cell, markdown, quoted, html, inline_html):
         made.filters[filter_.__name__] = filter_

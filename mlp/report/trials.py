@@ -13,8 +13,8 @@ from typing import Any
 from mlp.base import paths
 from mlp.base.errors import UserError
 from mlp.base.files import fault_of_file
+from mlp.base.text import option_name, shorten
 from mlp.report.read import RunFiles
-from mlp.report.text import shorten
 
 STATES = ("done", "pruned", "failed", "running")
 SCORES = ("val_accuracy", "test_accuracy", "train_accuracy")
@@ -47,11 +47,11 @@ class Trial:
 
     @property
     def point(self) -> str:
-        """`adam, learning_rate 0.00123`, in the order of the space."""
-        words = [
-            value if "." not in key else f"{short_name(key)} {_written(value)}" for key, value in self.varied.items()
-        ]
-        return ", ".join(words)
+        """`Adam, learning rate 0.00123`, in the order of the space."""
+        return ", ".join(
+            option_name(value) if "." not in key else f"{spoken(key)} {_written(value)}"
+            for key, value in self.varied.items()
+        )
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,11 @@ def _trial(directory: Path, row: Mapping[str, str], keys: Sequence[str]) -> Tria
 def short_name(key: str) -> str:
     """`learning_rate` of `optimizer.learning_rate`."""
     return key.rpartition(".")[2]
+
+
+def spoken(key: str) -> str:
+    """`learning rate` of `optimizer.learning_rate`."""
+    return short_name(key).replace("_", " ")
 
 
 def _written(value: str) -> str:

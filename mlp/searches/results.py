@@ -16,12 +16,13 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from hydra_trials.files import fault_of_file
-from hydra_trials.study import REASON, Search, counts, finite, state
+from hydra_trials.search import REASON, Search, counts, finite, state
 from mlp.base import paths
 from mlp.base.errors import UserError
 from mlp.base.files import atomic_write, read_json
+from mlp.base.text import metric
 from mlp.config.files import read_yaml
-from mlp.config.own import allow_flags, foreign
+from mlp.config.user_classes import allow_flags, foreign
 from mlp.experiment.best_model import CONFIG, MODEL
 
 log = logging.getLogger(__name__)
@@ -200,8 +201,6 @@ def score(search: Search, trial: FrozenTrial, name: str) -> str:
     if not isinstance(value, int | float):
         return "-"
     std = trial.user_attrs.get(f"{name}_std")
-    from mlp.report.text import metric  # a single run needs no part of the report
-
     return " ± ".join(str(v) if finite(v) is None else metric(name, v) for v in (value, std) if v is not None)
 
 

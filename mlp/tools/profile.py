@@ -108,7 +108,7 @@ def timing_table(parts: Components, found: Seconds, num_steps: int, num_train: i
     step, largest, width = sum(found.values()), max(found.values()), max(map(len, found))
     products = sum(seconds for name, seconds in found.items() if name.endswith((PRODUCT, OF_WEIGHTS, OF_INPUT)))
     rows = [
-        f"{name:{width}}  {1e6 * seconds:8.1f}  {seconds / step:6.1%}  {'#' * round(BAR * seconds / largest)}"
+        f"{name:{width}}  {1e6 * seconds:8.1f}  {100 * seconds / step:5.1f} %  {'#' * round(BAR * seconds / largest)}"
         for name, seconds in found.items()
     ]
     per_second = batch_size / step
@@ -120,7 +120,7 @@ def timing_table(parts: Components, found: Seconds, num_steps: int, num_train: i
             "",
             f"{'part of a step, in its order':{width}}  {'µs':>8}  {'share':>6}",
             *(row.rstrip() for row in rows),
-            f"{'step':{width}}  {1e6 * step:8.1f}  {1:6.1%}",
+            f"{'step':{width}}  {1e6 * step:8.1f}  {100:5.1f} %",
             "",
             f"The matrix products alone: {1e6 * products:.1f} µs; the least that a step takes on this BLAS.",
             f"{per_second:,.0f} samples/s; an epoch of {num_train:,}: {epoch:{'.1f' if epoch >= 1 else '.2g'}} s "

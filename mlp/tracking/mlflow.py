@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlp.tracking import record, session
+from mlp.tracking import record, wandb_session
 from mlp.tracking.record import TrackedRun
 from mlp.tracking.tracker import LOSS, Tracker
 
@@ -58,7 +58,7 @@ class MLflowTracker(Tracker):
         # MLflow reports its usage to its makers.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         given = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
-        if given and given.startswith("http") and not session.reachable(given):  # MLflow would try for minutes
+        if given and given.startswith("http") and not wandb_session.reachable(given):  # MLflow would try for minutes
             raise ConnectionError(f"no connection to {given}")
         from mlflow import MlflowClient
         from mlflow.entities import RunTag

@@ -63,12 +63,15 @@ class ProgressBar(Callback):
         accuracy = 0.0 if counts is None else float(counts.trace() / max(1, counts.sum()))
         loss, done = self._loss / self._batches, self._batches / run.steps_per_epoch
         number = f"{run.epoch + 1:>{len(str(run.epochs))}}/{run.epochs}"
-        last = f"val acc {run.metrics['val_accuracy']:7.2%}  " if "val_accuracy" in run.metrics else " " * 17
-        scores, times = f"  loss {fixed(loss)}  acc {accuracy:7.2%}  ", f"epoch {clock(left)}, run {clock(rest)}"
+        last = f"val acc {100 * run.metrics['val_accuracy']:6.2f} %  " if "val_accuracy" in run.metrics else " " * 18
+        scores, times = (
+            f"  loss {fixed(loss)}  acc {100 * accuracy:6.2f} %  ",
+            f"epoch {clock(left)}, run {clock(rest)}",
+        )
         texts = (
             (f"epoch {number} ", f"{scores}{last}left: {times}"),
             (f"epoch {number} ", f"{scores}left: {times}"),
-            (f"{number} ", f" loss {fixed(loss)} acc {accuracy:6.1%} left {clock(left)}, run {clock(rest)}"),
+            (f"{number} ", f" loss {fixed(loss)} acc {100 * accuracy:5.1f} % left {clock(left)}, run {clock(rest)}"),
         )
         for before, after in texts:
             room = width - len(before) - len(after)
@@ -91,12 +94,12 @@ class ProgressBar(Callback):
         self._loss, self._batches, self._began = 0.0, 0, now
         m = run.metrics
         validation = (
-            f"val loss {m['val_loss']:.4f} acc {m['val_accuracy']:.2%} F1 {m['val_f1']:.2%} | "
+            f"val loss {m['val_loss']:.4f} acc {100 * m['val_accuracy']:.2f} % F1 {100 * m['val_f1']:.2f} % | "
             if "val_f1" in m
             else ""
         )
         log.info(
-            "epoch %*d/%d | train loss %.4f acc %.2f%% | %s%.1f s, %s samples/s%s",
+            "epoch %*d/%d | train loss %.4f acc %.2f %% | %s%.1f s, %s samples/s%s",
             len(str(run.epochs)), run.epoch, run.epochs, m["train_loss"], 100 * m["train_accuracy"], validation,
             m["seconds"], f"{m['samples_per_second']:,.0f}",
             " | best" if run.best_epoch == run.epoch and run.best_value is not None else "",

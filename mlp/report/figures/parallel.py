@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from mlp.base.text import option_name
 from mlp.report import style
 from mlp.report.axes import Axis
 
@@ -27,11 +28,14 @@ class ParallelCoordinates:
     axes: Sequence[Axis]
     ranked: Sequence[tuple[int, float]]
     least_error: float
+    names: Mapping[int, str]  # of the trials
     points: Mapping[int, str]  # what a trial is, in words
+    other: int | None = None  # a trial from elsewhere, drawn in a colour of its own
 
     def __call__(self) -> Figure:
         axes, ranked, least_error = self.axes, self.ranked, self.least_error
         errors = [max(1 - accuracy, least_error) for _, accuracy in ranked]
+        best = next((number for number, _ in ranked if number != self.other), None)
         low, high = math.log(min(errors)), math.log(max(errors))
 
         def height(error: float) -> float:
@@ -43,9 +47,12 @@ class ParallelCoordinates:
         for place in reversed(range(len(ranked))):  # the best ones on top
             number, fan = ranked[place][0], FAN * (0.5 - place / max(1, len(ranked) - 1))
             heights = [_height(axis, number, fan) for axis in axes]
-            look = {"color": style.VERMILION, "linewidth": 2.6} if place == 0 else {"color": shades[place]}
-            ax.plot([*heights, height(errors[place])], **{"linewidth": 1.1, "marker": "o", "markersize": 3, **look},
-                    label=f"trial {number}")  # fmt: skip
+            look: dict[str, Any] = {"color": shades[place], "linewidth": 1.1, "marker": "o", "markersize": 3}
+            if number == best:
+                look |= {"color": style.VERMILION, "linewidth": 2.6}
+            elif number == self.other:
+                look |= {"color": style.GREEN, "linewidth": 2.6, "linestyle": "--", "zorder": 2.5}
+            ax.plot([*heights, height(errors[place])], **look, label=self.names[number])
 
         words: dict[str, Any] = {"va": "center", "fontsize": SMALL, "zorder": 3}
         words["bbox"] = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.8}
@@ -65,10 +72,12 @@ class ParallelCoordinates:
         return figure
 
     def data(self) -> dict[str, Any]:
-        axes = [{"name": axis.name, "choices": axis.choices or None, "log": axis.log} for axis in self.axes]
+        axes = [{"name": axis.name.replace("_", " "), "choices": [*map(option_name, axis.choices)] or None,
+                 "log": axis.log} for axis in self.axes]  # fmt: skip
         lines = [
-            {"key": number, "text": f"trial {number}: {100 * accuracy:.2f} %\n{self.points[number]}",
-             "values": [*(_value(axis, number) for axis in self.axes), accuracy]}
+            {"key": number, "text": f"{self.names[number]}: {100 * accuracy:.2f} %\n{self.points[number]}",
+             "values": [*(_value(axis, number) for axis in self.axes), accuracy],
+             **({"slot": 2} if number == self.other else {})}  # green, as above
             for number, accuracy in self.ranked
         ]  # fmt: skip
         last = {"name": "validation accuracy", "least": self.least_error}
@@ -77,12 +86,12 @@ class ParallelCoordinates:
 
 def _value(axis: Axis, number: int) -> float | str | None:
     value = axis.values.get(number)
-    return axis.choices[round(value)] if axis.choices and value is not None else value
+    return axis.text(value) if axis.choices and value is not None else value
 
 
 def _broken(name: str) -> str:
-    """In short lines, broken at blanks and after underscores."""
-    return textwrap.fill(name.replace("_", "_ "), 11, break_long_words=False).replace("_ ", "_")
+    """In short lines, with blanks for underscores."""
+    return textwrap.fill(name.replace("_", " "), 11, break_long_words=False)
 
 
 def _height(axis: Axis, number: int, fan: float) -> float:

@@ -9,16 +9,19 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from mlp.base.text import option_name, setting_name, share
 from mlp.report import style
 from mlp.report.blocks import Analysis, Chart, Histogram, Lines
-from mlp.report.figures.panels import grid, integer_axis, percent_axis, step_band
+from mlp.report.figures.panels import grid, integer_axis, percent_axis, shared_legend, step_band
 from mlp.report.read import GRADIENT_TRACE, Array, RunFiles, by, gradient_trace, late, over_seeds
+from mlp.report.statistics import accuracy_error
 from mlp.report.studies.study import Study, StudyRuns
-from mlp.report.text import activation_name, share
 
 UNITS = "dead_units.npz"
-FLAT = 0.01  # what the validation accuracy may still rise after it has reached its plateau
+RISE, FALL = 0.02, 0.1  # by which the validation accuracy may still rise or fall on its plateau
+MANY_DEAD = 0.1  # share of dead units from which on they may be the reason of a plateau
 DRAWN = ("relu", "tanh")  # whose outputs are drawn
+OTHER_LOOK: style.Look = (style.GREEN, "-.", "^")  # of the tanh run with another optimizer
 
 
 @dataclass
@@ -65,7 +68,7 @@ class Setting:
             for shares in (self.zero, self.saturated)
         )
         return {
-            "activation": self.activation, "name": activation_name(self.activation),
+            "activation": self.activation, "name": option_name(self.activation),
             "optimizer": self.optimizer, "rate": self.rate, "setting": self.setting,
             "dtype": self.runs[0].value("model.dtype"), "epochs": len(self.runs[0].metrics["epoch"]),
             "units": units, "width": self.width.tolist(), "samples": self.samples,
@@ -95,19 +98,28 @@ class Plateau:
     def __post_init__(self) -> None:
         group, self.run = self.group, self.group.runs[self.place]
         self.accuracies: Array = np.nan_to_num(self.run.metrics["val_accuracy"])  # (epochs,)
-        still_rises = np.maximum.accumulate(self.accuracies[::-1])[::-1] - self.accuracies > FLAT
-        self.epoch = int(still_rises.argmin()) + 1
+        highest, lowest = (extreme.accumulate(self.accuracies[::-1])[::-1] for extreme in (np.maximum, np.minimum))
+        is_flat = (highest - self.accuracies <= RISE) & (self.accuracies - lowest <= FALL)  # from this epoch on
+        self.epoch = int(is_flat.argmax()) + 1
+        self.plateau: Array = self.accuracies[self.epoch - 1 :]
+        self.level = float(self.plateau.mean())
         self.is_early = 2 * self.epoch <= len(self.accuracies)
         shares = group.dead / group.width if group.activation == "relu" else group.saturated
         self.silent: Array = np.average(shares[self.place], axis=-1, weights=group.width)  # (counts,)
+        self.has_many_dead = group.activation == "relu" and bool(self.silent[-1] >= MANY_DEAD)
         self.norms: Array = group.norms[self.place : self.place + 1, :, 0]
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self, guess: float) -> dict[str, Any]:
         at_end = self.norms[:, late(self.group.step)]
         return {
-            "run": self.run.directory.name, "seed": self.run.seed, "setting": self.group.setting.replace("/", " at "),
+            "run": self.run.directory.name, "seed": self.run.seed,
+            "optimizer": self.group.optimizer, "rate": self.group.rate, "setting": self.group.setting,
             "epoch": self.epoch, "epochs": len(self.accuracies), "is_early": self.is_early,
-            "accuracy": float(self.accuracies[-1]), "silent": float(self.silent[-1]),
+            "has_many_dead": self.has_many_dead, "has_learned": self.level > guess,
+            "accuracy": float(self.accuracies[-1]), "level": self.level,
+            "low": float(self.plateau.min()), "high": float(self.plateau.max()), "peak": float(self.accuracies.max()),
+            "silent": float(self.silent[-1]),
+            "silent_first": float(self.silent[1]) if len(self.silent) > 2 else None,  # after the first epoch
             "first_gradient": float(self.norms[0, 0]), "last_gradient": float(np.median(at_end)),
             "without_gradient": float((at_end == 0).mean()),
         }  # fmt: skip
@@ -124,7 +136,13 @@ class DeadNeurons(Study):
         groups = [Setting(a, o, float(rate), members) for (a, o, rate), members in settings]
         groups.sort(key=lambda group: -group.rate)
         shown = [group for group in groups if group.activation in DRAWN]
-        compared = _compared(groups)
+        labels = found.data.split(np.random.default_rng(0))[1].labels
+        guess = float(np.bincount(labels).max() / len(labels))  # always naming the most frequent class
+        learned = guess + 2 * accuracy_error(guess, len(labels))
+        high = [Plateau(group, place) for group in groups if group.rate == groups[0].rate
+                for place in range(len(group.runs))]  # fmt: skip
+        compared = _compared(high, learned)
+        dying = [one for one in high if one.has_many_dead]
         charts: list[Chart] = [
             Histogram(f"nonzero_outputs/{group.key.replace('/', '_')}", group.histogram.sum(axis=0), group.edges[0])
             for group in groups
@@ -133,28 +151,50 @@ class DeadNeurons(Study):
         return self.answer(
             {
                 "groups": {group.key: group.facts() for group in groups},
-                "plateaus": {run.group.activation: run.facts() for run in compared},
-                "flat": FLAT,
+                "plateaus": {name: run.facts(learned) for name, run in compared.items()},
+                "dying": len(dying),
+                "stalled": sum(one.is_early and one.level > learned for one in dying),
+                "rise": RISE,
+                "many_dead": MANY_DEAD,
+                "guess": guess,
                 "lost": len(found.runs) - len(runs),
                 "runs": len(found.runs),
             },
             {
-                "dead_neurons_plateau": lambda: _plateau(compared),
+                "dead_neurons_plateau": lambda: _plateau([*compared.values()], guess),
                 "dead_neurons_activations": lambda: _histograms(shown),
             },
             charts,
         )
 
 
-def _compared(groups: Sequence[Setting]) -> list[Plateau]:
-    """Of the ReLU runs at the highest rate the least accurate, of those that are flat early if there are any; and the
-    tanh run of the same setting and seed."""
-    runs = [Plateau(group, place) for group in groups for place in range(len(group.runs))]
-    relu = [one for one in runs if one.group.activation == "relu"]
-    high = [one for one in relu if one.group.rate == relu[0].group.rate]
-    found = sorted([one for one in high if one.is_early] or high, key=lambda one: float(one.accuracies[-1]))[:1]
-    return found + [one for one in runs if found and one.group.activation == "tanh"
-                    and (one.group.setting, one.run.seed) == (found[0].group.setting, found[0].run.seed)]  # fmt: skip
+def _compared(high: Sequence[Plateau], learned: float) -> dict[str, Plateau]:
+    """Of the runs at the highest rate: a ReLU run that plateaus, the tanh run with the same optimizer and seed, and,
+    where that has not learned either, the most accurate tanh run of this seed.
+
+    The ReLU run is the first there is of: one with many dead units that has learned before its early plateau and
+    stays below some tanh run, the highest of them; one with many dead units and an early plateau; one with an early
+    plateau; any. Of the last three the least accurate.
+    """
+    relu, tanh = ([one for one in high if one.group.activation == name] for name in DRAWN)
+    early = [one for one in relu if one.is_early]
+    dying = [one for one in early if one.has_many_dead]
+    best_tanh = max((float(one.accuracies[-1]) for one in tanh), default=1.0)
+    if stalled := [one for one in dying if learned < one.level < best_tanh - RISE]:
+        chosen = max(stalled, key=lambda one: one.level)
+    elif pool := dying or early or relu:
+        chosen = min(pool, key=lambda one: float(one.accuracies[-1]))
+    else:
+        return {}
+    compared = {"relu": chosen}
+    own = [one for one in tanh if one.run.seed == chosen.run.seed]
+    beside = [one for one in own if one.group.setting == chosen.group.setting]
+    if beside:
+        compared["tanh"] = beside[0]
+    best = max(own, key=lambda one: float(one.accuracies[-1]), default=None)
+    if best and best not in beside and best.level > learned and not (beside and beside[0].level > learned):
+        compared["other tanh"] = best
+    return compared
 
 
 def _dead_share(group: Setting) -> Lines:
@@ -168,11 +208,11 @@ def _dead_share(group: Setting) -> Lines:
 def _histograms(groups: Sequence[Setting]) -> Figure:
     """A row of panels for each activation, a column for each setting."""
     rows = [name for name in DRAWN if any(group.activation == name for group in groups)]
-    settings = list(dict.fromkeys(group.setting for group in groups))
-    titles = [[f"{activation_name(row)}, {setting.replace('/', ' at ')}" for setting in settings] for row in rows]
+    settings = {group.setting: setting_name(group.optimizer, group.rate) for group in groups}
+    titles = [[f"{option_name(row)}, {name}" for name in settings.values()] for row in rows]
     figure, axes = grid(titles, "output of a unit", ["share of the outputs"] * len(rows))
     for group in groups:
-        ax, relu = axes[rows.index(group.activation), settings.index(group.setting)], group.activation == "relu"
+        ax, relu = axes[rows.index(group.activation), [*settings].index(group.setting)], group.activation == "relu"
         ax.set_xscale("log" if relu else "linear")
         ax.set_yscale("log")
         for i, look in enumerate(style.layer_looks(len(group.width))):
@@ -191,14 +231,16 @@ def _histograms(groups: Sequence[Setting]) -> Figure:
     return figure
 
 
-def _plateau(compared: Sequence[Plateau]) -> Figure:
+def _plateau(compared: Sequence[Plateau], guess: float) -> Figure:
     """Accuracy, dead or saturated units, and gradient of the compared runs."""
     titles = [["Validation accuracy", "Dead (ReLU), saturated (tanh)", "Gradient, first hidden layer"]]
     ylabels = ["validation accuracy (%)", "share of units, of outputs (%)", "gradient norm"]
-    figure, [[accuracy, silent, gradient]] = grid(titles, "epoch", ylabels, panel=(3.4, 2.9), share=False)
-    for one in compared:
-        color, line, mark = style.activation_look(one.group.activation)
-        label = f"{activation_name(one.group.activation)}, run {one.run.directory.name}"
+    figure, axes = grid(titles, "epoch", ylabels, panel=(3.4, 2.9), share=False)
+    accuracy, silent, gradient = axes[0]
+    for place, one in enumerate(compared):
+        color, line, mark = style.activation_look(one.group.activation) if place < 2 else OTHER_LOOK
+        setting = setting_name(one.group.optimizer, one.group.rate)
+        label = f"{option_name(one.group.activation)}, {setting}, run {one.run.directory.name}"
         for ax, x, y in (
             (accuracy, one.run.metrics["epoch"], one.accuracies),
             (silent, one.group.epochs, one.silent),
@@ -209,5 +251,6 @@ def _plateau(compared: Sequence[Plateau]) -> Figure:
             percent_axis(ax)
         step_band(gradient, one.group.step, one.norms, label, (color, line, mark))
     gradient.set_xlabel("step")
-    accuracy.legend(fontsize=style.SMALL, loc="best")
+    accuracy.axhline(guess, color=style.GREY, linestyle=":", linewidth=1, label="guessing")
+    shared_legend(figure, axes.flat, "outside lower center", columns=4)
     return figure

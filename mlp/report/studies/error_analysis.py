@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from mlp.base import paths
 from mlp.base.errors import UserError
+from mlp.base.text import count, option_name, share, shorten
 from mlp.config.files import options
 from mlp.data import Dataset
 from mlp.data.pictures import as_pictures, is_picture
@@ -25,12 +26,16 @@ from mlp.report.predictions import Model, agreement, caught, median, nearer_to_p
 from mlp.report.read import Array, confusion, read_facts
 from mlp.report.statistics import accuracy_error, is_significant
 from mlp.report.studies.study import Study, StudyRuns
-from mlp.report.text import count, share, shorten
 
 MODEL = "best_model.npy"
 CONFIDENT = 0.9  # a mistake with a higher probability is called confident
 SET_ASIDE = 0.05  # share of the images with the lowest confidence
 SHOWN = 24
+CONFIG_KEYS = {
+    "activation": "activation", "normalization": "normalization", "init": "weight_init", "loss": "loss",
+    "optimizer": "optimizer", "learning rate": "learning_rate", "schedule": "schedule",
+    "weight decay": "weight_decay", "batch size": "batch_size", "epochs": "epochs", "seed": "seed",
+}  # fmt: skip
 LABEL_ERRORS = {"mnist": 15}  # in the test set, validated by people: Northcutt et al. 2021
 
 
@@ -67,8 +72,9 @@ class ErrorAnalysis(Study):
         own = [Model(name, run.predictions) for name, run in zip(names, runs, strict=True)]
         for place in (paths.home(), paths.home() / "models" / found.dataset):
             if (place / MODEL).is_file() and read_facts(place).get("dataset") == found.dataset:
-                name = f"{(place / MODEL).relative_to(paths.home())} ({read_facts(place)['epochs']} epochs)"
-                return Model(name, saved_predictions(place / MODEL, found.data)), next(iter(own), None)
+                config = read_facts(place)
+                name = f"{(place / MODEL).relative_to(paths.home())} ({config['epochs']} epochs)"
+                return Model(name, saved_predictions(place / MODEL, found.data), config), next(iter(own), None)
         if not own:
             raise UserError(f"no run in {found.directory} finished")
         predictions = saved_predictions(runs[0].directory / MODEL, found.data)
@@ -91,7 +97,8 @@ class ErrorAnalysis(Study):
         header = ["image", "true", "predicted", "p(predicted)", "p(true)"]
         return self.answer(
             {
-                "best": best.name, "dataset": data.name, "label_errors": LABEL_ERRORS.get(data.name),
+                "best": best.name, "judged": _described(best.config) if best.config else None,
+                "dataset": data.name, "label_errors": LABEL_ERRORS.get(data.name),
                 "confident_above": CONFIDENT, "set_aside": SET_ASIDE, "pictures": SHOWN,
                 "num_classes": len(names),
                 "classes": [
@@ -114,6 +121,18 @@ class ErrorAnalysis(Study):
                 Gallery("most_confident_mistakes", header, mistakes),
             ],
         )  # fmt: skip
+
+
+def _described(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a best_config.json says about the training, in words."""
+    values = {"hidden layers": "-".join(map(str, config["hidden_size"])),
+              **{what: config.get(key) for what, key in CONFIG_KEYS.items()},
+              "augmentation": ", ".join((config.get("augment") or {}).get("steps") or ())}  # fmt: skip
+    return {
+        what: option_name(f"{value}").replace("_", " ")
+        for what, value in values.items()
+        if value not in (None, "", "none")
+    }
 
 
 def _measurements(model: Model) -> dict[str, Any]:

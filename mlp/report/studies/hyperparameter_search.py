@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from mlp.base.text import option_name
 from mlp.report import style
 from mlp.report.axes import Axis, axes
 from mlp.report.blocks import Analysis, Lines
@@ -20,9 +21,10 @@ from mlp.report.figures.parallel import ParallelCoordinates
 from mlp.report.importance import Importance, permutation_importance
 from mlp.report.statistics import accuracy_error, is_significant
 from mlp.report.studies.study import Study, StudyRuns
-from mlp.report.trials import SearchFiles, read_search, short_name
+from mlp.report.trials import SearchFiles, read_search, spoken
 
 FEWEST_TRIALS = 20  # below which an importance would be chance
+OTHER = -1  # number of a line that is no trial of the design
 FEWEST_OF_CHOICE = 5  # trials, below which a choice has no median
 BINS = 4  # of equal width on the axis of a number
 
@@ -53,6 +55,11 @@ class HyperparameterSearch(Study):
             importances = permutation_importance(design.parameters, points, accuracies)
         by_key = importances.by_key if importances else {}
         drawn = axes(design.parameters, points)
+        # The best run of all, where it is of the search: a line more in the picture, and nowhere else.
+        other = ranked[0][0] if ranked and ranked[0][0] not in complete else None
+        lines = {t.number: (f"{'design' if design is not search else 'trial'} {t.number}", t) for t in complete}
+        if other:
+            lines = {OTHER: (f"trial {other.number} of the search", other), **lines}
         return self.answer(
             {
                 "searches": [
@@ -61,7 +68,9 @@ class HyperparameterSearch(Study):
                      "failures": Counter(trial.reason for trial in one.of("failed"))}
                     for one in searches
                 ],
-                "optimizers": Counter(trial.varied.get("optimizer") for trial in search.trials).most_common(),
+                "optimizers": Counter(
+                    option_name(trial.varied.get("optimizer", "")) for trial in search.trials
+                ).most_common(),
                 "ranked": [
                     {"number": trial.number, "place": place, "point": trial.point,
                      "val_accuracy": trial.scores["val_accuracy"], "test_accuracy": trial.scores.get("test_accuracy")}
@@ -72,7 +81,8 @@ class HyperparameterSearch(Study):
                     not is_significant(trial.scores["val_accuracy"] - best, error) for trial, _ in ranked
                 ),
                 "parameters": [
-                    {"name": axis.name, "key": axis.key, "all": _described(axis, list(axis.values.values())),
+                    {"name": axis.name.replace("_", " "), "key": axis.key,
+                     "all": _described(axis, list(axis.values.values())),
                      "top": _described(axis, [value for number, value in axis.values.items() if number in top]),
                      "explained": explained(axis, scores)}
                     for axis in drawn
@@ -81,15 +91,20 @@ class HyperparameterSearch(Study):
                 "forecast_error": importances.forecast_error if importances else None,
                 "median_error": importances.median_error if importances else None,
                 "importance": {
-                    key: {"key": key, "name": short_name(key), "increase": one.increase, "error": one.error,
+                    key: {"key": key, "name": spoken(key), "increase": one.increase, "error": one.error,
                           "trials": one.trials, "is_significant": one.is_significant,
-                          "medians": medians(next(axis for axis in drawn if axis.key == key), scores)}
+                          "medians": medians(next(axis for axis in drawn if axis.key == key), scores, top)}
                     for key, one in by_key.items()
                 },
             },
             {
                 "search_parallel": ParallelCoordinates(
-                    drawn, [*scores.items()], least_error, {trial.number: trial.point for trial in complete}
+                    axes(design.parameters, {number: trial.varied for number, (_, trial) in lines.items()}),
+                    [(number, trial.scores["val_accuracy"]) for number, (_, trial) in lines.items()],
+                    least_error,
+                    {number: name for number, (name, _) in lines.items()},
+                    {number: trial.point for number, (_, trial) in lines.items()},
+                    OTHER if other else None,
                 ),
                 "search_importance": lambda: _importance_bars(by_key),
                 "search_history": lambda: _best_so_far(search, history, least_error),
@@ -140,13 +155,15 @@ def _described(axis: Axis, values: Sequence[float]) -> dict[str, Any]:
     return {"trials": len(values), "median": statistics.median(values), "low": min(values), "high": max(values)}
 
 
-def medians(axis: Axis, accuracy: Mapping[int, float]) -> list[dict[str, Any]]:
-    """The median accuracy of each choice that several trials have made, the highest first."""
+def medians(axis: Axis, accuracy: Mapping[int, float], top: Collection[int]) -> list[dict[str, Any]]:
+    """The median accuracy of each choice that several trials have made, the highest first; and how many are in
+    `top`."""
     found = []
-    for place, choice in enumerate(axis.choices):
-        own = [accuracy[number] for number, value in axis.values.items() if value == place]
+    for place in range(len(axis.choices)):
+        own = [number for number, value in axis.values.items() if value == place]
         if len(own) >= FEWEST_OF_CHOICE:
-            found.append({"choice": choice, "accuracy": statistics.median(own), "trials": len(own)})
+            found.append({"choice": axis.text(place), "accuracy": statistics.median(accuracy[n] for n in own),
+                          "trials": len(own), "top": sum(n in top for n in own)})  # fmt: skip
     return sorted(found, key=lambda one: -one["accuracy"])
 
 
@@ -155,7 +172,7 @@ def medians(axis: Axis, accuracy: Mapping[int, float]) -> list[dict[str, Any]]:
 
 def _importance_bars(by_key: Mapping[str, Importance]) -> Figure:
     by_key = {key: one for key, one in by_key.items() if one.trials >= FEWEST_TRIALS}
-    names = [short_name(key) for key in reversed(list(by_key))]
+    names = [spoken(key) for key in reversed(list(by_key))]
     figure, ax = bars(names, [], "", "growth of the error (points of accuracy)")
     for place, one in enumerate(reversed(list(by_key.values()))):
         whisker = 200 * one.error if math.isfinite(one.error) else 0

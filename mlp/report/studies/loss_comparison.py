@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from mlp.base.text import option_name
 from mlp.report import style
 from mlp.report.blocks import Analysis, Lines
 from mlp.report.figures.panels import band, grid, percent_axis, shared_legend
@@ -60,7 +61,7 @@ class LossComparison(Study):
                 Lines.of_means(
                     f"train_accuracy/{optimizer}",
                     next(iter(own.values()))[0].metrics["epoch"],
-                    {loss: stacked(members, "train_accuracy") for loss, members in own.items()},
+                    {LOSSES[loss]: stacked(members, "train_accuracy") for loss, members in own.items()},
                 )
                 for optimizer, own in groups.items()
             ],
@@ -86,7 +87,7 @@ def _measured(loss: str, runs: Sequence[RunFiles], level: float) -> dict[str, An
 
 def _by_optimizer(groups: Groups, guess: Mapping[str, float]) -> Figure:
     """A row per optimizer: training accuracy on the left, training loss on the right."""
-    titles = [[f"{optimizer}: training accuracy", f"{optimizer}: training loss"] for optimizer in groups]
+    titles = [[f"{option_name(optimizer)}: training {what}" for what in ("accuracy", "loss")] for optimizer in groups]
     ylabels = ["training accuracy (%)", "training loss / loss of guessing"]
     figure, axes = grid(titles, "epoch", ylabels, panel=(5, 3), share=False)
     for (left, right), own in zip(axes, groups.values(), strict=True):

@@ -12,6 +12,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from mlp.base.text import option_name
 from mlp.report import style
 from mlp.report.blocks import Analysis, Lines
 from mlp.report.figures.matrix import annotated
@@ -63,7 +64,7 @@ class OptimizerShowdown(Study):
         guess = math.log(found.data.num_classes)
         best = _best(groups)
         rates = sorted({group.rate for group in groups})
-        losses = {name: group.losses for name, group in best.items()}
+        losses = {option_name(name): group.losses for name, group in best.items()}
         momentum = next((g.runs[0].value("optimizer.momentum") for g in groups if g.optimizer == "momentum"), None)
         return self.answer(
             {
@@ -72,6 +73,7 @@ class OptimizerShowdown(Study):
                 "rates": rates,
                 "epochs": epochs,
                 "guess": guess,
+                "near_guess": NEAR_GUESS,
                 "seeds": len({run.seed for run in found.runs}),
                 "worst_over_best": _worst_over_best(groups, best, len(rates)),
                 "momentum": momentum,
@@ -140,7 +142,7 @@ def _at_best(best: Mapping[str, AtRate]) -> Figure:
     lowest = np.min([group.losses.mean(axis=0) for group in best.values()], axis=0)
     several = len({group.rate for group in best.values()}) > 1
     for name, group in best.items():
-        label = f"{name} ({group.rate:g})" if several else name
+        label = option_name(name) + (f" ({group.rate:g})" if several else "")
         for ax, rows in ((left, group.losses), (right, group.losses / lowest)):
             if np.isfinite(rows).any():
                 band(ax, np.arange(1.0, rows.shape[1] + 1), rows, label, LOOKS.get(name, (style.GREY, "-", "x")))
@@ -168,7 +170,7 @@ def _heat(groups: Sequence[AtRate], rates: Sequence[float], best: Mapping[str, A
     norm = LogNorm(low / 1.5, max(min(high, 1.2 * guess), low)) if high > low > 0 else None
     annotated(ax, cells, words, norm=norm, cmap=f"{style.SEQUENTIAL}_r")
     ax.set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates], fontsize=style.LABEL)
-    ax.set_yticks(range(len(names)), names, fontsize=style.LABEL)
+    ax.set_yticks(range(len(names)), map(option_name, names), fontsize=style.LABEL)
     ax.set_xlabel("learning rate", fontsize=style.LABEL)
     ax.spines[:].set_visible(False)
     return figure

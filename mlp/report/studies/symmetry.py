@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
+from mlp.base.text import option_name
 from mlp.report import style
 from mlp.report.blocks import Analysis, Lines
 from mlp.report.figures.panels import grid, integer_axis, shared_legend
 from mlp.report.read import Array, RunFiles, by, over_seeds, stacked
 from mlp.report.studies.study import Study, StudyRuns
-from mlp.report.text import activation_name
 
 FILE = "neuron_gradients.npz"
 INITS = {"zeros": "zeros", "xavier": "Xavier"}
@@ -90,7 +90,7 @@ def _of_runs(case: str, runs: Sequence[RunFiles]) -> dict[str, Any]:
     activation, init = case.split("/")
     ended, losses = [run for run in runs if "test_accuracy" in run.summary], stacked(runs, "train_loss")
     facts: dict[str, Any] = {
-        "activation": activation, "init": init, "name": activation_name(activation),
+        "activation": activation, "init": init, "name": option_name(activation),
         "init_name": INITS.get(init, init), "called": [],
         "loss": [over_seeds(runs, losses[:, row]) for row in (0, -1)],
         "test_accuracy": over_seeds(ended, "test_accuracy") if ended else None,

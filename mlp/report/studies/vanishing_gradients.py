@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from mlp.base.text import count, option_name
 from mlp.report import style
 from mlp.report.blocks import Analysis, Chart, Lines
 from mlp.report.figures.panels import grid, percent_axis, shared_legend, step_band
 from mlp.report.read import GRADIENT_TRACE, Array, RunFiles, gradient_trace, late, over_seeds, stacked
 from mlp.report.statistics import MeanStd
 from mlp.report.studies.study import Study, StudyRuns
-from mlp.report.text import activation_name, count
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Group:
     runs: Sequence[RunFiles]
 
     def __post_init__(self) -> None:
-        self.name = activation_name(self.activation)
+        self.name = option_name(self.activation)
         self.key = f"{self.activation}/{self.depth}"
         self.step, self.norms = gradient_trace(self.runs)  # (rows,), (runs, rows, layers)
         self.start: Array = self.norms[:, 0]  # (runs, layers)
@@ -93,7 +93,7 @@ class VanishingGradients(Study):
 
 def _first_layer(depth: int, groups: Sequence[Group]) -> Chart:
     own = [group for group in groups if group.depth == depth]
-    norms = {g.activation: g.norms[..., 0] for g in own if np.array_equal(g.step, own[0].step)}
+    norms = {g.name: g.norms[..., 0] for g in own if np.array_equal(g.step, own[0].step)}
     return Lines.of_means(f"first_layer_gradient/{depth}_layers", own[0].step, norms, "step")
 
 

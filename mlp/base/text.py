@@ -9,6 +9,13 @@ from typing import Any
 import numpy as np
 
 SMALL, LARGE = 1e-4, 1e7  # numbers beyond are written with a power of ten
+NAMES = {
+    "relu": "ReLU", "leaky_relu": "leaky ReLU", "elu": "ELU", "gelu": "GELU", "swish": "Swish",
+    "sgd": "SGD", "momentum": "Momentum", "nag": "NAG", "rmsprop": "RMSprop", "adam": "Adam", "nadam": "Nadam",
+    "xavier": "Xavier", "he": "He", "cross_entropy": "cross-entropy", "mean_squared_error": "mean squared error",
+    "sum_squared_error": "summed squared error",
+    "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10",
+}  # fmt: skip
 
 
 def listed(names: Iterable[Any]) -> str:
@@ -51,9 +58,19 @@ def share(value: float, digits: int = 0) -> str:
     return written
 
 
-def activation_name(activation: str) -> str:
-    """`ReLU`"""
-    return {"relu": "ReLU", "leaky_relu": "leaky ReLU", "elu": "ELU", "gelu": "GELU"}.get(activation, activation)
+def option_name(option: str) -> str:
+    """`RMSprop` of `rmsprop`: an option of conf/ as the field writes it; another word as it is."""
+    return NAMES.get(option, option)
+
+
+def setting_name(optimizer: str, rate: float) -> str:
+    """`Adam at 0.1`"""
+    return f"{option_name(optimizer)} at {rate:g}"
+
+
+def capital(sentence: str) -> str:
+    """With a capital first letter, and the rest as it is."""
+    return sentence[:1].upper() + sentence[1:]
 
 
 def points(difference: float, digits: int = 2) -> str:
