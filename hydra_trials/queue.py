@@ -41,6 +41,7 @@ from hydra_trials.migration import (
     Migration,
     check_same,
     definition_of,
+    name_objectives,
     newest,
 )
 from hydra_trials.passwords import without_password
@@ -305,6 +306,7 @@ def _begin(directory: Path, definition: Definition) -> tuple[Mapping[str, Any], 
         )  # fmt: skip
         before = definition_of(study) if COMPLETE in study.user_attrs else definition.described()
     check_same(directory, before, definition)
+    name_objectives(study, definition)
     study.set_user_attr(COMPLETE, before)
     _describe(directory, definition, definition.name, study)
     return before, storage
