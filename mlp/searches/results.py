@@ -28,7 +28,8 @@ from mlp.experiment.best_model import CONFIG, MODEL
 log = logging.getLogger(__name__)
 
 LEADERBOARD = "leaderboard.csv"
-MEASURED = ("val_accuracy", "test_accuracy", "train_accuracy", "training_seconds")
+#: Numbers of a trial beside its objectives: columns of leaderboard.csv and search.html, and where True of `show`.
+MEASURED = {"val_accuracy": False, "test_accuracy": True, "train_accuracy": False, "training_seconds": True}
 
 
 def directory(search: Search, trial: FrozenTrial) -> Path | None:
@@ -167,7 +168,7 @@ def _board(search: Search, top: list[FrozenTrial]) -> list[str]:
     """Lines of a table of the trials `top`."""
     if not top:
         return []
-    names = list(dict.fromkeys([*search.objectives, "test_accuracy", "training_seconds"]))
+    names = list(dict.fromkeys([*search.objectives, *(name for name, printed in MEASURED.items() if printed)]))
     table = [["rank", "trial", *names, "what was varied"]]
     for rank, trial in enumerate(top, 1):
         scores = (score(search, trial, name) for name in names)
