@@ -39,7 +39,7 @@ test-matrix:
 attack: .venv/dev
 	cd tests && nice -n 15 ../$(BIN)/python -m attack.campaign --pickles 200000 --mutations 50000 \
 		--lines 2000 --directories 500 $(ARGS)
-	ATTACK=1 nice -n 15 $(BIN)/python -m pytest tests/attack --timeout 0
+	ATTACK=1 nice -n 15 $(BIN)/python -m pytest tests/attack -n 2 --dist worksteal --timeout 0
 
 bench: .venv/runtime
 	$(BIN)/python benchmarks/compare.py $(ARGS)

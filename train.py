@@ -2,7 +2,7 @@
 
 if __name__ == "__main__":
     try:  # from the first import on: Ctrl-C is no error to report
-        from mlp.cli.app import main
+        from mlp.cli.train import main
 
         main()
     except KeyboardInterrupt:

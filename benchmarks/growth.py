@@ -27,7 +27,7 @@ import optuna
 from optuna.distributions import FloatDistribution
 
 from hydra_trials.journal import open_storage
-from hydra_trials.study import Search
+from hydra_trials.search import Search
 
 PROGRAM = """
 import os, time

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
     from optuna.trial import FrozenTrial
 
-    from hydra_trials.study import Search
+    from hydra_trials.search import Search
 
 Chosen = str | Mapping[str, Any]  # a short name, or a `_target_` with arguments
 

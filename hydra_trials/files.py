@@ -41,7 +41,7 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO]:  # type: i
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink()
-        if isinstance(error, OSError) and error.errno and not error.filename:
+        if isinstance(error, OSError) and error.errno and error.filename in (None, name):
             raise type(error)(error.errno, error.strerror, str(path)) from error
         raise
 
@@ -67,8 +67,16 @@ class LogFile(logging.FileHandler):
     """A log that goes on where the disk fails: what cannot be written is told once, and tried again with the next."""
 
     def __init__(self, filename: str, encoding: str = "utf-8") -> None:
-        super().__init__(filename, encoding=encoding)
+        super().__init__(filename, encoding=encoding, delay=True)
         self._told = False
+        with suppress(OSError):
+            self.stream = self._open()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            super().emit(record)
+        except OSError:  # of the opening; others are handled
+            self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]

@@ -11,6 +11,7 @@ import copy
 import json
 import math
 import statistics
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,8 @@ from hydra_trials.errors import SearchError
 from hydra_trials.files import shortened
 from hydra_trials.passwords import without_password
 from hydra_trials.schema import fault_of_description
+from hydra_trials.search import LOST, OVERRIDES, POINT, REASON, is_lost
 from hydra_trials.space import Space, values
-from hydra_trials.study import LOST, OVERRIDES, POINT, REASON, is_lost
 
 OBJECTIVES, FIXED, SEEDS = "objectives", "fixed", "seeds"  # user attributes of a trial: what it was run with
 POINT_PARAMS = "fixed_params"  # a system attribute of Optuna's: the values that a point of a grid is to have
@@ -123,6 +124,12 @@ def _same(was: Sequence[Any], is_now: Sequence[Any], grid: bool) -> bool:
     )
 
 
+def name_objectives(study: optuna.Study, definition: Definition) -> None:
+    """As optuna-dashboard is to show them."""
+    with warnings.catch_warnings(action="ignore"):  # experimental since Optuna 3.2
+        study.set_metric_names(list(definition.objectives))
+
+
 class Migration:
     """What the trials of a search are under the definition `now`, and their move to a study of it.
 
@@ -158,6 +165,7 @@ class Migration:
         # Without COMPLETE, a study of a command that was killed while it wrote it is nobody's.
         number = 1 + max(generation(other, name) for other in optuna.get_all_study_names(storage))
         renewed = optuna.create_study(storage=storage, study_name=f"{name}@{number}", directions=self.now.directions)
+        name_objectives(renewed, self.now)
         renewed.add_trials(migrated)
         for trial in migrated:
             if is_lost(trial) and not is_lost(trials[trial.number]):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from optuna.trial import FrozenTrial, TrialState
 
 from hydra_trials.files import escaped
-from hydra_trials.study import REASON, Search, counts, rounded, seconds, state
+from hydra_trials.search import REASON, Search, counts, rounded, seconds, state
 
 if TYPE_CHECKING:
     from rich.live import Live

@@ -41,11 +41,11 @@ from hydra_trials.migration import (
     Migration,
     check_same,
     definition_of,
+    name_objectives,
     newest,
 )
 from hydra_trials.passwords import without_password
-from hydra_trials.signals import deferred
-from hydra_trials.study import (
+from hydra_trials.search import (
     LOST,
     OVERRIDES,
     POINT,
@@ -58,6 +58,7 @@ from hydra_trials.study import (
     numbered,
     read_description,
 )
+from hydra_trials.signals import deferred
 
 WORKERS = "workers"  # the folder of a search for what its launcher keeps of them
 HOST, ALIVE, RETRIES = "host", "alive", "retries"  # further names of a trial's user attributes
@@ -305,6 +306,7 @@ def _begin(directory: Path, definition: Definition) -> tuple[Mapping[str, Any], 
         )  # fmt: skip
         before = definition_of(study) if COMPLETE in study.user_attrs else definition.described()
     check_same(directory, before, definition)
+    name_objectives(study, definition)
     study.set_user_attr(COMPLETE, before)
     _describe(directory, definition, definition.name, study)
     return before, storage

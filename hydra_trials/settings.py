@@ -142,8 +142,10 @@ def define(config: DictConfig, arguments: Sequence[str], loader: ConfigLoader) -
             f"{node}.sampler={sampler} has nothing to search: sweep over something, as in "
             f"'optimizer.learning_rate=tag(log,interval(1e-4,1e-2))', or choose a space"
         )
-    else:
-        settings.require_integer("trials")
+    elif settings["trials"] is None:
+        raise settings.error(
+            "trials", f"must be given: how many points {sampler} tries in all (sampler=grid: each one)"
+        )
     objectives = settings.names("objectives")
     for objective in objectives:
         if objectives.count(objective) > 1:

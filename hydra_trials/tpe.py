@@ -13,7 +13,7 @@ from optuna.samplers import TPESampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from hydra_trials.study import is_feasible
+from hydra_trials.search import is_feasible
 
 BEST, LATEST = 100, 400  # TPE takes at most 25 for the good ones, and compares them with all others
 

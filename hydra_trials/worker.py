@@ -29,7 +29,7 @@ from hydra_trials.locks import is_wanted
 from hydra_trials.passwords import without_password
 from hydra_trials.queue import Queue
 from hydra_trials.reporting import reported_to
-from hydra_trials.study import REASON
+from hydra_trials.search import REASON
 
 log = logging.getLogger(__name__)
 

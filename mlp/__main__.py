@@ -1,6 +1,6 @@
 """`python -m mlp` is the program `mlp`."""
 
-from mlp.cli.program import main
+from mlp.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -37,14 +37,14 @@ from mlp.cli.messages import MISTAKES, explain
 from mlp.cli.overrides import to_hydra
 from mlp.config.compose import compose
 from mlp.config.grammar import last_value, unquoted
-from mlp.config.own import allow_flags, allowing
 from mlp.config.resolve import resolve, resolve_resumed
+from mlp.config.user_classes import allow_flags, allowing
 from mlp.data import divisor_of
-from mlp.data.own import some_of
+from mlp.data.user_data import some_of
 from mlp.experiment.directory import discarded_if_refused
 from mlp.report import draw_run
 from mlp.report.read import RunFiles
-from mlp.training.guards import UserCallback
+from mlp.training.callback_wrappers import UserCallback
 from mlp.training.progress import in_jupyter
 from mlp.training.run import EVENTS
 
@@ -227,7 +227,7 @@ class SearchResult:
 
     def _search(self) -> Any:
         from hydra_trials.journal import open_storage
-        from hydra_trials.study import Search
+        from hydra_trials.search import Search
 
         storage = None if self.storage is None else open_storage(self.directory, self.storage, reading=True)
         return Search(self.directory, storage)

@@ -17,7 +17,7 @@ from mlp.base.naming import by_name, normalize_name
 from mlp.config.build import check_arguments, check_type, locate
 from mlp.config.files import canonical
 from mlp.data import Dataset, divisor_of
-from mlp.data.own import OwnData, some_of
+from mlp.data.user_data import OwnData, some_of
 from mlp.graded import NeuralNetwork
 from mlp.nn import Activation
 from mlp.nn.losses import softmax

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Sequence
 
 import ann  # noqa: F401 (finds the package mlp)
-from mlp.cli.app import main as _main
 from mlp.cli.flags import graded_namespace
+from mlp.cli.train import main as _main
 
 __all__ = ["main", "parse_arguments"]
 

@@ -84,8 +84,8 @@ for line in sys.stdin:
 """
 IMPORTS = (
     *("matplotlib.pyplot", "optuna", "rich.table", "sklearn.datasets", "wandb"),
-    *("mlp.cli.inference", "mlp.cli.launch", "mlp.report.run_plots", "mlp.report.build", "mlp.searches.page"),
-    *("mlp.searches.objective", "mlp.searches.results", "hydra_trials.run", "hydra_trials.launcher"),
+    *("mlp.cli.inference", "mlp.cli.hydra_main", "mlp.report.run_plots", "mlp.report.build", "mlp.searches.page"),
+    *("mlp.searches.hooks", "mlp.searches.results", "hydra_trials.driver", "hydra_trials.launcher"),
 )
 
 

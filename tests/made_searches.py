@@ -11,8 +11,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState
 
 from hydra_trials.journal import open_storage
-from hydra_trials.study import Search
-from mlp.searches.objective import MlpSearch
+from hydra_trials.search import Search
+from mlp.searches.hooks import MlpSearch
 
 RATE = FloatDistribution(1e-4, 1.0, log=True)
 OPTIMIZER = CategoricalDistribution(["sgd", "adam"])

@@ -39,14 +39,14 @@ MAY_IMPORT = {
     # Reports read run directories: files, never the objects of a run. A saved model is a file too.
     "mlp.report": (
         "mlp.nn.metrics", "mlp.nn.sizes", "mlp.nn.types", "mlp.data", "mlp.config", "mlp.inference", "mlp.pages",
-        "mlp.tracking.session",  # to publish the studies
+        "mlp.tracking.wandb_session",  # to publish the studies
     ),
     # A program may name a run as `mlp runs` does.
     "mlp.report.__main__": ("mlp.report", "mlp.config", "mlp.data", "mlp.runs.select"),
     # Runs as things: a table of them, one in detail, several beside each other; it runs one again to verify it.
     "mlp.runs": (
         "mlp.nn.types", "mlp.config", "mlp.data", "mlp.experiment", "mlp.pages", "mlp.report",
-        "mlp.tracking", "mlp.training", "hydra_trials.locks", "hydra_trials.study", "hydra_trials.files",
+        "mlp.tracking", "mlp.training", "hydra_trials.locks", "hydra_trials.search", "hydra_trials.files",
         "hydra_trials.errors",
     ),
     # It measures what an experiment builds, and leaves nothing behind.
@@ -71,7 +71,7 @@ MAY_IMPORT = {
         "mlp.cli", "mlp.config", "mlp.data", "mlp.experiment",
         "mlp.inference", "mlp.model_file", "mlp.report",
         "mlp.searches", "mlp.training", "hydra_trials.files", "hydra_trials.journal", "hydra_trials.progress",
-        "hydra_trials.study",
+        "hydra_trials.search",
     ),
     "mlp.__init__": ("mlp.api", "mlp.estimators", "mlp.graded", "mlp.inference"),
     "mlp.__main__": ("mlp.cli",),
@@ -210,14 +210,14 @@ if TYPE_CHECKING:
 def f():
     import wandb
     with x:
-        from mlp.cli.app import main
+        from mlp.cli.train import main
 class C:
     import keras
 """
     at_the_top = {"os", "mlp.data.mnist", "mlp.training", "mlp.nn.layers", "mlp.report.style.save", "keras"}
     assert imports(source, "mlp.nn.module", inside_functions=False) == at_the_top
     found = imports(source, "mlp.nn.module")
-    assert found == at_the_top | {"wandb", "mlp.cli.app.main", "mlp.experiment.Components"}
+    assert found == at_the_top | {"wandb", "mlp.cli.train.main", "mlp.experiment.Components"}
     expected = found - {"os", "keras", "wandb", "mlp.nn.layers"}
     assert violations("mlp.nn.module", found) == expected
     assert violations("mlp.cli.module", found) == set()

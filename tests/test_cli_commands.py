@@ -74,7 +74,7 @@ def test_command_trains_what_it_says(
     result = train(*shlex.split(line), check=True)
     (directory,) = run_directories(tmp_path)
     set_in(config_of(directory), expected)
-    printed = re.search(r"Test accuracy ([\d.]+)%", result.stdout)
+    printed = re.search(r"Test accuracy ([\d.]+) %", result.stdout)
     assert printed
     assert float(printed[1]) / 100 > accuracy
     assert result.stderr == ""

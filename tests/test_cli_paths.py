@@ -16,7 +16,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from runs import Strike, run
 
-from hydra_trials.study import Search
+from hydra_trials.search import Search
 from mlp.base.errors import UserError
 from mlp.cli.overrides import literal, to_hydra
 from mlp.config.grammar import unquoted

@@ -128,7 +128,7 @@ MISTAKES = {
     "-nhl 3 -a relu tanh": ["activations", "2", "relu", "tanh", "3 hidden layers"],
     "-a relu rleu": ["activation", "'rleu'", "did you mean 'relu'"],
     # files and directories
-    "resume=missing": ["resume=missing", "does not exist"],
+    "resume=missing": ["resume=missing", "there is no run"],
     "dataset=npz dataset.path=missing.npz": ["missing.npz", "does not exist"],
     "dataset=npz": ["dataset.path", "x_train"],
     # Hydra's grammar and interpolations
@@ -164,7 +164,7 @@ INJECTIONS = [
     "optimizer._target_=evil.Rule",
     "optimizer._target_=builtins.eval",
     "optimizer._target_=hydra.utils.call",
-    "tracker._target_=mlp.tracking.session.socket.socket",
+    "tracker._target_=mlp.tracking.wandb_session.socket.socket",
     "optimizer._target_=3",
 ]
 

@@ -15,9 +15,9 @@ from mlp.config.build import build
 from mlp.config.compose import compose
 from mlp.config.files import options
 from mlp.data import Augmentation, Blur, Brightness, Compose, Noise, Samples, Stroke
-from mlp.data.appearance import blur, stroke
 from mlp.data.augmentation import interpolate
 from mlp.data.batches import Batches
+from mlp.data.pixel_augmentation import blur, stroke
 from mlp.nn.types import Array
 from mlp.report.read import build_option
 

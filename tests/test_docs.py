@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import importlib.util
+import inspect
 import re
 import shlex
 import subprocess
@@ -15,6 +16,7 @@ from conftest import ROOT
 
 from mlp.cli.overrides import to_hydra
 from mlp.config.compose import compose
+from mlp.nn import optimizers
 
 PAGES = sorted(
     [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("examples/*/*.md"), *ROOT.glob("benchmarks/*.md")]
@@ -61,6 +63,19 @@ def test_every_command_is_valid(command: str) -> None:
     overrides = [word for word in to_hydra(words) if not word.startswith("-")]
     if "-m" not in words and "--multirun" not in words:
         compose(overrides)
+
+
+def test_the_optimizer_of_the_readme_is_complete() -> None:
+    code, option = re.findall(
+        r"```(?:python|yaml)\n(class .*?|_target_: .*?)```", text_of(ROOT / "README.md"), re.DOTALL
+    )
+    options = yaml.safe_load(option)
+    names = dict(vars(optimizers))
+    exec(code, names)
+    package, _, name = options.pop("_target_").rpartition(".")
+    assert package == optimizers.__package__  # as tests/test_config_files.py wants it
+    arguments = inspect.signature(names[name]).parameters
+    assert options == {key: one.default for key, one in arguments.items()}
 
 
 EXAMPLES = [path.relative_to(ROOT) for path in sorted((ROOT / "mlp").rglob("*.py")) if ">>>" in text_of(path)]

@@ -1,16 +1,19 @@
 """Files are written whole or not at all."""
 
 import json
+import logging
 import multiprocessing
 import os
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from hydra_trials.files import LogFile
 from mlp.base.files import atomic_write, plain, write_json
 
 
@@ -111,6 +114,26 @@ def test_permissions_are_those_that_open_would_give(tmp_path: Path, umask: int) 
 def test_a_missing_folder_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere"), atomic_write(tmp_path / "nowhere" / "file"):
         pass
+
+
+def test_a_folder_in_its_place_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (path := tmp_path / "file").mkdir()
+    with pytest.raises(IsADirectoryError) as error, atomic_write(path):
+        pass
+    assert error.value.filename == str(path)
+
+
+def test_a_log_that_cannot_be_opened_is_told_once_and_tried_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (path := tmp_path / "train.log").mkdir()
+    with closing(LogFile(str(path))) as log:
+        for text in ("one", "two"):
+            log.emit(logging.makeLogRecord({"msg": text}))
+        path.rmdir()
+        log.emit(logging.makeLogRecord({"msg": "three"}))
+    assert capsys.readouterr().err == f"Warning: {path} could not be written: Is a directory\n"
+    assert path.read_text() == "three\n"
 
 
 def write_often(path: Path, letter: str) -> None:

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 import mlp
 import mlp.api
 import mlp.report.build
-import mlp.searches.objective
+import mlp.searches.hooks
 import mlp.tools.profile
 from mlp.base.errors import UserError
 from mlp.cli import restrictions
@@ -149,9 +149,12 @@ def test_files_name_only_what_hydra_takes_in_its_place() -> None:
     quoted = "'${evil.name}//this.c'"
     logged = "{handlers: {x: {class: logging.StreamHandler, stream: %s}}}"
     for hydra, part in (
-        ("{callbacks: {x: {_target_: mlp.config.own.allow, modules: [this]}}}", "mlp.config.own.allow, which is not"),
+        (
+            "{callbacks: {x: {_target_: mlp.config.user_classes.allow, modules: [this]}}}",
+            "mlp.config.user_classes.allow, which is not",
+        ),
         ("{callbacks: {x: {_target_: hydra._internal.utils._locate, path: this}}}", "hydra._internal.utils._locate"),
-        ("{callbacks: {x: {_target_: mlp.cli.launch.os.system}}}", "names mlp.cli.launch.os.system"),
+        ("{callbacks: {x: {_target_: mlp.cli.hydra_main.os.system}}}", "names mlp.cli.hydra_main.os.system"),
         ("{callbacks: {x: {_target_: mlp.nn.Adam}}}", "names mlp.nn.Adam, which is not allowed"),
         ("{callbacks: {x: {_target_: '${evil.name}'}}}", "names ${evil.name}, which is not allowed"),
         ("{callbacks: {x: '${evil}'}}", "hydra.callbacks.x=${evil} may stand for an object"),
@@ -159,11 +162,14 @@ def test_files_name_only_what_hydra_takes_in_its_place() -> None:
         ("{launcher: {x: '${evil.${hydra.job.num}}'}}", "may stand for an object"),
         ("{launcher: {_target_: [os.system]}}", "names ['os.system']"),
         ("{sweeper: {sampler: {_target_: optuna.samplers.os.system.x}}}", "optuna.samplers.os.system.x"),
-        ("{sweeper: {hooks: mlp.cli.app.main}}", "names mlp.cli.app.main"),
+        ("{sweeper: {hooks: mlp.cli.train.main}}", "names mlp.cli.train.main"),
         (f"{{job_logging: {logged % 'ext://this.c'}}}", "stream names ext://this.c"),
         (f"{{job_logging: {logged % '[{a: ext://this.c}]'}}}", "names ext://this.c"),
         (f"{{hydra_logging: {logged % quoted}}}", "may stand for an object"),
-        ("{job_logging: {formatters: {x: {(): mlp.config.own.allow}}}}", "names mlp.config.own.allow"),
+        (
+            "{job_logging: {formatters: {x: {(): mlp.config.user_classes.allow}}}}",
+            "names mlp.config.user_classes.allow",
+        ),
         (
             "{job_logging: {handlers: {x: {class: logging.handlers.HTTPHandler}}}}",
             "names logging.handlers.HTTPHandler",
@@ -197,7 +203,7 @@ def _chain(first: str, link: str, times: int, count: int = 12) -> list[str]:
 
 
 def test_a_file_of_options_does_not_unfold_without_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mlp.config.bounds.MOST", 5_000)  # faster
+    monkeypatch.setattr("mlp.config.expansion_limits.MOST", 5_000)  # faster
     folder = tmp_path / "conf/experiment"
     folder.mkdir(parents=True)
     doubled = "".join(f"  x{i}: '${{.x{i - 1}}}${{.x{i - 1}}}'\n" for i in range(1, 40))

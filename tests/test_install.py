@@ -127,7 +127,7 @@ def test_wheel_without_data_says_how_to_get_them(mlp) -> None:  # type: ignore[n
 
 def test_bash_completes_commands_and_the_options_of_training(site: Path, tmp_path: Path) -> None:
     program = tmp_path / "mlp"
-    start = f"import sys; sys.path.insert(0, {str(site)!r}); from mlp.cli.program import main; main()"
+    start = f"import sys; sys.path.insert(0, {str(site)!r}); from mlp.cli.main import main; main()"
     program.write_text(f"#!{sys.executable}\n{start}\n")
     program.chmod(0o755)
     script = """

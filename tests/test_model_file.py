@@ -1,5 +1,6 @@
 """A model file comes back as it was written, and reading one never runs code, whatever is in it."""
 
+import io
 import os
 import pickle
 import struct
@@ -203,20 +204,31 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path, weights):
         os.seteuid(user)
 
 
-@pytest.mark.parametrize("name", ["torch.pt", "model.joblib", "weights.h5"])
-def test_files_of_other_libraries_are_called_by_their_names(tmp_path: Path, name: str) -> None:
-    path = tmp_path / name
-    if name == "torch.pt":
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("archive/data.pkl", pickle.dumps({}))
-            archive.writestr("archive/data/0", b"0000")
-    elif name == "model.joblib":
-        joblib.dump({"W0": np.ones((3, 2)), "b0": np.ones(2)}, path)
-    else:
-        path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(64))
-    library = {"torch.pt": "torch.save", "model.joblib": "joblib.dump", "weights.h5": "Keras"}[name]
-    with pytest.raises(ModelFileError, match=rf"a file of {library}.*np\.save"):
-        load_weights(path)
+def test_files_of_other_libraries_are_called_by_their_names(tmp_path: Path) -> None:
+    def archive(*names: str) -> bytes:
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w") as written:
+            for name in names:
+                written.writestr(name, pickle.dumps({}))
+        return file.getvalue()
+
+    def dumped(**how: int) -> bytes:
+        joblib.dump({"W0": np.ones((3, 2)), "b0": np.ones(2)}, tmp_path / "dumped", **how)
+        return (tmp_path / "dumped").read_bytes()
+
+    early = b"".join(pickle.dumps(part, protocol=2) for part in (0x1950A86A20F9469CFC6C, 1001, {}))
+    for library, content in (
+        ("torch.save", archive("archive/data.pkl", "archive/data/0")),
+        ("torch.save", early),
+        ("joblib.dump", dumped()),
+        ("joblib.dump", dumped(compress=3)),
+        ("Keras", archive("config.json", "model.weights.h5")),
+        ("Keras", b"\x89HDF\r\n\x1a\n" + bytes(64)),
+        ("safetensors", (2).to_bytes(8, "little") + b"{}" + bytes(8)),
+    ):
+        (tmp_path / "model").write_bytes(content)
+        with pytest.raises(ModelFileError, match=rf"a file of {library}.*np\.save"):
+            load_weights(tmp_path / "model")
 
 
 def test_a_saved_model_is_where_fine_tuning_starts(tmp_path, weights):

@@ -14,7 +14,7 @@ from forks import python
 from mlp.base.errors import UserError
 from mlp.base.naming import Named
 from mlp.config.build import locate
-from mlp.config.own import allowing, foreign
+from mlp.config.user_classes import allowing, foreign
 
 MODULE = '''
 import numpy as np
@@ -184,7 +184,7 @@ def test_help_lists_own_options_and_profile_takes_them(folder: Path) -> None:
 def test_example_runs_as_its_readme_says(tmp_path: Path) -> None:
     folder = tmp_path / "own_optimizer"
     shutil.copytree(ROOT / "examples" / "own_optimizer", folder)
-    commands = re.findall(r"^    python -m (mlp .*)", (folder / "README.md").read_text(), re.MULTILINE)
+    commands = re.findall(r"^    (mlp .*)", (folder / "README.md").read_text(), re.MULTILINE)
     assert len(commands) == 2
     for command in commands:
         mlp(folder, *shlex.split(command)[1:], "plots=false", "--no_wandb")

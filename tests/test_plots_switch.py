@@ -104,7 +104,7 @@ def test_other_values_are_refused(train: Command, tmp_path: Path) -> None:
 
 def test_without_plots_nothing_that_draws_is_loaded(tmp_path: Path) -> None:
     program = (
-        "import sys; from mlp.cli.app import main\n"
+        "import sys; from mlp.cli.train import main\n"
         f"sys.argv = ['train.py', *{(*ONE, 'plots=false')}]\n"
         "main()\n"
         "print([name for name in sys.modules if name.startswith(('matplotlib', 'PIL', 'mlp.report.'))])"

@@ -17,12 +17,12 @@ from made_runs import make_run
 from matplotlib.figure import Figure
 from PIL import Image
 
+from mlp.base.text import listed
 from mlp.report import build, style, templates
 from mlp.report.blocks import Analysis, Fold, Headline, Picture, Table, parse
 from mlp.report.build import Chapter
 from mlp.report.statistics import MeanStd
 from mlp.report.studies.study import Study, StudyRuns
-from mlp.report.text import listed
 
 
 class Page(HTMLParser):

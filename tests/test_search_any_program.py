@@ -73,12 +73,16 @@ def test_other_launchers_and_named_objectives(tmp_path: Path, launcher: str) -> 
     found = finished(tmp_path / "multirun" / "s")
     assert [trial.values for trial in found] == [[1, 5], [0, 5], None]
     assert found[2].user_attrs["reason"] == "ValueError: too far"
+    # For optuna-dashboard.
+    assert '{"study:metric_names":["distance","steps"]}' in (tmp_path / "multirun/s/journal.log").read_text()
 
 
 def test_a_mistake_is_one_message(tmp_path: Path) -> None:
     done = app(tmp_path, "hydra.sweeper.sampler=tpe", "+x=interval(0,5)")
     assert done.returncode == 1
-    assert done.stderr.startswith("hydra.sweeper.trials must be an integer >= 1. Got None\n")
+    assert done.stderr.startswith(
+        "hydra.sweeper.trials must be given: how many points tpe tries in all (sampler=grid: each one)\n"
+    )
     assert "Traceback" not in done.stderr
 
 
@@ -252,5 +256,5 @@ def test_a_program_that_asks_for_no_search_imports_little(tmp_path: Path) -> Non
     )  # fmt: skip
     imported = set(done.stdout.split())
     assert "hydra_plugins.hydra_trials.launcher" in imported
-    slow = {"optuna", "multiprocessing.pool", "numpy", "sqlalchemy", "rich", "mlp", "hydra_trials.run"}
+    slow = {"optuna", "multiprocessing.pool", "numpy", "sqlalchemy", "rich", "mlp", "hydra_trials.driver"}
     assert not imported & slow

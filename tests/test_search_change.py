@@ -15,7 +15,7 @@ from searches import DIRECTORY, SMALL, assert_whole, finished, states, trials
 
 from hydra_trials.migration import Migration, first_change
 from hydra_trials.space import Space
-from mlp.searches.objective import MlpSearch
+from mlp.searches.hooks import MlpSearch
 
 GRID = (*SMALL, "-e", "1", "-o", "sgd")
 ACCEPT = "search.on_mismatch=accept"
@@ -56,6 +56,7 @@ def test_trials_are_ranked_by_the_new_objective_with_the_numbers_of_their_summar
     before = {number: (cwd / DIRECTORY / number / "summary.json").read_bytes() for number in "01"}
     ended = run(cwd, *GRID, "-lr", "0.1,0.2", f"search.objectives=[{name}]", ACCEPT)
     assert "nothing is left to run" in ended.out
+    assert f'"study:metric_names":["{name}"]' in (cwd / DIRECTORY / "journal.log").read_text()
     assert [trial.value for trial in assert_whole(cwd / DIRECTORY, 2)] == [measured(cwd, i, name) for i in (0, 1)]
     rows = {row["trial"]: float(row[name]) for row in board(cwd)}
     assert rows == {str(i): measured(cwd, i, name) for i in (0, 1)}

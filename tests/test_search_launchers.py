@@ -26,7 +26,7 @@ from optuna.trial import TrialState
 from hydra_plugins.hydra_trials.launcher import LocalLauncher
 from hydra_trials import signals
 from hydra_trials.compat import VERSION_BASE
-from hydra_trials.study import Search
+from hydra_trials.search import Search
 from mlp.cli.messages import explain
 from mlp.config.files import CONF
 

@@ -19,12 +19,12 @@ from made_searches import trial
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from hydra_trials.study import Search
+from hydra_trials.search import Search
 from mlp.pages.page import as_json
 from mlp.report.axes import Axis
 from mlp.searches import results
-from mlp.searches.drawn import axes_drawn
 from mlp.searches.page import render, write_page
+from mlp.searches.page_data import axes_drawn
 
 
 class Page(HTMLParser):

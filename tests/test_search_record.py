@@ -14,7 +14,7 @@ from searches import assert_whole, states, trials
 
 from hydra_trials.errors import SearchError
 from hydra_trials.queue import Queue
-from hydra_trials.study import Search
+from hydra_trials.search import Search
 
 ALIVE = 4e9  # a sign of life that is not long ago
 WORDS = ("-m", "-d", "digits", "-e", "1", "model.hidden_sizes=8", "tracker=none", "search.name=s", "-o", "sgd,adam")

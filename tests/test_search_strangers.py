@@ -23,7 +23,7 @@ from hydra_trials.migration import COMPLETE, Migration, newest
 from hydra_trials.queue import Queue
 from hydra_trials.space import Space
 from mlp.searches import results
-from mlp.searches.objective import MlpSearch
+from mlp.searches.hooks import MlpSearch
 from mlp.searches.page import render
 
 MADE = [trial({"lr": 0.1, "optimizer": "sgd"}, 0.5), trial({"lr": 0.2}, state=TrialState.RUNNING, told={1: 0.5})]

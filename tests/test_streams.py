@@ -69,7 +69,7 @@ ONTO = """
 import os, sys
 os.dup2(os.open(sys.argv[1], os.O_WRONLY), 1)
 sys.argv = ["mlp", *sys.argv[2:]]
-from mlp.cli.program import main
+from mlp.cli.main import main
 main()
 """
 

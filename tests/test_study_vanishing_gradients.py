@@ -9,11 +9,11 @@ from answers import pictures_of, tables_of, text_of
 from made_runs import make_run
 
 from mlp.base.errors import UserError
+from mlp.base.text import rounded
 from mlp.report.blocks import Analysis, Picture
 from mlp.report.figures.panels import binned
 from mlp.report.statistics import MeanStd
 from mlp.report.studies.vanishing_gradients import VanishingGradients
-from mlp.report.text import rounded
 
 STUDY = VanishingGradients()
 STEPS = [1, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100]  # the last fifth: 90 and 100

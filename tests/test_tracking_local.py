@@ -133,6 +133,8 @@ def test_tensorboard_has_histograms_of_weights_and_gradients_of_every_layer(boar
 
 @needs("tensorboard")
 def test_tensorboard_has_the_configuration_as_hyper_parameters(board: Path) -> None:
+    with warnings.catch_warnings(action="ignore"):  # of what comes with it
+        from tensorboard.plugin_util import markdown_to_safe_html
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
     content = events(board).SummaryMetadata("_hparams_/session_start_info").plugin_data.content
@@ -144,6 +146,9 @@ def test_tensorboard_has_the_configuration_as_hyper_parameters(board: Path) -> N
     first, *_, last = (event.tensor_proto.string_val[0].decode() for event in events(board).Tensors("configuration"))
     assert "|training.epochs|2|" in first.splitlines()
     assert "|training.epochs|3|" in last.splitlines()
+    shown = markdown_to_safe_html(last)
+    assert "<td>dataset._target_</td>" in shown
+    assert "<td>[8]</td>" in shown
 
 
 @needs("tensorboard")
@@ -279,7 +284,7 @@ def test_mlflow_has_the_numbers_the_configuration_and_the_files_in_one_run(flow:
     for name, column in without_times(transposed(rows(flow))).items():
         assert history[name] == [[epoch, value] for epoch, value in enumerate(column, start=1)]
     for name, value in numbers(flow).items():
-        assert history[f"results/{name}"][-1] == [3, value]
+        assert history[f"results/{name}"][-1] == [0, value]
     assert (params["optimizer.learning_rate"], params["training.epochs"]) == ("0.001", "2")
     assert tags["training.epochs"] == "3"  # a parameter never changes
     assert "Note: MLflow keeps the parameter training.epochs=2; 3 is a tag." in printed(flow)

@@ -46,7 +46,7 @@ def test_runs_in_threads_leave_the_process_as_it_was(tmp_path: Path) -> None:
     code = """
     import threading
     import mlp, mlp.api, sklearn
-    from mlp.tracking.session import staged_in
+    from mlp.tracking.wandb_session import staged_in
     def state():
         return dict(os.environ), sys.exit, sys.excepthook
     def work(name):

@@ -11,7 +11,7 @@ import wandb_file
 from wandb_runs import EPOCHS, NOWHERE, TRAIN, command, execute
 from wandb_server import answering_server, environment, silent_server
 
-from mlp.tracking.session import reachable
+from mlp.tracking.wandb_session import reachable
 
 SLOW = [pytest.param(source, marks=pytest.mark.slow) for source in ("netrc", "settings")]
 

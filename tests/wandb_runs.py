@@ -52,7 +52,7 @@ def train(tracker, run, epochs, status="completed", exit_code=0, summary=()):
     tracker.on_run_end(run)
 
 from mlp.tracking import WandbTracker
-from mlp.training.guards import TrackerCallback
+from mlp.training.callback_wrappers import TrackerCallback
 directory = Path("run")
 directory.mkdir(exist_ok=True)
 EPOCHS, CONFIG = {epochs!r}, {config!r}

@@ -21,7 +21,7 @@ class TrialsSweeper(Sweeper):
         """Of no use here: `run` reads them from the configuration, where another node may have them."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        from hydra_trials.run import run
+        from hydra_trials.driver import run
 
         self._run = partial(run, hydra_context, task_function, config)
 

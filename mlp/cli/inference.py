@@ -20,11 +20,11 @@ from mlp.cli.overrides import TEXT_KEYS, activation_names, config_folders
 from mlp.config.build import build
 from mlp.config.files import canonical, read_option
 from mlp.config.grammar import unquoted
-from mlp.config.own import allow
+from mlp.config.user_classes import allow
 from mlp.data import Dataset
-from mlp.data.own import OwnData, some_of
 from mlp.data.pictures import PICTURE_SHAPES, is_picture
 from mlp.data.published import downloads
+from mlp.data.user_data import OwnData, some_of
 from mlp.experiment.best_model import saved
 from mlp.inference import (
     evaluate_model,

@@ -16,7 +16,7 @@ from mlp.base.files import check_directory
 from mlp.cli.flags import GROUP_FLAGS, ONE_AT_MOST, VALUE_FLAGS, parse_flags
 from mlp.config.files import canonical, groups, options, read_option, renamed
 from mlp.config.grammar import entries, last_value, quoted, unquoted
-from mlp.config.own import allow
+from mlp.config.user_classes import allow
 
 #: Keys whose values are paths or names, which may have any character.
 TEXT_KEYS = (

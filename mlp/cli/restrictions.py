@@ -16,7 +16,7 @@ from omegaconf import Container, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mlp.base.errors import UserError, shortened
-from mlp.config.own import is_allowed
+from mlp.config.user_classes import is_allowed
 
 #: What Hydra builds, by its place.
 KINDS: dict[str, type] = {"callbacks": Callback, "launcher": Launcher, "sweeper": Sweeper}

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlp.base.errors import UserError, shortened, unknown
-from mlp.config.own import is_allowed
+from mlp.config.user_classes import is_allowed
 from mlp.config.values import used
 
 #: Where this package has the classes that a configuration may name.

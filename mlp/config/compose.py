@@ -25,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from hydra_trials.compat import VERSION_BASE, CachingConfigLoader
 from mlp.base.errors import UserError
 from mlp.base.paths import CONF
-from mlp.config.bounds import bounded, unfold, values_of
+from mlp.config.expansion_limits import bounded, unfold, values_of
 from mlp.config.files import read_mapping
 
 _one_at_a_time = threading.Lock()

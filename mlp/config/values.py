@@ -9,7 +9,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.resolvers import oc
 
 from hydra_trials.compat import register_resolver
-from mlp.config.bounds import bounded
+from mlp.config.expansion_limits import bounded
 
 #: The variables that were read, while somebody wants to know.
 _variables_read: ContextVar[list[str] | None] = ContextVar("read", default=None)

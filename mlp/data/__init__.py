@@ -4,7 +4,6 @@ A new one is a subclass of `Dataset` with `name`, `class_names`, `image_shape`, 
 `OwnData` is the base of those that read what the user has.
 """
 
-from mlp.data.appearance import Blur, Brightness, Noise, Stroke
 from mlp.data.augmentation import Augmentation, Compose
 from mlp.data.cifar10 import CIFAR10
 from mlp.data.csv_file import CSV
@@ -14,6 +13,7 @@ from mlp.data.fashion_mnist import FashionMNIST
 from mlp.data.folder import ImageFolder
 from mlp.data.mnist import MNIST
 from mlp.data.npz import NPZ
+from mlp.data.pixel_augmentation import Blur, Brightness, Noise, Stroke
 from mlp.data.samples import Samples, divisor_of
 
 __all__ = [

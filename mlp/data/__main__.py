@@ -12,7 +12,7 @@ from mlp.base.errors import ArgumentParser, UserError
 from mlp.base.files import atomic_write
 from mlp.data import CIFAR10, CSV, MNIST, NPZ, FashionMNIST, ImageFolder
 from mlp.data.cache import imported
-from mlp.data.own import OwnData
+from mlp.data.user_data import OwnData
 
 WITH_FILES = (MNIST, FashionMNIST, CIFAR10)
 OWN: dict[str, type[OwnData]] = {"arrays": NPZ, "table": CSV, "pictures": ImageFolder}

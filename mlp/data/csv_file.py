@@ -20,7 +20,7 @@ import numpy as np
 
 from mlp.base.errors import UserError, unknown
 from mlp.data.cache import cached
-from mlp.data.own import LARGEST, MOST_OUTPUTS, OwnData, Part, as_integer, is_integer, some_of
+from mlp.data.user_data import LARGEST, MOST_OUTPUTS, OwnData, Part, as_integer, is_integer, some_of
 
 LABELS = ("label", "labels", "class", "target", "y")
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t"}

@@ -17,7 +17,7 @@ import numpy as np
 from mlp.base.errors import UserError
 from mlp.base.files import read_bytes
 from mlp.data.cache import cached
-from mlp.data.own import OwnData
+from mlp.data.user_data import OwnData
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -9,8 +9,8 @@ import numpy as np
 
 from mlp.base.arrays import checked, parse_npy
 from mlp.base.errors import UserError
-from mlp.data.own import LARGEST, OwnData, Part, some_of
 from mlp.data.samples import divisor_of
+from mlp.data.user_data import LARGEST, OwnData, Part, some_of
 from mlp.nn.checks import RENUMBER
 
 BROKEN = (zipfile.BadZipFile, zlib.error)

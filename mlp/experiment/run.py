@@ -18,8 +18,8 @@ from mlp.base.errors import CallbackFailed, Diverged, UserError
 from mlp.base.files import write_json
 from mlp.base.streams import message_of
 from mlp.config.build import check_type
-from mlp.config.own import allow_flags, foreign
 from mlp.config.resolve import left_out, trackers_outside, wandb_nodes
+from mlp.config.user_classes import allow_flags, foreign
 from mlp.config.values import recorded, without_environment
 from mlp.data import Samples
 from mlp.data.published import downloads
@@ -29,9 +29,9 @@ from mlp.experiment.directory import lock, write_config
 from mlp.model_file import Pretrained
 from mlp.nn.metrics import temperature, wilson_interval
 from mlp.training import Callback, Run, evaluate, random_streams
+from mlp.training.callback_wrappers import TrackerCallback, UserCallback
 from mlp.training.callbacks import EarlyStopping, GradientNorms, MetricsFile, ModelCheckpoint
 from mlp.training.checkpoint import Checkpoint, resume
-from mlp.training.guards import TrackerCallback, UserCallback
 from mlp.training.predictions import prediction_arrays, save_predictions
 from mlp.training.progress import ProgressBar
 

@@ -5,6 +5,8 @@ Sizes that a file claims are compared with the bytes it has before anything is a
 
 import io
 import zipfile
+import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from mlp.base.files import read_bytes
 from mlp.model_file.pickles import ModelFileError, loads
 
 _PICKLE = b"\x80"  # the first byte of a pickle of protocol 2 or later
+_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # what torch.save began with before version 1.6
 
 
 def read(path: str | Path, skipped: list[str] | None = None) -> Any:
@@ -44,13 +47,23 @@ def read(path: str | Path, skipped: list[str] | None = None) -> Any:
 
 def _foreign_format(data: bytes) -> str:
     """The library whose file this is; empty for NumPy's, and for what is not known."""
+    start = data[:4096]
     if data.startswith(b"PK") and zipfile.is_zipfile(io.BytesIO(data)):
         names = zipfile.ZipFile(io.BytesIO(data)).namelist()
-        return "torch.save" if any(name.endswith("/data.pkl") for name in names) else ""
-    if data.startswith(_PICKLE) and b"joblib.numpy_pickle" in data[:4096]:
+        if any(name.endswith("/data.pkl") for name in names):
+            return "torch.save"
+        return "Keras" if "model.weights.h5" in names else ""
+    if start.startswith(b"x"):
+        with suppress(zlib.error):  # a text
+            start = zlib.decompressobj().decompress(start, len(start))
+    if start.startswith(_PICKLE) and (b"joblib.numpy_pickle" in start or not data.startswith(_PICKLE)):
         return "joblib.dump"
-    if data.startswith(_PICKLE) and b"torch" in data[:4096] and b"_rebuild_tensor" in data[:65536]:
+    if start.startswith(_TORCH) or (
+        start.startswith(_PICKLE) and b"torch" in start and b"_rebuild_tensor" in data[:65536]
+    ):
         return "torch.save"
+    if data[8:9] == b"{" and int.from_bytes(data[:8], "little") < len(data):
+        return "safetensors"
     return "Keras (HDF5)" if data.startswith(b"\x89HDF\r\n") else ""
 
 

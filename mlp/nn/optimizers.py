@@ -1,7 +1,7 @@
 """Gradient-descent rules on one flat parameter vector, with the same results as `torch.optim`.
 
 In the docstrings g is the gradient, θ the parameters, η the learning rate, λ the weight decay, t = 1, 2, ... the
-step. Add a rule: a class here and a file in `conf/optimizer/`.
+step. Add a rule: a class here, its name in `mlp/nn/__init__.py`, and a file in `conf/optimizer/`.
 """
 
 import math

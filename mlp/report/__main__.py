@@ -9,7 +9,7 @@ from typing import Any
 from mlp.base import paths, streams
 from mlp.base.errors import ArgumentParser
 from mlp.config.files import canonical
-from mlp.config.own import allow
+from mlp.config.user_classes import allow
 
 
 def plot_run(args: argparse.Namespace) -> list[Path]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mlp.report.text import option_name
+from mlp.base.text import option_name
 from mlp.report.trials import Parameter
 
 #: By number of the trial, what it has of the parameters, as it is written in overrides.

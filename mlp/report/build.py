@@ -19,7 +19,7 @@ from PIL import Image
 from mlp.base import paths
 from mlp.base.errors import UserError, unknown
 from mlp.base.files import write_text
-from mlp.config.own import allow_flags, allowed
+from mlp.config.user_classes import allow_flags, allowed
 from mlp.pages.page import PICTURES, shell
 from mlp.report import style, templates
 from mlp.report.blocks import Analysis, Picture

@@ -11,12 +11,12 @@ from typing import Any
 
 from mlp.base.errors import UserError
 from mlp.base.files import write_text
+from mlp.base.text import count
 from mlp.report import build
 from mlp.report.blocks import Picture, Table
 from mlp.report.build import Chapter
-from mlp.report.text import count
 from mlp.report.wandb_content import PublishedStudy, content, summary
-from mlp.tracking import session
+from mlp.tracking import wandb_session
 
 TIMEOUT = 60.0  # seconds for the server: when a run starts, when its files are uploaded, and for the report
 
@@ -25,12 +25,12 @@ def publish(names: Sequence[str], dataset: str, quick: bool, out: Path, project:
     """All that `python -m mlp.report publish` does. Raises UserError where something could not be published."""
     studies = build.chosen(names)
     try:
-        labels = {"project": session.project_name(project), "entity": entity}
-        plan = session.plan("auto", TIMEOUT, out)
+        labels = {"project": wandb_session.project_name(project), "entity": entity}
+        plan = wandb_session.plan("auto", TIMEOUT, out)
     except ValueError as error:
         raise UserError(" ".join(str(error).split())) from error
     except Exception as error:  # a process of wandb that does not start
-        raise UserError(f"W&B cannot be used: {session.one_line(error)}") from error
+        raise UserError(f"W&B cannot be used: {wandb_session.one_line(error)}") from error
     if plan.mode == "disabled":
         raise UserError("W&B is switched off by WANDB_MODE or its settings; WANDB_MODE=online or offline publishes")
     build.check_writable(out)
@@ -49,7 +49,7 @@ def publish(names: Sequence[str], dataset: str, quick: bool, out: Path, project:
             one, after = log_study(chapter, out, plan, labels)
         except Exception as error:  # a study that W&B cannot take costs no other
             failed.append(chapter.study.name)
-            print(f"{chapter.study.name} is left out: {session.one_line(error)}", file=sys.stderr)
+            print(f"{chapter.study.name} is left out: {wandb_session.one_line(error)}", file=sys.stderr)
             continue
         if after.reason != plan.reason:
             print(f"W&B is offline ({after.reason})", flush=True)
@@ -62,9 +62,9 @@ def publish(names: Sequence[str], dataset: str, quick: bool, out: Path, project:
     if any(one.offline for one in published):
         print(_how_to_upload(published, with_document))
     elif published and with_document:
-        from mlp.report import document
+        from mlp.report import wandb_report
 
-        link = document.save_report(published, build.introduction(made, dataset), dataset, TIMEOUT)
+        link = wandb_report.save_report(published, build.introduction(made, dataset), dataset, TIMEOUT)
         write_text(out / build.LINK, f"{link}\n")
         build.write(made, dataset, out)  # once more, with the link
         print(f"Who may read the report is set in W&B: its Share button, or the project's privacy\nreport: {link}")
@@ -75,8 +75,8 @@ def publish(names: Sequence[str], dataset: str, quick: bool, out: Path, project:
 
 
 def log_study(
-    chapter: Chapter, out: Path, plan: session.Plan, labels: Mapping[str, Any]
-) -> tuple[PublishedStudy, session.Plan]:
+    chapter: Chapter, out: Path, plan: wandb_session.Plan, labels: Mapping[str, Any]
+) -> tuple[PublishedStudy, wandb_session.Plan]:
     """Log a study as a run whose files are below `out`/wandb; and how the next one is to start."""
     found = chapter.found
     config = {
@@ -92,16 +92,16 @@ def log_study(
         "tags": [found.dataset],
         "config": config,
     }
-    run, plan = session.start(plan, out, TIMEOUT, **labels, **about, group="report", job_type="study")
+    run, plan = wandb_session.start(plan, out, TIMEOUT, **labels, **about, group="report", job_type="study")
     exit_code = 1
     try:
-        with session.staged_in(out):
+        with wandb_session.staged_in(out):
             logged = content(chapter, out / "figures")
             run.log(logged)
         run.summary.update(summary(chapter.facts))
         exit_code = 0
     finally:
-        session.finish(run, exit_code)
+        wandb_session.finish(run, exit_code)
     return PublishedStudy(chapter, logged, run, plan.mode != "online"), plan
 
 
@@ -118,7 +118,7 @@ def counted(chapter: Chapter) -> str:
 
 
 def _how_to_upload(published: Sequence[PublishedStudy], with_document: bool) -> str:
-    folders = [str(session.files_of(one.run)) for one in published if one.offline]
+    folders = [str(wandb_session.files_of(one.run)) for one in published if one.offline]
     package = "" if with_document else " (for that: pip install wandb-workspaces)"
     return (
         f"Not uploaded: {len(folders)} of {len(published)}. Online (wandb login; no WANDB_MODE=offline) the same "

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from mlp.base.arrays import read_npz
 from mlp.base.errors import UserError
 from mlp.base.files import check_directory, read_bytes, read_json
+from mlp.base.text import option_name, shorten
 from mlp.config.build import build
 from mlp.config.files import options, read_config, read_option, read_yaml
 from mlp.nn.metrics import confusion_matrix
 from mlp.nn.sizes import expand_hidden_sizes
 from mlp.nn.types import Labels
 from mlp.report.statistics import MeanStd
-from mlp.report.text import option_name, shorten
 
 Array = NDArray[Any]  # numbers, counts, labels or pixels
 FINISHED = ("completed", "pruned", "diverged")

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from mlp.report import text
+from mlp.base import text
 
 OVERFITTED = 0.01  # training accuracy this much above test accuracy
 

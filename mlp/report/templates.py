@@ -12,8 +12,8 @@ from jinja2 import Environment
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from mlp.base import text
 from mlp.pages.page import content_security_policy, environment
-from mlp.report import text
 from mlp.report.blocks import Fold, Picture, Table, cell, markdown
 from mlp.report.statistics import differ, difference
 

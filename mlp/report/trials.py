@@ -13,8 +13,8 @@ from typing import Any
 from mlp.base import paths
 from mlp.base.errors import UserError
 from mlp.base.files import fault_of_file
+from mlp.base.text import option_name, shorten
 from mlp.report.read import RunFiles
-from mlp.report.text import option_name, shorten
 
 STATES = ("done", "pruned", "failed", "running")
 SCORES = ("val_accuracy", "test_accuracy", "train_accuracy")

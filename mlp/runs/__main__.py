@@ -61,7 +61,7 @@ def compare_runs(args: argparse.Namespace) -> str:
 
 def verify_run(args: argparse.Namespace) -> str:
     """repeat a run and compare the bits of its metrics and weights; exit code 1 if they differ"""
-    from mlp.config.own import allow
+    from mlp.config.user_classes import allow
     from mlp.runs import select, verify
 
     allow(args.allow)
@@ -78,7 +78,7 @@ def verify_run(args: argparse.Namespace) -> str:
 
 def page_runs(args: argparse.Namespace) -> str:
     """write one HTML page of all runs, to sort, filter and compare; it needs no server or network"""
-    from mlp.report.text import count
+    from mlp.base.text import count
     from mlp.runs import page, read, select
     from mlp.runs.table import rows
 

@@ -16,10 +16,10 @@ from rich.filesize import decimal
 from mlp.base import paths
 from mlp.base.errors import UserError
 from mlp.base.files import check_directory
+from mlp.base.text import metric, shorten
 from mlp.config.files import read_yaml
-from mlp.config.own import allow_flags, foreign
+from mlp.config.user_classes import allow_flags, foreign
 from mlp.report.read import RunFiles
-from mlp.report.text import metric, shorten
 from mlp.runs import listing, read
 from mlp.runs.select import Row, shown
 

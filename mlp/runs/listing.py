@@ -16,7 +16,7 @@ from rich.console import Console
 
 from hydra_trials.files import escaped
 from mlp.base.files import plain
-from mlp.report.text import count, metric
+from mlp.base.text import count, metric
 from mlp.runs import read
 from mlp.runs.select import Row, shown, value
 

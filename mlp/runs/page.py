@@ -16,9 +16,9 @@ import numpy as np
 from mlp.base.arrays import read_npz
 from mlp.base.errors import UserError
 from mlp.base.files import check_directory, write_text
+from mlp.base.text import count, listed
 from mlp.pages.page import as_text, column, environment, rounded, shell
 from mlp.report.read import Array, confusion, read_metrics
-from mlp.report.text import count, listed
 
 HERE = Path(__file__).parent
 PAGE = "runs.html"

@@ -17,8 +17,8 @@ from hydra_trials.files import LEFTOVER
 from hydra_trials.locks import commands
 from mlp.base.errors import UserError
 from mlp.base.files import atomic_write
+from mlp.base.text import count
 from mlp.experiment.directory import locked
-from mlp.report.text import count
 from mlp.runs import read
 from mlp.runs.listing import clean
 from mlp.runs.select import Row
@@ -86,7 +86,7 @@ def _why_not(row: Row, checkpoints: bool) -> str | None:
 @cache
 def _best(search: Path) -> set[str] | str:
     """The directories of the best trials of a search; or why nothing of it may be removed."""
-    from hydra_trials.study import Search  # Optuna takes half a second
+    from hydra_trials.search import Search  # Optuna takes half a second
 
     if commands(search):
         return f"the search {search.name} is at work"

@@ -14,7 +14,7 @@ from mlp.report.read import RunFiles, build_option
 from mlp.runs.listing import clean
 from mlp.runs.select import Row
 from mlp.tracking import TrackioTracker
-from mlp.tracking.session import one_line
+from mlp.tracking.wandb_session import one_line
 
 COUNTS = ("epoch", "step")  # columns of whole numbers
 

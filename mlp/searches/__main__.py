@@ -11,7 +11,7 @@ from mlp.base import paths, streams
 from mlp.base.errors import ArgumentParser, UserError, positive_integer
 
 if TYPE_CHECKING:
-    from hydra_trials.study import Search
+    from hydra_trials.search import Search
 
 SEARCHES = Path("multirun_outputs")
 
@@ -57,7 +57,7 @@ def report(args: argparse.Namespace) -> str:
 def _open(args: argparse.Namespace) -> Search:
     """The search of a directory, whoever made that: only the command line names a database."""
     from hydra_trials.journal import open_storage
-    from hydra_trials.study import Search
+    from hydra_trials.search import Search
 
     directory, url = args.directory, args.storage
     if not directory.exists() and (SEARCHES / directory).is_dir():

@@ -14,12 +14,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hydra_trials.files import write_text
 from hydra_trials.progress import clock
-from hydra_trials.study import Search, counts, finite, is_feasible, is_lost, seconds
+from hydra_trials.search import Search, counts, finite, is_feasible, is_lost, seconds
+from mlp.base.text import count, number
 from mlp.pages.page import column, environment, shell
 from mlp.report.statistics import OVERFITTED
-from mlp.report.text import count, number
 from mlp.report.trials import short_name
-from mlp.searches import drawn, results
+from mlp.searches import page_data, results
 
 if TYPE_CHECKING:
     from mlp.report.importance import Importances
@@ -48,10 +48,10 @@ def render(search: Search) -> str:
 def content(search: Search, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
     """What the page says, by the names of the template."""
     done, objectives, found = search.ranked(trials), search.objectives, counts(trials)
-    shown, runs = drawn.trials_drawn(search, trials), drawn.runs_drawn(search, trials)
-    lines = drawn.lines_drawn(search, trials)
+    shown, runs = page_data.trials_drawn(search, trials), page_data.runs_drawn(search, trials)
+    lines = page_data.lines_drawn(search, trials)
     several = len(objectives) > 1
-    importances = None if several else drawn.importances(search, trials)
+    importances = None if several else page_data.importances(search, trials)
     curves = any(one["epochs"] for one in shown)
     left_out = {"importance" if several else "pareto", *([] if curves else ["curves"])}
     names = ("parallel", "importance", "pareto", "history", "overlay", "slices", "curves", "leaderboard")
@@ -63,7 +63,7 @@ def content(search: Search, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
         "command": results.command(search),
         "left": found["running"] + found["waiting"],
         "done": len(done),
-        "min_trials": drawn.MIN_TRIALS,
+        "min_trials": page_data.MIN_TRIALS,
         "lines": len(lines),
         "importance": importances and _importance(importances),
         "front": len(search.pareto_front()),
@@ -78,13 +78,13 @@ def content(search: Search, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
             "objectives": [{"name": name, "less": search.minimizes(i)} for i, name in enumerate(objectives)],
             "trials": shown,
             "lines": lines,
-            "axes": drawn.axes_drawn(search, trials),
+            "axes": page_data.axes_drawn(search, trials),
             "importance": [
                 {
                     "name": name,
                     "increase": one.increase,
                     "error": 2 * one.error,
-                    "guess": one.trials < drawn.MIN_TRIALS,
+                    "guess": one.trials < page_data.MIN_TRIALS,
                 }
                 for name, one in (importances.by_key.items() if importances else ())
             ],
@@ -123,7 +123,7 @@ def _best(search: Search, winner: FrozenTrial) -> str:
 
 
 def _importance(found: Importances) -> dict[str, Any]:
-    sure = {key: one for key, one in found.by_key.items() if one.trials >= drawn.MIN_TRIALS}
+    sure = {key: one for key, one in found.by_key.items() if one.trials >= page_data.MIN_TRIALS}
     return {
         "forecast_error": number(found.forecast_error, 4),
         "median_error": number(found.median_error, 4),
@@ -140,7 +140,7 @@ def _history(search: Search, trials: Sequence[FrozenTrial], index: int) -> dict[
         trial.number: value
         for trial in trials
         if trial.state == TrialState.COMPLETE and is_feasible(trial)
-        if (value := drawn.objective(trial, index)) is not None
+        if (value := page_data.objective(trial, index)) is not None
     }
     if not values:
         return {"objective": search.objectives[index], "best": None}

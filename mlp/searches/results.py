@@ -16,18 +16,20 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from hydra_trials.files import fault_of_file
-from hydra_trials.study import REASON, Search, counts, finite, state
+from hydra_trials.search import REASON, Search, counts, finite, state
 from mlp.base import paths
 from mlp.base.errors import UserError
 from mlp.base.files import atomic_write, read_json
+from mlp.base.text import metric
 from mlp.config.files import read_yaml
-from mlp.config.own import allow_flags, foreign
+from mlp.config.user_classes import allow_flags, foreign
 from mlp.experiment.best_model import CONFIG, MODEL
 
 log = logging.getLogger(__name__)
 
 LEADERBOARD = "leaderboard.csv"
-MEASURED = ("val_accuracy", "test_accuracy", "train_accuracy", "training_seconds")
+#: Numbers of a trial beside its objectives: columns of leaderboard.csv and search.html, and where True of `show`.
+MEASURED = {"val_accuracy": False, "test_accuracy": True, "train_accuracy": False, "training_seconds": True}
 
 
 def directory(search: Search, trial: FrozenTrial) -> Path | None:
@@ -166,7 +168,7 @@ def _board(search: Search, top: list[FrozenTrial]) -> list[str]:
     """Lines of a table of the trials `top`."""
     if not top:
         return []
-    names = list(dict.fromkeys([*search.objectives, "test_accuracy", "training_seconds"]))
+    names = list(dict.fromkeys([*search.objectives, *(name for name, printed in MEASURED.items() if printed)]))
     table = [["rank", "trial", *names, "what was varied"]]
     for rank, trial in enumerate(top, 1):
         scores = (score(search, trial, name) for name in names)
@@ -200,8 +202,6 @@ def score(search: Search, trial: FrozenTrial, name: str) -> str:
     if not isinstance(value, int | float):
         return "-"
     std = trial.user_attrs.get(f"{name}_std")
-    from mlp.report.text import metric  # a single run needs no part of the report
-
     return " ± ".join(str(v) if finite(v) is None else metric(name, v) for v in (value, std) if v is not None)
 
 

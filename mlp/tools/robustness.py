@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from mlp.base.errors import UserError
-from mlp.data.appearance import blur, stroke
 from mlp.data.augmentation import CHUNK, interpolate
 from mlp.data.pictures import as_pictures
+from mlp.data.pixel_augmentation import blur, stroke
 from mlp.nn.types import Array, Labels
 
 Image = tuple[int, ...]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlp.tracking import record, session
+from mlp.tracking import record, wandb_session
 from mlp.tracking.record import TrackedRun
 from mlp.tracking.tracker import LOSS, Tracker
 
@@ -58,7 +58,7 @@ class MLflowTracker(Tracker):
         # MLflow reports its usage to its makers.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         given = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
-        if given and given.startswith("http") and not session.reachable(given):  # MLflow would try for minutes
+        if given and given.startswith("http") and not wandb_session.reachable(given):  # MLflow would try for minutes
             raise ConnectionError(f"no connection to {given}")
         from mlflow import MlflowClient
         from mlflow.entities import RunTag
@@ -109,9 +109,10 @@ class MLflowTracker(Tracker):
         self.session.log_batch(self._id, [Metric(name, float(value), now, epoch) for name, value in metrics.items()])
 
     def log_results(self, run: TrackedRun) -> None:
-        self.log_epoch(run.epoch, record.results(run))
+        self.log_epoch(0, record.results(run))  # MLflow draws what has no later step as bars
         for key in ("status", "reason"):
-            self.session.set_tag(self._id, key, run.summary.get(key, ""))
+            if (value := run.summary.get(key)) or key in self.session.get_run(self._id).data.tags:
+                self.session.set_tag(self._id, key, value or "")
         if (table := record.confusion_rows(run.directory)) is not None:
             # What log_table writes, which first looks for an earlier one, with a progress bar.
             self.session.log_dict(self._id, {"columns": table[0], "data": table[1]}, "confusion_matrix.json")

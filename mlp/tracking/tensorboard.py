@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shlex
 import socket
 import struct
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -109,9 +111,10 @@ class TensorBoardTracker(Tracker):
 
 
 def _table(rows: Sequence[Sequence[Any]]) -> str:
-    """In Markdown; the first row is the head."""
-    lines = [f"|{'|'.join(map(str, row))}|" for row in (rows[0], ["---"] * len(rows[0]), *rows[1:])]
-    return "\n".join(lines)
+    """In Markdown, whose own characters are marked; the first row is the head."""
+    cells = ([re.sub(r"([\\`*_{}\[\]|])", r"\\\1", escape(str(cell), quote=False)) for cell in row] for row in rows)
+    head, *others = (f"|{'|'.join(row)}|" for row in cells)
+    return "\n".join([head, "|---" * len(rows[0]) + "|", *others])
 
 
 def _size(png: Path) -> tuple[int, int]:

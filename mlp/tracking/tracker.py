@@ -27,7 +27,7 @@ class Tracker:
     """A callback that copies a run: its configuration, a row of numbers per epoch, and its results at the end.
 
     A subclass is a dataclass of its options; it opens the copy in `start`, and keeps what is open in `session`. What
-    it raises costs the copy and never the run: `mlp.training.guards.TrackerCallback` then switches it off.
+    it raises costs the copy and never the run: `mlp.training.callback_wrappers.TrackerCallback` then switches it off.
 
     Raises UserError where `package`, which the extra of the same name installs, is missing.
     """

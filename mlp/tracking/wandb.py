@@ -13,7 +13,7 @@ from typing import Any
 from mlp.base.errors import unknown
 from mlp.base.naming import flat
 from mlp.config.files import read_mapping
-from mlp.tracking import record, session
+from mlp.tracking import record, wandb_session
 from mlp.tracking.record import TrackedRun
 from mlp.tracking.tracker import Tracker
 
@@ -49,23 +49,23 @@ class WandbTracker(Tracker):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.mode not in session.MODES:
-            raise ValueError(unknown("mode", str(self.mode), session.MODES))
+        if self.mode not in wandb_session.MODES:
+            raise ValueError(unknown("mode", str(self.mode), wandb_session.MODES))
         tags = self.tags
         if isinstance(tags, str) or not all(isinstance(tag, str) and 0 < len(tag) <= 64 for tag in tags):
             raise ValueError(f"tags must be a list of strings of 1 to 64 characters. Got {tags!r}")
         if not self.timeout > 0:
             raise ValueError(f"timeout must be > 0 seconds. Got {self.timeout}")
-        session.project_name(self.project)
+        wandb_session.project_name(self.project)
 
     def start(self, run: TrackedRun) -> bool:
-        if (session.wanted_mode() if self.mode == "auto" else self.mode) == "disabled":
+        if (wandb_session.wanted_mode() if self.mode == "auto" else self.mode) == "disabled":
             return False  # without the import of wandb
-        plan = session.plan(self.mode, self.timeout, run.directory)
+        plan = wandb_session.plan(self.mode, self.timeout, run.directory)
         if plan.mode == "disabled":
             return False
         stored = self.stored_id(run.directory)
-        self.session, plan = session.start(
+        self.session, plan = wandb_session.start(
             plan,
             run.directory,
             self.timeout,
@@ -82,7 +82,7 @@ class WandbTracker(Tracker):
         self.store_id(run.directory, self.session.id)
         self.session.define_metric("epoch")
         self.session.define_metric("*", step_metric="epoch")
-        files = shlex.quote(str(session.files_of(self.session)))
+        files = shlex.quote(str(wandb_session.files_of(self.session)))
         if plan.mode == "online":
             log.info("W&B: %s (files: %s)", self.session.url, files)
         else:
@@ -96,14 +96,14 @@ class WandbTracker(Tracker):
         self.session.log({"epoch": epoch, **metrics}, step=step, commit=True)
 
     def finish(self, run: TrackedRun) -> None:
-        session.finish(self.session, run.exit_code)
+        wandb_session.finish(self.session, run.exit_code)
 
     def log_results(self, run: TrackedRun) -> None:
         import wandb
 
         wandb_run = self.session
         wandb_run.summary.update({**run.summary, "status": run.status})
-        with session.staged_in(run.directory):
+        with wandb_session.staged_in(run.directory):
             charts: dict[str, Any] = dict(_curves(run.history))
             if (found := record.predictions(run.directory)) is not None:
                 y_true, y_pred, names = found

@@ -234,7 +234,7 @@ def prepare() -> None:
     import mlp.api
     import mlp.report.run_plots
     import mlp.runs.page
-    import mlp.searches.objective
+    import mlp.searches.hooks
     import mlp.searches.page  # noqa: F401
     from mlp.config.compose import compose
 

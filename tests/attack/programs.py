@@ -11,9 +11,9 @@ from pathlib import Path
 from attack.limits import Outcome, in_child
 
 MODULES = {
-    "train": "mlp.cli.app", "inference": "mlp.cli.inference", "search": "mlp.searches.__main__",
+    "train": "mlp.cli.train", "inference": "mlp.cli.inference", "search": "mlp.searches.__main__",
     "report": "mlp.report.__main__", "runs": "mlp.runs.__main__", "data": "mlp.data.__main__",
-    "mlp": "mlp.cli.program", "profile": "mlp.tools.profile",
+    "mlp": "mlp.cli.main", "profile": "mlp.tools.profile",
 }  # fmt: skip
 
 
@@ -27,7 +27,8 @@ def run(place: Path, program: str, *words: str, env: Mapping[str, str] | None = 
         code = importlib.import_module(MODULES[program]).main(list(words))
         sys.exit(code if isinstance(code, int) else None)
 
-    return in_child(work, seconds=seconds)
+    # W&B's process is written in Go, which reserves much more address space than it uses and ends where it may not.
+    return in_child(work, seconds=seconds, megabytes=16_384 if words[:1] == ("publish",) else 1024)
 
 
 def fault(ended: Outcome) -> str:

@@ -110,7 +110,7 @@ def search_files() -> None:
 
 
 def continued(*words: str) -> None:
-    from mlp.cli.app import main
+    from mlp.cli.train import main
 
     sys.argv = ["train.py", *SEARCH, *words]
     main(sys.argv[1:])

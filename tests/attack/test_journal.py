@@ -18,7 +18,7 @@ from runs import fork
 
 from hydra_trials.errors import SearchError
 from hydra_trials.journal import open_storage
-from hydra_trials.study import Search
+from hydra_trials.search import Search
 
 pytestmark = pytest.mark.slow
 

@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from mlp.base.text import shorten
 from mlp.nn import metrics
 from mlp.report import style
 from mlp.report.read import Array
-from mlp.report.text import shorten
 
 MOST_BARS = 100
 

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import PercentFormatter
 
+from mlp.base.text import shorten
 from mlp.report import style
 from mlp.report.read import Array
-from mlp.report.text import shorten
 
 MOST_NUMBERED = 20  # classes up to which the cells carry numbers
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from mlp.base.text import option_name
 from mlp.report import style
 from mlp.report.axes import Axis
-from mlp.report.text import option_name
 
 SMALL = 7.5  # points, beside the axes
 ACCURACIES = (0.2, 0.5, 0.8, 0.9, 0.95, 0.97, 0.98, 0.985, 0.99, 0.995)  # ticks

@@ -12,11 +12,11 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from mlp.base.errors import UserError
+from mlp.base.text import shorten
 from mlp.data import Augmentation, Dataset
 from mlp.data.pictures import as_pictures, is_picture
 from mlp.report import style
 from mlp.report.read import Array
-from mlp.report.text import shorten
 
 MOST_PICTURES = 100
 IMAGES, DRAWS = 10, 3  # that show an augmentation

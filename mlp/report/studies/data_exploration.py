@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from mlp.base.errors import UserError
+from mlp.base.text import shorten
 from mlp.data import Dataset
 from mlp.data.pictures import is_picture
 from mlp.data.split import stratified_split
@@ -24,7 +25,6 @@ from mlp.report.figures.panels import grid, percent_axis
 from mlp.report.figures.wall import Wall, as_bytes
 from mlp.report.read import Array, confusion, over_seeds
 from mlp.report.studies.study import Study, StudyRuns
-from mlp.report.text import shorten
 
 SAMPLES = 5  # of each class
 PAIRS = 5  # how many of the most similar are named

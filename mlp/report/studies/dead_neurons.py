@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from mlp.base.text import option_name, setting_name, share
 from mlp.report import style
 from mlp.report.blocks import Analysis, Chart, Histogram, Lines
 from mlp.report.figures.panels import grid, integer_axis, percent_axis, shared_legend, step_band
 from mlp.report.read import GRADIENT_TRACE, Array, RunFiles, by, gradient_trace, late, over_seeds
 from mlp.report.statistics import accuracy_error
 from mlp.report.studies.study import Study, StudyRuns
-from mlp.report.text import option_name, setting_name, share
 
 UNITS = "dead_units.npz"
 RISE, FALL = 0.02, 0.1  # by which the validation accuracy may still rise or fall on its plateau

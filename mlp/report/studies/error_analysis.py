@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from mlp.base import paths
 from mlp.base.errors import UserError
+from mlp.base.text import count, option_name, share, shorten
 from mlp.config.files import options
 from mlp.data import Dataset
 from mlp.data.pictures import as_pictures, is_picture
@@ -25,7 +26,6 @@ from mlp.report.predictions import Model, agreement, caught, median, nearer_to_p
 from mlp.report.read import Array, confusion, read_facts
 from mlp.report.statistics import accuracy_error, is_significant
 from mlp.report.studies.study import Study, StudyRuns
-from mlp.report.text import count, option_name, share, shorten
 
 MODEL = "best_model.npy"
 CONFIDENT = 0.9  # a mistake with a higher probability is called confident

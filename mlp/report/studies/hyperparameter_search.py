@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from mlp.base.text import option_name
 from mlp.report import style
 from mlp.report.axes import Axis, axes
 from mlp.report.blocks import Analysis, Lines
@@ -20,7 +21,6 @@ from mlp.report.figures.parallel import ParallelCoordinates
 from mlp.report.importance import Importance, permutation_importance
 from mlp.report.statistics import accuracy_error, is_significant
 from mlp.report.studies.study import Study, StudyRuns
-from mlp.report.text import option_name
 from mlp.report.trials import SearchFiles, read_search, spoken
 
 FEWEST_TRIALS = 20  # below which an importance would be chance

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from mlp.base.text import option_name
 from mlp.report import style
 from mlp.report.blocks import Analysis, Lines
 from mlp.report.figures.panels import band, grid, percent_axis, shared_legend
 from mlp.report.read import RunFiles, by, over_seeds, stacked
 from mlp.report.studies.study import Study, StudyRuns
-from mlp.report.text import option_name
 
 LOSSES = {"cross_entropy": "cross-entropy", "mean_squared_error": "mean squared error",
           "sum_squared_error": "squared error, summed over the classes"}  # fmt: skip

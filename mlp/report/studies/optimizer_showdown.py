@@ -12,13 +12,13 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from mlp.base.text import option_name
 from mlp.report import style
 from mlp.report.blocks import Analysis, Lines
 from mlp.report.figures.matrix import annotated
 from mlp.report.figures.panels import band, grid, log_axis
 from mlp.report.read import GRADIENT_TRACE, Array, RunFiles, by, gradient_trace, over_seeds, stacked
 from mlp.report.studies.study import Study, StudyRuns
-from mlp.report.text import option_name
 
 NEAR_GUESS, BLOWN_UP = 0.9, 2  # times the loss of guessing: from there on it has learned next to nothing, or blew up
 OPTIMIZERS = ("sgd", "momentum", "nag", "rmsprop", "adam", "nadam")

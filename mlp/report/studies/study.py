@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from mlp.base.errors import UserError
 from mlp.config.build import build
 from mlp.config.files import canonical, read_option
-from mlp.config.own import allow_flags, is_allowed
+from mlp.config.user_classes import allow_flags, is_allowed
 from mlp.data import Dataset
 from mlp.report import templates
 from mlp.report.blocks import Analysis, Chart, Figures, parse

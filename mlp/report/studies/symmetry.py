@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
+from mlp.base.text import option_name
 from mlp.report import style
 from mlp.report.blocks import Analysis, Lines
 from mlp.report.figures.panels import grid, integer_axis, shared_legend
 from mlp.report.read import Array, RunFiles, by, over_seeds, stacked
 from mlp.report.studies.study import Study, StudyRuns
-from mlp.report.text import option_name
 
 FILE = "neuron_gradients.npz"
 INITS = {"zeros": "zeros", "xavier": "Xavier"}

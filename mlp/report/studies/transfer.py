@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from mlp.base import paths
 from mlp.base.errors import UserError
+from mlp.base.text import shorten
 from mlp.nn.metrics import per_class
 from mlp.report import style
 from mlp.report.blocks import Analysis, Lines
@@ -20,7 +21,6 @@ from mlp.report.figures.panels import band, grid, integer_axis, percent_axis
 from mlp.report.read import Array, RunFiles, configured, confusion, over_seeds, read_facts, stacked
 from mlp.report.statistics import MeanStd, difference
 from mlp.report.studies.study import Study, StudyRuns
-from mlp.report.text import shorten
 
 NAMES = {"shallow_relu": "one ReLU layer, Nadam", "tanh_rmsprop": "three tanh layers, RMSprop",
          "deep_recipe": "six ReLU layers, Adam, augmentation"}  # fmt: skip

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from mlp.base.text import count, option_name
 from mlp.report import style
 from mlp.report.blocks import Analysis, Chart, Lines
 from mlp.report.figures.panels import grid, percent_axis, shared_legend, step_band
 from mlp.report.read import GRADIENT_TRACE, Array, RunFiles, gradient_trace, late, over_seeds, stacked
 from mlp.report.statistics import MeanStd
 from mlp.report.studies.study import Study, StudyRuns
-from mlp.report.text import count, option_name
 
 
 @dataclass

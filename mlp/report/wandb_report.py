@@ -15,7 +15,7 @@ from mlp.report.blocks import Chart, Fold, Gallery, Histogram, Picture, markdown
 from mlp.report.build import TITLE
 from mlp.report.templates import quoted
 from mlp.report.wandb_content import PublishedStudy, chart_key, figure_key
-from mlp.tracking import session
+from mlp.tracking import wandb_session
 
 COLUMNS = 24  # that a panel as wide as the page takes
 
@@ -39,9 +39,9 @@ def save_report(published: Sequence[PublishedStudy], summary: str, dataset: str,
         try:
             answer.update(problem="", url=document(published, summary, dataset).save().url)
         except Exception as error:
-            answer["problem"] = session.one_line(error)
+            answer["problem"] = wandb_session.one_line(error)
 
-    session.within(timeout, work)
+    wandb_session.within(timeout, work)
     if answer["problem"]:
         raise UserError(f"the runs are uploaded, but their report was not written: {answer['problem']}")
     return answer["url"]

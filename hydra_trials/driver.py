@@ -33,9 +33,9 @@ from hydra_trials.migration import Migration, check_same
 from hydra_trials.passwords import hidden_everywhere, hide_passwords, without_password
 from hydra_trials.progress import Progress, clock
 from hydra_trials.queue import GRACE_PERIOD, WORKERS, Queue
+from hydra_trials.search import SEARCH_FILE, Search, counts, read_description, seconds
 from hydra_trials.settings import define
 from hydra_trials.space import to_override
-from hydra_trials.study import SEARCH_FILE, Search, counts, read_description, seconds
 from hydra_trials.worker import STORAGE, Worker
 
 MAX_CHECKED_POINTS = 24  # before the start; composing one takes 0.05 s

@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> float | None:
     blas.prepare()
     # What is imported is no garbage: not to search it during the imports and at the exit saves 30 ms.
     gc.disable()
-    from mlp.cli.launch import launch
+    from mlp.cli.hydra_main import launch
 
     gc.freeze()
     gc.enable()

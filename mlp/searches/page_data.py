@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
-from hydra_trials.study import REASON, Search, is_feasible, rounded, state
+from hydra_trials.search import REASON, Search, is_feasible, rounded, state
+from mlp.base.text import number, shorten
 from mlp.report.axes import Axis, Points, axes
 from mlp.report.statistics import is_overfitted
-from mlp.report.text import number, shorten
 from mlp.report.trials import read_parameters
 from mlp.searches.results import directory, read_summary, seed_directories
 

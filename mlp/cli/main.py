@@ -13,7 +13,7 @@ from mlp.base.errors import UserError, unknown
 
 #: Each command: the module that has its `main(argv)`, and what it does.
 COMMANDS = {
-    "train": ("mlp.cli.app", "train a network, or search over many (-m)"),
+    "train": ("mlp.cli.train", "train a network, or search over many (-m)"),
     "inference": ("mlp.cli.inference", "evaluate a saved model on a test set"),
     "runs": ("mlp.runs.__main__", "list, show, compare, verify and remove runs"),
     "search": ("mlp.searches.__main__", "show the results of a search, install its best model"),

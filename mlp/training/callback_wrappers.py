@@ -69,6 +69,6 @@ class UserCallback(CallbackWrapper):
 def describe_error(error: BaseException) -> str:
     """`error` in one line, with the line of the callback where it came from."""
     text = " ".join(f"{type(error).__name__}: {error}".split())
-    # Of the frames the first is the guard's; `call` of the base class and the callback's own method follow.
+    # Of the frames the first is the wrapper's; `call` of the base class and the callback's own method follow.
     frames = traceback.extract_tb(error.__traceback__)[2:]
     return f"{text} ({Path(frames[0].filename).name}, line {frames[0].lineno})" if frames else text

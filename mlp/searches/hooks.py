@@ -23,14 +23,14 @@ import hydra_trials
 from hydra_trials.definition import Definition, Hooks
 from hydra_trials.errors import SearchError
 from hydra_trials.files import escaped, shown
+from hydra_trials.search import Search
 from hydra_trials.space import Space, extremes
-from hydra_trials.study import Search
 from mlp import experiment
 from mlp.base import paths
 from mlp.base.errors import CallbackFailed, Diverged, UserError
 from mlp.config.files import RENAMED, renamed
-from mlp.config.own import allowed, allowing
 from mlp.config.resolve import resolve, resolve_trial
+from mlp.config.user_classes import allowed, allowing
 from mlp.experiment import Components
 from mlp.experiment.directory import discarded_if_refused
 from mlp.report import draw_run
