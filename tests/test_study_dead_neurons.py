@@ -184,8 +184,8 @@ def test_of_runs_with_dead_units_the_one_that_had_learned_is_compared_with_a_tan
     found = analysis(tmp_path)
     said = text_of(found)
     assert (
-        "**Run 1 (ReLU, Adam at 0.1, seed 1): from epoch 2 of 4 on its validation accuracy never exceeds that of epoch "
-        "2 by more than 2 points and stays between 25.0 % and 30.0 %, above guessing" in said
+        "**Run 1 (ReLU, Adam at 0.1, seed 1): from epoch 2 of 4 on its validation accuracy never exceeds that of "
+        "epoch 2 by more than 2 points and stays between 25.0 % and 30.0 %, above guessing" in said
     )
     assert "Before, it had reached 60.0 %. ReLU runs at 0.1" in said
     assert "biases alone" not in said  # the output layer's weights move, too

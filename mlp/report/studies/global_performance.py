@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mlp.base.text import percent
 from mlp.report import style
 from mlp.report.axes import axes, numbers
 from mlp.report.blocks import Analysis
@@ -18,7 +19,6 @@ from mlp.report.read import Array
 from mlp.report.statistics import OVERFITTED, is_overfitted, is_significant
 from mlp.report.studies.hyperparameter_search import HyperparameterSearch, read_searches
 from mlp.report.studies.study import Study, StudyRuns
-from mlp.report.text import percent
 from mlp.report.trials import Parameter, Trial
 
 HIGH = 0.9  # of the highest training accuracy of all runs: from there on a run has learned, and can be over-fitted
