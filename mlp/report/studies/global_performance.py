@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mlp.base.text import percent
 from mlp.report import style
 from mlp.report.axes import axes, numbers
 from mlp.report.blocks import Analysis
@@ -20,9 +21,9 @@ from mlp.report.studies.hyperparameter_search import HyperparameterSearch, read_
 from mlp.report.studies.study import Study, StudyRuns
 from mlp.report.trials import Parameter, Trial
 
-HIGH = 0.9  # training accuracy from which on runs are drawn once more
+HIGH = 0.9  # of the highest training accuracy of all runs: from there on a run has learned, and can be over-fitted
 FEWEST = 5  # runs of a group that is compared with another
-LEAST_SHARE = 0.7  # of the pairs that must differ the same way
+LEAST_SHARE = 0.6  # of the pairs that must differ the same way
 MARKS = {False: ("o", style.BLUE, "not over-fitted"), True: ("D", style.VERMILION, "over-fitted")}
 
 
@@ -48,17 +49,21 @@ class GlobalPerformance(Study):
                     runs.append(_facts(trial, name, test))
                 else:
                     unmeasured.append({"name": name, "state": trial.state})
-        epochs = [run["epochs"] for run in runs if run["is_overfitted"]]
+        high = HIGH * max((run["train"] for run in runs), default=0.0)
+        for run in runs:
+            run["is_overfitted"] &= run["train"] >= high
+        learned = [n for n, run in enumerate(runs) if run["train"] >= high]
         return self.answer(
             {
                 "trials": sum(len(one.trials) for one in searches), "runs": runs,
-                "unmeasured": unmeasured, "least_gap": OVERFITTED, "high": HIGH, "fewest": FEWEST,
-                "differences": distinctions(searches[0].parameters, points, runs),
-                # Most over-fitted runs were trained at least as long.
-                "long": int(np.quantile(epochs, 0.25)) if epochs else None,
+                "unmeasured": unmeasured, "least_gap": OVERFITTED, "high": high, "part": HIGH, "fewest": FEWEST,
+                "least_share": LEAST_SHARE,
+                "differences": distinctions(
+                    searches[0].parameters, [points[n] for n in learned], [runs[n] for n in learned]
+                ),
                 "suffice": 2 * training + found.data.num_features,  # weights, for any labels
             },
-            {"global_performance": lambda: _overlay(runs)},
+            {"global_performance": lambda: _overlay(runs, high)},
         )  # fmt: skip
 
 
@@ -80,26 +85,28 @@ def _facts(trial: Trial, name: str, samples: int) -> dict[str, Any]:
 def distinctions(
     parameters: Sequence[Parameter], points: Sequence[Mapping[str, str]], runs: Sequence[Mapping[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    """What distinguishes the over-fitted runs from the rest, the strongest first; `points` are their varied values.
+    """What distinguishes the half of the runs with the wider gaps from the rest, the strongest first; `points` are
+    their varied values.
 
     It is larger in LEAST_SHARE of the pairs, or smaller, and by more than chance.
     """
+    middle = np.median([run["gap"] for run in runs]) if runs else 0.0
     values: dict[str, Mapping[int, float]]
     values = {name: {n: run[key] for n, run in enumerate(runs) if run[key] is not None}
               for name, key in (("epochs trained", "epochs"), ("parameters", "parameters"))}  # fmt: skip
     choices = []
     for axis in axes(parameters, dict(enumerate(points))):
         if not axis.choices:
-            values.setdefault(axis.name, axis.values)
+            values.setdefault(axis.name.replace("_", " "), axis.values)
         elif (given := numbers(*axis.choices)) is not None:
-            values[axis.name] = {n: given[round(value)] for n, value in axis.values.items()}
+            values[axis.name.replace("_", " ")] = {n: given[round(value)] for n, value in axis.values.items()}
         else:
-            for place, choice in enumerate(axis.choices):
-                choices.append(f"{axis.name} {choice}")
+            for place in range(len(axis.choices)):
+                choices.append(f"{axis.name} {axis.text(place)}".replace("_", " "))
                 values[choices[-1]] = {n: float(value == place) for n, value in axis.values.items()}
     found: dict[str, dict[str, Any]] = {}
     for name, of_run in values.items():
-        a, b = (np.array([value for n, value in of_run.items() if runs[n]["is_overfitted"] == which])
+        a, b = (np.array([value for n, value in of_run.items() if (runs[n]["gap"] > middle) == which])
                 for which in (True, False))  # fmt: skip
         if min(len(a), len(b)) < FEWEST:
             continue
@@ -108,7 +115,7 @@ def distinctions(
         if abs(share - 0.5) > LEAST_SHARE - 0.5 and is_significant(share - 0.5, error):
             described = {
                 group: {"runs": len(x), "sum": float(x.sum()), "median": float(np.median(x)), "max": float(x.max())}
-                for group, x in (("over", a), ("rest", b))
+                for group, x in (("wide", a), ("rest", b))
             }
             found[name] = {"share": share, "is_choice": name in choices, **described}
     return dict(sorted(found.items(), key=lambda item: -abs(item[1]["share"] - 0.5)))
@@ -122,13 +129,11 @@ def larger(a: Array, b: Array) -> float:
 # Figure
 
 
-def _overlay(runs: Sequence[Mapping[str, Any]]) -> Figure:
-    high = [run for run in runs if run["train"] >= HIGH]
-    titles = [f"All {len(runs)} runs", f"The {len(high)} with at least {100 * HIGH:g} % training accuracy"]
+def _overlay(runs: Sequence[Mapping[str, Any]], least: float) -> Figure:
+    high = [run for run in runs if run["train"] >= least]
+    titles = [f"All {len(runs)} runs", f"The {len(high)} with at least {percent(least, 1)} training accuracy"]
     ylabels = ["test accuracy (%)", "training - test accuracy (points)"]
-    figure, axes = grid(
-        [titles if high else titles[:1]], "training accuracy (%)", ylabels, panel=(4.7, 4.3), share=False
-    )
+    figure, axes = grid([titles], "training accuracy (%)", ylabels, panel=(4.7, 4.3), share=False)
     left = axes[0, 0]
     low = min(min(run["train"], run["test"]) for run in runs)
     ends = [max(0.0, low - 0.03), 1.01]
@@ -138,17 +143,16 @@ def _overlay(runs: Sequence[Mapping[str, Any]]) -> Figure:
     _points(left, runs, [run["test"] for run in runs])
     left.set(xlim=ends, ylim=ends)
     left.legend(fontsize=style.SMALL, loc="upper left")
-    if high:
-        right = axes[0, 1]
-        right.axhline(0, color=style.GREY, linewidth=1)
-        right.axhline(OVERFITTED, color=style.VERMILION, linestyle="--", linewidth=1)
-        _points(right, high, [run["gap"] for run in high])
-        widest = max(high, key=lambda run: run["gap"])
-        right.annotate(widest["name"], (widest["train"], widest["gap"]), (-7, 0), va="center", ha="right",
-                       textcoords="offset points", fontsize=style.SMALL)  # fmt: skip
+    right = axes[0, 1]
+    right.axhline(0, color=style.GREY, linewidth=1)
+    right.axhline(OVERFITTED, color=style.VERMILION, linestyle="--", linewidth=1)
+    _points(right, high, [run["gap"] for run in high])
+    widest = max(high, key=lambda run: run["gap"])
+    right.annotate(widest["name"], (widest["train"], widest["gap"]), (-7, 0), va="center", ha="right",
+                   textcoords="offset points", fontsize=style.SMALL)  # fmt: skip
     for ax in axes.flat:
         percent_axis(ax)
-        ax.xaxis.set_major_formatter(lambda x, _: f"{100 * x:.0f}")
+        ax.xaxis.set_major_formatter(lambda x, _: f"{100 * x:.3g}")
     return figure
 
 

@@ -20,7 +20,7 @@ from mlp.report.figures.panels import band, grid, log_axis
 from mlp.report.read import GRADIENT_TRACE, Array, RunFiles, by, gradient_trace, over_seeds, stacked
 from mlp.report.studies.study import Study, StudyRuns
 
-NEAR_GUESS = 0.9  # of the loss of guessing: what is above it has learned next to nothing
+NEAR_GUESS, BLOWN_UP = 0.9, 2  # times the loss of guessing: from there on it has learned next to nothing, or blew up
 OPTIMIZERS = ("sgd", "momentum", "nag", "rmsprop", "adam", "nadam")
 LOOKS = style.looks(OPTIMIZERS)
 
@@ -48,7 +48,8 @@ class AtRate:
             "runs": len(self.runs),
             "diverged": self.diverged,
             "loss": {epoch: over_seeds(self.runs, column) for epoch, column in enumerate(self.losses.T, 1)},
-            "hardly_learns": self.final.mean >= NEAR_GUESS * guess,
+            "hardly_learns": NEAR_GUESS * guess <= self.final.mean < BLOWN_UP * guess,
+            "blew_up": self.final.mean >= BLOWN_UP * guess,
             "test_accuracy": over_seeds(self.runs, "test_accuracy") if tested else None,
         }
 
@@ -74,8 +75,8 @@ class OptimizerShowdown(Study):
                 "epochs": epochs,
                 "guess": guess,
                 "near_guess": NEAR_GUESS,
+                "blown_up": BLOWN_UP,
                 "seeds": len({run.seed for run in found.runs}),
-                "worst_over_best": _worst_over_best(groups, best, len(rates)),
                 "momentum": momentum,
                 "zero_inputs": float((found.data.load("train")[0] == 0).mean()),
                 **_first_gradients(found.runs, (found.data.num_features, found.data.num_classes)),
@@ -103,13 +104,6 @@ def _best(groups: Sequence[AtRate]) -> dict[str, AtRate]:
     sound = [group for group in groups if not group.diverged]
     names = dict.fromkeys(group.optimizer for group in sound)
     return {name: min((g for g in sound if g.optimizer == name), key=lambda g: g.final.mean) for name in names}
-
-
-def _worst_over_best(groups: Sequence[AtRate], best: Mapping[str, AtRate], rates: int) -> dict[str, float]:
-    """How much the rate matters to an optimizer: its highest final loss over its lowest. Only of those that have a
-    result at every rate."""
-    sound = {name: [g.final.mean for g in groups if g.optimizer == name and not g.diverged] for name in best}
-    return {name: max(means) / min(means) for name, means in sound.items() if len(means) == rates > 1}
 
 
 def _first_gradients(runs: Sequence[RunFiles], ends: tuple[int, int]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from mlp.report.blocks import Analysis, Lines
 from mlp.report.figures.bars import bars
 from mlp.report.figures.panels import band, grid, integer_axis, percent_axis
 from mlp.report.read import Array, RunFiles, configured, confusion, over_seeds, read_facts, stacked
-from mlp.report.statistics import difference
+from mlp.report.statistics import MeanStd, difference
 from mlp.report.studies.study import Study, StudyRuns
 
 NAMES = {"shallow_relu": "one ReLU layer, Nadam", "tanh_rmsprop": "three tanh layers, RMSprop",
@@ -41,12 +41,6 @@ class Configuration:
         self.test, self.train = (over_seeds(self.runs, f"{part}_accuracy") for part in ("test", "train"))
         self.recall: Array = np.array([per_class(confusion(run.predictions))["recall"] for run in self.runs])
 
-    def is_level_with(self, other: Configuration) -> bool:
-        """Whether the test accuracies differ no more than by chance."""
-        apart = difference(self.test, other.test)
-        several = self.test.several and other.test.several
-        return not apart.is_significant or (not several and abs(apart.mean) <= ONE_SEED)
-
     def facts(self, groups: Sequence[Configuration], classes: Sequence[str]) -> dict[str, Any]:
         means = self.recall.mean(axis=0)
         on_mnist = {part: over_seeds(self.mnist, f"{part}_accuracy") if self.mnist else None
@@ -54,11 +48,26 @@ class Configuration:
         return {
             "key": self.key, "name": self.name, "configuration": {k: v[0] for k, v in configured(self.runs).items()},
             "test_accuracy": self.test, "train_accuracy": self.train, "gap": self.train.mean - self.test.mean,
-            "level_with": [other.key for other in groups if other is not self and self.is_level_with(other)],
+            "level_with": [g.key for g in groups if g is not self and is_level(self.test, g.test)],
+            "place": _place(self.test, [g.test for g in groups]),
+            "mnist_place": on_mnist["test"] and _place(
+                on_mnist["test"], [over_seeds(g.mnist, "test_accuracy") for g in groups if g.mnist]
+            ),
             "mnist": on_mnist["test"], "mnist_train": on_mnist["train"],
             "recall": dict(zip(classes, means.tolist(), strict=True)),
             "worst": {"name": classes[means.argmin()], "recall": float(means.min())},
         }  # fmt: skip
+
+
+def is_level(a: MeanStd, b: MeanStd) -> bool:
+    """Whether two test accuracies differ no more than by chance."""
+    apart = difference(a, b)
+    return not apart.is_significant or (not (a.several and b.several) and abs(apart.mean) <= ONE_SEED)
+
+
+def _place(own: MeanStd, scores: Sequence[MeanStd]) -> int:
+    """From 1 on: how many of the scores are significantly better, so that ties share a place."""
+    return 1 + sum(other.mean > own.mean and not is_level(other, own) for other in scores)
 
 
 class Transfer(Study):
@@ -86,7 +95,7 @@ class Transfer(Study):
                 "dataset": found.dataset, "is_quick": found.quick, "names": NAMES,
                 "diverged": sum(run.summary["status"] == "diverged" for run in runs),
                 "several_seeds": all(group.test.several for group in groups), "least_difference": ONE_SEED,
-                "level": [f"{a.name} and {b.name}" for a, b in pairwise(ranked) if a.is_level_with(b)],
+                "level": [f"{a.name} and {b.name}" for a, b in pairwise(ranked) if is_level(a.test, b.test)],
                 "groups": {group.key: group.facts(groups, classes) for group in groups},
                 "own_model": own_model if "test_accuracy" in own_model else None,
             },
