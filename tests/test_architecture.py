@@ -1,4 +1,4 @@
-"""Who may import whom: the arrows between the rooms of the project run one way, read from the source."""
+"""Who may import whom: imports between the packages of this project run one way, read from the source."""
 
 import ast
 import re
@@ -16,9 +16,10 @@ SOURCES = {
     for path in sorted([*FILES, ROOT / "train.py", ROOT / "inference.py"])
 }
 
-#: What all rooms may import.
+#: What all packages may import.
 BASE = "mlp.base"
-#: Every room, and what of this project it may import beside itself and BASE. What is not named here is forbidden.
+#: Every package, or module at the top, and what of this project it may import beside itself and BASE. What is not
+#: named here is forbidden.
 MAY_IMPORT = {
     BASE: ("hydra_trials.files", "hydra_trials.passwords", "hydra_trials.signals"),
     "mlp.nn": (),
@@ -113,8 +114,8 @@ def imports(source: str, module: str, inside_functions: bool = True) -> set[str]
     return found
 
 
-def within(module: str, room: str) -> bool:
-    return module == room or module.startswith(f"{room}.")
+def within(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
 
 
 def ours(module: str) -> bool:
@@ -123,12 +124,12 @@ def ours(module: str) -> bool:
 
 def violations(module: str, imported: set[str]) -> set[str]:
     """What a module imports of this project and may not."""
-    room = max((room for room in MAY_IMPORT if within(module, room)), key=len, default=None)
-    assert room, f"{module} is in no room"
+    package = max((package for package in MAY_IMPORT if within(module, package)), key=len, default=None)
+    assert package, f"{module} is in no package"
     return {
         name
         for name in filter(ours, imported)
-        if not any(within(name, allowed) for allowed in (room, *MAY_IMPORT[room], BASE))
+        if not any(within(name, allowed) for allowed in (package, *MAY_IMPORT[package], BASE))
     }
 
 
@@ -144,7 +145,7 @@ def faults(wrong: Callable[[str, set[str]], set[str]], inside_functions: bool = 
     return {module: names for module, names in found.items() if names}
 
 
-def test_arrows_between_rooms_run_one_way() -> None:
+def test_imports_between_packages_run_one_way() -> None:
     assert faults(violations) == {}
 
 
@@ -157,11 +158,11 @@ def test_no_module_imports_itself_by_a_detour() -> None:
             name = name.rpartition(".")[0]
         return name
 
-    arrows = {module: {module_of(name) for name in names} - {module, ""} for module, names in modules.items()}
-    while free := [name for name, targets in arrows.items() if not targets & arrows.keys()]:
+    graph = {module: {module_of(name) for name in names} - {module, ""} for module, names in modules.items()}
+    while free := [name for name, targets in graph.items() if not targets & graph.keys()]:
         for name in free:
-            del arrows[name]
-    assert not arrows, f"in a circle, or on the way to one: {', '.join(sorted(arrows))}"
+            del graph[name]
+    assert not graph, f"in a cycle, or on the way to one: {', '.join(sorted(graph))}"
 
 
 def test_automatic_differentiation_is_imported_nowhere() -> None:
@@ -188,8 +189,8 @@ def test_the_mathematics_imports_numpy_and_the_standard_library_only() -> None:
     assert faults(foreign) == {}
 
 
-def test_the_rooms_of_the_rules_exist() -> None:
-    assert {room for room in MAY_IMPORT if not any(within(module, room) for module in SOURCES)} == set()
+def test_the_packages_of_the_rules_exist() -> None:
+    assert {package for package in MAY_IMPORT if not any(within(module, package) for module in SOURCES)} == set()
 
 
 def test_no_dependency_differentiates_automatically() -> None:
@@ -221,5 +222,5 @@ class C:
     expected = found - {"os", "keras", "wandb", "mlp.nn.layers"}
     assert violations("mlp.nn.module", found) == expected
     assert violations("mlp.cli.module", found) == set()
-    with pytest.raises(AssertionError, match=r"mlp\.somewhere is in no room"):
+    with pytest.raises(AssertionError, match=r"mlp\.somewhere is in no package"):
         violations("mlp.somewhere", set())

@@ -37,6 +37,14 @@ def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
     assert [link for link in links if link and not (page.parent / link).exists()] == []
 
 
+def test_every_file_that_the_architecture_names_is_there() -> None:
+    names = re.findall(r"`([\w/]+\.(?:py|js|j2|yaml))`", text_of(ROOT / "docs" / "architecture.md"))
+    assert len(names) > 30
+    assert [
+        name for name in names if "NAME" not in name and not [*(ROOT / "mlp").rglob(name), *ROOT.glob(name)]
+    ] == []
+
+
 def test_every_page_is_in_the_navigation() -> None:
     config = yaml.safe_load(re.sub(r"!!python\S*", "", (ROOT / "mkdocs.yml").read_text()))
 

@@ -1,1 +1,1 @@
-"""Hydra's doors to hydra_trials. Hydra executes these files at every start of every program, so they are thin."""
+"""Hydra's entry points to hydra_trials: thin, since Hydra executes these files at every start of every program."""

@@ -119,8 +119,10 @@ def composing() -> Iterator[None]:
         if isinstance(error.__cause__, OSError):  # the log cannot be opened
             raise error.__cause__ from None
         frames = [str(frame.f_globals["__name__"]) for frame, _ in traceback.walk_tb(error.__traceback__)]
-        rooms = [name.partition(".")[0] for name in frames if re.match(r"(mlp|hydra_trials|hydra|omegaconf)\.", name)]
-        if rooms[-1] not in ("hydra", "omegaconf"):  # a fault of this program
+        packages = [
+            name.partition(".")[0] for name in frames if re.match(r"(mlp|hydra_trials|hydra|omegaconf)\.", name)
+        ]
+        if packages[-1] not in ("hydra", "omegaconf"):  # a fault of this program
             raise
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
         raise UserError(f"the configuration cannot be composed: {reason or type(error).__name__}") from error

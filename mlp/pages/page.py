@@ -21,7 +21,7 @@ PICTURES = PARTS[:3]  # of a page without Tabulator's tables
 
 
 def environment(folder: Path) -> Environment:
-    """The templates in `folder` and those of this room; HTML has every value escaped, an unknown name is an error."""
+    """Templates of `folder` and of this package; HTML has every value escaped, an unknown name is an error."""
     made = Environment(
         loader=FileSystemLoader([folder, HERE]),
         autoescape=lambda name: name is not None and name.endswith(".html.j2"),

@@ -1,4 +1,8 @@
-"""The ten studies of the assignment, in its order. A new one is a module here and a file in conf/experiment/."""
+"""The ten studies of the assignment, in its order.
+
+A new one is a module here with its class, an entry of `STUDIES`, a template of its text (`NAME.md.j2`), a question
+in `questions.md`, and its runs in `conf/experiment/NAME.yaml`.
+"""
 
 from mlp.report.studies.data_exploration import DataExploration
 from mlp.report.studies.dead_neurons import DeadNeurons
