@@ -94,12 +94,12 @@ def test_bars_are_the_recall_of_each_class_in_rising_order():
     low = 10 * min(lengths) - 0.1
     assert ax.get_xlim() == pytest.approx((low // 1 / 10, 1))  # a tenth below the lowest: the differences show
     assert ax.lines[0].get_xdata()[0] == pytest.approx(hits.mean())
-    assert [text[: text.index("%")] for text in all_texts(figure)] == [f"{100 * x:.1f}" for x in lengths]
+    assert [text[: text.index(" %")] for text in all_texts(figure)] == [f"{100 * x:.1f}" for x in lengths]
 
 
 def test_a_class_without_samples_is_said_to_have_none():
     figure = per_class(np.array([[0, 0], [1, 3]]), np.array(["a", "b"]))
-    assert all_texts(figure) == ["no sample", "75.0%  (3 of 4)"]
+    assert all_texts(figure) == ["no sample", "75.0 %  (3 of 4)"]
 
 
 @pytest.mark.parametrize("shape", [(6, 5), (6, 5, 1), (6, 5, 3)])
@@ -131,7 +131,7 @@ def test_a_caption_says_true_class_predicted_class_and_confidence():
     arrays["image_rows"] = np.array([5, 7])
     for name, values in {"y_true": [4, 2], "y_pred": [4, 9], "confidence": [0.99, 0.42]}.items():
         arrays[name][[5, 7]] = values
-    assert all_texts(samples(arrays)) == ["2 → 9\n✗ 42%", "4 → 4\n✓ 99%"]
+    assert all_texts(samples(arrays)) == ["2 → 9\n✗ 42 %", "4 → 4\n✓ 99 %"]
 
 
 def test_colours_survive_and_any_range_of_numbers_is_stretched_to_black_and_white():

@@ -112,7 +112,7 @@ def test_the_title_gives_dataset_and_test_scores(tmp_path):
     (tmp_path / "best_config.json").write_text('{"dataset": "mnist", "best_epoch": 1}')
     (tmp_path / "summary.json").write_text('{"best_epoch": 2, "test_accuracy": 0.9731, "test_f1": null}')
     figure = curves(read(tmp_path, metrics_csv()), read_facts(tmp_path))
-    assert figure.get_suptitle() == "mnist, best epoch 2 (dotted line), test accuracy 97.31%"
+    assert figure.get_suptitle() == "mnist, best epoch 2 (dotted line), test accuracy 97.31 %"
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 200])

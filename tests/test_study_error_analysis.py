@@ -217,6 +217,11 @@ def test_the_shipped_model_is_the_best_and_its_counts_are_those_of_its_scores(tm
     assert setup.endswith("seed 1; 1 run.")
 
 
+def test_label_smoothing_is_named_where_there_was_some() -> None:
+    described = [error_analysis._described({"hidden_size": [8], "label_smoothing": share}) for share in (0.1, 0.0)]
+    assert [own.get("label smoothing") for own in described] == ["0.1", None]
+
+
 def test_the_images_of_a_dataset_bear_its_own_changes() -> None:
     assert STUDY.overrides("mnist") == ["+experiment=error_analysis"]
     assert STUDY.overrides("fashion_mnist")[1:] == ["dataset=fashion_mnist", "augment=fashion_mnist"]

@@ -61,7 +61,7 @@ def test_the_best_is_the_completed_trial_with_the_highest_validation_accuracy(tm
     assert found.headline.number == "80.00 % validation accuracy"
     # 143 or 144 validation images of 1438: sqrt(0.8 * 0.2 / 144) = 3.33 points, and 30 points are more than two.
     assert "No other run is within two standard errors (one is 3.33 points, on 144 validation images)." in text
-    assert "for the 2 best the test accuracy is 15.00 points higher on average" in text
+    assert "for the 2 best the test accuracy is 15.00 points higher than the validation accuracy on average" in text
     table = tables_of(found)[0]
     assert [row[:3] for row in table.rows] == [["trial 1", "80.00 %", "70.00 %"], ["trial 0", "50.00 %", "90.00 %"]]
 
@@ -74,7 +74,7 @@ def test_runs_within_two_standard_errors_are_not_significantly_different(tmp_pat
         "1 other run is within two standard errors (one is 3.33 points, on 144 validation images), so not"
         in text_of(found)
     )
-    assert "test accuracy is 5.00 points higher on average" in text_of(found)
+    assert "test accuracy is 5.00 points higher than the validation accuracy on average." in text_of(found)
 
 
 def test_the_design_answers_what_matters_and_the_search_what_is_best(tmp_path: Path) -> None:
@@ -93,12 +93,13 @@ def test_the_design_answers_what_matters_and_the_search_what_is_best(tmp_path: P
     assert (
         "a space-filling design (Sobol sequence) of 24 points, of which 24 ran to their end and none failed." in text
     )
-    assert "**The batch size: the parallel coordinates and the permutation importance agree.**" in text
+    assert "**The batch size: it is first by the parallel coordinates and by the permutation importance.**" in text
     assert (
         "Follow the 6 strongest lines, the best quarter, back from the last axis to this one: they come from 6 "
         "of the 8 runs with 16, 0 of the 8 with 32 and 0 of the 8 with 64. In the same order, the median validation "
         "accuracy is 90.0 %, 60.0 % and 30.0 %." in text
     )
+    assert "Each trial is a W&B run, in one group for each of the two;" in text
     # Three groups of eight in perfect order: the squares of the ranks within are 42 each, of 1150 in all.
     assert f"The batch size explains {100 * (1 - 3 * 42 / 21 / (1150 / 23)):.1f} % of the variance" in text
     assert next(iter(found.facts["importance"])) == "training.batch_size"
@@ -115,6 +116,30 @@ def test_the_design_answers_what_matters_and_the_search_what_is_best(tmp_path: P
     assert [line.get("slot") for line in data["lines"][:3]] == [2, None, None]
     for picture in pictures_of(found):
         picture.draw()
+
+
+def test_a_first_place_within_the_errors_is_told(tmp_path: Path) -> None:
+    draw = random.Random(0)
+    trials = []
+    for size, rate in [(size, rate) for size in ("16", "32", "64") for rate in ("0.001", "0.01", "0.1")] * 3:
+        good = {"16": 0.2, "32": 0.1, "64": 0.0}[size] + {"0.001": 0.2, "0.01": 0.1, "0.1": 0.0}[rate]
+        varied = {"optimizer.learning_rate": rate, "training.batch_size": size}
+        trials.append({"varied": varied, "val": 0.4 + good + 0.001 * draw.random(), "test": 0.3})
+    found = analysis(tmp_path, trials)
+    first, second = [one["name"] for one in found.facts["importance"].values()][:2]
+    assert {first, second} == {"batch size", "learning rate"}
+    assert f"**The {first}, not significantly ahead of the {second}: it is first" in text_of(found)
+    assert found.headline is not None
+    assert (
+        f"The {first} has the largest importance, not significantly ahead of the {second};" in found.headline.answer
+    )
+    # The ten best lie further above their test accuracy than the others: only that much can be due to the choice.
+    falls = [100 * (sum(one["val_accuracy"] for one in own) / len(own) - 0.3)
+             for own in (found.facts["ranked"][:10], found.facts["ranked"][10:])]  # fmt: skip
+    said = (
+        f"is {falls[0]:.2f} points lower than the validation accuracy on average; for the 17 other complete runs it"
+    )
+    assert f"{said} is {falls[1]:.2f} points lower" in text_of(found)
 
 
 def test_what_an_axis_explains_is_worked_by_hand() -> None:
@@ -231,6 +256,8 @@ def test_the_history_is_the_lowest_error_so_far(tmp_path: Path) -> None:
     lowest = next(line for line in figure.axes[0].lines if line.get_label() == "lowest so far")
     np.testing.assert_array_equal(lowest.get_xdata(), [0, 1, 2, 4])
     np.testing.assert_allclose(np.asarray(lowest.get_ydata()), [50, 30, 30, 20])
+    low, high = figure.axes[0].get_ylim()
+    assert sum(low <= tick <= high for tick in figure.axes[0].get_yticks()) >= 5  # within less than a decade
     crosses = next(line for line in figure.axes[0].lines if line.get_label() == "pruned")
     np.testing.assert_allclose([crosses.get_xdata(), crosses.get_ydata()], [[3], [10]])
 

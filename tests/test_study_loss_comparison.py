@@ -39,16 +39,18 @@ CE, MSE, SSE = "cross_entropy", "mean_squared_error", "sum_squared_error"
 def test_the_faster_loss_is_named_whichever_it_is(tmp_path: Path) -> None:
     found = analysis(tmp_path / "a", {(CE, 0): [0.91, 0.93], (MSE, 0): [0.7, 0.9]})
     said = (
-        "**Cross-entropy with SGD: cross-entropy reaches 90 % training accuracy after 1 epoch, MSE after 2 epochs.**"
+        "**With SGD, cross-entropy:** cross-entropy reaches 90 % training accuracy after 1 epoch, MSE after 2 epochs."
     )
     assert said in text_of(found)
     assert "cross-entropy is 3.00 points of test accuracy ahead" in text_of(found)
     assert found.headline is not None
     assert found.headline.number == "1 epoch"
     never = text_of(analysis(tmp_path / "b", {(CE, 0): [0.7, 0.93], (MSE, 0): [0.7, 0.8], (MSE, 1): [0.7, 0.95]}))
-    assert "cross-entropy reaches 90 % training accuracy after 2 epochs, MSE never in 1 of 2 runs" in never
+    assert "cross-entropy reaches 90 % training accuracy after 2 epochs, MSE in 1 of 2 runs" in never
     other = text_of(analysis(tmp_path / "c", {(CE, 0): [0.7, 0.9], (MSE, 0): [0.92, 0.95]}))
-    assert "**The squared error with SGD: cross-entropy reaches 90 %" in other
+    assert (
+        "**With SGD, the squared error:** cross-entropy reaches 95 % training accuracy in none of 1 run, MSE" in other
+    )
     assert "MSE is 5.00 points of test accuracy ahead" in other
 
 
@@ -63,7 +65,7 @@ def test_a_lead_within_the_spread_of_the_seeds_is_none(tmp_path: Path) -> None:
             (SSE, 0): [0.5, 0.6],
         },
     )
-    assert "**Neither, in whole epochs, with SGD: cross-entropy reaches 80 %" in text_of(found)
+    assert "**With SGD, neither, in whole epochs:** cross-entropy reaches 80 %" in text_of(found)
     assert "the test accuracies do not differ significantly" in text_of(found)
     assert found.facts["optimizers"]["sgd"][CE]["test_accuracy"].mean == pytest.approx(0.85)
     table = tables_of(found)[0]
@@ -71,6 +73,14 @@ def test_a_lead_within_the_spread_of_the_seeds_is_none(tmp_path: Path) -> None:
         ["2 epochs", "50.00 ± 0.00 %", "85.00 ± 7.07 %"],
         ["2 epochs", "50.00 ± 0.00 %", "84.00 ± 0.00 %"],
     ]
+
+
+def test_each_optimizer_has_the_highest_level_that_a_loss_reaches_in_all_its_runs(tmp_path: Path) -> None:
+    analysis(tmp_path, {(CE, 0): [0.5, 0.86], (MSE, 0): [0.5, 0.7]})
+    found = analysis(tmp_path, {(CE, 0): [0.86, 0.92], (MSE, 0): [0.86, 0.88]}, optimizer="adam")
+    assert found.facts["levels"] == {"sgd": 0.85, "adam": 0.9}
+    assert "90 % training accuracy after 2 epochs, MSE in none of 1 run." in text_of(found)
+    assert "The level is a training accuracy of 85 % with SGD and 90 % with Adam." in tables_of(found)[0].caption
 
 
 def test_the_curves_are_the_losses_over_the_loss_of_guessing(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from mlp.config.compose import compose
 from mlp.config.files import CONF
 from mlp.config.resolve import resolve
 from mlp.report.blocks import Analysis, Picture
+from mlp.report.build import Chapter
 from mlp.report.studies import transfer
 from mlp.report.studies.transfer import NAMES, Transfer
 
@@ -115,6 +116,8 @@ def test_whether_the_best_for_digits_is_the_best_for_clothing(tmp_path: Path) ->
     unknown = analysis(tmp_path / "a", scores, {SHALLOW: 0.98})
     assert "**Not measured:** there are no runs of all three on MNIST." in text_of(unknown)
     assert [row[4] for row in tables_of(unknown)[1].rows] == ["98.00 %", "no run", "no run"]
+    setup = Chapter(STUDY, "", STUDY.find_runs(tmp_path / "a", "mnist"), unknown).setup
+    assert setup.startswith("**Setup:** Fashion-MNIST and MNIST; hidden layers")
     yes = analysis(tmp_path / "b", scores, {SHALLOW: 0.97, TANH: 0.98, DEEP: 0.99}, train=0.92)
     assert (
         "**Yes:** on digits six ReLU layers, Adam, augmentation is best (99.00 %), on clothing six ReLU"

@@ -79,7 +79,7 @@ def test_a_gradient_that_vanishes_and_comes_back_is_told_so(tmp_path: Path) -> N
     assert "after epoch 1 the validation accuracy is 60.0 %, with 1 layer 90.0 %." in said
     assert "Adam makes up for part of it:" in said
     # 0.001 over the square root of 64 x 128 weights is 1.1e-5.
-    assert "the first gradient per weight, 1 × 10⁻⁵, is 1100 times its ε." in said
+    assert "the first gradient per weight, 1.1 × 10⁻⁵, is 1100 times its ε." in said
 
 
 def test_the_text_follows_numbers_that_say_the_opposite(tmp_path: Path) -> None:

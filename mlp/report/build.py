@@ -56,7 +56,9 @@ class Chapter:
         """The configuration of its runs, and their number, in one line."""
         if not self.analysis:
             return ""
-        return self._line("setup.j2", varied=configured(self.found.all_runs), judged=self.facts.get("judged"))
+        runs = self.found.all_runs
+        datasets = list(dict.fromkeys(run.value("dataset") for run in runs))
+        return self._line("setup.j2", varied=configured(runs), judged=self.facts.get("judged"), datasets=datasets)
 
     @property
     def provenance(self) -> str:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from mlp.base.text import shorten
+from mlp.base.text import percent, shorten
 from mlp.nn import metrics
 from mlp.report import style
 from mlp.report.read import Array
@@ -39,13 +39,15 @@ def per_class(counts: Array, class_names: Sequence[str] | Array) -> Figure:
     right, total, recall = counts.diagonal(), counts.sum(axis=1), metrics.per_class(counts)["recall"]
     order = np.lexsort((-np.arange(len(recall)), recall))[:MOST_BARS]  # worst first; ties in class order
     names = [shorten(str(class_names[i])) for i in order]
-    notes = [f"{recall[i]:.1%}  ({right[i]:,} of {total[i]:,})" if total[i] else "no sample" for i in order]
+    notes = [f"{percent(recall[i], 1)}  ({right[i]:,} of {total[i]:,})" if total[i] else "no sample" for i in order]
     overall = right.sum() / max(1, total.sum())
-    title = f"Accuracy per class (recall); dashed line: all classes {overall:.2%}"
+    title = f"Accuracy per class (recall); dashed line: all classes {percent(overall)}"
     if len(order) < len(recall):
         title = f"The {len(order)} lowest of {len(recall)} classes\n{title}"
     low = max(0.0, math.floor(10 * recall[order].min() - 0.1) / 10)  # the bars begin where the differences show
-    figure, ax = bars(names, notes, title, f"correctly classified samples of the class (%), from {low:.0%} on")
+    figure, ax = bars(
+        names, notes, title, f"correctly classified samples of the class (%), from {percent(low, 0)} on"
+    )
     ax.barh(range(len(order)), recall[order], height=0.72, color=style.SKY, edgecolor=style.BLUE)
     ax.axvline(overall, color=style.BLACK, linestyle="--", linewidth=1.5)
     ax.set_xlim(low, 1)
@@ -57,7 +59,7 @@ def robustness(accuracies: Sequence[tuple[str, float]], samples: int) -> Figure:
     """The accuracy for each change of the images, the first one on top, with its 95 % interval."""
     names, values = zip(*accuracies[::-1], strict=True)
     intervals = np.array([metrics.wilson_interval(value, samples) for value in values])
-    figure, ax = bars(names, [f"{value:.2%}" for value in values], "Changed images", "accuracy (%)")
+    figure, ax = bars(names, [percent(value) for value in values], "Changed images", "accuracy (%)")
     ax.barh(range(len(names)), values, height=0.72, color=style.SKY, edgecolor=style.BLUE)
     spread = np.abs(intervals - np.array(values)[:, None]).T
     ax.errorbar(values, range(len(names)), xerr=spread, fmt="none", color=style.BLACK, capsize=2.5, linewidth=1)

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
+from mlp.base.text import percent
 from mlp.report import style
 from mlp.report.figures.panels import integer_axis, log_axis, percent_axis
 from mlp.report.read import Array
@@ -96,6 +97,6 @@ def curves(metrics: Mapping[str, Array], facts: Mapping[str, Any]) -> Figure:
     said += [f"learning rate {rates[0]:g}"] if is_constant else []
     said += [f"best epoch {best:g} (dotted line)"] if best is not None else []
     for key, name in (("test_accuracy", "test accuracy"), ("test_f1", "test F1")):
-        said += [f"{name} {facts[key]:.2%}"] if isinstance(facts.get(key), int | float) else []
+        said += [f"{name} {percent(facts[key])}"] if isinstance(facts.get(key), int | float) else []
     figure.suptitle(", ".join(said), x=0.065, ha="left", fontsize=style.TITLE, parse_math=False)
     return figure

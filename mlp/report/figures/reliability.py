@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from mlp.base.text import percent
 from mlp.nn import metrics
 from mlp.report import style
 from mlp.report.read import Array
@@ -18,7 +19,7 @@ def reliability(confidence: Array, right: Array) -> Figure:
     intervals = np.array([metrics.wilson_interval(*of_bin) for of_bin in zip(accuracy, counts, strict=True)])
     figure = style.new_figure(5.2, 5.0)
     ax = figure.subplots()
-    scores = f"mean confidence {confidence.mean():.2%}, accuracy {right.mean():.2%}"
+    scores = f"mean confidence {percent(confidence.mean())}, accuracy {percent(right.mean())}"
     style.tidy(
         ax, f"Calibration error {metrics.calibration_error(confidence, right):.4f} (ECE)\n{scores}",
         "confidence: probability of the predicted class (%)", "share of these that is right (%)",

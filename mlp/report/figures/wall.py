@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from mlp.base.errors import UserError
-from mlp.base.text import shorten
+from mlp.base.text import percent, shorten
 from mlp.data import Augmentation, Dataset
 from mlp.data.pictures import as_pictures, is_picture
 from mlp.report import style
@@ -112,7 +112,7 @@ def samples(predictions: Mapping[str, Array]) -> Figure:
     wall = Wall(pictures, columns, below=0.45 if one_line else 0.6)
     for place, i in enumerate(shown):
         words = called[place] if one_line else called[place].replace(" → ", "\n→ ")
-        confidence = f"{predictions['confidence'][rows[i]]:.0%}"
+        confidence = percent(predictions["confidence"][rows[i]], 0)
         if y_true[i] == y_pred[i]:
             wall.caption(place, f"{words}\n✓ {confidence}")
         else:

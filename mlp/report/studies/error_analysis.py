@@ -127,6 +127,7 @@ def _described(config: Mapping[str, Any]) -> dict[str, Any]:
     """What a best_config.json says about the training, in words."""
     values = {"hidden layers": "-".join(map(str, config["hidden_size"])),
               **{what: config.get(key) for what, key in CONFIG_KEYS.items()},
+              "label smoothing": config.get("label_smoothing") or None,
               "augmentation": ", ".join((config.get("augment") or {}).get("steps") or ())}  # fmt: skip
     return {
         what: option_name(f"{value}").replace("_", " ")

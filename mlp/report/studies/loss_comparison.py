@@ -40,17 +40,16 @@ class LossComparison(Study):
         #: Loss of a network that gives every class the same probability.
         guess = {"cross_entropy": math.log(classes), "mean_squared_error": (1 - 1 / classes) / classes,
                  "sum_squared_error": 1 - 1 / classes}  # fmt: skip
-        references = [own.get("cross_entropy", next(iter(own.values()))) for own in groups.values()]
-        reached = min((max(run.metrics["train_accuracy"]) for own in references for run in own), default=0.0)
-        level = next((level for level in LEVELS if level <= reached), 0.0)  # the highest that all of these reach
+        levels = {optimizer: _level(own) for optimizer, own in groups.items()}
         facts = {
-            optimizer: {loss: _measured(loss, own[loss], level) for loss in LOSSES if loss in own}
+            optimizer: {loss: _measured(loss, own[loss], levels[optimizer]) for loss in LOSSES if loss in own}
             for optimizer, own in groups.items()
         }
         return self.answer(
             {
                 "optimizers": facts,
-                "level": level,
+                "levels": levels,
+                "all_levels": LEVELS,
                 "several": any(len(members) > 1 for own in groups.values() for members in own.values()),
                 "guess": guess,
                 "lost": lost,
@@ -66,6 +65,14 @@ class LossComparison(Study):
                 for optimizer, own in groups.items()
             ],
         )
+
+
+def _level(own: Mapping[str, Sequence[RunFiles]]) -> float:
+    """The highest of LEVELS that one of the losses reaches in all of its runs: an easy one that both reach at once
+    tells nothing."""
+    compared = [own[loss] for loss in ("cross_entropy", "mean_squared_error") if loss in own] or [*own.values()]
+    reached = max(min(max(run.metrics["train_accuracy"]) for run in runs) for runs in compared)
+    return next(level for level in LEVELS if level <= reached)
 
 
 def _measured(loss: str, runs: Sequence[RunFiles], level: float) -> dict[str, Any]:
