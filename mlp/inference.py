@@ -273,7 +273,8 @@ def fitted_temperature(config: Mapping[str, Any]) -> float | None:
 
 def _positive(value: Any) -> float | None:
     """A finite number above 0 as it is, None for whatever else a file may say."""
-    return value if isinstance(value, int | float) and 0 < value < math.inf and value is not True else None
+    number = isinstance(value, int | float) and value is not True and 0 < value <= sys.float_info.max
+    return value if number else None
 
 
 def own_classes(config: Mapping[str, Any], key: str) -> list[str]:

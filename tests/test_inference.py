@@ -178,7 +178,7 @@ def test_evaluation_writes_nothing_by_itself(digits_run: Path, infer: Command, t
     [
         ({"temperature": 2}, "divided by the temperature 2, fitted on the validation data of its training"),
         ({}, "fitted on these samples"),
-        *(({"temperature": value}, "fitted on these samples") for value in ("hot", 0, -1, True, None, [2])),
+        *(({"temperature": value}, "fitted on these samples") for value in ("hot", 0, -1, True, None, [2], 10**400)),
     ],
     ids=str,
 )

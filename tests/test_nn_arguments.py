@@ -93,6 +93,8 @@ def test_no_number_of_any_part_may_be_anything_but_a_finite_number(part: Any, ar
             part(**{argument: given})
         assert str(error.value).startswith(f"{argument} must be ")
         assert str(error.value).endswith(f". Got {given!r}")
+    with pytest.raises(ValueError, match=rf"^{argument} must be finite and .* Got 1{'0' * 59}$"):
+        part(**{argument: 10**400})  # which no float can hold
 
 
 @pytest.mark.parametrize(

@@ -269,11 +269,18 @@ def test_a_run_is_sent_to_trackio_once(
 
     monkeypatch.setattr(trackio.sqlite_storage, "TRACKIO_DIR", tmp_path / "trackio")
     with at_work(three[2]):
+        metrics = three[0] / "metrics.csv"
+        rows = metrics.read_text()
+        metrics.write_text(rows.splitlines()[0] + "\n")
+        text = said(capsys, "send", "trackio", "--project", "other")
+        assert "day/10-00-00-aaa111: not sent, its metrics.csv has no epoch" in text
+        assert "1 of 3 runs sent" in text
+        metrics.write_text(rows)
         assert "2 of 3 runs sent" in said(capsys, "send", "trackio", "--project", "mine")
         text = said(capsys, "send", "trackio", "--project", "mine")
     assert text.count("is there already") == 2
     assert "day/08-00-00-abc333: not sent, it is running" in text
-    (path,) = (tmp_path / "trackio").glob("*.db")
+    (path,) = (tmp_path / "trackio").glob("mine*.db")
     with sqlite3.connect(path) as database:
         names = {name for (name,) in database.execute("SELECT DISTINCT run_name FROM metrics")}
         logged = [json.loads(row) for (row,) in database.execute("SELECT metrics FROM metrics")]

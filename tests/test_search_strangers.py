@@ -93,6 +93,16 @@ def test_a_record_of_wrong_types_is_refused(directory: Path, before: str, after:
     assert what in message
 
 
+@pytest.mark.parametrize("spread", ["x", None, [1], {"a": 1}, 10**400])
+def test_a_spread_that_is_no_number_leaves_the_others_readable(directory: Path, spread: Any) -> None:
+    path = directory / "journal.log"
+    measured = f'"user_attrs":{{"val_accuracy":0.5,"val_accuracy_std":{json.dumps(spread)},"overrides"'
+    path.write_text(path.read_text().replace('"user_attrs":{"overrides"', measured))
+    ended = [command(directory.parent, name, directory.name) for name in ("show", "report")]
+    assert [(one.code, one.err) for one in ended] == [(0, ""), (0, "")]
+    assert "0.5000" in ended[0].out
+
+
 def test_a_name_of_two_lines_is_shown_in_one(directory: Path) -> None:
     description = json.loads((directory / "search.json").read_text())
     (directory / "search.json").write_text(

@@ -21,6 +21,7 @@ import numpy as np
 from mlp.base.errors import UserError, unknown
 from mlp.data.cache import cached
 from mlp.data.user_data import LARGEST, MOST_OUTPUTS, OwnData, Part, as_integer, is_integer, some_of
+from mlp.nn import checks
 
 LABELS = ("label", "labels", "class", "target", "y")
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t"}
@@ -88,8 +89,8 @@ class CSV(OwnData):
         divide_by: float | None = None,
     ) -> None:
         super().__init__(validation_fraction, path, test_fraction, class_names)
-        if divide_by is not None and not 0 < divide_by < math.inf:
-            raise ValueError(f"divide_by must be > 0. Got {divide_by}")
+        if divide_by is not None:
+            checks.number("divide_by", divide_by, gt=0)
         self._check_test_part(test_path, "dataset.test_path=FILE.csv")
         paths = [self._path, *([Path(test_path).expanduser()] if test_path else [])]
         layout, *others = (read_layout(file, header, delimiter) for file in paths)

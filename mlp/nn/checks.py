@@ -10,6 +10,13 @@ import numpy as np
 RENUMBER = "np.unique(y, return_inverse=True)[1]"
 
 
+def _is_finite(value: Any) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond the largest float
+        return False
+
+
 def number(
     name: str,
     value: Any,
@@ -22,11 +29,11 @@ def number(
     """Return `value` as a float if it is a finite number within the bounds, else raise ValueError."""
     signs = {">": (gt, operator.gt), ">=": (ge, operator.ge), "<": (lt, operator.lt), "<=": (le, operator.le)}
     bounds = [(sign, bound, holds) for sign, (bound, holds) in signs.items() if bound is not None]
-    is_number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and math.isfinite(value)
+    is_number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and _is_finite(value)
     if not is_number or not all(holds(value, bound) for _, bound, holds in bounds):
         allowed = " and ".join(f"{sign} {bound:g}" for sign, bound, _ in bounds) or "a finite number"
-        finite = not isinstance(value, float) or math.isfinite(value)
-        raise ValueError(f"{name} must be {'' if finite else 'finite and '}{allowed}. Got {value!r}")
+        finite = not isinstance(value, (int, float)) or _is_finite(value)
+        raise ValueError(f"{name} must be {'' if finite else 'finite and '}{allowed}. Got {value!r:.60}")
     return float(value)
 
 

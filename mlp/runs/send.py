@@ -29,6 +29,8 @@ def tracked_run(row: Row) -> Any:
          if math.isfinite(value)}
         for values in zip(*columns.values(), strict=True)
     ]  # fmt: skip
+    if not history:
+        raise UserError("its metrics.csv has no epoch")
     return SimpleNamespace(
         directory=run.directory, config=run.config, network=None, history=history, metrics=history[-1],
         epoch=len(history), status=row["state"], exit_code=0, summary=run.summary,
@@ -52,7 +54,11 @@ def to_trackio(rows: Sequence[Row], project: str) -> str:
         elif tracker.knows(Path(row["path"])):
             lines.append(f"{name}: is there already")
         else:
-            run = tracked_run(row)
+            try:
+                run = tracked_run(row)
+            except UserError as error:
+                lines.append(f"{name}: not sent, {clean(str(error))}")
+                continue
             tracker.start(run)
             try:
                 for metrics in run.history:

@@ -202,7 +202,8 @@ def score(search: Search, trial: FrozenTrial, name: str) -> str:
     if not isinstance(value, int | float):
         return "-"
     std = trial.user_attrs.get(f"{name}_std")
-    return " ± ".join(str(v) if finite(v) is None else metric(name, v) for v in (value, std) if v is not None)
+    numbers = [number for number in (value, std) if isinstance(number, int | float)]  # a file may say anything
+    return " ± ".join(str(v) if finite(v) is None else metric(name, v) for v in numbers)
 
 
 def command(search: Search) -> str | None:
