@@ -253,8 +253,7 @@ def _parse(path: Path, layout: Layout, label: int, columns: tuple[int, ...]) -> 
             raise ValueError
         return codes.setdefault(text.strip(), len(codes))
 
-    converters: dict[int | str, Callable[[str], int]]
-    converters = dict.fromkeys(set(range(layout.width)) - set(columns), lambda _: 0)
+    converters: dict[int | str, Callable[[str], int]] = {i: lambda _: 0 for i in {*range(layout.width)} - {*columns}}
     converters[label] = code
     try:
         with opened(path) as file, np.errstate(over="ignore"):  # what becomes infinite is refused below
@@ -322,8 +321,7 @@ def _rows(file: TextIO, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     def lines() -> Iterator[str]:
         nonlocal length
         while line := file.readline(LONGEST_LINE):
-            length += len(line)
-            if length >= LONGEST_LINE:
+            if (length := length + len(line)) >= LONGEST_LINE:
                 raise csv.Error(f"a row has more than {LONGEST_LINE:,} characters")
             yield line
 
