@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +186,7 @@ def test_the_index_spares_reading_what_has_not_changed(three: list[Path], counte
     after = table.rows()
     assert [row["val_accuracy"] for row in after] == [0.8, 0.1]
     assert len(counted) == 4
-    with sqlite3.connect(Path("cache") / table.INDEX) as database:
+    with closing(sqlite3.connect(Path("cache") / table.INDEX)) as database:
         assert database.execute("SELECT count(*) FROM runs").fetchone() == (2,)
 
 
@@ -194,7 +195,7 @@ def _damage(path: Path) -> None:
 
 
 def _lie(path: Path) -> None:
-    with sqlite3.connect(path) as database:
+    with closing(sqlite3.connect(path)) as database, database:
         database.execute("UPDATE runs SET row = '{\"state\": 1}'")
 
 

@@ -7,6 +7,7 @@ import re
 import sqlite3
 import sys
 import tarfile
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -281,7 +282,7 @@ def test_a_run_is_sent_to_trackio_once(
     assert text.count("is there already") == 2
     assert "day/08-00-00-abc333: not sent, it is running" in text
     (path,) = (tmp_path / "trackio").glob("mine*.db")
-    with sqlite3.connect(path) as database:
+    with closing(sqlite3.connect(path)) as database:
         names = {name for (name,) in database.execute("SELECT DISTINCT run_name FROM metrics")}
         logged = [json.loads(row) for (row,) in database.execute("SELECT metrics FROM metrics")]
     assert names == {"day/10-00-00-aaa111", "day/09-00-00-bbb222"}

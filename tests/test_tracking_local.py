@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Mapping
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -209,7 +210,7 @@ def test_epochs_that_are_trained_again_after_a_kill_replace_the_first_ones(tmp_p
 
 def database(directory: Path, query: str) -> list[tuple[Any, ...]]:
     (path,) = (directory.parent.parent / "trackio").glob("*.db")
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection:
         return connection.execute(query).fetchall()
 
 
