@@ -1,7 +1,7 @@
 # make train    create the environment and train on MNIST with the default configuration
 # make test     create the environment; lint, types and tests, as CI runs them
 # make test-all the same with the slow tests
-# make test-matrix  the fast tests with the other versions of Python, with the oldest NumPy, and with Hydra 1.4
+# make test-matrix  the fast tests with the other versions of Python, and with the oldest NumPy
 # make attack   hostile files, a failing disk, killed writers and hosts: docs/security.md; test-all has a short part
 # make bench    microseconds per training step, ours beside the peers that are installed
 # make docs     the documentation as a site in site/; a broken link fails
@@ -32,9 +32,6 @@ test-matrix:
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip install --quiet -e '.[dev]' 'numpy==2.0.*'
 	.venv-oldest/bin/python -m pytest -n 2 --dist worksteal -m "not slow" $(ARGS)
-	$(PYTHON) -m venv .venv-hydra
-	.venv-hydra/bin/python -m pip install --quiet -e '.[dev]' 'hydra-core>=1.4.0rc3,<1.5' 'omegaconf>=2.4.1rc1,<2.5'
-	.venv-hydra/bin/python -m pytest -n 2 --dist worksteal -m "not slow" $(ARGS)
 
 attack: .venv/dev
 	cd tests && nice -n 15 ../$(BIN)/python -m attack.campaign --pickles 200000 --mutations 50000 \
