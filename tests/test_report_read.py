@@ -8,7 +8,7 @@ from made_runs import make_run
 from omegaconf import OmegaConf
 
 from mlp.base.errors import UserError
-from mlp.report.read import RunFiles, by, configured, confusion, over_seeds
+from mlp.report.read import RunFiles, by, configured, confusion, layers, over_seeds
 from mlp.report.statistics import MeanStd, differ, difference, is_overfitted
 
 
@@ -52,6 +52,7 @@ def test_many_hidden_layers_are_said_by_their_ends(tmp_path: Path) -> None:
     assert words["hidden layers"] == ["32", "64-32", "128-64", "96-96-96", "128-128"]
     assert (words["optimizer"], words["loss"], words["init"]) == (["NAG"], ["cross-entropy"], ["Xavier"])
     more = [*runs, made(tmp_path / "more", "model.hidden_sizes=[48]")]
+    assert layers([(size,) for size in range(8, 14)]) == ["6 different sets (1 layer of 8 to 13 units)"]
     assert configured(more)["hidden layers"] == ["6 different sets (1 to 3 layers of 32 to 128 units)"]
 
 

@@ -136,6 +136,16 @@ def test_the_text_follows_numbers_that_say_the_opposite(tmp_path: Path) -> None:
     assert "No tanh unit was zero" not in said
     assert "At exactly" not in said
     assert "With Adam" not in said
+    assert "both stall" not in said
+    assert "*Too large a step*" not in said  # no unit died
+    assert "*Fewer units:*" not in said
+    assert "*Tanh:* its derivative" in said  # it does not saturate
+
+
+def test_the_rate_that_is_judged_is_the_highest_of_relu(tmp_path: Path) -> None:
+    add(tmp_path, "tanh", "sgd", 1, 0.8, ALIVE, ALIVE, ALIVE)
+    add(tmp_path, "relu", "sgd", 0.1, 0.8, ALIVE, ALIVE, ALIVE)
+    assert "There are no finished runs with ReLU" not in text_of(analysis(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -152,7 +162,7 @@ def test_the_text_follows_numbers_that_say_the_opposite(tmp_path: Path) -> None:
         ),
         (
             [0.2, 0.4, 0.6, 0.8],
-            "**No ReLU run at 0.1 plateaus in the first half of the training;** the nearest is run 0",
+            "**No ReLU run at 0.1 plateaus in the first half of the training;** the least accurate is run 0",
         ),
     ],
 )
@@ -201,7 +211,8 @@ def test_a_run_that_never_learned_is_told_so(tmp_path: Path) -> None:
     add(tmp_path, "relu", "adam", 0.1, 0.1, ALIVE, ONE_DEAD, LAYER_DEAD, LAYER_DEAD, curve=[0.1, 0.1, 0.1])
     said = text_of(analysis(tmp_path))
     assert "stays at 10.0 %, no better than guessing (10.4 %), with 83.3 % of its hidden units dead.**" in said
-    assert "no run with many dead units learns first and plateaus then." in said
+    assert "It stalls before it has learned anything." in said
+    assert "*Too large a step*" in said
 
 
 def test_seeds_have_a_spread(tmp_path: Path) -> None:

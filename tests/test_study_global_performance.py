@@ -69,7 +69,8 @@ def test_where_none_is_overfitted_the_text_says_so(tmp_path: Path) -> None:
         tmp_path, [{"varied": SGD, "train": 0.9, "test": 0.95}, {"varied": ADAM, "train": 0.9, "test": 0.8999}]
     )
     text = text_of(found)
-    assert "**None: no run is over-fitted.** The widest gap, of trial 1, is 0.01 points" in text
+    assert "**None: no run is over-fitted.** The widest gap among those with high training" in text
+    assert "accuracy, of trial 1, is 0.01 points" in text
     assert "**No over-fitting:** no run" in text
     assert "The over-fitted networks" not in text
     assert not tables_of(found)

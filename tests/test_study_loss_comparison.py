@@ -65,7 +65,7 @@ def test_a_lead_within_the_spread_of_the_seeds_is_none(tmp_path: Path) -> None:
             (SSE, 0): [0.5, 0.6],
         },
     )
-    assert "**With SGD, neither, in whole epochs:** cross-entropy reaches 80 %" in text_of(found)
+    assert "**With SGD, neither:** cross-entropy reaches 80 %" in text_of(found)
     assert "the test accuracies do not differ significantly" in text_of(found)
     assert found.facts["optimizers"]["sgd"][CE]["test_accuracy"].mean == pytest.approx(0.85)
     table = tables_of(found)[0]

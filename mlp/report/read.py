@@ -221,7 +221,8 @@ def layers(sizes: Collection[Sequence[int]]) -> list[str]:
     if len(sizes) <= MOST_LISTED:
         return ["-".join(map(str, own)) or "none" for own in sizes]
     lengths, widths = _listed({len(own) for own in sizes}, 1), _listed({width for own in sizes for width in own}, 1)
-    return [f"{len(sizes)} different sets ({lengths[0]} layers of {widths[0]} units)"]
+    plural = "" if lengths == ["1"] else "s"
+    return [f"{len(sizes)} different sets ({lengths[0]} layer{plural} of {widths[0]} units)"]
 
 
 def _listed(values: Collection[Any], most: int = MOST_LISTED) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 import wandb_workspaces.reports.v2 as wr
 
 from mlp.base.errors import UserError
+from mlp.base.text import option_name
 from mlp.report.blocks import Chart, Fold, Gallery, Histogram, Picture, markdown
 from mlp.report.build import TITLE
 from mlp.report.templates import quoted
@@ -27,7 +28,11 @@ def document(published: Sequence[PublishedStudy], summary: str, dataset: str) ->
         blocks += [wr.H1(text=one.chapter.study.title), *_chapter(one)]
     run = published[0].run
     return wr.Report(
-        project=run.project, entity=run.entity, title=f"{TITLE} on {dataset}", blocks=blocks, width="fixed"
+        project=run.project,
+        entity=run.entity,
+        title=f"{TITLE} on {option_name(dataset)}",
+        blocks=blocks,
+        width="fixed",
     )
 
 

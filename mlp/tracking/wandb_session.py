@@ -124,7 +124,7 @@ def start(
     `labels` are arguments of wandb.init: project, entity, group, name, tags, config ... `timeout` in seconds is for
     the server, here and in `finish`. Where the run is refused, it starts offline under a new id.
     """
-    with _process_kept():
+    with _turn, _process_kept():  # another thread may be hiding the user's variables
         try:
             return _init(plan.mode, directory, timeout, labels | {"id": run_id, "resume": run_id and "allow"}), plan
         except Exception as error:

@@ -139,7 +139,8 @@ class DeadNeurons(Study):
         labels = found.data.split(np.random.default_rng(0))[1].labels
         guess = float(np.bincount(labels).max() / len(labels))  # always naming the most frequent class
         learned = guess + 2 * accuracy_error(guess, len(labels))
-        high = [Plateau(group, place) for group in groups if group.rate == groups[0].rate
+        highest = next((group for group in groups if group.activation == "relu"), groups[0]).rate
+        high = [Plateau(group, place) for group in groups if group.rate == highest
                 for place in range(len(group.runs))]  # fmt: skip
         compared = _compared(high, learned)
         dying = [one for one in high if one.has_many_dead]
