@@ -92,7 +92,10 @@ def test_no_file_of_a_search_has_it(spelling: str, tmp_path: Path) -> None:
 #: As Ray's and Slurm's launchers do, which write what their workers are to do into files.
 PICKLING = """
 from pathlib import Path
-from joblib.externals import cloudpickle
+try:
+    from joblib.externals import cloudpickle
+except ImportError:  # joblib 1.6 has it as a package of its own
+    import cloudpickle
 from hydra_plugins.hydra_trials.launcher import LocalLauncher
 
 class Pickling(LocalLauncher):
